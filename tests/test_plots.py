@@ -1,0 +1,89 @@
+"""What a figure must show whatever data it is given."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from dreem_case import plots
+from dreem_case.stages import DISPLAY_ORDER, STAGE_COLORS, UNSCORED, Stage
+
+
+@pytest.fixture
+def ax():
+    fig, ax = plt.subplots()
+    yield ax
+    plt.close(fig)
+
+
+def test_a_hypnogram_has_wake_on_top_and_deep_at_the_bottom(ax):
+    plots.hypnogram(np.arange(5), ax)
+    labels = [text.get_text() for text in ax.get_yticklabels()]
+    heights = dict(zip(labels, ax.get_yticks(), strict=True))
+    assert sorted(heights, key=heights.get, reverse=True) == [stage.name for stage in DISPLAY_ORDER]
+
+
+def test_an_unscored_epoch_leaves_a_gap_in_the_hypnogram(ax):
+    plots.hypnogram(np.array([0, UNSCORED, 2]), ax)
+    drawn = ax.patches[0].get_data().values
+    assert np.isnan(drawn[1])
+    assert np.isfinite(drawn[[0, 2]]).all()
+
+
+def test_the_hypnogram_axis_ends_with_the_last_epoch(ax):
+    plots.hypnogram(np.zeros(240, dtype=int), ax)
+    assert ax.get_xlim() == pytest.approx((0, 2.0))
+
+
+def test_an_envelope_keeps_a_single_spike(ax):
+    values = np.zeros(1_000_000, dtype="float32")
+    values[123_456] = 4e6
+    plots.trace_envelope(values, 250, ax)
+    assert ax.collections[0].get_datalim(ax.transData).ymax == pytest.approx(4e6)
+
+
+def test_an_envelope_of_fewer_samples_than_bins_is_drawn(ax):
+    plots.trace_envelope(np.arange(5.0), 250, ax)
+    assert len(ax.collections) == 1
+
+
+def test_disagreement_does_not_count_unscored_epochs():
+    fig, axes = plt.subplots(3, 1)
+    plots.hypnogram_pair(np.array([0, UNSCORED, 2]), np.array([0, 1, 3]), axes)
+    assert axes[2].patches[0].get_data().values.tolist() == [0, 0, 1]
+    plt.close(fig)
+
+
+def test_a_confusion_matrix_with_an_empty_row_is_drawn_without_a_division_by_zero(ax):
+    plots.confusion(np.array([[0, 0], [1, 3]]), ["A", "B"], ax)
+    assert [text.get_text() for text in ax.texts] == ["0%\n0", "0%\n0", "25%\n1", "75%\n3"]
+
+
+def test_the_spectrogram_shows_a_tone_at_its_frequency_and_one_column_per_epoch(ax):
+    seconds = np.arange(100 * 90) / 100
+    plots.spectrogram(20 * np.sin(2 * np.pi * 12 * seconds), 100, ax)
+    decibels = ax.collections[0].get_array()
+    assert decibels.shape[1] == 3
+    assert (decibels.argmax(0) / 5 == 12).all()
+
+
+def test_stages_without_epochs_are_left_out_of_a_box_plot(ax):
+    plots.values_by_stage(np.arange(4.0), np.array([0, 0, 4, UNSCORED]), ax, "value")
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["WAKE", "REM"]
+
+
+def test_every_figure_can_say_where_its_data_came_from(ax):
+    plots.label_source(ax.figure, "simulated nights, seed 1")
+    assert ax.figure.get_supxlabel() == "Data: simulated nights, seed 1"
+
+
+def test_stage_colours_differ_in_lightness_for_a_reader_who_sees_no_hue():
+    def luminance(hex_color):
+        red, green, blue = (int(hex_color[i:i + 2], 16) / 255 for i in (1, 3, 5))
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    depth = [luminance(STAGE_COLORS[s]) for s in (Stage.N1, Stage.N2, Stage.DEEP)]
+    assert depth == sorted(depth, reverse=True)
