@@ -135,7 +135,7 @@ def bootstrap_over_groups(
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> Interval:
-    "Resample whole groups with replacement and take percentiles of the statistic; NaN resamples are left out."
+    "Resample whole groups with replacement and take percentiles; a resample that gives NaN is left out."
     arrays = [np.asarray(array) for array in arrays]
     rows = list(_rows_of(groups).values())
     rng = np.random.default_rng(seed)

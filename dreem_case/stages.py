@@ -70,6 +70,7 @@ def _shown(value: object, limit: int = 40) -> str:
 # %% ../nbs/library/stages.ipynb #69d16b26
 def format_hypnogram(
     stages: Iterable[int],  # (n,) codes of `Stage`; `UNSCORED` only at the end
+    record: str = "hypnogram",  # the record's name, for the error message
 ) -> list[str]:  # stage names without the unscored end
     """Translate codes to stage names.
 
@@ -80,7 +81,7 @@ def format_hypnogram(
     while codes and codes[-1] == UNSCORED:
         codes.pop()
     for epoch, code in enumerate(codes):
-        if code not in set(STAGES):
+        if code not in STAGES:
             found = "an unscored epoch before a scored one" if code == UNSCORED else str(code)
-            raise HypnogramError(f"hypnogram: expected a stage code at epoch {epoch}, found {found}")
+            raise HypnogramError(f"{record}: expected a stage code at epoch {epoch}, found {found}")
     return [Stage(code).name for code in codes]
