@@ -1,0 +1,58 @@
+# make report   nights in, site out: build/site/index.html
+#               DATA=<folder of nights>  HEADBAND=<nights.npz>  RAW_EEG=<nap.h5>  (all optional)
+# make test     everything that must hold
+# make check    the pages that the last report made
+# make publish  put the last full report into the committed notebooks and the README
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed.json
+
+DATA ?=
+HEADBAND ?=
+RAW_EEG ?=
+SEED ?= 1
+MAX_NIGHTS ?= 0
+
+.PHONY: report test check publish export pins clean
+.DEFAULT_GOAL := report
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "installing into $(VENV), once"
+	@start=$$(date +%s); \
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "$(PYTHON) cannot make a virtual environment (on Debian: apt install python3-venv)" >&2; exit 1; }; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[report,peer,dev]' && \
+	echo "{\"seconds\": $$(( $$(date +%s) - start )), \"megabytes\": $$(du -sk $(VENV) | cut -f1 | awk '{print int($$1 / 1024)}')}" > $@
+	@cat $@
+
+report: $(STAMP)
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m dreem_case.report --seed $(SEED) --max-nights $(MAX_NIGHTS) \
+		--data "$(DATA)" --headband "$(HEADBAND)" --raw-eeg "$(RAW_EEG)"
+
+test: $(STAMP)
+	$(BIN)/ruff check
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/nbdev_test --n_workers 2
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/python -m pytest -m built
+
+publish: $(STAMP)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m dreem_case.publish
+
+export: $(STAMP)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/nbdev_clean
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/nbdev_export
+
+# The newest versions that work together, for all supported Python versions.
+pins: $(STAMP)
+	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager -e '.[report,peer,dev]'
+	{ head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable; } > build/constraints.txt
+	@echo "compare build/constraints.txt with constraints.txt, and keep the lines that only other Python versions need"
+
+clean:
+	rm -rf build
