@@ -15,7 +15,7 @@ import numpy as np
 from scipy import fft
 
 from . import clean
-from .clean import BLOCK_S, FS_HZ, MOVING_G, Cleaned, clean_eeg, epoch_quality
+from .clean import FS_HZ, MOVING_G, Cleaned, Mark, clean_eeg, epoch_quality
 from .night import Night
 from .stages import EPOCH_S
 
@@ -37,12 +37,9 @@ def window_power(
     return power
 
 
-def _good_seconds(marks: np.ndarray, n_epochs: int) -> np.ndarray:
+def _good_seconds(cleaned: Cleaned) -> np.ndarray:
     """Return bool (n_epochs, 30): which seconds hold nothing bridged."""
-    per_second = round(1 / BLOCK_S)
-    bad = np.zeros(n_epochs * EPOCH_S * per_second, dtype=bool)
-    bad[: len(marks)] = (marks > 0)[: len(bad)]
-    return ~bad.reshape(n_epochs, EPOCH_S, per_second).any(axis=2)
+    return ~(cleaned.epoch_marks > 0).reshape(cleaned.n_epochs, EPOCH_S, -1).any(axis=2)
 
 # %% ../nbs/library/features.ipynb #779cacab
 BANDS_HZ = {
@@ -132,14 +129,14 @@ def _burst_features(power: np.ndarray, good: np.ndarray) -> dict[str, np.ndarray
     broad = np.log10(power @ _BROAD + _TINY)[..., 0]
     rows = {
         "spindle": log["sigma"] - broad, "alpha_burst": log["alpha"] - broad,
-        "delta": log["delta"], "low": log["low"] - log["delta"], "fast": log["fast"],
+        "delta": log["delta"], "slow_share": log["low"] - log["delta"], "fast": log["fast"],
     }
     features = {}
     for name, values in rows.items():
         ordered = _sorted_good(values, good)
         low, middle, high, top = (_quantile(ordered, good, q) for q in (0.1, 0.5, 0.9, 1.0))
         features |= {f"{name}_spread": high - low, f"{name}_top": top - middle}
-        if name in ("spindle", "alpha_burst", "low"):
+        if name in ("spindle", "alpha_burst", "slow_share"):
             features[f"{name}_high"] = high
     return features
 
@@ -204,14 +201,14 @@ def eeg_features(
     cleaned: Cleaned,
 ) -> dict[str, np.ndarray]:  # feature -> float32 (n_epochs,); NaN where an epoch has no good second
     """Describe each whole epoch of one cleaned channel."""
-    n = cleaned.n_epochs
-    epochs = cleaned.values[: n * EPOCH_S * FS_HZ].reshape(n, -1)
-    good = _good_seconds(cleaned.marks, n)
+    epochs = cleaned.epochs
+    good = _good_seconds(cleaned)
     windows = good[:, 1:] & good[:, :-1]
     power = window_power(epochs)
     psd = _weighted_mean(power, windows)
     features = _spectral_features(psd) | _burst_features(power, windows)
     features |= _amplitude_features(_with_good_seconds(epochs, good))
+    features["disturbed_share"] = np.isin(cleaned.epoch_marks, (Mark.SWING, Mark.JUMP)).mean(axis=1)
     none = ~windows.any(axis=1)
     table = {name: np.asarray(values, dtype=np.float32) for name, values in features.items()}
     for values in table.values():
