@@ -61,7 +61,7 @@ def _band_weights(*bands_hz: tuple[float, float]) -> np.ndarray:
     return np.stack(inside, axis=1).astype(np.float32) / WINDOW_S
 
 
-def _weighted_mean(values: np.ndarray, good: np.ndarray) -> np.ndarray:
+def _mean_of_good(values: np.ndarray, good: np.ndarray) -> np.ndarray:
     """Average (n_epochs, n_windows, k) over the good windows; NaN where there is none."""
     with np.errstate(invalid="ignore"):
         share = good / good.sum(axis=1, keepdims=True, dtype=np.float32)
@@ -205,7 +205,7 @@ def eeg_features(
     good = _good_seconds(cleaned)
     windows = good[:, 1:] & good[:, :-1]
     power = window_power(epochs)
-    psd = _weighted_mean(power, windows)
+    psd = _mean_of_good(power, windows)
     features = _spectral_features(psd) | _burst_features(power, windows)
     features |= _amplitude_features(_with_good_seconds(epochs, good))
     features["disturbed_share"] = np.isin(cleaned.epoch_marks, (Mark.SWING, Mark.JUMP)).mean(axis=1)
@@ -223,14 +223,19 @@ _BIN_WINDOW_S = 4
 def spectral_bins(
     values: np.ndarray,  # (n,) cleaned µV of one channel
     fs_hz: float = FS_HZ,
-) -> np.ndarray:  # float32 (n_epochs, 18) dB re 1 µV²/Hz
+    bridged: np.ndarray | None = None,  # bool (n,) samples to leave out
+) -> np.ndarray:  # float32 (n_epochs, 18) dB re 1 µV²/Hz; NaN where no window is free of bridged samples
     """Return the log power of each whole epoch in 1 Hz bins around 1 to 18 Hz."""
     size, n = round(_BIN_WINDOW_S * fs_hz), int(len(values) // (EPOCH_S * fs_hz))
-    epochs = np.asarray(values, dtype=np.float32)[: n * round(EPOCH_S * fs_hz)].reshape(n, -1)
-    windows = np.lib.stride_tricks.sliding_window_view(epochs, size, axis=1)[:, :: size // 2]
+
+    def windows_of(samples: np.ndarray) -> np.ndarray:
+        epochs = samples[: n * round(EPOCH_S * fs_hz)].reshape(n, -1)
+        return np.lib.stride_tricks.sliding_window_view(epochs, size, axis=1)[:, :: size // 2]
+
     taper = np.hanning(size + 1)[:-1].astype(np.float32)
-    power = np.square(np.abs(fft.rfft(windows * taper, axis=2))).mean(axis=1)
-    density = power * 2 / (fs_hz * np.square(taper).sum())
+    power = np.square(np.abs(fft.rfft(windows_of(np.asarray(values, dtype=np.float32)) * taper, axis=2)))
+    good = np.ones(power.shape[:2], dtype=bool) if bridged is None else ~windows_of(bridged).any(axis=2)
+    density = _mean_of_good(power, good) * 2 / (fs_hz * np.square(taper).sum())
     distance_hz = np.abs(np.fft.rfftfreq(size, 1 / fs_hz)[:, None] - BIN_CENTRES_HZ)
     share = np.where(distance_hz < 0.5, 1.0, np.where(distance_hz == 0.5, 0.5, 0.0)) / _BIN_WINDOW_S
     return (10 * np.log10(density @ share + _TINY)).astype(np.float32)
