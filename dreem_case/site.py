@@ -20,6 +20,10 @@ def page_source(
 
     page = nbformat.read(notebook, 4)
     page.cells = [cell for cell in page.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+    if page.cells and re.search(r"^code-fold: true$", page.cells[0].source, re.M):
+        for cell in page.cells:
+            if cell.cell_type == "code" and "#| code-fold:" not in cell.source:
+                cell.source = f"#| code-fold: true\n{cell.source}"
     return nbdev_filter(nb_txt=nbformat.writes(page), printit=False)
 
 # %% ../nbs/library/site.ipynb #f711365d
@@ -73,7 +77,8 @@ def build_site(
         from smalldocs.site import build
 
         for warning in build(staged, quiet=True).warnings:
-            print(f"smalldocs: {warning}")
+            if "ignored" not in warning:
+                print(f"smalldocs: {warning}")
     site = out / "site"
     first = staged / "_site" / "index.html"
     if not first.is_file():
