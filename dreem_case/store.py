@@ -44,7 +44,7 @@ class FolderStore:
         "Say where the nights come from, as `manifest.json` has it, or else by the folder's name."
         try:
             source = json.loads((self.folder / "manifest.json").read_text())["source"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             source = None
         return source if isinstance(source, str) and source else f"nights in {self.folder.resolve().name}"
 

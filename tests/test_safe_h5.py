@@ -1,0 +1,357 @@
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+import zlib
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dreem_case import safe_h5
+from dreem_case.safe_h5 import (
+    CaseFileError,
+    NotFiniteError,
+    StoredSignal,
+    TooLongError,
+    UnreadableFileError,
+    UnsafeFileError,
+    WrongShapeError,
+    WrongTypeError,
+    open_h5,
+    read_values,
+    signal_length,
+)
+
+
+def read(path, start=0, stop=None, max_samples=100_000):
+    with open_h5("night-1", path) as file:
+        n_samples = signal_length("night-1", "eeg1", file, max_samples)
+        return read_values("night-1", "eeg1", file, start, n_samples if stop is None else stop)
+
+
+@pytest.fixture
+def make(tmp_path):
+    def make(change=None, userblock_size=0, **options):
+        path = tmp_path / "signal.h5"
+        with h5py.File(path, "w", userblock_size=userblock_size) as file:
+            if change is not None:
+                change(file)
+            else:
+                file.create_dataset("eeg1", **options)
+        return path
+
+    return make
+
+
+COUNTS = np.arange(7500)
+OPEN_FILES = Path("/proc/self/fd")
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", ">i2", "i4", "u8", "f2", ">f4", "f8", "longdouble"])
+def test_every_number_type_comes_out_as_float32(make, dtype):
+    values = (COUNTS % 100).astype(dtype)
+    read_back = read(make(data=values))
+    assert read_back.dtype == np.float32
+    assert read_back.tolist() == (COUNTS % 100).tolist()
+
+
+STORAGES = [
+    {},
+    {"chunks": 1000},
+    {"chunks": 1000, "maxshape": None},
+    {"chunks": 7500, "compression": "gzip"},
+    {"chunks": 999, "compression": "gzip", "shuffle": True},
+    {"chunks": 999, "shuffle": True},
+]
+
+
+@pytest.mark.parametrize("storage", STORAGES, ids=str)
+@pytest.mark.parametrize("span", [(0, 7500), (998, 1000), (0, 0), (7499, 7500), (7500, 7500), (3000, 3001)])
+def test_a_span_is_the_same_whatever_the_storage(make, storage, span):
+    assert read(make(data=COUNTS, **storage), *span).tolist() == COUNTS[slice(*span)].tolist()
+
+
+def test_incompressible_gzip_chunks_are_read(make):
+    noise = np.random.default_rng(0).integers(0, 2**32, 7500, dtype=np.uint32)
+    assert (read(make(data=noise, chunks=100, compression=1)) == noise.astype(np.float32)).all()
+
+
+def test_a_chunk_that_skipped_its_filter_is_read(make):
+    def change(file):
+        file.create_dataset("eeg1", (1000,), "f4", chunks=1000, compression="gzip")
+        file["eeg1"].id.write_direct_chunk((0,), COUNTS[:1000].astype("f4").tobytes(), filter_mask=1)
+
+    assert read(make(change)).tolist() == COUNTS[:1000].tolist()
+
+
+def test_a_user_block_before_the_file_does_no_harm(make):
+    assert read(make(data=COUNTS, userblock_size=4096)).tolist() == COUNTS.tolist()
+
+
+def test_the_newest_file_format_is_read(tmp_path):
+    path = tmp_path / "signal.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        file.create_dataset("eeg1", data=COUNTS, chunks=1000, maxshape=(None,), compression="gzip")
+    assert read(path).tolist() == COUNTS.tolist()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "found"),
+    [
+        ({"data": np.zeros((7500, 1))}, WrongShapeError, r"found shape \(7500, 1\)"),
+        ({"data": 1.0}, WrongShapeError, r"found shape \(\)"),
+        ({"data": h5py.Empty("f4")}, WrongShapeError, "found shape None"),
+        ({"data": ["a"] * 9}, WrongTypeError, "integers or floats in eeg1"),
+        ({"data": np.array([b"a"] * 9)}, WrongTypeError, "TypeStringID"),
+        ({"data": np.zeros(9, "f4,f4")}, WrongTypeError, "TypeCompoundID"),
+        ({"data": np.zeros(9, complex)}, WrongTypeError, "Complex|Compound"),
+        ({"data": np.zeros(9, bool)}, WrongTypeError, "TypeEnumID"),
+        ({"data": np.zeros(9, "V4")}, WrongTypeError, "TypeOpaqueID"),
+        ({"shape": 9, "dtype": h5py.ref_dtype}, WrongTypeError, "Reference"),
+        ({"shape": 9, "dtype": h5py.vlen_dtype("f4")}, WrongTypeError, "TypeVlenID"),
+        ({"shape": 9, "dtype": np.dtype(("f4", (2,)))}, WrongTypeError, "TypeArrayID"),
+        ({"data": np.zeros(100_001)}, TooLongError, "at most 100000 samples in eeg1, found 100001"),
+        ({"shape": 2**62, "dtype": "f4", "chunks": 1000}, TooLongError, "found 4611686018427387904"),
+        ({"shape": 90_000, "dtype": "f4"}, UnsafeFileError, "360000 bytes stored for eeg1, found 0"),
+        ({"shape": 9000, "dtype": "f4", "chunks": 1000}, UnsafeFileError, "9 stored chunks in eeg1, found 0"),
+        ({"shape": 9000, "dtype": "f4", "external": "other.bin"}, UnsafeFileError, "external storage"),
+        ({"data": COUNTS, "compression": "lzf"}, UnsafeFileError, "no filter but shuffle and gzip"),
+        ({"data": COUNTS, "scaleoffset": 4}, UnsafeFileError, "no filter but shuffle and gzip"),
+        ({"data": COUNTS, "fletcher32": True}, UnsafeFileError, "no filter but shuffle and gzip"),
+        (
+            {"shape": 9, "dtype": "f4", "chunks": 10**7, "maxshape": 10**7},
+            UnsafeFileError,
+            "chunks of at most 2097152 bytes",
+        ),
+        ({"data": [np.nan]}, NotFiniteError, "found 1 NaN or infinite, the first at sample 0"),
+        ({"data": [0, 0, -np.inf, np.nan]}, NotFiniteError, "found 2 NaN or infinite, the first at sample 2"),
+        ({"data": [0, 3.5e38]}, NotFiniteError, "found 1 NaN or infinite, the first at sample 1"),
+    ],
+    ids=str,
+)
+def test_what_is_no_plain_row_of_numbers_is_refused(make, options, error, found):
+    with pytest.raises(error, match="^night-1: expected .*" + found):
+        read(make(**options))
+
+
+def test_too_many_chunks_are_refused(make, monkeypatch):
+    monkeypatch.setattr(safe_h5, "MAX_CHUNKS", 10)
+    with pytest.raises(UnsafeFileError, match="at most 10 chunks in eeg1, found 11"):
+        read(make(data=np.zeros(110), chunks=10))
+
+
+def test_a_missing_chunk_is_refused(make):
+    def change(file):
+        file.create_dataset("eeg1", (3000,), "f4", chunks=1000)
+        file["eeg1"][2000:] = 1
+
+    with pytest.raises(UnsafeFileError, match="expected 3 stored chunks in eeg1, found 1"):
+        read(make(change))
+
+
+def test_a_filter_used_twice_is_refused(make):
+    def change(file):
+        created = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        created.set_chunk((1000,))
+        created.set_deflate(9)
+        created.set_deflate(9)
+        space = h5py.h5s.create_simple((1000,))
+        h5py.h5d.create(file.id, b"eeg1", h5py.h5t.NATIVE_FLOAT, space, created)
+
+    with pytest.raises(UnsafeFileError, match="no filter but shuffle and gzip"):
+        read(make(change))
+
+
+def test_a_group_is_no_signal(make):
+    with pytest.raises(WrongShapeError, match="expected a dataset eeg1, found a group"):
+        read(make(lambda file: file.create_group("eeg1")))
+
+
+def test_a_named_type_is_no_signal(make):
+    with pytest.raises(WrongShapeError, match="expected a dataset eeg1, found a datatype"):
+        read(make(lambda file: file.__setitem__("eeg1", np.dtype("f4"))))
+
+
+def test_a_virtual_dataset_is_refused_whatever_it_maps(make, tmp_path):
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["eeg1"] = COUNTS
+
+    def change(file):
+        layout = h5py.VirtualLayout(7500, "f4")
+        layout[:] = h5py.VirtualSource(tmp_path / "other.h5", "eeg1", 7500)
+        file.create_virtual_dataset("eeg1", layout)
+
+    with pytest.raises(UnsafeFileError, match="found a virtual dataset"):
+        read(make(change))
+
+
+@pytest.mark.parametrize("place", ["eeg1", "unrelated", "deep/down/here"])
+@pytest.mark.parametrize(
+    "link",
+    [h5py.ExternalLink("other.h5", "/eeg1"), h5py.SoftLink("/nowhere"), h5py.SoftLink("/eeg2")],
+    ids=["external", "dangling", "soft"],
+)
+def test_a_link_anywhere_in_the_file_is_refused(make, tmp_path, place, link):
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["eeg1"] = COUNTS
+
+    def change(file):
+        file["eeg2"] = COUNTS
+        file[place] = link
+
+    with pytest.raises(UnsafeFileError, match=f"expected a file without links, found a link at '{place}'"):
+        read(make(change))
+
+
+def test_a_file_of_very_many_entries_is_refused(make):
+    def change(file):
+        for i in range(safe_h5.MAX_LINKS + 1):
+            file.create_group(str(i))
+
+    with pytest.raises(UnsafeFileError, match="found more than 1000 entries"):
+        read(make(change))
+
+
+def test_groups_that_hold_each_other_do_no_harm(make):
+    def change(file):
+        file["eeg1"] = COUNTS
+        file["loop"] = file.create_group("group")
+        file["group/loop"] = file["group"]
+
+    assert len(read(make(change))) == 7500
+
+
+@pytest.mark.parametrize("n_bytes", [0, 100, 3999, 4001, 10_000_000])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_gzip_chunk_of_another_size_than_declared_is_refused(make, n_bytes, shuffle):
+    def change(file):
+        file.create_dataset("eeg1", (1000,), "f4", chunks=1000, compression="gzip", shuffle=shuffle)
+        file["eeg1"].id.write_direct_chunk((0,), zlib.compress(bytes(n_bytes)))
+
+    with pytest.raises(UnsafeFileError, match="expected 4000 bytes in the chunk at 0 of eeg1, found"):
+        read(make(change))
+
+
+def test_a_shuffled_chunk_of_another_size_than_declared_is_refused(make):
+    def change(file):
+        file.create_dataset("eeg1", (1000,), "f4", chunks=1000, shuffle=True)
+        file["eeg1"].id.write_direct_chunk((0,), bytes(100))
+
+    with pytest.raises(UnsafeFileError, match="expected 4000 bytes in the chunk at 0 of eeg1, found 100"):
+        read(make(change))
+
+
+def test_a_chunk_that_stores_far_more_than_it_holds_is_refused_unread(make):
+    def change(file):
+        file.create_dataset("eeg1", (1000,), "f4", chunks=1000, compression="gzip")
+        file["eeg1"].id.write_direct_chunk((0,), bytes(1_000_000))
+
+    with pytest.raises(UnsafeFileError, match="found far more"):
+        read(make(change))
+
+
+@pytest.mark.parametrize("content", [b"no gzip", zlib.compress(bytes(4000))[:-6]], ids=["other", "cut"])
+def test_a_damaged_gzip_chunk_is_unreadable(make, content):
+    def change(file):
+        file.create_dataset("eeg1", (1000,), "f4", chunks=1000, compression="gzip")
+        file["eeg1"].id.write_direct_chunk((0,), content)
+
+    with pytest.raises(CaseFileError):
+        read(make(change))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the unit of the peak memory differs elsewhere")
+def test_a_compression_bomb_takes_no_memory(make):
+    def change(file):
+        file.create_dataset("eeg1", (500_000,), "f4", chunks=500_000, compression="gzip")
+        file["eeg1"].id.write_direct_chunk((0,), zlib.compress(bytes(2**30), 1))
+
+    path = make(change)
+    code = f"""
+        import resource
+        from pathlib import Path
+        from dreem_case.safe_h5 import UnsafeFileError, open_h5, read_values, signal_length
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        try:
+            with open_h5("night-1", Path({str(path)!r})) as file:
+                read_values("night-1", "eeg1", file, 0, signal_length("night-1", "eeg1", file))
+        except UnsafeFileError:
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    """
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert int(run.stdout) < 50_000  # kB
+
+
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.h5")
+    for path in tmp_path / "pipe.h5", tmp_path:
+        with pytest.raises(UnreadableFileError, match="found something that is no regular file"):
+            read(path)
+    with pytest.raises(UnreadableFileError, match="found no file"):
+        read(tmp_path / "absent.h5")
+
+
+def test_messages_do_not_tell_the_path(make):
+    path = make(data=COUNTS)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UnreadableFileError) as caught:
+        read(path)
+    assert str(path.parent) not in str(caught.value)
+
+
+@pytest.fixture(scope="module", params=["plain", "gzip"])
+def fuzzed(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fuzzed")
+    with h5py.File(folder / "signal.h5", "w") as file:
+        storage = {"chunks": 300, "compression": "gzip", "shuffle": True} if request.param == "gzip" else {}
+        file.create_dataset("eeg1", data=COUNTS[:1000], **storage)
+        file.create_group("group")["text"] = "text"
+    return folder, (folder / "signal.h5").read_bytes()
+
+
+@settings(max_examples=300, deadline=5000)
+@given(data=st.data())
+def test_only_case_file_errors_come_out_of_mutated_files(fuzzed, data):
+    folder, content = fuzzed
+    mutated = bytearray(content)
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(mutated) - 1))
+        new = data.draw(st.binary(min_size=1, max_size=8) | st.just(b"\xff" * 8))
+        mutated[place : place + len(new)] = new
+    path = folder / "mutated.h5"
+    path.write_bytes(mutated[: data.draw(st.sampled_from([None, None, len(content) // 2, 100]))])
+    try:
+        assert len(read(path)) <= 100_000
+    except CaseFileError as error:
+        assert len(str(error)) < 500
+
+
+def test_a_stored_signal_reads_its_span_and_notices_a_changed_file(make):
+    path = make(data=COUNTS)
+    signal = StoredSignal("night-1", path, "eeg1", 250, "µV", "eeg", 0, 7500)
+    part = pickle.loads(pickle.dumps(signal.crop(2, 20).crop(1, 4)))
+    assert part.load().values.tolist() == COUNTS[750:1500].tolist()
+    assert signal.crop(29, 99).n_samples == 250
+    assert signal.crop(99, 199).load().n_samples == 0
+    make(data=COUNTS[:1000])
+    for stale in signal, part:
+        with pytest.raises(UnreadableFileError, match="eeg1 as it was when opened, found a changed file"):
+            stale.load()
+    make(lambda file: file.create_group("other"))
+    with pytest.raises(UnreadableFileError, match="a changed file"):
+        part.load()
+
+
+@pytest.mark.skipif(not OPEN_FILES.is_dir(), reason="open files cannot be listed here")
+def test_no_file_stays_open(make):
+    path = make(data=COUNTS)
+    signal = StoredSignal("night-1", path, "eeg1", 250, "µV", "eeg", 0, 7500)
+    before = len(list(OPEN_FILES.iterdir()))
+    signals = [signal.load() for _ in range(5)]
+    assert len(list(OPEN_FILES.iterdir())) == before
+    assert all(loaded.n_samples == 7500 for loaded in signals)
