@@ -69,8 +69,17 @@ def kappa_per_group(
 
 def per_group(statistic: Callable, groups: Sequence, *arrays: Sequence) -> dict:
     "Apply a statistic to each group's part of the arrays."
-    arrays = [np.asarray(array) for array in arrays]
+    arrays = _rows_like(groups, arrays)
     return {group: statistic(*(array[rows] for array in arrays)) for group, rows in _rows_of(groups).items()}
+
+
+def _rows_like(groups: Sequence, arrays: Sequence[Sequence]) -> list[np.ndarray]:
+    "Return the arrays; raise `EvaluationError` unless each has one row per entry of the groups."
+    arrays = [np.asarray(array) for array in arrays]
+    for array in arrays:
+        if len(array) != len(groups):
+            raise EvaluationError(f"expected one value per group entry, found {len(array)} for {len(groups)}")
+    return arrays
 
 
 def _rows_of(groups: Sequence) -> dict:
@@ -136,8 +145,7 @@ def bootstrap_over_groups(
     seed: int = 0,
 ) -> Interval:
     "Resample whole groups with replacement and take percentiles; a resample that gives NaN is left out."
-    arrays = [np.asarray(array) for array in arrays]
-    rows = list(_rows_of(groups).values())
+    arrays, rows = _rows_like(groups, arrays), list(_rows_of(groups).values())
     rng = np.random.default_rng(seed)
     if not rows:
         return Interval(float("nan"), float("nan"), float("nan"), 0)
