@@ -87,10 +87,10 @@ def fill_markers(
     content: str,
 ) -> str:
     "Replace what stands between a pair of markers. Raises ReportError where they are missing."
-    pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.S)
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
     if not pattern.search(text):
         raise ReportError(f"expected the markers <!-- {name} --> and <!-- /{name} -->, found none")
-    return pattern.sub(lambda match: match[1] + content + match[2], text)
+    return pattern.sub(lambda match: match[1] + content + "\n" + match[2], text)
 
 # %% ../nbs/library/publish.ipynb #b433cb7c
 def costs(
@@ -129,7 +129,8 @@ def publish(
     readme = fill_markers(readme, "costs", costs(run, install))
     for path, notebook in published.items():
         nbformat.write(notebook, path)
-        subprocess.run(["nbdev_clean", "--fname", str(path)], check=True, cwd=root)
+        clean = Path(sys.executable).with_name("nbdev_clean")
+        subprocess.run([clean, "--fname", path], check=True, cwd=root)
     write_results(results, root / "nbs" / "report" / "results.json")
     (root / "README.md").write_text(readme)
     return [*published, root / "nbs" / "report" / "results.json", root / "README.md"]

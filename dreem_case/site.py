@@ -13,6 +13,7 @@ from pathlib import Path
 # %% ../nbs/library/site.ipynb #f226095c
 def page_source(
     notebook: Path,  # a notebook of the project, or an executed copy
+    fold: bool = False,  # fold its code
 ) -> str:  # the notebook's JSON, as the renderer gets it
     "Return a notebook without directives, hidden cells and injected parameters."
     import nbformat
@@ -20,10 +21,9 @@ def page_source(
 
     page = nbformat.read(notebook, 4)
     page.cells = [cell for cell in page.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
-    if page.cells and re.search(r"^code-fold: true$", page.cells[0].source, re.M):
-        for cell in page.cells:
-            if cell.cell_type == "code" and "#| code-fold:" not in cell.source:
-                cell.source = f"#| code-fold: true\n{cell.source}"
+    for cell in page.cells:
+        if fold and cell.cell_type == "code" and "#| code-fold:" not in cell.source:
+            cell.source = f"#| code-fold: true\n{cell.source}"
     return nbdev_filter(nb_txt=nbformat.writes(page), printit=False)
 
 # %% ../nbs/library/site.ipynb #fbe2c5a8
@@ -66,8 +66,8 @@ def stage_site(
             copy = book / source.name
             in_book = source.parent.name == "report" or source.name == "index.ipynb"
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(page_source(copy if in_book and copy.is_file() else source))
-        elif source.suffix in {".css", ".scss", ".png", ".svg"}:
+            target.write_text(page_source(copy if in_book and copy.is_file() else source, fold=in_book))
+        elif source.suffix in {".css", ".yml", ".png", ".svg"}:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
     (staged / "_quarto.yml").write_text(yaml.safe_dump(config, sort_keys=False))

@@ -1,0 +1,33 @@
+"""What several test modules share: the project's folder, short nights, the real data where it is."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real recordings; tests that need it skip where it is not at hand."""
+    folder = Path(os.environ.get("DREEM_CASE_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("real recordings are not at hand (set DREEM_CASE_DATA to their folder)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def short_nights(tmp_path_factory) -> Path:
+    """Three simulated nights of 40 minutes in the case's layout."""
+    from dreem_case.simulate import write_default_nights
+
+    folder = tmp_path_factory.mktemp("nights")
+    write_default_nights(folder, n_nights=3, seed=1, hours=2 / 3)
+    return folder

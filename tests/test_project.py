@@ -1,0 +1,197 @@
+"""The repository as a whole: notebooks and modules agree, and nothing of a machine stands in it."""
+
+import ast
+import filecmp
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from dreem_case.publish import fill_markers, output_problems
+from dreem_case.report import HEADLINES, chapter_paths, headline_table, read_results
+from tests.conftest import ROOT
+
+LIBRARY = sorted((ROOT / "nbs" / "library").glob("*.ipynb"))
+CHAPTERS = chapter_paths(ROOT)
+NOTEBOOKS = [ROOT / "nbs" / "index.ipynb", *CHAPTERS, *LIBRARY]
+MODULES = sorted(path.stem for path in (ROOT / "dreem_case").glob("*.py") if not path.stem.startswith("_"))
+OUTSIDE_THE_CORE = {"plots", "report", "site", "publish"}
+
+
+def tracked_files() -> list[Path]:
+    """List what git tracks, or would track: the repository as a reader gets it."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+@pytest.fixture(scope="module")
+def rebuilt(tmp_path_factory) -> Path:
+    """A copy of the project, cleaned and exported anew."""
+    copy = tmp_path_factory.mktemp("project")
+    for name in ("nbs", "dreem_case"):
+        ignore = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+        shutil.copytree(ROOT / name, copy / name, ignore=ignore)
+    for name in ("settings.ini", "pyproject.toml"):
+        shutil.copyfile(ROOT / name, copy / name)
+    environment = {**os.environ, "PYTHONPATH": str(copy)}
+    for step in ("nbdev_clean", "nbdev_export"):
+        command = [str(Path(sys.executable).with_name(step))]
+        subprocess.run(command, cwd=copy, env=environment, check=True, capture_output=True)
+    return copy
+
+
+def test_modules_are_what_the_notebooks_export(rebuilt):
+    names = [path.relative_to(ROOT) for path in sorted((ROOT / "dreem_case").glob("*.py"))]
+    assert [str(n) for n in names if not filecmp.cmp(ROOT / n, rebuilt / n, shallow=False)] == []
+    assert sorted(p.name for p in (rebuilt / "dreem_case").glob("*.py")) == [n.name for n in names]
+
+
+def test_notebooks_are_clean(rebuilt):
+    names = [path.relative_to(ROOT) for path in NOTEBOOKS]
+    assert [str(n) for n in names if not filecmp.cmp(ROOT / n, rebuilt / n, shallow=False)] == []
+
+
+def test_every_module_has_one_notebook():
+    assert [path.stem for path in LIBRARY] == MODULES
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.stem)
+def test_a_library_notebook_stays_small(path):
+    cells = nbformat.read(path, 4).cells
+    exported = [cell.source for cell in cells if cell.source.startswith("#| export")]
+    assert len(cells) <= 40
+    assert exported
+    assert max(len(source.splitlines()) for source in exported) <= 60
+    assert "#| default_exp " + path.stem in [cell.source for cell in cells]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_a_chapter_declares_itself(path):
+    notebook = nbformat.read(path, 4)
+    front = yaml.safe_load(notebook.cells[0].source.strip().strip("-"))
+    assert front["title"] and front["description"]
+    assert front["skip_exec"] is True
+    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    declared = {node.targets[0].id for node in ast.parse(tagged[0].source).body if isinstance(node, ast.Assign)}
+    assert declared >= {"data", "seed", "max_nights", "results"}
+    assert declared <= {"data", "seed", "max_nights", "results", "headband", "raw_eeg"}
+    assert not any(cell.source.startswith("#| export") for cell in notebook.cells)
+
+
+@pytest.mark.parametrize("path", [*CHAPTERS, ROOT / "nbs" / "index.ipynb"], ids=lambda path: path.stem)
+def test_committed_outputs_may_be_published(path):
+    assert output_problems(nbformat.read(path, 4), path.stem) == []
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_a_published_chapter_has_all_its_outputs(path):
+    if not (ROOT / "nbs" / "report" / "results.json").is_file():
+        pytest.skip("nothing is published yet")
+    displays = [cell for cell in nbformat.read(path, 4).cells if re.search(r"^\s*say\(", cell.source, re.M)]
+    assert displays
+    assert [cell.id for cell in displays if not cell.outputs] == []
+
+
+def test_the_sidebar_lists_every_page():
+    config = yaml.safe_load((ROOT / "_quarto.yml").read_text())
+    _, *entries = config["website"]["sidebar"]["contents"]
+    sections = {entry["section"]: entry["contents"] for entry in entries}
+    assert sections["Report"] == [str(path.relative_to(ROOT)) for path in CHAPTERS]
+    assert sorted(sections["Library"]) == [str(path.relative_to(ROOT)) for path in LIBRARY]
+
+
+def test_the_sidebar_follows_the_imports():
+    config = yaml.safe_load((ROOT / "_quarto.yml").read_text())
+    order = [Path(page).stem for page in config["website"]["sidebar"]["contents"][-1]["contents"]]
+    for place, module in enumerate(order):
+        source = (ROOT / "dreem_case" / f"{module}.py").read_text()
+        imported = set(re.findall(r"^from \.(\w+) import", source, re.M))
+        assert imported <= set(order[:place]), f"{module} stands before {imported - set(order[:place])}"
+
+
+def test_readme_figures_are_the_published_ones():
+    results = read_results(ROOT / "nbs" / "report" / "results.json")
+    if not results:
+        pytest.skip("nothing is published yet")
+    readme = (ROOT / "README.md").read_text()
+    assert readme == fill_markers(readme, "figures", headline_table(results))
+
+
+def test_published_figures_are_complete():
+    results = read_results(ROOT / "nbs" / "report" / "results.json")
+    if not results:
+        pytest.skip("nothing is published yet")
+    expected = {f"simulated.{name}" for name in HEADLINES} | {
+        "simulated.forest.kappa_per_night",
+        "real_headband.forest.kappa_per_night_mean",
+        "simulated_to_real_headband.forest.kappa_per_night_mean",
+    }
+    assert expected <= set(results)
+    assert all(set(row) >= {"value", "data", "n_nights"} for row in results.values())
+    assert all(name.startswith(row["data"] + ".") for name, row in results.items())
+
+
+def test_no_file_names_a_path_of_this_machine():
+    machine = [str(ROOT.parent) + "/", str(Path.home()) + "/"] + ["/wor" + "k/", "shared" + "/design"]
+    found = []
+    for path in tracked_files():
+        text = path.read_bytes().decode("utf-8", errors="ignore")
+        found += [f"{path.relative_to(ROOT)}: {name}" for name in machine if len(name) > 3 and name in text]
+    assert found == []
+
+
+def test_no_file_is_large():
+    sizes = {str(path.relative_to(ROOT)): path.stat().st_size for path in tracked_files()}
+    assert {name: size for name, size in sizes.items() if size > 2_000_000} == {}
+
+
+def test_pinned_versions_cover_every_requirement():
+    import tomllib
+
+    from packaging.requirements import Requirement
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = sum(project["optional-dependencies"].values(), list(project["dependencies"]))
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = dict(line.lower().replace("_", "-").split("==") for line in lines if not line.startswith("#"))
+    for requirement in map(Requirement, wanted):
+        name = requirement.name.lower().replace("_", "-")
+        assert name in pinned, f"{name} is not pinned"
+        assert pinned[name] in requirement.specifier
+
+
+def test_every_dependency_is_declared():
+    """What the library imports stands in the dependencies; what only the report needs, in its extra."""
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    core, report = project["dependencies"], project["optional-dependencies"]["report"]
+    names = {"sklearn": "scikit-learn", "yaml": "pyyaml", "IPython": "ipykernel"}
+    names |= {"nbformat": "papermill", "traitlets": "papermill"}
+    for module in MODULES:
+        tree = ast.parse((ROOT / "dreem_case" / f"{module}.py").read_text())
+        found = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+        found |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level}
+        found = {name.partition(".")[0] for name in found} - set(sys.stdlib_module_names) - {"dreem_case"}
+        declared = core + (report if module in OUTSIDE_THE_CORE else [])
+        declared = {re.split(r"[<>=!]", line)[0] for line in declared}
+        assert {names.get(name, name) for name in found} <= declared, module
+
+
+@pytest.mark.parametrize("module", ["dreem_case", *(f"dreem_case.{m}" for m in MODULES if m not in OUTSIDE_THE_CORE)])
+def test_core_imports_are_light(module):
+    heavy = {"flask", "boto3", "matplotlib", "papermill", "nbdev", "yasa", "mne"}
+    code = f"import {module}, sys, json; print(json.dumps(sorted(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert heavy & set(json.loads(run.stdout)) == set()

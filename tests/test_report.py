@@ -1,0 +1,198 @@
+"""Running chapters, keeping their figures, rendering and publishing them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import nbformat
+import numpy as np
+import pytest
+
+from dreem_case import publish, report, site
+
+
+def notebook(*cells, title="A chapter", parameters="data = ''"):
+    """Make a small chapter: front matter, parameters, then code cells."""
+    made = [nbformat.v4.new_raw_cell(f"---\ntitle: {title}\nskip_exec: true\ncode-fold: true\n---")]
+    made.append(nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}))
+    made += [nbformat.v4.new_code_cell(source) for source in cells]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "python3", "language": "python"}}
+    return nbformat.v4.new_notebook(cells=made, metadata=kernel)
+
+
+@pytest.fixture
+def project(tmp_path, root) -> Path:
+    """A project of two chapters and a landing page, beside nights that are there."""
+    (tmp_path / "nbs" / "report").mkdir(parents=True)
+    (tmp_path / "nbs" / "library").mkdir()
+    (tmp_path / "nights").mkdir()
+    (tmp_path / "settings.ini").write_text((root / "settings.ini").read_text())
+    config = "project: {type: website, render: [nbs/**/*.ipynb]}\nwebsite: {title: Case}\nformat: {html: {toc: true}}\n"
+    (tmp_path / "_quarto.yml").write_text(config)
+    (tmp_path / "README.md").write_text("# x\n<!-- figures -->\n<!-- /figures -->\n<!-- costs -->\n<!-- /costs -->\n")
+    record = """
+        from dreem_case.report import record_results
+        record_results({'forest.kappa_per_night_mean': 0.71}, 'simulated', 7, results)
+    """
+    one = notebook("print('nights:', bool(data))", dedent(record), parameters="data = ''\nresults = ''")
+    nbformat.write(one, tmp_path / "nbs" / "report" / "1_one.ipynb")
+    nbformat.write(notebook("print(2)"), tmp_path / "nbs" / "report" / "2_two.ipynb")
+    nbformat.write(notebook("print('home')", title="Home"), tmp_path / "nbs" / "index.ipynb")
+    return tmp_path
+
+
+def test_a_figure_of_numpy_becomes_plain_json(tmp_path):
+    path = tmp_path / "results.json"
+    report.record_results({"a": np.float32(0.5), "b": np.array([1.0, 2.0])}, "simulated", np.int64(2), path)
+    assert json.loads(path.read_text())["simulated.b"]["value"] == [1.0, 2.0]
+    assert json.loads(path.read_text())["simulated.a"] | {"date": ""} == {
+        "value": 0.5, "data": "simulated", "n_nights": 2, "date": "",
+    }  # fmt: skip
+
+
+def test_a_figure_recorded_again_replaces_the_first(tmp_path):
+    path = tmp_path / "results.json"
+    for value in (0.1, 0.2):
+        report.record_results({"a": value}, "simulated", 7, path)
+    assert report.read_results(path)["simulated.a"]["value"] == 0.2
+    assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_not_a_number_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="Out of range float"):
+        report.record_results({"a": float("nan")}, "simulated", 7, tmp_path / "results.json")
+    assert list(tmp_path.glob("*.json")) == []
+
+
+def test_relative_results_lie_in_the_project_from_any_folder(tmp_path, monkeypatch):
+    (tmp_path / "settings.ini").touch()
+    (tmp_path / "nbs").mkdir()
+    monkeypatch.chdir(tmp_path / "nbs")
+    report.record_results({"a": 1.0}, "simulated", 7)
+    assert (tmp_path / "build" / "results.json").is_file()
+
+
+def test_every_chapter_runs_and_the_site_shows_the_copies(project, capsys):
+    committed = (project / "nbs" / "report" / "1_one.ipynb").read_bytes()
+    page = report.make_report(project, data=str(project / "nights"))
+    assert page == project / "build" / "site" / "index.html"
+    assert "nights: True" in (project / "build" / "site" / "nbs" / "report" / "1_one.html").read_text()
+    figures = report.read_results(project / "build" / "results.json")
+    assert figures["simulated.forest.kappa_per_night_mean"]["n_nights"] == 7
+    assert (project / "nbs" / "report" / "1_one.ipynb").read_bytes() == committed
+    said = capsys.readouterr().out
+    assert "[1/3] 1_one ..." in said and "[3/3] index done" in said
+
+
+def test_the_site_tells_no_path_of_the_machine(project):
+    report.make_report(project, data=str(project / "nights"))
+    pages = list((project / "build" / "site").rglob("*.html"))
+    assert pages
+    assert [page.name for page in pages if str(project) in page.read_text()] == []
+
+
+def test_a_preview_says_that_it_is_one(project, monkeypatch):
+    monkeypatch.setattr(site.shutil, "which", lambda name: None)
+    _, renderer = site.build_site(project, project / "book", project / "build")
+    assert renderer == "smalldocs (preview)"
+    assert "Preview rendered by smalldocs" in (project / "build/site/nbs/index.html").read_text()
+
+
+def test_quarto_renders_where_it_is_on_the_path(project, tmp_path, monkeypatch):
+    program = tmp_path / "bin" / "quarto"
+    program.parent.mkdir()
+    program.write_text(
+        f"#!{sys.executable}\nimport sys, pathlib\nassert sys.argv[1] == 'render' and '--no-execute' in sys.argv\n"
+        "site = pathlib.Path(sys.argv[2], '_site')\nsite.mkdir()\nsite.joinpath('index.html').write_text('by quarto')\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    page, renderer = site.build_site(project, project / "book", project / "build")
+    assert (page.read_text(), renderer) == ("by quarto", "Quarto")
+
+
+def test_a_failing_chapter_stops_the_run_and_keeps_the_copies(project):
+    failing = notebook("raise ValueError('no such stage: N4')")
+    nbformat.write(failing, project / "nbs" / "report" / "2_two.ipynb")
+    with pytest.raises(report.ChapterFailed, match="chapter 2_two failed: ValueError: no such stage: N4"):
+        report.make_report(project, data=str(project / "nights"))
+    assert (project / "build" / "book" / "1_one.ipynb").is_file()
+    assert not (project / "build" / "book" / "index.ipynb").exists()
+    assert not (project / "build" / "site").exists()
+
+
+def test_a_folder_that_is_not_there_is_named_before_anything_runs(project):
+    with pytest.raises(report.ReportError, match="data: expected a folder or file, found nothing at gone"):
+        report.make_report(project, data="gone")
+    assert not (project / "build").exists()
+
+
+def test_the_command_ends_with_a_message_and_no_traceback(project):
+    command = [sys.executable, "-m", "dreem_case.report", "--data", "gone"]
+    run = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert run.stderr == "report: data: expected a folder or file, found nothing at gone\n"
+
+
+def test_default_nights_are_made_again_for_another_seed(tmp_path):
+    folder = report.default_data(seed=1, n_nights=1, hours=0.1, folder=tmp_path / "nights")
+    first = {path.name: path.read_bytes() for path in (folder / "h5").iterdir()}
+    report.default_data(seed=2, n_nights=1, hours=0.1, folder=folder)
+    assert {path.name: path.read_bytes() for path in (folder / "h5").iterdir()} != first
+    assert [path.name for path in tmp_path.iterdir()] == ["nights"]
+
+
+def finish(project, given):
+    """Leave a finished report of the project, as if it had been given these inputs."""
+    report.make_report(project, data=str(project / "nights"))
+    run = json.loads((project / "build" / "run.json").read_text())
+    run["given"] = given
+    (project / "build" / "run.json").write_text(json.dumps(run))
+
+
+FULL = {"data": False, "headband": True, "raw_eeg": True}
+
+
+def test_publishing_takes_outputs_figures_and_costs(project, monkeypatch):
+    finish(project, FULL)
+    monkeypatch.setattr(publish.sys, "prefix", str(project))
+    (project / "installed.json").write_text('{"seconds": 50, "megabytes": 900}')
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
+    publish.publish(project)
+    chapter = nbformat.read(project / "nbs" / "report" / "1_one.ipynb", 4)
+    assert [cell.metadata for cell in chapter.cells] == [{}, {"tags": ["parameters"]}, {}, {}]
+    assert chapter.cells[2].outputs[0].text == "nights: True\n"
+    assert "| 0.71 | simulated nights | 7 |" in (project / "README.md").read_text()
+    assert "0.9 GB" in (project / "README.md").read_text()
+    assert "simulated.forest.kappa_per_night_mean" in report.read_results(project / "nbs/report/results.json")
+    assert str(project) not in "".join(p.read_text() for p in (project / "nbs").rglob("*.ipynb"))
+
+
+@pytest.mark.parametrize("missing", ["headband", "raw_eeg"])
+def test_a_run_without_the_real_data_is_not_published(project, missing):
+    finish(project, FULL | {missing: False})
+    with pytest.raises(report.ReportError, match="with HEADBAND and RAW_EEG given"):
+        publish.publish(project)
+
+
+def test_a_run_on_other_nights_is_not_published(project):
+    finish(project, FULL | {"data": True})
+    with pytest.raises(report.ReportError, match="on the default nights"):
+        publish.publish(project)
+
+
+def test_an_output_with_a_path_is_not_published(project):
+    nbformat.write(notebook("print('/home/ann/nights')"), project / "nbs" / "report" / "2_two.ipynb")
+    finish(project, FULL)
+    before = (project / "nbs" / "report" / "1_one.ipynb").read_bytes()
+    with pytest.raises(report.ReportError, match="2_two: a path of this machine in an output: /home/ann"):
+        publish.publish(project)
+    assert (project / "nbs" / "report" / "1_one.ipynb").read_bytes() == before
+
+
+def test_a_large_output_is_not_published():
+    made = nbformat.v4.new_output("display_data", data={"image/png": "A" * (publish.MAX_OUTPUT_BYTES + 1)})
+    large = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("plot()", outputs=[made])])
+    assert len(publish.output_problems(large, "1_one")) == 1
