@@ -28,6 +28,11 @@ def _scored(truth: Sequence[int], predicted: Sequence[int]) -> tuple[np.ndarray,
     both = (truth >= 0) & (predicted >= 0)
     return truth[both].astype(int), predicted[both].astype(int)
 
+
+def _codes_in(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    "List the codes that either side uses."
+    return np.flatnonzero(np.bincount(np.concatenate([truth, predicted])))
+
 # %% ../nbs/library/evaluate.ipynb #dcdf3547
 def confusion(
     truth: Sequence[int],  # (n,) codes; below zero: not scored
@@ -37,7 +42,7 @@ def confusion(
     "Count how often each label was taken for each; raise `EvaluationError` for a code not in `labels`."
     truth, predicted = _scored(truth, predicted)
     labels = [int(label) for label in labels]
-    unknown = [int(code) for code in np.union1d(truth, predicted) if code not in labels]
+    unknown = [int(code) for code in _codes_in(truth, predicted) if code not in labels]
     if unknown:
         raise EvaluationError(f"expected labels among {labels}, found {unknown}")
     place, k = np.zeros(max(labels, default=0) + 1, int), len(labels)
@@ -48,7 +53,7 @@ def confusion(
 def kappa(truth: Sequence[int], predicted: Sequence[int]) -> float:
     "Compute Cohen's kappa; NaN when nothing is scored or both sides use one same label only."
     truth, predicted = _scored(truth, predicted)
-    return _kappa_of(confusion(truth, predicted, np.union1d(truth, predicted)))
+    return _kappa_of(confusion(truth, predicted, _codes_in(truth, predicted)))
 
 
 def _kappa_of(matrix: np.ndarray) -> float:
