@@ -128,9 +128,10 @@ def test_the_newest_file_format_is_read(tmp_path):
             UnsafeFileError,
             "chunks of at most 2097152 bytes",
         ),
-        ({"data": [np.nan]}, NotFiniteError, "found 1 NaN or infinite, the first at sample 0"),
-        ({"data": [0, 0, -np.inf, np.nan]}, NotFiniteError, "found 2 NaN or infinite, the first at sample 2"),
-        ({"data": [0, 3.5e38]}, NotFiniteError, "found 1 NaN or infinite, the first at sample 1"),
+        ({"data": [np.nan]}, NotFiniteError, "found 1 NaN, infinite or larger, the first at sample 0"),
+        ({"data": [0, 0, -np.inf, np.nan]}, NotFiniteError, "found 2 NaN, infinite or larger, the first at sample 2"),
+        ({"data": [0, -1.1e12]}, NotFiniteError, "found 1 NaN, infinite or larger, the first at sample 1"),
+        ({"data": [0, 3.5e38]}, NotFiniteError, "found 1 NaN, infinite or larger, the first at sample 1"),
     ],
     ids=str,
 )
