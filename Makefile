@@ -2,6 +2,7 @@
 #               DATA=<folder of nights>  HEADBAND=<nights.npz>  RAW_EEG=<nap.h5>  (all optional)
 # make test     everything that must hold
 # make check    the pages that the last report made
+# make export   notebooks cleaned, modules exported
 # make publish  put the last full report into the committed notebooks and the README
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -16,7 +17,7 @@ RAW_EEG ?=
 SEED ?= 1
 MAX_NIGHTS ?= 0
 
-.PHONY: report test check publish export pins clean
+.PHONY: install report test check publish export pins clean
 .DEFAULT_GOAL := report
 
 $(STAMP): pyproject.toml constraints.txt
@@ -28,6 +29,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[report,peer,dev]' && \
 	echo "{\"seconds\": $$(( $$(date +%s) - start )), \"megabytes\": $$(du -sk $(VENV) | cut -f1 | awk '{print int($$1 / 1024)}')}" > $@
 	@cat $@
+
+install: $(STAMP)
 
 report: $(STAMP)
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m dreem_case.report --seed $(SEED) --max-nights $(MAX_NIGHTS) \

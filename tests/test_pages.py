@@ -1,0 +1,43 @@
+"""The pages that the last report made: `make check`."""
+
+import nbformat
+import pytest
+
+from dreem_case.report import chapter_paths, read_results
+from dreem_case.site import page_problems
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.built
+PAGES = ["index", *(f"report/{path.stem}" for path in chapter_paths(ROOT))]
+PAGES += [f"library/{path.stem}" for path in sorted((ROOT / "nbs" / "library").glob("*.ipynb"))]
+COMMITTED = read_results(ROOT / "nbs" / "report" / "results.json")
+
+
+def n_pictures(name: str) -> int:
+    """Count the pictures of a chapter's executed copy."""
+    copy = ROOT / "build" / "book" / f"{name.rpartition('/')[2]}.ipynb"
+    if not copy.is_file() or name.startswith("library/"):
+        return 0
+    outputs = [output for cell in nbformat.read(copy, 4).cells for output in cell.get("outputs", [])]
+    return sum("image/png" in output.get("data", {}) for output in outputs)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_is_whole(name):
+    assert page_problems(ROOT / "build" / "site" / "nbs" / f"{name}.html", n_pictures(name)) == []
+
+
+@pytest.mark.parametrize("chapter", chapter_paths(ROOT), ids=lambda path: path.stem)
+def test_the_chapter_shows_figures(chapter):
+    assert n_pictures(f"report/{chapter.stem}") > 0
+
+
+def test_the_site_opens_at_the_landing_page():
+    assert "nbs/index.html" in (ROOT / "build" / "site" / "index.html").read_text()
+
+
+@pytest.mark.parametrize("name", [name for name in COMMITTED if name.startswith("simulated.")])
+def test_a_simulated_figure_is_the_committed_one(name):
+    found = read_results(ROOT / "build" / "results.json")
+    assert name in found
+    assert found[name]["value"] == pytest.approx(COMMITTED[name]["value"], abs=0.02)
