@@ -1,6 +1,7 @@
 # make report   nights in, site out: build/site/index.html
 #               DATA=<folder of nights>  HEADBAND=<nights.npz>  RAW_EEG=<nap.h5>  (all optional)
 # make test     everything that must hold
+# make bench    time and memory of one night, into build/bench/
 # make check    the pages that the last report made
 # make export   notebooks cleaned, modules exported
 # make publish  put the last full report into the committed notebooks and the README
@@ -40,6 +41,9 @@ test: $(STAMP)
 	$(BIN)/ruff check
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/nbdev_test --n_workers 2
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/night.py
 
 check: $(STAMP)
 	$(BIN)/python -m pytest -m built
