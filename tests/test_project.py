@@ -177,7 +177,7 @@ def test_every_dependency_is_declared():
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     core, report = project["dependencies"], project["optional-dependencies"]["report"]
-    names = {"sklearn": "scikit-learn", "yaml": "pyyaml", "IPython": "ipykernel"}
+    names = {"sklearn": "scikit-learn", "yaml": "pyyaml", "IPython": "ipykernel", "PIL": "pillow"}
     names |= {"nbformat": "papermill", "traitlets": "papermill"}
     for module in MODULES:
         tree = ast.parse((ROOT / "dreem_case" / f"{module}.py").read_text())
