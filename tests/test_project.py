@@ -75,6 +75,18 @@ def test_a_library_notebook_stays_small(path):
     assert "#| default_exp " + path.stem in [cell.source for cell in cells]
 
 
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.stem)
+def test_library_examples_import_in_cells_of_their_own(path):
+    """The site's filter runs every cell that imports something, to document what is exported."""
+    cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    mixed = []
+    for cell in cells:
+        kinds = {type(node) for node in ast.walk(ast.parse(cell.source))}
+        if kinds & {ast.Import, ast.ImportFrom} and kinds & {ast.Expr, ast.Assign}:
+            mixed += [cell.source] * ("#| export" not in cell.source)
+    assert mixed == []
+
+
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_a_chapter_declares_itself(path):
     notebook = nbformat.read(path, 4)
