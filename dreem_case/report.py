@@ -3,7 +3,8 @@
 # %% auto #0
 __all__ = ['HEADLINES', 'DATA_NAMES', 'N_COLORS', 'ReportError', 'project_root', 'read_results', 'write_results',
            'record_results', 'say', 'skipped', 'data_name', 'headline_table', 'fingerprint', 'default_data',
-           'shrink_pictures', 'ChapterFailed', 'chapter_paths', 'run_chapter', 'run_chapters', 'make_report']
+           'default_model', 'shrink_pictures', 'ChapterFailed', 'chapter_paths', 'run_chapter', 'run_chapters',
+           'make_report']
 
 # %% ../nbs/library/report.ipynb #2e967952
 import argparse
@@ -169,6 +170,26 @@ def default_data(
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
     return folder
+
+# %% ../nbs/library/report.ipynb #dfmodel2
+def default_model(
+    folder: Path | str = "build/models/forest",  # relative: to the project's folder
+) -> object:  # a fitted ForestStager
+    "Return the saved forest, training one on the embedded default nights if none fits this installation."
+    from dreem_case.model_file import ModelError
+    from dreem_case.stager import ForestStager
+    from dreem_case.store import open_store
+
+    folder = Path(folder)
+    folder = folder if folder.is_absolute() else project_root() / folder
+    try:
+        return ForestStager.load(folder)
+    except ModelError:
+        store, stager = open_store(default_data()), ForestStager()
+    nights = [store.open_night(record) for record in store.records()]
+    stager.fit([stager.prepare(night) for night in nights], [night.hypnogram for night in nights])
+    stager.save(folder, {"data": store.source})
+    return ForestStager.load(folder)
 
 # %% ../nbs/library/report.ipynb #61fe3336
 N_COLORS = 96
