@@ -87,9 +87,9 @@ def build_site(
     else:
         from smalldocs.site import build
 
-        for warning in build(staged, quiet=True).warnings:
-            if "ignored" not in warning:
-                print(f"smalldocs: {warning}")
+        warnings = [warning for warning in build(staged, quiet=True).warnings if "ignored" not in warning]
+        for problem in dict.fromkeys(warning.rpartition(": ")[2] for warning in warnings):
+            print(f"smalldocs: {problem}")
     site = out / "site"
     first = staged / "_site" / "index.html"
     if not first.is_file():
