@@ -197,7 +197,7 @@ def spectrogram(
     ax.set(ylabel="frequency (Hz)", title=title, ylim=(0, max_hz), xlim=(0, hours[-1]))
     return ax
 
-
+# %% ../nbs/library/plots.ipynb #90fb1262
 def spectra_by_stage(
     freqs_hz: np.ndarray,  # (n_freqs,)
     power_db: np.ndarray,  # (n_epochs, n_freqs)
@@ -266,7 +266,7 @@ def quality_raster(
               bbox_to_anchor=(1, 1), borderaxespad=0.1)
     return hours_axis(ax, n_epochs)
 
-
+# %% ../nbs/library/plots.ipynb #86783a90
 def share_bars(
     shares: np.ndarray,  # (n_rows, n_parts), each row sums to at most 1
     row_names: Sequence[str],
@@ -325,7 +325,7 @@ def confusion(
     ax.set(xlabel="predicted", ylabel="scored", title=title)
     return ax
 
-
+# %% ../nbs/library/plots.ipynb #9a2bbed7
 def score_per_night(
     scores: Mapping[str, np.ndarray],  # model -> (n_nights,) score of each night, same order of nights
     night_names: Sequence[str],
@@ -366,7 +366,7 @@ def ranked_bars(
     ax.set(xlabel=xlabel, title=title)
     return ax
 
-
+# %% ../nbs/library/plots.ipynb #966df74e
 def learning_curve(
     n_nights: np.ndarray,  # (n_sizes,) nights in training
     scores: np.ndarray,  # (n_sizes, n_repeats)
