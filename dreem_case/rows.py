@@ -55,7 +55,7 @@ def scale_within_night(
     "Scale one channel by its own night, drawn towards the reference below `FULL_HOURS` of usable signal."
     scale = measure_scale(values, weights)
     if reference is not None:
-        share = min(1.0, scale.hours / FULL_HOURS)
+        share = min(1.0, scale.hours / FULL_HOURS) ** 2
         centre = share * scale.centre + (1 - share) * reference.centre
         spread = scale.spread**share * reference.spread ** (1 - share)
         scale = Scale(centre, spread, scale.hours)

@@ -66,11 +66,11 @@ def test_without_usable_signal_only_the_reference_counts():
 
 
 @pytest.mark.parametrize("n_epochs", [60, 120, 240, 359])
-def test_centre_and_spread_move_evenly_from_the_reference_to_the_night(n_epochs):
+def test_centre_and_spread_move_with_the_square_of_the_hours_from_the_reference_to_the_night(n_epochs):
     reference = rows.Scale(np.zeros(1), np.ones(1), 7.0)
     values = np.linspace(1, 3, n_epochs)[:, None]
     own = rows.measure_scale(values, np.ones(n_epochs))
-    share = n_epochs / EPOCHS_OF_3_H
+    share = (n_epochs / EPOCHS_OF_3_H) ** 2
     expected = (values - share * own.centre) / own.spread**share
     assert np.abs(expected).max() < rows.LIMIT
     assert np.allclose(rows.scale_within_night(values, np.ones(n_epochs), reference), expected, atol=1e-5)
