@@ -3,8 +3,8 @@
 # %% auto #0
 __all__ = ['HEADLINES', 'DATA_NAMES', 'N_COLORS', 'ReportError', 'project_root', 'read_results', 'write_results',
            'record_results', 'say', 'skipped', 'data_name', 'headline_table', 'fingerprint', 'default_data',
-           'default_model', 'shrink_pictures', 'ChapterFailed', 'chapter_paths', 'run_chapter', 'run_chapters',
-           'make_report']
+           'default_model', 'shrink_pictures', 'open_nights', 'ChapterFailed', 'chapter_paths', 'run_chapter',
+           'run_chapters', 'make_report']
 
 # %% ../nbs/library/report.ipynb #2e967952
 import argparse
@@ -22,6 +22,10 @@ from datetime import date
 from inspect import cleandoc
 from io import BytesIO
 from pathlib import Path
+
+from .night import Night
+from .safe_h5 import CaseFileError
+from .store import FolderStore
 
 # %% ../nbs/library/report.ipynb #8a2e9677
 class ReportError(RuntimeError):
@@ -213,6 +217,29 @@ def shrink_pictures(
             if len(after.getvalue()) < len(before):
                 output.data["image/png"] = base64.b64encode(after.getvalue()).decode()
     nbformat.write(executed, notebook)
+
+# %% ../nbs/library/report.ipynb #2cf1d240
+def open_nights(
+    store: FolderStore,
+    max_nights: int = 0,  # 0: all
+) -> dict[str, Night]:  # by record, in order
+    "Open a store's readable nights, saying which are left out; raise ReportError if none is readable."
+    nights, reasons = {}, []
+    for record in store.records()[: max_nights or None]:
+        try:
+            night = store.open_night(record)
+            for name in night.signals:
+                night.signals[name]  # reads and checks the values, one channel at a time
+        except CaseFileError as error:
+            reasons.append(str(error))
+        else:
+            nights[record] = night
+    if not nights:
+        found = "; ".join(reasons) or "no h5 file"
+        raise ReportError(f"expected a night that can be read in {store.folder.name}, found {found}")
+    if reasons:
+        say("**Left out of this run:** " + "; ".join(reasons) + ".")
+    return nights
 
 # %% ../nbs/library/report.ipynb #f1abd5b2
 class ChapterFailed(ReportError):

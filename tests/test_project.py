@@ -71,7 +71,7 @@ def test_a_library_notebook_stays_small(path):
     exported = [cell.source for cell in cells if cell.source.startswith("#| export")]
     assert len(cells) <= 40
     assert exported
-    assert max(len(source.splitlines()) for source in exported) <= 60
+    assert max(len(source.splitlines()) for source in exported) <= 80  # one class is one cell
     assert "#| default_exp " + path.stem in [cell.source for cell in cells]
 
 
