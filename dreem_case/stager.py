@@ -18,7 +18,7 @@ from .evaluate import grouped_folds, kappa
 from .features import FEATURES_VERSION, NightFeatures, night_features
 from .model_file import ModelError, read_model, write_model
 from .night import Night
-from .rows import FULL_HOURS, LIMIT, USABLE_WEIGHT, RowMaker, Scale, table_from_matrix
+from .rows import ROWS_VERSION, RowMaker, Scale, table_from_matrix
 from .stages import STAGES
 
 # %% ../nbs/library/stager.ipynb #61920cf0
@@ -134,10 +134,9 @@ def _fit_forest(
 
 
 def _forest_version(stager: ForestStager) -> str:
-    "Hash what decides the predictions: columns, constants, references, trees."
+    "Hash what decides the predictions: the code of features and rows, columns, references, trees."
     rows = stager.rows
-    recipe = (FEATURES_VERSION, rows.columns, FULL_HOURS, USABLE_WEIGHT, LIMIT)
-    digest = hashlib.sha256(repr(recipe).encode())
+    digest = hashlib.sha256(repr((FEATURES_VERSION, ROWS_VERSION, rows.columns)).encode())
     for name, scale in sorted(rows.references.items()):
         digest.update(name.encode() + scale.centre.tobytes() + scale.spread.tobytes())
     digest.update(np.asarray(rows.accelerometer_typical, float).tobytes())
@@ -154,6 +153,7 @@ def _save_forest(stager: ForestStager, folder: Path | str, metrics: dict) -> Non
     manifest = {
         "kind": "forest",
         "version": stager.version,
+        "rows_version": ROWS_VERSION,
         "trained_on": list(stager.trained_on),
         "metrics": metrics,
         "feature_names": list(rows.feature_names),
@@ -170,6 +170,11 @@ def _save_forest(stager: ForestStager, folder: Path | str, metrics: dict) -> Non
 
 def _load_forest(cls: type[ForestStager], folder: Path | str) -> ForestStager:
     manifest, state = read_model(folder, "forest")
+    if manifest.get("rows_version") != ROWS_VERSION:
+        found = manifest.get("rows_version")
+        raise ModelError(
+            f"{folder}: expected rows_version {ROWS_VERSION}, found {found}; train the model again"
+        )
     try:
         forest = state["forest"]
         stager = cls(len(forest.estimators_), forest.min_samples_leaf)

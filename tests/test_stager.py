@@ -8,7 +8,7 @@ import pytest
 from dreem_case import model_file
 from dreem_case.evaluate import kappa
 from dreem_case.model_file import ModelError, write_model
-from dreem_case.rows import FeaturesDiffer, table_from_bins
+from dreem_case.rows import ROWS_VERSION, FeaturesDiffer, table_from_bins
 from dreem_case.stager import ForestStager, TimeOfNightStager, fit_folds, predict_out_of_fold
 from dreem_case.stages import STAGES
 from tests.test_rows import make_night, with_channels
@@ -113,7 +113,7 @@ def saved_state(stager):
     """What `save` stores, taken apart."""
     rows = stager.rows
     manifest = {
-        "kind": "forest", "version": stager.version, "trained_on": [], "metrics": {},
+        "kind": "forest", "version": stager.version, "trained_on": [], "metrics": {}, "rows_version": ROWS_VERSION,
         "feature_names": list(rows.feature_names), "accelerometer_names": list(rows.accelerometer_names),
     }
     references = {name: [scale.centre, scale.spread, scale.hours] for name, scale in rows.references.items()}
@@ -168,6 +168,13 @@ def test_a_model_for_other_features_is_refused(fitted, tmp_path, monkeypatch):
     fitted.save(tmp_path)
     monkeypatch.setattr(model_file, "FEATURES_VERSION", "newer")
     with pytest.raises(ModelError, match="expected features_version newer"):
+        ForestStager.load(tmp_path)
+
+
+def test_a_model_for_other_rows_is_refused(fitted, tmp_path):
+    manifest, state = saved_state(fitted)
+    write_model(tmp_path, {**manifest, "rows_version": "older"}, state)
+    with pytest.raises(ModelError, match=r"expected rows_version .* found older; train the model again"):
         ForestStager.load(tmp_path)
 
 
