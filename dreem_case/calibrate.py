@@ -17,7 +17,7 @@ from .simulate import electrode_potentials
 from .simulated_eeg import ELECTRODES, FS_HZ, spectrum_shapes
 from .simulated_headband import draw_movements
 from .sleep_process import score_truth, sleep_truth
-from .stages import EPOCH_S, Stage
+from .stages import Stage
 
 N_FIT_NIGHTS = 14  # nights 0 to 13; the others are left for judging
 BINS_HZ = np.r_[np.arange(1.0, 18.0), 17.75]
@@ -45,7 +45,7 @@ def describe_nights(
         still = here & (bins_db[:, 0] < _STILL_DB[stage])
         kept = [night for night in np.unique(nights) if np.sum(still & (nights == night)) >= _LEAST_EPOCHS]
         if not kept:
-            raise ValueError(f"nights: expected {_LEAST_EPOCHS} still epochs of {stage.name} in one of them, found fewer")
+            raise ValueError(f"nights: expected {_LEAST_EPOCHS} still epochs of {stage.name} in one, found fewer")
         spectra = [np.median(bins_db[still & (nights == night)], axis=0) for night in kept]
         moving[stage] = float(np.mean(bins_db[here, 0] > _MOVING_DB[stage]))
         medians[stage] = np.median(spectra, axis=0)
