@@ -92,7 +92,7 @@ def open_night(
     record = path.stem
     with open_h5(record, path) as file:
         lengths = {name: _checked_length(record, name, file) for name in _FORMAT if name in file}
-        found = ascii(list(file)[:10])
+        found = ascii(list(file)[:10])[:200]
     eeg = {name: n for name, n in lengths.items() if name in EEG_NAMES}
     if not eeg:
         raise MissingSignalError(record, f"at least one of {', '.join(EEG_NAMES)}", found)
@@ -148,6 +148,7 @@ def _usable_accelerometer(lengths: dict[str, int], n_epochs: int) -> tuple[dict[
     if len(set(axes.values())) == 1 and 0 <= min(axes.values()) - n_epochs * epoch < epoch:
         return axes, []
     seconds = ", ".join(f"{n / ACCELEROMETER_FS_HZ:g}" for n in axes.values())
+    axes = dict.fromkeys(axes, min(axes.values()))  # all end where the shortest does
     return axes, [f"accelerometer of {seconds} s beside {n_epochs * EPOCH_S} s of whole EEG epochs"]
 
 # %% ../nbs/library/casefile.ipynb #cf16e329
@@ -173,8 +174,7 @@ def _read_labels(record: str, path: str | Path) -> np.ndarray:
     try:
         return parse_hypnogram(names, record)
     except HypnogramError as error:
-        wanted, found = str(error).removeprefix(f"{record}: expected ").rsplit(", found ", 1)
-        raise HypnogramFileError(record, wanted, found) from error
+        raise HypnogramFileError(record, error.expected, error.found) from error
 
 
 def _padded_hypnogram(

@@ -5,7 +5,7 @@ __all__ = ['Signal', 'Signals', 'NightError', 'Night']
 
 # %% ../nbs/library/night.ipynb #06a0bcaf
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -82,7 +82,7 @@ class Night:
     signals: Mapping[str, Signal]  # by channel name; becomes a `Signals`
     n_epochs: int  # whole epochs of `EPOCH_S` that the EEG covers
     hypnogram: np.ndarray | None = None  # int8 (n_epochs,) stage codes or `UNSCORED`; None: nobody scored it
-    notes: tuple[str, ...] = field(default=())  # what is odd about the record as it was read
+    notes: tuple[str, ...] = ()  # what is odd about the record as it was read
 
     def __post_init__(self):
         object.__setattr__(self, "signals", Signals(self.signals))

@@ -41,6 +41,13 @@ STAGE_COLORS = {
 class HypnogramError(ValueError):
     "A hypnogram that cannot be understood or written."
 
+    def __init__(self, record: str, expected: str, found: str):
+        super().__init__(record, expected, found)
+        self.record, self.expected, self.found = record, expected, found
+
+    def __str__(self) -> str:
+        return f"{self.record}: expected {self.expected}, found {self.found}"
+
 
 def parse_hypnogram(
     names: Iterable[str],  # stage names, one per epoch
@@ -53,19 +60,21 @@ def parse_hypnogram(
     codes = []
     for epoch, name in enumerate(names):
         if not isinstance(name, str) or name not in Stage.__members__:
-            raise HypnogramError(
-                f"{record}: expected one of {', '.join(STAGE_NAMES)} at epoch {epoch}, found {_shown(name)}"
-            )
+            expected = f"one of {', '.join(STAGE_NAMES)} at epoch {epoch}"
+            raise HypnogramError(record, expected, _shown(name))
         codes.append(Stage[name])
     return np.array(codes, dtype=np.int8)
 
 
-def _shown(value: object, limit: int = 40) -> str:
+_SHOWN = 40  # most characters of a foreign value in a message
+
+
+def _shown(value: object) -> str:
     "Show a value in an error message, cut to a length that a log can hold."
     if not isinstance(value, (str, int, float, bool, type(None))):
         return f"a {type(value).__name__}"
-    text = ascii(value[:limit] if isinstance(value, str) else value)
-    return text if len(text) <= limit else text[:limit] + "..."
+    text = ascii(value[:_SHOWN] if isinstance(value, str) else value)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 # %% ../nbs/library/stages.ipynb #69d16b26
 def format_hypnogram(
@@ -83,5 +92,5 @@ def format_hypnogram(
     for epoch, code in enumerate(codes):
         if code not in STAGES:
             found = "an unscored epoch before a scored one" if code == UNSCORED else str(code)
-            raise HypnogramError(f"{record}: expected a stage code at epoch {epoch}, found {found}")
+            raise HypnogramError(record, f"a stage code at epoch {epoch}", found)
     return [Stage(code).name for code in codes]

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -86,6 +87,22 @@ def test_the_source_is_what_the_manifest_says(folder):
 def test_the_source_is_the_folder_where_no_manifest_says_more(folder, manifest):
     if manifest is not None:
         (folder / "manifest.json").write_bytes(manifest.encode(errors="surrogateescape"))
+    assert open_store(folder).source == f"nights in {folder.name}"
+
+
+@given(st.text())
+def test_a_source_is_a_short_line_without_markup_whatever_the_manifest_says(tmp_path_factory, source):
+    folder = tmp_path_factory.getbasetemp() / "named"
+    folder.mkdir(exist_ok=True)
+    (folder / "manifest.json").write_text(json.dumps({"source": f"<b>${source}`\n[x](y)"}))
+    found = open_store(folder).source
+    assert 0 < len(found) <= 100
+    assert found.isprintable()
+    assert not set(found) & set("<>$`[]*&\\")
+
+
+def test_a_manifest_without_end_is_not_waited_for(folder):
+    os.mkfifo(folder / "manifest.json")
     assert open_store(folder).source == f"nights in {folder.name}"
 
 
