@@ -3,14 +3,15 @@
 # %% auto #0
 __all__ = ['HEADLINES', 'DATA_NAMES', 'N_COLORS', 'ReportError', 'project_root', 'read_results', 'write_results',
            'record_results', 'say', 'skipped', 'data_name', 'headline_table', 'fingerprint', 'default_data',
-           'default_model', 'shrink_pictures', 'open_nights', 'ChapterFailed', 'chapter_paths', 'run_chapter',
-           'run_chapters', 'make_report']
+           'default_model', 'shrink_pictures', 'open_nights', 'short_names', 'counted', 'ChapterFailed',
+           'chapter_paths', 'run_chapter', 'run_chapters', 'make_report']
 
 # %% ../nbs/library/report.ipynb #2e967952
 import argparse
 import base64
 import hashlib
 import json
+import math
 import os
 import re
 import resource
@@ -64,11 +65,13 @@ def write_results(
 
 # %% ../nbs/library/report.ipynb #67bc9585
 def _plain(value):
-    "Turn numpy scalars and arrays into what JSON holds, to four decimals."
+    "Turn numpy scalars and arrays into what JSON holds, to four decimals; what is undefined becomes None."
     value = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    return round(value, 4) if isinstance(value, float) else value
+    if isinstance(value, float):
+        return round(value, 4) if math.isfinite(value) else None
+    return value
 
 
 def record_results(
@@ -77,11 +80,12 @@ def record_results(
     n_nights: int,
     path: Path | str = "build/results.json",  # relative: to the project's folder
 ) -> None:
-    "Merge a chapter's figures into the results file, each under `<data>.<name>`."
+    "Merge a chapter's figures into the results file, each under `<data>.<name>`; undefined ones stay out."
     path = Path(path)
     path = path if path.is_absolute() else project_root() / path
     made = {"data": data, "n_nights": int(n_nights), "date": date.today().isoformat()}
-    new = {f"{data}.{name}": {"value": _plain(value), **made} for name, value in figures.items()}
+    values = {f"{data}.{name}": _plain(value) for name, value in figures.items()}
+    new = {name: {"value": value, **made} for name, value in values.items() if value is not None}
     write_results({**read_results(path), **new}, path)
 
 # %% ../nbs/library/report.ipynb #a42e9ffa
@@ -224,7 +228,7 @@ def open_nights(
     max_nights: int = 0,  # 0: all
 ) -> dict[str, Night]:  # by record, in order
     "Open a store's readable nights, saying which are left out; raise ReportError if none is readable."
-    nights, reasons = {}, []
+    nights, reasons = {}, store.passed_over()
     for record in store.records()[: max_nights or None]:
         try:
             night = store.open_night(record)
@@ -238,8 +242,32 @@ def open_nights(
         found = "; ".join(reasons) or "no h5 file"
         raise ReportError(f"expected a night that can be read in {store.folder.name}, found {found}")
     if reasons:
-        say("**Left out of this run:** " + "; ".join(reasons) + ".")
+        say("**Left out of this run:** " + "; ".join(map(_literal, reasons)) + ".")
     return nights
+
+
+def _literal(text: str) -> str:
+    "Show a text from outside as code, so that no page takes a file's name for markup."
+    return "`" + " ".join(text.replace("`", "'").split()) + "`"
+
+# %% ../nbs/library/report.ipynb #82ea41d8
+def short_names(
+    records: Iterable[str],
+) -> dict[str, str]:  # record -> what stands for it in figures and tables; no two are the same
+    "Shorten the names of records alike."
+    records = list(records)
+    for part in (slice(8), slice(-8, None)):
+        if len({record[part] for record in records}) == len(records):
+            return {record: record[part] for record in records}
+    return {record: record for record in records}
+
+
+def counted(
+    n: int,
+    thing: str,  # "night"
+) -> str:  # "1 night", "2 nights"
+    "Put a number before a word, with the plural where it belongs."
+    return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
 
 # %% ../nbs/library/report.ipynb #f1abd5b2
 class ChapterFailed(ReportError):
@@ -337,6 +365,7 @@ def make_report(
         "seconds": round(time.perf_counter() - start),
         "seconds_per_chapter": {name: round(spent) for name, spent in seconds.items()},
         "peak_memory_mb": _peak_memory_mb(),
+        "n_cores": os.cpu_count(),
         "renderer": renderer,
     }
     (out / "run.json").write_text(json.dumps(run, indent=1) + "\n")

@@ -56,6 +56,17 @@ class FolderStore:
         except RecordNameError:
             return False
 
+    def passed_over(self) -> list[str]:
+        "Say which files look like a record or its hypnogram and are not used, each with the reason."
+        records, reasons = set(self.records()), []
+        for path in sorted(self._h5.iterdir()):
+            looks_like_one = path.suffix.lower() in (".h5", ".hdf5") and not path.name.startswith(".")
+            if looks_like_one and not (path.suffix == ".h5" and path.stem in records):
+                reasons.append(_why_not(path))
+        labels = sorted(self.folder.glob("hypnograms/*.json"))
+        unused = [path for path in labels if path.stem not in records]
+        return reasons + [f"{ascii(path.name)[:60]}: expected a record of this name, found none" for path in unused]
+
     def open_night(self, record: str) -> Night:
         "Open a record, with its hypnogram if it has one; raise `RecordNotFound` or a `CaseFileError`."
         try:
@@ -86,6 +97,19 @@ def _manifest_source(path: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
     return _label(source) if isinstance(source, str) else ""
+
+# %% ../nbs/library/store.ipynb #730d6038
+def _why_not(path: Path) -> str:
+    "Say why a file in the place of the records is none."
+    name, expected, found = ascii(path.name)[:60], "a file", "none"
+    if path.suffix != ".h5":
+        expected, found = "the ending .h5", path.suffix
+    elif path.is_file():
+        try:
+            check_record_name(path.stem)
+        except RecordNameError as error:
+            expected, found = error.expected, error.found
+    return f"{name}: expected {expected}, found {found}"
 
 # %% ../nbs/library/store.ipynb #f79db2ea
 def open_store(uri: str | Path) -> FolderStore:  # a folder

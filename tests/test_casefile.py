@@ -147,6 +147,7 @@ def test_what_is_odd_is_noted_and_the_rest_is_used(altered, change, n_epochs, no
     assert night.n_epochs == n_epochs
     assert ("left out" in note or note == "no accelerometer") == (night.accelerometer_names == ())
     night.load()
+    assert len({night.signals.header(name).n_samples for name in night.accelerometer_names}) <= 1
 
 
 def test_a_last_epoch_that_is_not_whole_is_left_out_and_noted(altered):

@@ -6,11 +6,17 @@ import sys
 from pathlib import Path
 from textwrap import dedent
 
+import h5py
 import nbformat
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dreem_case import publish, report, site
+from dreem_case.casefile import write_night
+from dreem_case.night import Night, Signal
+from dreem_case.store import FolderStore, open_store
 
 
 def notebook(*cells, title="A chapter", parameters="data = ''"):
@@ -60,10 +66,30 @@ def test_a_figure_recorded_again_replaces_the_first(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
 
 
+def test_an_undefined_figure_stays_out_of_the_results(tmp_path):
+    path = tmp_path / "results.json"
+    report.record_results({"a": float("nan"), "b": [0.5, float("nan")], "c": 1.0}, "nights", 2, path)
+    found = {name: row["value"] for name, row in report.read_results(path).items()}
+    assert found == {"nights.b": [0.5, None], "nights.c": 1.0}
+
+
 def test_not_a_number_is_refused(tmp_path):
     with pytest.raises(ValueError, match="Out of range float"):
-        report.record_results({"a": float("nan")}, "simulated", 7, tmp_path / "results.json")
+        report.write_results({"a": {"value": float("nan")}}, tmp_path / "results.json")
     assert list(tmp_path.glob("*.json")) == []
+
+
+@given(st.sets(st.text("abc-012", min_size=1, max_size=12), min_size=1))
+def test_no_two_nights_share_a_short_name(records):
+    short = report.short_names(sorted(records))
+    assert set(short) == records
+    assert len(set(short.values())) == len(records)
+
+
+def test_a_file_meant_as_a_night_is_named_where_nothing_can_be_read(tmp_path):
+    (tmp_path / "night 1.h5").touch()
+    with pytest.raises(report.ReportError, match="'night 1.h5': expected a name of"):
+        report.open_nights(FolderStore(tmp_path))
 
 
 def test_relative_results_lie_in_the_project_from_any_folder(tmp_path, monkeypatch):
@@ -142,6 +168,21 @@ def test_default_nights_are_made_again_for_another_seed(tmp_path):
     report.default_data(seed=2, n_nights=1, hours=0.1, folder=folder)
     assert {path.name: path.read_bytes() for path in (folder / "h5").iterdir()} != first
     assert [path.name for path in tmp_path.iterdir()] == ["nights"]
+
+
+def test_a_night_that_cannot_be_read_is_left_out_and_its_reason_is_no_markup(tmp_path, capsys):
+    eeg = Signal(np.zeros(7500, np.float32), 250, "µV", "eeg")
+    write_night(Night("good", {"eeg1": eeg}, 1), tmp_path)
+    with h5py.File(tmp_path / "h5" / "bad.h5", "w") as file:
+        file["<img src=x>`![x](y)"] = np.zeros(7500)
+    assert list(report.open_nights(open_store(tmp_path))) == ["good"]
+    (tmp_path / "h5" / "good.h5").unlink()
+    with pytest.raises(report.ReportError, match="bad: expected at least one of eeg1"):
+        report.open_nights(open_store(tmp_path))
+
+
+def test_text_from_outside_is_shown_as_code():
+    assert report._literal("a <b>`\n\n[x](y)") == "`a <b>' [x](y)`"
 
 
 def finish(project, given):

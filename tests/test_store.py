@@ -115,3 +115,25 @@ def test_an_address_that_is_no_folder_is_refused(tmp_path, uri):
 def test_a_file_is_no_store(folder):
     with pytest.raises(StoreError):
         open_store(folder / "h5" / "a.h5")
+
+
+@pytest.mark.parametrize(
+    "name", ["h5/night 1.h5", "h5/c.H5", "h5/c.hdf5", "h5/folder.h5/x", "hypnograms/c.json"]
+)
+def test_a_file_that_looks_meant_and_is_not_used_is_named(folder, name):
+    assert open_store(folder).passed_over() == []
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("[]")
+    (reason,) = open_store(folder).passed_over()
+    assert name.split("/")[1] in reason
+    assert ": expected " in reason
+    assert ", found " in reason
+
+
+@pytest.mark.parametrize("name", ["h5/.a.h5", "h5/notes.txt", "h5/a.h5.part", "manifest.json", "truth/c.json"])
+def test_other_files_are_passed_over_in_silence(folder, name):
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("{}")
+    assert open_store(folder).passed_over() == []
