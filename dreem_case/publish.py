@@ -5,7 +5,6 @@ __all__ = ['MAX_OUTPUT_BYTES', 'machine_paths', 'output_problems', 'with_outputs
 
 # %% ../nbs/library/publish.ipynb #99014f11
 import json
-import os
 import re
 import subprocess
 import sys
@@ -101,7 +100,7 @@ def costs(
     minutes = run["seconds"] / 60
     return (
         f"An installation takes about {install['megabytes'] / 1000:.1f} GB and {install['seconds']} s "
-        f"from a near package index. A report takes {minutes:.0f} minutes on {os.cpu_count()} cores; "
+        f"from a near package index. A report takes {minutes:.0f} minutes on {run['n_cores']} cores; "
         f"its largest process takes {run['peak_memory_mb'] / 1000:.1f} GB of memory."
     )
 
