@@ -175,20 +175,17 @@ class PairedDifference:
 def paired_difference(
     a: Mapping,  # group -> figure
     b: Mapping,  # group -> figure, for the same groups
-    level: float = 0.95,
-    n_resamples: int = 1000,
-    seed: int = 0,
 ) -> PairedDifference:
-    "Subtract group by group, with a bootstrap interval for the mean; a pair with NaN is left out."
+    """Subtract group by group, with a bootstrap interval for the mean; a pair with NaN is left out.
+
+    Raises `EvaluationError` if a group is on one side only.
+    """
     if set(a) != set(b):
         unpaired = sorted(map(str, set(a) ^ set(b)))
         raise EvaluationError(f"expected the same groups on both sides, found on one side only: {unpaired}")
     differences = {group: float(a[group] - b[group]) for group in a}
     kept = [value for value in differences.values() if not np.isnan(value)]
-    mean = bootstrap_over_groups(
-        _mean, range(len(kept)), kept, level=level, n_resamples=n_resamples, seed=seed
-    )
-    return PairedDifference(differences, mean)
+    return PairedDifference(differences, bootstrap_over_groups(_mean, range(len(kept)), kept))
 
 # %% ../nbs/library/evaluate.ipynb #5bd6e7b0
 def leave_one_group_out(groups: Sequence) -> Iterator[tuple]:  # of (group, training rows, test rows)

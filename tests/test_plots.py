@@ -87,3 +87,39 @@ def test_stage_colours_differ_in_lightness_for_a_reader_who_sees_no_hue():
 
     depth = [luminance(STAGE_COLORS[s]) for s in (Stage.N1, Stage.N2, Stage.DEEP)]
     assert depth == sorted(depth, reverse=True)
+
+
+def test_every_night_of_every_model_is_drawn_beside_the_mean_of_those_that_have_a_score(ax):
+    scores = {"model": np.array([0.5, np.nan, 0.7]), "peer": np.array([0.4, 0.4, 0.4])}
+    plots.score_per_night(scores, ["1", "2", "3"], ax)
+    drawn = [line.get_ydata() for line in ax.lines if len(line.get_ydata()) == 3]
+    np.testing.assert_array_equal(drawn, [[0.5, np.nan, 0.7], [0.4, 0.4, 0.4]])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["model (mean 0.60)", "peer (mean 0.40)"]
+
+
+def test_stage_probabilities_fill_the_axis_from_deep_below_to_wake_on_top(ax):
+    plots.stage_probabilities(np.full((4, 5), 0.2), ax)
+    heights = {area.get_label(): area.get_datalim(ax.transData).y1 for area in ax.collections}
+    assert sorted(heights, key=heights.get, reverse=True) == [stage.name for stage in DISPLAY_ORDER]
+    assert heights["WAKE"] == pytest.approx(1)
+
+
+def test_the_share_beyond_an_amplitude_falls_to_nothing_at_the_largest(ax):
+    plots.amplitude_distribution({"eeg1": np.array([-100.0, 1.5, 1.5, 1.5])}, ax)
+    levels_uv, share = ax.lines[0].get_data()
+    assert share[levels_uv < 1.5] == pytest.approx(1)
+    assert share[(levels_uv > 1.5) & (levels_uv < 100)] == pytest.approx(0.25)
+    assert share[levels_uv > 100].max() < 1e-6
+
+
+def test_a_difference_is_predicted_minus_scored_at_the_mean_of_both(ax):
+    plots.bland_altman(np.array([10.0]), np.array([14.0]), 4.0, (1.0, 7.0), ax, "min")
+    assert [float(value[0]) for value in ax.lines[0].get_data()] == [12.0, 4.0]
+    assert [line.get_ydata()[0] for line in ax.lines[1:]] == [0, 4.0, 1.0, 7.0]
+
+
+def test_a_channel_keeps_its_place_and_its_colour_in_the_quality_raster(ax):
+    plots.quality_raster(np.array([[0, 1], [4, 4]]), ["eeg1", "eeg2"], ["a", "b", "c", "d", "e"], ax)
+    assert ax.collections[0].get_array().tolist() == [[0, 1], [4, 4]]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["eeg1", "eeg2"]
+    assert ax.yaxis_inverted()
