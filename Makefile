@@ -18,7 +18,7 @@ RAW_EEG ?=
 SEED ?= 1
 MAX_NIGHTS ?= 0
 
-.PHONY: install report test check publish export pins clean
+.PHONY: install report test bench check publish export pins clean
 .DEFAULT_GOAL := report
 
 $(STAMP): pyproject.toml constraints.txt
