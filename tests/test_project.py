@@ -184,13 +184,14 @@ def test_pinned_versions_cover_every_requirement():
 
 
 def test_every_dependency_is_declared():
-    """What the library imports stands in the dependencies; what only the report needs, in its extra."""
+    """What the core imports, and nothing else, stands in the dependencies; what the report needs, in its extra."""
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     core, report = project["dependencies"], project["optional-dependencies"]["report"]
     names = {"sklearn": "scikit-learn", "yaml": "pyyaml", "IPython": "ipykernel", "PIL": "pillow"}
     names |= {"nbformat": "papermill", "traitlets": "papermill"}
+    used = set()
     for module in MODULES:
         tree = ast.parse((ROOT / "dreem_case" / f"{module}.py").read_text())
         found = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
@@ -199,6 +200,8 @@ def test_every_dependency_is_declared():
         declared = core + (report if module in OUTSIDE_THE_CORE else [])
         declared = {re.split(r"[<>=!]", line)[0] for line in declared}
         assert {names.get(name, name) for name in found} <= declared, module
+        used |= {names.get(name, name) for name in found}
+    assert {re.split(r"[<>=!]", line)[0] for line in core} <= used
 
 
 @pytest.mark.parametrize("module", ["dreem_case", *(f"dreem_case.{m}" for m in MODULES if m not in OUTSIDE_THE_CORE)])
