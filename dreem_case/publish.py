@@ -13,9 +13,9 @@ from pathlib import Path
 
 import nbformat
 
+from .book import chapter_paths
 from dreem_case.report import (
     ReportError,
-    chapter_paths,
     headline_table,
     project_root,
     read_results,

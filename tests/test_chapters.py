@@ -6,8 +6,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from dreem_case.book import chapter_paths, run_chapter
 from dreem_case.publish import output_problems
-from dreem_case.report import chapter_paths, read_results, run_chapter
+from dreem_case.report import read_results
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.smoke

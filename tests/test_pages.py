@@ -3,7 +3,8 @@
 import nbformat
 import pytest
 
-from dreem_case.report import chapter_paths, read_results
+from dreem_case.book import chapter_paths
+from dreem_case.report import read_results
 from dreem_case.site import page_problems
 from tests.conftest import ROOT
 

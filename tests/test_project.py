@@ -14,15 +14,16 @@ import nbformat
 import pytest
 import yaml
 
+from dreem_case.book import chapter_paths
 from dreem_case.publish import fill_markers, output_problems
-from dreem_case.report import HEADLINES, chapter_paths, headline_table, read_results
+from dreem_case.report import HEADLINES, headline_table, read_results
 from tests.conftest import ROOT
 
 LIBRARY = sorted((ROOT / "nbs" / "library").glob("*.ipynb"))
 CHAPTERS = chapter_paths(ROOT)
 NOTEBOOKS = [ROOT / "nbs" / "index.ipynb", *CHAPTERS, *LIBRARY]
 MODULES = sorted(path.stem for path in (ROOT / "dreem_case").glob("*.py") if not path.stem.startswith("_"))
-OUTSIDE_THE_CORE = {"plots", "report", "site", "publish"}
+OUTSIDE_THE_CORE = {"plots", "book", "report", "site", "publish"}
 
 
 def tracked_files() -> list[Path]:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreem_case import publish, report, site
+from dreem_case import book, publish, report, site
 from dreem_case.casefile import write_night
 from dreem_case.night import Night, Signal
 from dreem_case.store import FolderStore, open_store
@@ -142,7 +142,7 @@ def test_quarto_renders_where_it_is_on_the_path(project, tmp_path, monkeypatch):
 def test_a_failing_chapter_stops_the_run_and_keeps_the_copies(project):
     failing = notebook("raise ValueError('no such stage: N4')")
     nbformat.write(failing, project / "nbs" / "report" / "2_two.ipynb")
-    with pytest.raises(report.ChapterFailed, match="chapter 2_two failed: ValueError: no such stage: N4"):
+    with pytest.raises(book.ChapterFailed, match="chapter 2_two failed: ValueError: no such stage: N4"):
         report.make_report(project, data=str(project / "nights"))
     assert (project / "build" / "book" / "1_one.ipynb").is_file()
     assert not (project / "build" / "book" / "index.ipynb").exists()
