@@ -91,9 +91,9 @@ def _read_manifest(folder: Path, kind: str) -> dict:
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text())
-    except FileNotFoundError:
+    except OSError:
         raise ModelError(f"{path}: expected a model's manifest, found no such file") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: expected JSON, found something else: {error}") from None
     if not isinstance(manifest, dict):
         raise ModelError(f"{path}: expected entries by name, found a {type(manifest).__name__}")
@@ -112,8 +112,8 @@ def _read_model_file(folder: Path, manifest: dict) -> bytes:
         raise ModelError(f"{folder}: expected a model file in this folder, found {name}")
     try:
         content = (folder / name).read_bytes()
-    except OSError:
-        raise ModelError(f"{folder}: expected the model file {name}, found no such file") from None
+    except (OSError, ValueError):  # a name that no file can have is a ValueError
+        raise ModelError(f"{folder}: expected the model file {name!a}, found no such file") from None
     if hashlib.sha256(content).hexdigest() != manifest.get("model_sha256"):
         raise ModelError(
             f"{folder / name}: expected the file that the manifest describes, found another hash"

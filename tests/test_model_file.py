@@ -44,6 +44,8 @@ def test_state_and_manifest_come_back(folder):
         ({"model_sha256": "0" * 64}, "found another hash"),
         ({"model_file": "../model.skops"}, "expected a model file in this folder"),
         ({"model_file": "absent.skops"}, "found no such file"),
+        ({"model_file": "a\0b"}, "found no such file"),
+        ({"model_file": ""}, "found no such file"),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_refused(folder, changes, message):
@@ -52,7 +54,7 @@ def test_a_manifest_that_does_not_fit_is_refused(folder, changes, message):
         read_model(folder, "numbers")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", "null"])
+@pytest.mark.parametrize("text", ["", "{", "[1]", "null", "[" * 10**5])
 def test_a_manifest_that_is_none_is_refused(folder, text):
     (folder / model_file.MANIFEST).write_text(text)
     with pytest.raises(ModelError, match=r"manifest\.json: expected"):
