@@ -1,8 +1,11 @@
 """Running chapters, keeping their figures, rendering and publishing them."""
 
+import base64
 import json
+import shutil
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 from textwrap import dedent
 
@@ -12,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from dreem_case import book, publish, report, site
 from dreem_case.casefile import write_night
@@ -183,6 +187,39 @@ def test_a_night_that_cannot_be_read_is_left_out_and_its_reason_is_no_markup(tmp
 
 def test_text_from_outside_is_shown_as_code():
     assert report._literal("a <b>`\n\n[x](y)") == "`a <b>' [x](y)`"
+
+
+def test_the_default_nights_are_those_of_every_module_that_makes_them(tmp_path, monkeypatch):
+    package = tmp_path / "package"
+    shutil.copytree(Path(report.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(report, "__file__", str(package / "report.py"))
+    found = [report.fingerprint("simulate")]
+    for name in ("simulate.py", "simulated_eeg.py", "sleep_process.py", "safe_h5.py", "simulation.json"):
+        package.joinpath(name).write_text(package.joinpath(name).read_text() + "\n")
+        found.append(report.fingerprint("simulate"))
+    assert len(set(found)) == len(found)
+    package.joinpath("plots.py").write_text("")
+    assert report.fingerprint("simulate") == found[-1]
+
+
+def test_a_figure_that_was_not_computed_is_not_in_the_headlines():
+    row = {"value": 0.714, "data": "simulated", "n_nights": 7}
+    table = report.headline_table({"simulated.yasa.kappa_per_night_mean": row, "simulated.other": row})
+    assert [line.split(" | ")[1:] for line in table.splitlines()[2:]] == [["0.71", "simulated nights", "7 |"]]
+
+
+def test_pictures_are_stored_smaller_and_look_the_same(tmp_path):
+    drawn = np.full((200, 300, 3), 255, np.uint8)
+    drawn[50:60] = (0, 114, 178)
+    content = BytesIO()
+    Image.fromarray(drawn).save(content, "png", compress_level=0)
+    made = nbformat.v4.new_output("display_data", data={"image/png": base64.b64encode(content.getvalue()).decode()})
+    path = tmp_path / "chapter.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("plot()", outputs=[made])]), path)
+    book.shrink_pictures(path)
+    stored = base64.b64decode(nbformat.read(path, 4).cells[0].outputs[0].data["image/png"])
+    assert len(stored) < len(content.getvalue()) / 10
+    assert np.array_equal(np.asarray(Image.open(BytesIO(stored)).convert("RGB")), drawn)
 
 
 def finish(project, given):
