@@ -2,7 +2,8 @@
 
 # %% auto #0
 __all__ = ['WINDOW_S', 'FREQS_HZ', 'BANDS_HZ', 'BIN_CENTRES_HZ', 'ACCELEROMETER_FEATURES', 'SKIPPABLE', 'FEATURES_VERSION',
-           'window_power', 'eeg_features', 'spectral_bins', 'accelerometer_features', 'NightFeatures', 'night_features']
+           'window_power', 'eeg_features', 'spectral_bins', 'accelerometer_features', 'NightFeatures', 'night_features',
+           'source_hash']
 
 # %% ../nbs/library/features.ipynb #0a4e0f47
 import hashlib
@@ -93,6 +94,7 @@ _LINE = np.stack([np.log10(FREQS_HZ[_FIT]), np.ones(_FIT.sum())], axis=1)
 def _shape_features(psd: np.ndarray, alpha: np.ndarray, sigma: np.ndarray) -> dict[str, np.ndarray]:
     """Describe slope, peaks over it, edge, entropy and Hjorth parameters of the mean spectrum."""
     slope, level = np.linalg.pinv(_LINE) @ np.log10(psd[:, _FIT] + _TINY).T
+    # The line near the middle of each band; a band's power becomes a density by its width, 3 or 5 Hz.
     line = {name: slope * np.log10(centre) + level for name, centre in [("alpha", 9.5), ("sigma", 13.3)]}
     inside = psd[:, (FREQS_HZ >= 0.5) & (FREQS_HZ < 32)] + _TINY
     freqs = FREQS_HZ[(FREQS_HZ >= 0.5) & (FREQS_HZ < 32)].astype(np.float32)
@@ -322,7 +324,7 @@ def night_features(
 
 # %% ../nbs/library/features.ipynb #07e69016
 def _channel(night: Night, name: str, skip: set[str]) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """Clean and describe one EEG channel."""
+    """Clean and describe one EEG channel: its table, and per epoch its weight and its quality."""
     signal = night.signals[name]
     values = signal.values[: round(night.n_epochs * EPOCH_S * signal.fs_hz)]
     cleaned = clean_eeg(values, signal.fs_hz, skip & set(clean.STEPS))
@@ -349,7 +351,9 @@ def _night_accelerometer(night: Night, skip: bool) -> np.ndarray:
     return absent
 
 # %% ../nbs/library/features.ipynb #8a700ac6
-def _source_hash(*modules: str) -> str:
+def source_hash(
+    *modules: str,  # by full name
+) -> str:  # 12 hexadecimal digits
     """Hash the source of modules."""
     digest = hashlib.sha256()
     for module in modules:
@@ -357,4 +361,4 @@ def _source_hash(*modules: str) -> str:
     return digest.hexdigest()[:12]
 
 
-FEATURES_VERSION = _source_hash("dreem_case.clean", "dreem_case.features")
+FEATURES_VERSION = source_hash("dreem_case.clean", "dreem_case.features")

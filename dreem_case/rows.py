@@ -6,17 +6,14 @@ __all__ = ['FULL_HOURS', 'USABLE_WEIGHT', 'LIMIT', 'REACHES', 'CONTEXT', 'NOT_RE
            'table_from_matrix', 'table_from_bins', 'FeaturesDiffer', 'RowMaker']
 
 # %% ../nbs/library/rows.ipynb #ea3f0781
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Self
 
 import numpy as np
 from scipy.ndimage import convolve1d
 
-from .features import NightFeatures
+from .features import NightFeatures, source_hash
 from .stages import EPOCH_S
 
 # %% ../nbs/library/rows.ipynb #e0c464f2
@@ -276,4 +273,4 @@ def _rows(maker: RowMaker, night: NightFeatures) -> np.ndarray:
     return np.hstack(parts).astype(np.float32)
 
 # %% ../nbs/library/rows.ipynb #df6c5e47
-ROWS_VERSION = hashlib.sha256(Path(find_spec("dreem_case.rows").origin).read_bytes()).hexdigest()[:12]
+ROWS_VERSION = source_hash("dreem_case.rows")

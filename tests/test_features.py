@@ -282,4 +282,4 @@ def test_a_night_without_eeg_or_with_an_unknown_step_is_refused():
 
 def test_the_version_is_a_hash_of_the_sources():
     assert len(features.FEATURES_VERSION) == 12
-    assert features._source_hash("dreem_case.clean") != features.FEATURES_VERSION
+    assert features.source_hash("dreem_case.clean") != features.FEATURES_VERSION
