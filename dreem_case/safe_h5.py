@@ -17,17 +17,11 @@ import h5py
 import numpy as np
 
 from .night import Signal
+from .stages import RecordError
 
 # %% ../nbs/library/safe_h5.ipynb #b5eaa59b
-class CaseFileError(ValueError):
+class CaseFileError(RecordError):
     "A record whose files cannot be used; the subclass says why."
-
-    def __init__(self, record: str, expected: str, found: str):
-        super().__init__(record, expected, found)
-        self.record, self.expected, self.found = record, expected, found
-
-    def __str__(self) -> str:
-        return f"{self.record}: expected {self.expected}, found {self.found}"
 
 
 class UnreadableFileError(CaseFileError):

@@ -61,9 +61,8 @@ def score_night(
             f"{night.record}: expected an EEG channel of at least {EPOCH_S} s, found {found} "
             f"with {night.n_epochs} whole epochs"
         )
-    missing = () if night.accelerometer_names else ("no accelerometer: staged by EEG alone",)
-    notes = tuple(dict.fromkeys((*night.notes, *missing)))
-    return score_features(stager.prepare(night), stager, notes)
+    missing = () if night.accelerometer_names else ("staged by EEG alone",)
+    return score_features(stager.prepare(night), stager, (*night.notes, *missing))
 
 
 def score_features(
