@@ -285,8 +285,10 @@ class TimeOfNightStager:
     def load(cls, folder: Path | str) -> Self:
         "Read the shares back."
         manifest, state = read_model(folder, "time-of-night")
-        stager = cls(manifest["epochs_per_bin"])
-        stager.shares = state["shares"]
+        stager, shares = cls(manifest.get("epochs_per_bin")), state.get("shares")
+        if not isinstance(stager.epochs_per_bin, int) or stager.epochs_per_bin < 1 or np.shape(shares)[1:] != (5,):
+            raise ModelError(f"{folder}: expected shares of five stages per bin, found something else")
+        stager.shares = np.asarray(shares, float)
         return stager
 
 # %% ../nbs/library/stager.ipynb #db7a7874

@@ -109,3 +109,28 @@ def test_a_failed_write_leaves_the_old_model(folder, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         write_model(folder, {"kind": "numbers"}, {"values": np.arange(5.0)})
     assert len(read_model(folder, "numbers")[1]["values"]) == 4
+
+
+def test_a_model_that_unpacks_to_more_than_the_limit_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    model_file.write_model(tmp_path, {"kind": "numbers"}, {"values": np.zeros(1_000_000)})
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 100_000
+    monkeypatch.setattr(model_file, "MAX_UNPACKED_BYTES", 1_000_000)
+    with pytest.raises(model_file.ModelError, match="at most 1000000 bytes, found"):
+        model_file.read_model(tmp_path, "numbers")
+
+
+def test_a_model_file_larger_than_the_limit_is_not_read(tmp_path, monkeypatch):
+    model_file.write_model(tmp_path, {"kind": "numbers"}, {"values": np.zeros(1)})
+    monkeypatch.setattr(model_file, "MAX_MODEL_BYTES", 10)
+    with pytest.raises(model_file.ModelError, match="at most 10 bytes, found"):
+        model_file.read_model(tmp_path, "numbers")
+
+
+def test_a_write_that_fails_leaves_no_temporary_file(tmp_path, monkeypatch):
+    def no_space(self, target):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(model_file.Path, "replace", no_space)
+    with pytest.raises(OSError, match="no space left"):
+        model_file.write_model(tmp_path, {"kind": "numbers"}, {"values": np.zeros(1)})
+    assert list(tmp_path.iterdir()) == []

@@ -234,3 +234,11 @@ def test_the_baseline_comes_back_from_its_file(nights, tmp_path):
     assert np.array_equal(loaded.predict_proba(nights[3][0]), stager.predict_proba(nights[3][0]))
     with pytest.raises(ModelError, match="expected kind forest, found time-of-night"):
         ForestStager.load(tmp_path)
+
+
+@pytest.mark.parametrize("manifest", [{}, {"epochs_per_bin": "60"}, {"epochs_per_bin": 0}])
+@pytest.mark.parametrize("state", [{}, {"shares": [1, 2]}, {"shares": np.ones((3, 4))}])
+def test_a_time_of_night_model_of_another_shape_is_refused(tmp_path, manifest, state):
+    write_model(tmp_path, {"kind": "time-of-night", **manifest}, state)
+    with pytest.raises(ModelError, match="expected shares of five stages"):
+        TimeOfNightStager.load(tmp_path)
