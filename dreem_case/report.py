@@ -106,8 +106,8 @@ def skipped(
 # %% ../nbs/library/report.ipynb #70740074
 HEADLINES = {
     "scorers.kappa_pairwise_mean": "Two scorers of one night against each other",
-    "forest.kappa_per_night_mean": "Random forest against the scorer, no night in its own training",
-    "yasa.kappa_per_night_mean": "YASA, a peer that has seen none of these nights, against the scorer",
+    "forest.kappa_per_night_mean": "Random forest against the labels, no night in its own training",
+    "yasa.kappa_per_night_mean": "YASA, a peer that has seen none of these nights, against the labels",
 }
 DATA_NAMES = {
     "simulated": "simulated nights",
