@@ -47,7 +47,7 @@ def hidden_stages(
     truth, scored = scored_night(plan.stage_counts, rng)
     labels = np.full(plan.n_epochs, UNSCORED, dtype=np.int8)
     labels[: plan.n_labels] = scored
-    n_more = plan.n_epochs - plan.n_labels
+    n_more = plan.n_epochs - plan.n_labels  # the unscored tail: a quarter wake, half N2, a quarter REM
     more = (n_more - n_more // 2 - n_more // 4, 0, n_more // 2, 0, n_more // 4)
     truth = np.r_[truth, sleep_truth(more, rng)] if n_more else truth
     return truth, labels, score_truth(truth, rng)

@@ -16,7 +16,6 @@ from .stages import EPOCH_S, Stage
 
 ACCELEROMETER_FS_HZ = 50
 _PER_EPOCH = EPOCH_S // BLOCK_S
-_N_FREQUENCIES = BLOCK_S * FS_HZ + 1  # of the background's blocks of twice BLOCK_S
 
 # %% ../nbs/library/simulated_headband.ipynb #11f1d2c0
 def draw_movements(
@@ -69,6 +68,7 @@ def disturbance_of(
 
 # %% ../nbs/library/simulated_headband.ipynb #ea29c8ba
 PLATEAU_UV = -2.4e6  # where a derivation goes that uses a loose electrode
+_WANDER = 5000  # samples, 20 s: a plateau drifts as a random walk with steps this long
 RAIL_UV = 4e6  # where the amplifier ends
 _HUM_HZ = 50
 
@@ -146,8 +146,9 @@ def derive(
         values = potentials[plus] - potentials[minus]
         for span in (span for span in loose if span.electrode in pair):
             off = values[int(span.start_s * FS_HZ) : int(span.stop_s * FS_HZ)]
-            wander = np.interp(np.arange(len(off)), np.arange(0, len(off) + 5000, 5000),
-                               np.cumsum(rng.normal(0, 500, len(off) // 5000 + 2))[: -(-(len(off) + 5000) // 5000)])
+            n_steps = -(-len(off) // _WANDER) + 1
+            steps = np.cumsum(rng.normal(0, 500, len(off) // _WANDER + 2))[:n_steps]
+            wander = np.interp(np.arange(len(off)), np.arange(n_steps) * _WANDER, steps)
             off[:] = PLATEAU_UV + wander + rng.normal(0, 30, len(off))
         yield name, np.clip(values, -RAIL_UV, RAIL_UV, out=values)
 
