@@ -111,9 +111,11 @@ def test_committed_outputs_may_be_published(path):
 def test_a_published_chapter_has_all_its_outputs(path):
     if not (ROOT / "nbs" / "report" / "results.json").is_file():
         pytest.skip("nothing is published yet")
-    displays = [cell for cell in nbformat.read(path, 4).cells if re.search(r"^\s*say\(", cell.source, re.M)]
-    assert displays
-    assert [cell.id for cell in displays if not cell.outputs] == []
+    cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    always = [cell for cell in cells if re.search(r"^(say\(|plt\.show)", cell.source, re.M)]
+    assert always
+    assert [cell.id for cell in always if not cell.outputs] == []
+    assert any("image/png" in output.get("data", {}) for cell in cells for output in cell.outputs)
 
 
 def test_the_sidebar_lists_every_page():
