@@ -14,11 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .casefile import write_night
+from .casefile import ACCELEROMETER_FS_HZ, write_night
 from .night import Night, Signal
 from .simulated_eeg import ELECTRODES, FS_HZ, add_background, add_events, draw_background
 from dreem_case.simulated_headband import (
-    ACCELEROMETER_FS_HZ,
     LooseSpan,
     accelerometer,
     add_contact,

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
+from .casefile import EEG_FS_HZ
 from .sleep_process import lasting_noise, simulation_table
 from .stages import EPOCH_S, Stage
 
-FS_HZ = 250
+FS_HZ = EEG_FS_HZ
 ELECTRODES = ("F7", "F8", "Fpz", "O1", "O2")
 BLOCK_S = 3  # the background's spectrum changes in steps of this; ten to an epoch
 _HOP = BLOCK_S * FS_HZ
