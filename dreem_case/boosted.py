@@ -15,6 +15,7 @@ import numpy as np
 from .chain import Chain
 from .confidence import fit_review_threshold, fit_temperature, needs_review, temper
 from .evaluate import kappa, macro_f1
+from .faults import keep_derivations, without_accelerometer
 from .features import FEATURES_VERSION, NightFeatures, night_features, source_hash
 from .model_file import ModelError, read_model, write_model
 from .night import Night
@@ -29,21 +30,15 @@ if TYPE_CHECKING:
 def lose_channels(night: NightFeatures, random: np.random.Generator) -> NightFeatures:
     "Return a night with some of its derivations, one of them failing for a while, and perhaps no accelerometer."
     n = len(night.channel_names)
-    kept = np.sort(random.choice(n, random.integers(1, n + 1), replace=False))
-    eeg, weights = night.eeg[kept].copy(), night.weights[kept].copy()
+    kept = random.choice(n, random.integers(1, n + 1), replace=False)
+    night = keep_derivations(night, [night.channel_names[i] for i in kept])
     if len(kept) > 1 and random.random() < 0.5:
         start, stop = np.sort(random.integers(0, night.n_epochs + 1, 2))
         fails = random.integers(len(kept))
+        eeg, weights = night.eeg.copy(), night.weights.copy()
         eeg[fails, start:stop], weights[fails, start:stop] = np.nan, 0
-    lost = random.random() < 0.5
-    return replace(
-        night,
-        channel_names=tuple(night.channel_names[i] for i in kept),
-        eeg=eeg,
-        weights=weights,
-        quality=night.quality[kept],
-        accelerometer=np.full_like(night.accelerometer, np.nan) if lost else night.accelerometer,
-    )
+        night = replace(night, eeg=eeg, weights=weights)
+    return without_accelerometer(night) if random.random() < 0.5 else night
 
 
 def _copies(night: NightFeatures, n: int, random: np.random.Generator) -> list[NightFeatures]:
@@ -62,7 +57,7 @@ _PARAMETERS = {
 
 def _fit_trees(
     rows: Sequence[np.ndarray], labels: Sequence[np.ndarray], n_rounds: int, n_leaves: int, n_jobs: int, seed: int
-) -> str:  # the model in LightGBM's text format
+) -> "Booster":
     "Fit boosted trees to the scored epochs of nights that count the same."
     import lightgbm  # here: only those who fit or use boosted trees wait for it
 
@@ -74,8 +69,12 @@ def _fit_trees(
     parameters = _PARAMETERS | {
         "num_leaves": n_leaves, "feature_fraction": share, "num_threads": n_jobs, "seed": seed
     }
-    booster = lightgbm.train(parameters, lightgbm.Dataset(matrix, stages, weight=weight / weight.mean()), n_rounds)
-    return booster.model_to_string().split("\nparameters:")[0] + "\n"
+    return lightgbm.train(parameters, lightgbm.Dataset(matrix, stages, weight=weight / weight.mean()), n_rounds)
+
+
+def _text(booster: "Booster", n_rounds: int) -> str:
+    "Write trees as LightGBM does, without the settings that they were fitted with."
+    return booster.model_to_string(num_iteration=n_rounds).split("\nparameters:")[0] + "\n"
 
 # %% ../nbs/library/boosted.ipynb #9252e4ef
 def open_trees(
@@ -143,7 +142,7 @@ def _blend(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 class BoostedStager:
     "Boosted trees, a second look, a chain and calibration, fitted in turn on held-out training nights."
 
-    n_rounds: int = 120
+    n_rounds: int = 160  # at most; held-out nights decide how many of them are kept
     n_leaves: int = 15
     n_folds: int = 4  # sets of trees, each fitted without one fold of the training nights
     n_copies: int = 2  # of each training night, with something missing
@@ -209,6 +208,7 @@ def _gap(night: NightFeatures) -> np.ndarray:
     return (night.quality == NOT_RECORDED).all(axis=0)
 
 # %% ../nbs/library/boosted.ipynb #d4cfb644
+_ROUND_SHARES = (0.25, 0.5, 0.75, 1.0)
 _STRENGTHS, _PRIORS = (0.0, 0.05, 0.1, 0.2), (0.0, 0.15, 0.3)
 
 
@@ -221,11 +221,12 @@ def _fit_steps(stager: BoostedStager, prepared: Sequence[NightFeatures], labels:
     rows = [[stager.rows(night) for night in nights] for nights in copies]
     folds = np.arange(len(prepared)) % min(stager.n_folds, len(prepared))
     size = (stager.n_rounds, stager.n_leaves)
-    stager.trees, first = _hold_out(rows, labels, folds, stager.rows.columns, size, stager.n_jobs, seed)
+    boosters, n_rounds, first = _hold_out(rows, labels, folds, size, stager.n_jobs, seed)
+    stager.trees = [_text(booster, n_rounds) for booster in boosters]
     again = [[second_rows(p, _gap(night)) for p in ps] for night, ps in zip(prepared, first, strict=True)]
     size = (stager.n_rounds // 2, max(stager.n_leaves // 2, 2))
-    _, second = _hold_out(again, labels, folds, range(again[0][0].shape[1]), size, stager.n_jobs, seed)
-    stager.second = _fit_trees(*_flat(again, labels), *size, stager.n_jobs, seed)
+    _, n_rounds, second = _hold_out(again, labels, folds, size, stager.n_jobs, seed)
+    stager.second = _text(_fit_trees(*_flat(again, labels), n_rounds, size[1], stager.n_jobs, seed), n_rounds)
     evidence = [_blend(one[0], two[0]) for one, two in zip(first, second, strict=True)]
     stager.chain = _choose_chain(labels, evidence)
     together = np.concatenate([stager.chain.posterior(night) for night in evidence])
@@ -242,17 +243,31 @@ def _flat(rows: Sequence[Sequence[np.ndarray]], labels: Sequence[np.ndarray]) ->
 
 
 def _hold_out(
-    rows: list, labels: list, folds: np.ndarray, columns: Sequence, size: tuple[int, int], n_jobs: int, seed: int
-) -> tuple[list[str], list[list[np.ndarray]]]:  # trees per fold; per night and copy the held-out probabilities
-    "Fit trees without each fold, and predict it."
-    trees, predicted = [], [[] for _ in rows]
+    rows: list, labels: list, folds: np.ndarray, size: tuple[int, int], n_jobs: int, seed: int
+) -> tuple[list, int, list[list[np.ndarray]]]:  # trees per fold, rounds; per night and copy the held-out probabilities
+    "Fit trees without each fold, predict it after more and more rounds, and find the best number of them."
+    candidates = [max(1, round(share * size[0])) for share in _ROUND_SHARES]
+    boosters, predicted = [], [[] for _ in rows]
     for fold in range(folds.max() + 1):
         inside = np.flatnonzero(folds != fold)
-        trees.append(_fit_trees(*_flat([rows[i] for i in inside], [labels[i] for i in inside]), *size, n_jobs, seed))
-        booster = open_trees(trees[-1], len(columns))
+        kept = _flat([rows[i] for i in inside], [labels[i] for i in inside])
+        boosters.append(_fit_trees(*kept, *size, n_jobs, seed))
         for i in np.flatnonzero(folds == fold):
-            predicted[i] = [booster.predict(one, num_threads=1) for one in rows[i]]
-    return trees, predicted
+            predicted[i] = [
+                [boosters[-1].predict(one, num_iteration=n, num_threads=1) for one in rows[i]] for n in candidates
+            ]
+    surprise = [
+        np.mean([_surprise(given, night[k][0]) for given, night in zip(labels, predicted, strict=True)])
+        for k in range(len(candidates))
+    ]
+    best = int(np.argmin(surprise))
+    return boosters, candidates[best], [night[best] for night in predicted]
+
+
+def _surprise(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    "Return the mean negative logarithm of the probabilities of a night's labels; 0 without labels."
+    chosen = probabilities[labels >= 0, labels[labels >= 0]]
+    return -np.log(np.maximum(chosen, 1e-9)).mean() if len(chosen) else 0.0
 
 
 def _choose_chain(labels: Sequence[np.ndarray], evidence: Sequence[np.ndarray]) -> Chain:
