@@ -210,6 +210,7 @@ def _gap(night: NightFeatures) -> np.ndarray:
 # %% ../nbs/library/boosted.ipynb #d4cfb644
 _ROUND_SHARES = (0.25, 0.5, 0.75, 1.0)
 _STRENGTHS, _PRIORS = (0.0, 0.05, 0.1, 0.2), (0.0, 0.15, 0.3)
+_AS_GOOD = 0.005
 
 
 def _fit_steps(stager: BoostedStager, prepared: Sequence[NightFeatures], labels: list, seed: int) -> None:
@@ -271,7 +272,7 @@ def _surprise(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def _choose_chain(labels: Sequence[np.ndarray], evidence: Sequence[np.ndarray]) -> Chain:
-    "Find the exponents with the best mean kappa per night and macro F1."
+    "Find the strongest chain that is as good as the best by mean kappa per night plus macro F1."
     whole = Chain.fit(labels)
 
     def merit(chain: Chain) -> float:
@@ -279,7 +280,9 @@ def _choose_chain(labels: Sequence[np.ndarray], evidence: Sequence[np.ndarray]) 
         kappas = [kappa(given, found) for given, found in zip(labels, stages, strict=True)]
         return np.nanmean(kappas) + macro_f1(np.concatenate(labels), np.concatenate(stages), STAGES)
 
-    return max((whole.weighed(s, p) for s in _STRENGTHS for p in _PRIORS), key=merit)
+    merits = {(strength, prior): merit(whole.weighed(strength, prior)) for strength in _STRENGTHS for prior in _PRIORS}
+    as_good = [pair for pair, value in merits.items() if value >= max(merits.values()) - _AS_GOOD]
+    return whole.weighed(*max(as_good, key=lambda pair: (pair[0], merits[pair])))
 
 # %% ../nbs/library/boosted.ipynb #07be8a87
 def _open(stager: BoostedStager) -> tuple[list, object]:
