@@ -34,7 +34,7 @@ class Metrics:
         self.answers = Counter("answers", "Nights and refusals given, by where from", ["source"], **own)
         self.nights = Counter("nights", "Nights computed, by outcome", ["outcome"], **own)
         self.night_seconds = Histogram("night_seconds", "Time to compute a night", buckets=_NIGHT_S, **own)
-        self.busy = Counter("busy", "Requests sent away because too much was in progress", **own)
+        self.problems = Counter("problems", "Problems answered, by code", ["code"], **own)
         self.epochs = Counter("epochs", "Epochs scored, by stage", ["stage"], **own)
         self.unusable = Counter("unusable_epochs", "Epochs scored without usable signal", **own)
         self.confidence = Histogram("night_confidence", "Mean confidence", buckets=_CONFIDENCE, **own)

@@ -99,9 +99,9 @@ def test_a_night_is_counted_by_what_the_model_said_of_it(metrics):
 
 def test_two_apps_do_not_mix(metrics):
     other = Metrics()
-    metrics.busy.inc()
-    assert read(metrics)["busy_total",] == 1
-    assert read(other)["busy_total",] == 0
+    metrics.problems.labels("busy").inc()
+    assert read(metrics)["problems_total", "busy"] == 1
+    assert ("problems_total", "busy") not in read(other)
 
 
 def test_no_label_has_room_for_a_record(app, metrics):
@@ -115,7 +115,7 @@ import json, os, sys
 from prometheus_client.multiprocess import mark_process_dead
 from dreem_case.monitoring import Metrics
 metrics = Metrics()
-metrics.busy.inc()
+metrics.problems.labels("busy").inc()
 metrics.epochs.labels("N2").inc(10)
 metrics.model.labels("forest-1").set(1)
 metrics.in_progress.inc()
@@ -132,7 +132,7 @@ def test_any_process_answers_for_all_and_what_a_dead_one_had_in_progress_is_forg
         command = [sys.executable, "-c", PROCESS, str(process)]
         run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         process, text = json.loads(run.stdout)
-        assert f"\ndreem_case_busy_total {n}.0\n" in text
+        assert f'\ndreem_case_problems_total{{code="busy"}} {n}.0\n' in text
         assert f'\ndreem_case_epochs_total{{stage="N2"}} {10 * n}.0\n' in text
         assert "\ndreem_case_requests_in_progress 1.0\n" in text
         assert re.findall(r"^dreem_case_model_info.*$", text, re.M) == ['dreem_case_model_info{version="forest-1"} 1.0']
