@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['MAX_H5_BYTES', 'MAX_MANIFEST_BYTES', 'TICK_S', 'MAX_LOOKS', 'RecordNotFound', 'StoreError', 'StoreUnavailable',
-           'RecordChanged', 'RecordTooLarge', 'StoredFile', 'Store', 'h5_name', 'check_h5_size', 'check_labels_size',
-           'plain_label', 'manifest_source', 'FolderStore']
+           'RecordChanged', 'RecordTooLarge', 'StoredFile', 'Store', 'h5_name', 'check_size', 'plain_label',
+           'manifest_source', 'FolderStore']
 
 # %% ../nbs/library/folder_store.ipynb #3a594099
 import json
@@ -21,7 +21,6 @@ from typing import NamedTuple
 from dreem_case.casefile import (
     MAX_HYPNOGRAM_BYTES,
     CaseFileError,
-    HypnogramFileError,
     RecordNameError,
     check_record_name,
     open_night,
@@ -67,7 +66,7 @@ class RecordChanged(StoreUnavailable):
 
 
 class RecordTooLarge(CaseFileError):
-    "A record whose h5 file is larger than any that could be read."
+    "A record with a file that is larger than any that is read."
 
 # %% ../nbs/library/folder_store.ipynb #3f0a917c
 MAX_H5_BYTES = 1_500_000_000  # largest h5 file that is read: a day of all ten signals as doubles is 1.3 GB
@@ -138,7 +137,7 @@ class Store(ABC):
 
     @abstractmethod
     def labels(self, record: str) -> bytes | None:
-        "Read the record's hypnogram file as it is, None without one; raise `HypnogramFileError` for a large one."
+        "Read the record's hypnogram file as it is, None without one; raise `RecordTooLarge`."
 
     @abstractmethod
     def open_night(self, record: str) -> Night:
@@ -156,16 +155,10 @@ def h5_name(record: str) -> str:
     return f"{record}.h5"
 
 
-def check_h5_size(record: str, n_bytes: int) -> None:
-    "Raise `RecordTooLarge` for an h5 file beyond `MAX_H5_BYTES`."
-    if n_bytes > MAX_H5_BYTES:
-        raise RecordTooLarge(record, f"at most {MAX_H5_BYTES} bytes of h5", f"{n_bytes}")
-
-
-def check_labels_size(record: str, content: bytes) -> None:
-    "Raise `HypnogramFileError` for a hypnogram file that is larger than any is read."
-    if len(content) > MAX_HYPNOGRAM_BYTES:
-        raise HypnogramFileError(record, f"at most {MAX_HYPNOGRAM_BYTES} bytes of hypnogram", "more")
+def check_size(record: str, n_bytes: int, max_bytes: int) -> None:
+    "Raise `RecordTooLarge` for a file that is larger than any that is read."
+    if n_bytes > max_bytes:
+        raise RecordTooLarge(record, f"a file of at most {max_bytes} bytes", f"one of {n_bytes}")
 
 # %% ../nbs/library/folder_store.ipynb #3bb47e97
 def _is_record(name: str, kind: str) -> bool:
@@ -250,7 +243,7 @@ class FolderStore(Store):
     @contextmanager
     def fetched(self, record: str, version: str) -> Iterator[Path]:
         "Give the path of the record's h5 file; raise `RecordChanged` if it is not this version all along."
-        check_h5_size(record, self._unchanged(record, version).n_bytes)
+        check_size(record, self._unchanged(record, version).n_bytes, MAX_H5_BYTES)
         try:
             yield self._h5_path(record)
         finally:
@@ -264,15 +257,15 @@ class FolderStore(Store):
                 on_bytes(copy.tell())
 
     def labels(self, record: str) -> bytes | None:
-        "Read the record's hypnogram file, None without one; raise `HypnogramFileError` for a large one."
+        "Read the record's hypnogram file as it is, None without one; raise `RecordTooLarge`."
         self._stat(record)
         content = _read_own(self._places["hypnograms"] / f"{record}.json", MAX_HYPNOGRAM_BYTES + 1)
-        check_labels_size(record, content or b"")
+        check_size(record, len(content or b""), MAX_HYPNOGRAM_BYTES)
         return content
 
     def open_night(self, record: str) -> Night:
         "Open a record, with its hypnogram if it has one; its signals are read at each access."
-        check_h5_size(record, self._stat(record).st_size)
+        check_size(record, self._stat(record).st_size, MAX_H5_BYTES)
         labels = self._places["hypnograms"] / f"{record}.json"
         return open_night(self._h5_path(record), labels if _own_stat(labels) else None)
 

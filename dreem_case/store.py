@@ -11,8 +11,20 @@ from .folder_store import RecordNotFound as RecordNotFound  # whoever opens a st
 from .folder_store import StoreUnavailable as StoreUnavailable
 
 # %% ../nbs/library/store.ipynb #4ebec01a
-def open_store(uri: str | Path) -> Store:  # a folder
+def open_store(
+    uri: str | Path,  # a folder, or s3://bucket or s3://bucket/prefix
+    endpoint: str | None = None,  # of a bucket, as everything below; see `S3Store`
+    region: str | None = None,
+    anonymous: bool | None = None,
+    fresh_s: float = 0.0,
+    spool: str | Path | None = None,
+) -> Store:
     "Open the store at an address; raise `StoreError` for one that is none."
-    if "://" in str(uri):
-        raise StoreError(f"expected a folder, found the address {uri}")
+    address = str(uri)
+    if address.startswith("s3://"):
+        from dreem_case.s3_store import S3Store  # loads boto3, which nobody with a folder needs
+
+        return S3Store(address, endpoint, region, anonymous, fresh_s, spool)
+    if "://" in address:
+        raise StoreError(f"expected a folder or s3://bucket, found the address {address}")
     return FolderStore(uri)
