@@ -141,7 +141,7 @@ def _json(value: object) -> bytes:
 
 # %% ../nbs/library/scoring_pool.ipynb #0710be73
 _LOG = logging.getLogger(__name__)
-_START_S = 60.0  # for a fork server with its libraries, and the model
+_START_S = 30.0  # for a fork server with its libraries, and the model
 _TASKS_PER_PROCESS = 100  # then a new one takes over, in case a library keeps memory
 
 
@@ -152,7 +152,7 @@ class ScoringPool:
         self,
         model_folder: str | Path,
         n_processes: int = 1,
-        memory_mb: int = 1500,  # of each process
+        memory_mb: int = 1500,  # of each process; an 8 h night takes 400, a whole day 1000
         time_limit_s: float = 60.0,  # for one night
     ):
         "Start, and load the model in a process; raise what `ForestStager.load` raises, or `PoolError`."
