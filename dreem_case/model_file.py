@@ -164,7 +164,7 @@ def _check_content(content: bytes, folder: Path | str) -> None:
     unpacked = sum(sizes[entry["file"]] for entry in entries if "file" in entry)
     if unpacked > MAX_UNPACKED_BYTES:
         raise ModelError(f"{folder}: expected a model of at most {MAX_UNPACKED_BYTES} bytes, found {unpacked}")
-    holders = [entry["__id__"] for entry in entries if entry.get("content") and isinstance(entry["content"], dict | list)]
+    holders = [entry["__id__"] for entry in entries if isinstance(entry.get("content"), dict | list)]
     if (shared := len(holders) - len(set(holders))) > MAX_SHARED:
         raise ModelError(f"{folder}: expected at most {MAX_SHARED} objects in a second place, found {shared}")
     for tree in (entry for entry in entries if entry["__loader__"] == "TreeNode"):

@@ -123,17 +123,23 @@ def test_an_array_counts_as_often_as_it_is_used(folder, monkeypatch):
 
 @pytest.mark.parametrize("outputs", ["0", "-1", "1048576", "4611686018427387904", "true", "1.0"])
 def test_a_tree_of_another_number_of_outputs_is_refused_before_it_is_made(folder, outputs):
-    arguments = [node("JsonNode", "builtins.str", content=text, __id__=i) for i, text in enumerate(["1", "[1]", outputs])]
+    arguments = [
+        node("JsonNode", "builtins.str", content=text, __id__=i) for i, text in enumerate(["1", "[1]", outputs])
+    ]
     arguments = node("TupleNode", "builtins.tuple", content=arguments, __id__=3)
     replace_schema(folder, node("TreeNode", "sklearn.tree._tree.Tree", __reduce__={"args": arguments}, __id__=4))
     with pytest.raises(ModelError, match="expected trees of one output"):
         read_model(folder, "numbers")
 
 
-@pytest.mark.parametrize("loader", ["ObjectNode", "PartialNode", "FunctionNode", "MethodNode", "OperatorFuncNode", 1, None])
+@pytest.mark.parametrize(
+    "loader", ["ObjectNode", "PartialNode", "FunctionNode", "MethodNode", "OperatorFuncNode", 1, None]
+)
 @pytest.mark.parametrize("type_name", ["os.system", "builtins.eval", "numpy.load", "sklearn.svm._classes.SVC"])
 def test_types_that_skops_may_trust_are_refused_all_the_same(folder, loader, type_name):
-    replace_schema(folder, node("DictNode", "builtins.dict", content={"a": node(loader, type_name, __id__=1)}, __id__=2))
+    replace_schema(
+        folder, node("DictNode", "builtins.dict", content={"a": node(loader, type_name, __id__=1)}, __id__=2)
+    )
     with pytest.raises(ModelError, match=f"fixed list, found {type_name} as a {loader}"):
         read_model(folder, "numbers")
 
