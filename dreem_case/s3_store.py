@@ -137,8 +137,8 @@ class _Bucket:
         wanted = {"StartAfter": folder + start} if start else {}
         while wanted is not None:
             page = self.ask("list_objects_v2", Prefix=folder, Delimiter="/", **wanted)
-            if page is None:
-                raise StoreUnavailable("no bucket")
+            if page is None or "IsTruncated" not in page:  # a web page is an empty list to the parser
+                raise StoreUnavailable("no list of a bucket")
             yield from ((file["Key"].removeprefix(folder), "file") for file in page.get("Contents", []))
             yield from ((inner["Prefix"][len(folder) : -1], "none") for inner in page.get("CommonPrefixes", []))
             token = page.get("NextContinuationToken")
@@ -201,11 +201,11 @@ def _pour(body, file: BinaryIO, n_bytes: int, deadline: float, on_bytes: Callabl
     return file.tell() == n_bytes
 
 # %% ../nbs/library/s3_store.ipynb #26d7d8ff
-def _read(bucket: _Bucket, name: str, max_bytes: int) -> bytes | None:
-    "Read a small object; None if it is not there."
+def _read(bucket: _Bucket, name: str, owner: str, max_bytes: int) -> bytes | None:
+    "Read a small object; None if it is not there, and `RecordTooLarge` for its owner if it is not small."
 
     def check(found: StoredFile) -> None:
-        check_size(name, found.n_bytes, max_bytes)
+        check_size(owner, found.n_bytes, max_bytes)
 
     content = BytesIO()
     return content.getvalue() if _copy(bucket, bucket.prefix + name, content, TIMEOUT_S, check) else None
@@ -214,7 +214,7 @@ def _read(bucket: _Bucket, name: str, max_bytes: int) -> bytes | None:
 def _source(bucket: _Bucket) -> str:
     "Say where the nights come from."
     try:
-        manifest = _read(bucket, "manifest.json", MAX_MANIFEST_BYTES)
+        manifest = _read(bucket, "manifest.json", "manifest", MAX_MANIFEST_BYTES)
     except RecordTooLarge:
         manifest = None
     return manifest_source(manifest) or f"nights in {plain_label(f'{bucket.name} {bucket.prefix}')}"
@@ -308,7 +308,7 @@ class S3Store(Store):
     def labels(self, record: str) -> bytes | None:
         "Read the record's hypnogram file as it is, None without one; raise `RecordTooLarge`."
         self.look(record)
-        return _read(self._bucket, f"hypnograms/{record}.json", MAX_HYPNOGRAM_BYTES)
+        return _read(self._bucket, f"hypnograms/{record}.json", record, MAX_HYPNOGRAM_BYTES)
 
     def open_night(self, record: str) -> Night:
         "Read a record into memory, with its hypnogram if it has one."
