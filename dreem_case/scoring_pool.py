@@ -7,6 +7,7 @@ __all__ = ['CODES', 'NO_USABLE_EEG', 'TOO_EXPENSIVE', 'UNUSABLE_FILE', 'NightRef
 import hashlib
 import json
 import logging
+import math
 import multiprocessing
 import os
 import resource
@@ -88,6 +89,15 @@ def _start(memory_mb: int) -> None:
 def _end_with_parent() -> None:
     connection.wait([multiprocessing.parent_process().sentinel])
     os._exit(1)
+
+
+def _limited(limit_s: float, function: Callable, *args):
+    "Call a function, and let the kernel end the process if nobody else has when its time is over."
+    signal.alarm(math.ceil(limit_s) + 1)
+    try:
+        return function(*args)
+    finally:
+        signal.alarm(0)
 
 
 @lru_cache(maxsize=1)
@@ -211,7 +221,7 @@ class ScoringPool:
     def _run(self, limit_s: float, function: Callable, *args, attempts: int = 2):
         "Run a function in a process, and in another if that one dies; return or raise what it does."
         pool = self._running()
-        future = pool.schedule(function, args=args, timeout=limit_s)
+        future = pool.schedule(_limited, args=(limit_s, function, *args), timeout=limit_s)
         try:
             return future.result(limit_s + _START_S)
         except TimeoutError:
@@ -220,7 +230,10 @@ class ScoringPool:
             raise
         except (ProcessExpired, BrokenProcessPool) as error:
             _LOG.error("a scoring process was lost: %s", _cause(error))
-            if attempts == 1 or getattr(error, "exitcode", 0) == _OUT_OF_MEMORY:
+            code = getattr(error, "exitcode", None)
+            if code == -signal.SIGALRM:
+                raise TimeoutError from None
+            if attempts == 1 or code == _OUT_OF_MEMORY:
                 raise
         return self._run(limit_s, function, *args, attempts=attempts - 1)
 

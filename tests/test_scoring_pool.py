@@ -267,23 +267,38 @@ def test_a_closed_pool_has_no_processes_and_says_so(model, paths):
         pool.score(paths[0].stem, paths[0], "x")
 
 
-@pytest.mark.parametrize("busy", [False, True])
-def test_a_process_ends_when_its_parent_is_killed(model, busy):
+WORK = {
+    "Python code": "pool._run(60, exec, 'while True: pass')",
+    "C code that lets no thread run": "pool._run(1, sum, range(10**10))",
+}
+
+
+@pytest.mark.parametrize("work", WORK)
+def test_a_process_ends_when_its_parent_is_killed(model, work):
     code = (
-        "import os, sys, time\nfrom dreem_case.scoring_pool import ScoringPool\n"
-        "pool = ScoringPool(sys.argv[1], time_limit_s=60)\n"
+        "import os, sys\nfrom threading import Timer\nfrom dreem_case.scoring_pool import ScoringPool\n"
+        "pool = ScoringPool(sys.argv[1])\n"
         "print(pool._run(5, os.getpid), flush=True)\n"
-        "pool._run(60, sum, range(10**10)) if sys.argv[2] == 'True' else time.sleep(60)"
+        "Timer(0.2, print, ['working'], {'flush': True}).start()\n" + WORK[work]
     )
-    parent = subprocess.Popen([sys.executable, "-c", code, str(model), str(busy)], stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen([sys.executable, "-c", code, str(model)], stdout=subprocess.PIPE, text=True)
     try:
         pid = int(parent.stdout.readline())
+        assert parent.stdout.readline() == "working\n"
         assert is_running(pid)
         parent.kill()
         wait_until(lambda: not is_running(pid), 10)
     finally:
         parent.kill()
-        parent.communicate()
+        parent.communicate(timeout=20)
+
+
+def test_c_code_that_lets_no_thread_run_is_ended_in_time(pool):
+    start = time.monotonic()
+    with pytest.raises(TimeoutError):
+        pool._run(1, sum, range(10**10))
+    assert time.monotonic() - start < 8
+    assert pool.alive
 
 
 def test_a_server_does_not_load_what_its_processes_load():
