@@ -478,12 +478,12 @@ def test_epochs_are_read_by_keyboard(made_up, documents, visit):
 
 def test_epochs_are_read_by_pointing_at_any_drawing(made_up, documents, visit):
     page, details = visit(f"{made_up}/night/eight-hours", NIGHT), documents["eight-hours"]
-    height = page.locator(".charts").bounding_box()["height"]
+    height = page.locator("#readout").bounding_box()["height"]
     for drawing, epoch in [("#hypnogram", 240), ("#probabilities", 0), ("#quality", 959)]:
         box = page.locator(f"{drawing} svg").first.bounding_box()
         page.mouse.move(box["x"] + (epoch + 0.5) / 960 * box["width"], box["y"] + box["height"] / 2)
         assert all(part in page.locator("#readout").inner_text() for part in reading(details, epoch))
-        assert page.locator(".charts").bounding_box()["height"] == height  # nothing jumps below the pointer
+        assert page.locator("#readout").bounding_box()["height"] == height  # nothing jumps below the pointer
 
 
 def test_epochs_are_read_by_touch(made_up, documents, visit):
@@ -667,6 +667,12 @@ def test_a_list_with_long_names_fits(made_up, visit):
 
 
 # What the page is made of
+
+
+def test_the_api_describes_itself_on_a_page(site, visit):
+    page = visit(site, "#nights a")
+    page.get_by_role("link", name="API").click()
+    page.locator(".opblock", has_text="/hypnogram/{record}/details").wait_for()
 
 
 def test_the_page_works_below_a_path(documents, visit):

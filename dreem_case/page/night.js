@@ -9,16 +9,7 @@ import { scoringRows, stageRows, statisticsRows, summarize, swatch } from "./rep
 import { DISPLAY_ORDER, QUALITIES } from "./stages.js";
 import { percent } from "./times.js";
 
-function recordOfThisPage() {
-  const name = location.pathname.split("/").at(-1);
-  try {
-    return decodeURIComponent(name);
-  } catch {
-    return name; // no valid encoding: no record has this name, and the server says so
-  }
-}
-
-const record = recordOfThisPage();
+const record = decodeURIComponent(location.pathname.split("/").at(-1));
 const hypnogramUrl = address("hypnogram", record);
 const detailsUrl = address("hypnogram", record, "details");
 

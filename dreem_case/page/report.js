@@ -38,7 +38,7 @@ export function scoringRows(details) {
     row("Epochs", `${n_epochs} of ${epoch_s} s`),
     row("Epochs without usable EEG", String(usable.filter((value) => !value).length)),
     row("Mean confidence", percent(mean)),
-    row("Distance from the training nights", feature_shift === null ? NONE : feature_shift.toFixed(2)),
+    row("Distance from the training nights", feature_shift === null ? NONE : `${feature_shift.toFixed(2)} spreads`),
     row("Model", model_version),
   ];
 }
