@@ -194,6 +194,7 @@ def test_every_dependency_is_declared():
     core, report = project["dependencies"], project["optional-dependencies"]["report"]
     names = {"sklearn": "scikit-learn", "yaml": "pyyaml", "IPython": "ipykernel", "PIL": "pillow"}
     names |= {"nbformat": "papermill", "traitlets": "papermill", "botocore": "boto3", "werkzeug": "flask"}
+    names |= {"urllib3": "boto3"}
     never_imported = {"gunicorn", "python-dotenv", "flask-openapi3-swagger"}  # started, or found by Flask
     used = set()
     for module in MODULES:
