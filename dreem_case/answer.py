@@ -66,10 +66,19 @@ class Computation:
     "One night that was computed, or was not."
 
     outcome: str  # "scored", the code of a refusal, or "failed"
-    seconds: float
+    seconds: float  # with its time in line
     details: bytes | None = None  # of a night that was scored
 
 
+def _score(store: Store, pool: ScoringPool, record: str, version: str, source: str) -> tuple[bytes, bytes]:
+    "Score a record's file; raise `RecordChanged` if it is not this version before and after."
+    try:
+        with store.fetched(record, version) as path:
+            return pool.score(record, path, source)
+    except RecordTooLarge as error:
+        raise NightRefused(record, TOO_LARGE, str(error)) from None
+
+# %% ../nbs/library/answer.ipynb #6e4d93b9
 class Answers:
     "Answers about the records of a store; safe to use from several threads, and from several processes."
 
@@ -86,8 +95,8 @@ class Answers:
         self.source = store.source
         self._line = threading.BoundedSemaphore(queue + pool.n_processes)
         self._waiting = threading.BoundedSemaphore(waiting)
-        self._retry_after_s = max(1, queue)  # until a night has been computed
-        self._queue, self._on_computation = queue, on_computation
+        self._retry_after_s = 5  # until a night has been computed
+        self._on_computation = on_computation
 
     def key(self, record: str) -> str:
         "Give the key of the record's answer as things are now; raise what `Store.version` raises."
@@ -143,14 +152,5 @@ class Answers:
         finally:
             self._line.release()
             seconds = time.perf_counter() - start
-            self._retry_after_s = max(1, round(seconds * (1 + self._queue / self.pool.n_processes)))
+            self._retry_after_s = max(1, round(seconds))  # by then the line will have moved
             self._on_computation(Computation(outcome, seconds, details))
-
-
-def _score(store: Store, pool: ScoringPool, record: str, version: str, source: str) -> tuple[bytes, bytes]:
-    "Score a record's file; raise `RecordChanged` if it is not this version before and after."
-    try:
-        with store.fetched(record, version) as path:
-            return pool.score(record, path, source)
-    except RecordTooLarge as error:
-        raise NightRefused(record, TOO_LARGE, str(error)) from None

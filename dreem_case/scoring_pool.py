@@ -151,76 +151,24 @@ def _json(value: object) -> bytes:
 
 # %% ../nbs/library/scoring_pool.ipynb #0710be73
 _LOG = logging.getLogger(__name__)
-_START_S = 30.0  # for a fork server with its libraries, and the model
+_START_S = 30.0  # for a fork server with its libraries, and for the model
 _TASKS_PER_PROCESS = 100  # then a new one takes over, in case a library keeps memory
 
 
-class ScoringPool:
-    "Processes that score nights, with the model of a folder."
+class _Processes:
+    "Processes that run functions."
 
-    def __init__(
-        self,
-        model_folder: str | Path,
-        n_processes: int = 1,
-        memory_mb: int = 1500,  # of each process; an 8 h night takes 400, a whole day 1000
-        time_limit_s: float = 60.0,  # for one night
-    ):
-        "Start, and load the model in a process; raise what `ForestStager.load` raises, or `PoolError`."
-        self.n_processes, self.memory_mb, self.time_limit_s = n_processes, memory_mb, time_limit_s
-        self._folder = str(Path(model_folder).resolve())
-        self._free = threading.BoundedSemaphore(n_processes)
+    def __init__(self, n_processes: int, memory_mb: int):
+        self._n_processes, self._memory_mb = n_processes, memory_mb
         self._lock = threading.Lock()
-        self._pool: ProcessPool | None = _new_pool(n_processes, memory_mb)
-        try:
-            self.manifest, self.scoring_version = self._run(_START_S, _describe, self._folder)
-        except (TimeoutError, ProcessExpired, BrokenProcessPool, MemoryError) as error:
-            self.close()
-            expected = f"a model that loads within {memory_mb} MB and {_START_S:g} s"
-            raise PoolError(f"expected {expected}, found {_cause(error)}") from None
-        except BaseException:
-            self.close()
-            raise
-        self.model_version: str = self.manifest["version"]
+        self._pool: ProcessPool | None = self._new_pool()
 
-    def score(
-        self,
-        record: str,
-        path: str | Path,  # the record's h5 file
-        source: str,  # what the night is from, in words
-    ) -> tuple[bytes, bytes]:  # JSON: the hypnogram, and the whole of `score_document`
-        "Score a night, waiting for a free process; raise `NightRefused` or `ModelChanged`."
-        try:
-            with self._free:
-                task = (_score, self._folder, self.model_version, record, str(path), source)
-                return self._run(self.time_limit_s, *task)
-        except TimeoutError:
-            found = f"one that takes longer than {self.time_limit_s:g} s"
-        except (ProcessExpired, BrokenProcessPool) as error:
-            out_of_memory = getattr(error, "exitcode", 0) == _OUT_OF_MEMORY
-            found = f"one that needs more than {self.memory_mb} MB" if out_of_memory else _cause(error)
-        raise NightRefused(record, TOO_EXPENSIVE, f"{record}: expected a night that can be scored, found {found}")
+    def run(self, limit_s: float, function: Callable, *args, attempts: int = 2):
+        """Run a function in a process, and in another if that one dies; return or raise what it does.
 
-    @property
-    def alive(self) -> bool:
-        "Tell whether nights can be scored; processes that have died are replaced."
-        return self._pool is not None and self._running().active
-
-    def close(self) -> None:
-        "End the processes, whatever they are doing."
-        with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            _stop(pool)
-
-    def __enter__(self) -> "ScoringPool":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.close()
-
-    def _run(self, limit_s: float, function: Callable, *args, attempts: int = 2):
-        "Run a function in a process, and in another if that one dies; return or raise what it does."
-        pool = self._running()
+        Raises `TimeoutError`, `ProcessExpired` or `BrokenProcessPool` for what happens to the process.
+        """
+        pool = self.running()
         future = pool.schedule(_limited, args=(limit_s, function, *args), timeout=limit_s)
         try:
             return future.result(limit_s + _START_S)
@@ -235,10 +183,10 @@ class ScoringPool:
                 raise TimeoutError from None
             if attempts == 1 or code == _OUT_OF_MEMORY:
                 raise
-        return self._run(limit_s, function, *args, attempts=attempts - 1)
+        return self.run(limit_s, function, *args, attempts=attempts - 1)
 
-    def _running(self) -> ProcessPool:
-        "Return the pool, a new one if its processes have died; raise `PoolError` if it is closed."
+    def running(self) -> ProcessPool:
+        "Return the running pool, a new one if its processes have died; raise `PoolError` if it is closed."
         pool = self._pool
         if pool is not None and not pool.active:
             self._replace(pool)
@@ -246,24 +194,31 @@ class ScoringPool:
             raise PoolError("expected a running pool, found a closed one")
         return pool
 
+    def close(self) -> None:
+        "End the processes."
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            _stop(pool)
+
     def _replace(self, broken: ProcessPool) -> None:
         "Put a new pool in the place of a broken one, unless somebody has."
         with self._lock:
             if self._pool is not broken:
                 return
-            self._pool = _new_pool(self.n_processes, self.memory_mb)
-        _LOG.error("the pool of scoring processes is started again")
+            self._pool = self._new_pool()
+        _LOG.error("the scoring processes are started again")
         _stop(broken)
 
+    def _new_pool(self) -> ProcessPool:
+        "Make a pool; its processes start with the first task."
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["dreem_case.score", "dreem_case.scoring_pool"])
+        return ProcessPool(self._n_processes, _TASKS_PER_PROCESS, _start, (self._memory_mb,), context)
+
 # %% ../nbs/library/scoring_pool.ipynb #4cd52fee
-def _new_pool(n_processes: int, memory_mb: int) -> ProcessPool:
-    "Make a pool whose processes a fork server starts at the first task."
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dreem_case.score", "dreem_case.scoring_pool"])
-    return ProcessPool(n_processes, _TASKS_PER_PROCESS, _start, (memory_mb,), context)
-
-
 def _stop(pool: ProcessPool) -> None:
+    "End a pool's processes, whatever they are doing."
     pool.stop()
     pool.join()
 
@@ -274,3 +229,72 @@ def _cause(error: Exception) -> str:
     if code is None:
         return type(error).__name__
     return f"a process that ended by {signal.Signals(-code).name if code < 0 else f'exit code {code}'}"
+
+# %% ../nbs/library/scoring_pool.ipynb #4c6c596d
+class ScoringPool:
+    "Processes that score nights, with the model of a folder."
+
+    def __init__(
+        self,
+        model_folder: str | Path,
+        n_processes: int = 1,
+        memory_mb: int = 1500,  # of each process; an 8 h night takes 400, a whole day 1000
+        time_limit_s: float = 60.0,  # for one night
+    ):
+        "Start, and load the model in a process; raise what `ForestStager.load` raises, or `PoolError`."
+        self.n_processes, self.memory_mb, self.time_limit_s = n_processes, memory_mb, time_limit_s
+        self._folder = str(Path(model_folder).resolve())
+        self._free = threading.BoundedSemaphore(n_processes)
+        self._processes = _Processes(n_processes, memory_mb)
+        try:
+            self.manifest, self.scoring_version = self._processes.run(_START_S, _describe, self._folder)
+        except (TimeoutError, ProcessExpired, BrokenProcessPool, MemoryError) as error:
+            self.close()
+            expected = f"a model that loads within {memory_mb} MB and {_START_S:g} s"
+            raise PoolError(f"expected {expected}, found {_cause(error)}") from None
+        except BaseException:
+            self.close()
+            raise
+        self.model_version: str = self.manifest["version"]
+        self._model_there = True  # as far as the last night told
+
+    def score(
+        self,
+        record: str,
+        path: str | Path,  # the record's h5 file
+        source: str,  # what the night is from, in words
+    ) -> tuple[bytes, bytes]:  # JSON: the hypnogram, and the whole of `score_document`
+        "Score a night; raise `NightRefused`, `ModelChanged`, or `PoolError` from a closed pool."
+        task = (_score, self._folder, self.model_version, record, str(path), source)
+        try:
+            with self._free:
+                scored = self._processes.run(self.time_limit_s, *task)
+            self._model_there = True
+            return scored
+        except ModelChanged:
+            self._model_there = False
+            raise
+        except TimeoutError:
+            found = f"one that takes longer than {self.time_limit_s:g} s"
+        except (ProcessExpired, BrokenProcessPool) as error:
+            out_of_memory = getattr(error, "exitcode", 0) == _OUT_OF_MEMORY
+            found = f"one that needs more than {self.memory_mb} MB" if out_of_memory else _cause(error)
+        raise NightRefused(record, TOO_EXPENSIVE, f"{record}: expected a night that can be scored, found {found}")
+
+    @property
+    def alive(self) -> bool:
+        "Tell whether nights can be scored, by this model; processes that have died are replaced."
+        try:
+            return self._model_there and self._processes.running().active
+        except PoolError:
+            return False
+
+    def close(self) -> None:
+        "End the processes, whatever they are doing."
+        self._processes.close()
+
+    def __enter__(self) -> "ScoringPool":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()

@@ -179,7 +179,7 @@ def test_a_night_is_scored_though_its_process_was_killed(pool, paths, tmp_path, 
 @pytest.mark.parametrize("fault", [faulthandler._sigsegv, os.abort])
 def test_a_fault_in_c_ends_one_task_and_not_the_pool(pool, paths, fault):
     with pytest.raises(ProcessExpired):
-        pool._run(5, fault)
+        pool._processes.run(5, fault)
     assert pool.alive
     assert pool.score(paths[0].stem, paths[0], "x")
 
@@ -214,7 +214,7 @@ def test_a_night_that_takes_too_much_memory_is_refused(model, paths, long_night)
 
 
 def test_an_idle_process_that_was_killed_is_replaced(pool, paths):
-    pid = pool._run(5, os.getpid)
+    pid = pool._processes.run(5, os.getpid)
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not is_running(pid))
     assert pool.alive
@@ -224,12 +224,12 @@ def test_an_idle_process_that_was_killed_is_replaced(pool, paths):
 def test_processes_are_renewed(model, paths, monkeypatch):
     monkeypatch.setattr(scoring_pool, "_TASKS_PER_PROCESS", 2)
     with ScoringPool(model) as pool:
-        assert len({pool._run(10, os.getpid) for _ in range(6)}) >= 3
+        assert len({pool._processes.run(10, os.getpid) for _ in range(6)}) >= 3
 
 
 def test_an_error_in_the_code_is_raised_as_it_is(pool):
     with pytest.raises(ZeroDivisionError):
-        pool._run(5, divmod, 1, 0)
+        pool._processes.run(5, divmod, 1, 0)
 
 
 def test_a_model_that_was_replaced_is_not_used(model, paths, tmp_path):
@@ -240,14 +240,19 @@ def test_a_model_that_was_replaced_is_not_used(model, paths, tmp_path):
         other = ForestStager(n_trees=3)
         other.fit([other.prepare(night)], [np.arange(night.n_epochs) % 5]).save(folder)
         assert pool.score(paths[0].stem, paths[0], "x")  # the process has the old one
-        os.kill(pool._run(5, os.getpid), signal.SIGKILL)
+        assert pool.alive
+        os.kill(pool._processes.run(5, os.getpid), signal.SIGKILL)
         with pytest.raises(ModelChanged, match=rf"expected model {pool.model_version}, found {other.version}"):
             pool.score(paths[0].stem, paths[0], "x")
+        assert not pool.alive
         shutil.rmtree(folder)
-        os.kill(pool._run(5, os.getpid), signal.SIGKILL)
+        os.kill(pool._processes.run(5, os.getpid), signal.SIGKILL)
         with pytest.raises(ModelChanged, match="found none that can be loaded") as changed:
             pool.score(paths[0].stem, paths[0], "x")
         assert str(tmp_path) not in str(changed.value)
+        shutil.copytree(model, folder)
+        assert pool.score(paths[0].stem, paths[0], "x")
+        assert pool.alive
 
 
 def test_without_a_model_the_start_fails_with_the_loaders_words(tmp_path):
@@ -257,7 +262,7 @@ def test_without_a_model_the_start_fails_with_the_loaders_words(tmp_path):
 
 def test_a_closed_pool_has_no_processes_and_says_so(model, paths):
     pool = ScoringPool(model)
-    pid = pool._run(5, os.getpid)
+    pid = pool._processes.run(5, os.getpid)
     assert is_running(pid)
     pool.close()
     pool.close()
@@ -268,8 +273,8 @@ def test_a_closed_pool_has_no_processes_and_says_so(model, paths):
 
 
 WORK = {
-    "Python code": "pool._run(60, exec, 'while True: pass')",
-    "C code that lets no thread run": "pool._run(1, sum, range(10**10))",
+    "Python code": "pool._processes.run(60, exec, 'while True: pass')",
+    "C code that lets no thread run": "pool._processes.run(1, sum, range(10**10))",
 }
 
 
@@ -278,7 +283,7 @@ def test_a_process_ends_when_its_parent_is_killed(model, work):
     code = (
         "import os, sys\nfrom threading import Timer\nfrom dreem_case.scoring_pool import ScoringPool\n"
         "pool = ScoringPool(sys.argv[1])\n"
-        "print(pool._run(5, os.getpid), flush=True)\n"
+        "print(pool._processes.run(5, os.getpid), flush=True)\n"
         "Timer(0.2, print, ['working'], {'flush': True}).start()\n" + WORK[work]
     )
     parent = subprocess.Popen([sys.executable, "-c", code, str(model)], stdout=subprocess.PIPE, text=True)
@@ -296,7 +301,7 @@ def test_a_process_ends_when_its_parent_is_killed(model, work):
 def test_c_code_that_lets_no_thread_run_is_ended_in_time(pool):
     start = time.monotonic()
     with pytest.raises(TimeoutError):
-        pool._run(1, sum, range(10**10))
+        pool._processes.run(1, sum, range(10**10))
     assert time.monotonic() - start < 8
     assert pool.alive
 
