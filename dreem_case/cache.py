@@ -51,7 +51,6 @@ class ResultCache:
         self._flights: dict[str, Future] = {}  # what threads of this process wait for
         self._flights_lock = threading.Lock()
         try:
-            (self.folder / "locks").mkdir(parents=True, exist_ok=True)
             _sweep(self.folder, max_bytes)
         except OSError as error:
             raise CacheError(f"expected a folder to write results to, found none: {error}") from None
@@ -125,8 +124,10 @@ def _digest(key: str, content: bytes) -> bytes:
 @contextmanager
 def _locked(folder: Path, name: str, wait_s: float) -> Iterator[None]:
     "Hold one of the lock files; raise `StillComputing` if it stays held."
+    path = folder / "locks" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)  # somebody may have emptied the folder
     try:
-        held = FileLock(folder / "locks" / f"{name}.lock").acquire(timeout=wait_s)
+        held = FileLock(path).acquire(timeout=wait_s)
     except Timeout:
         raise StillComputing(f"expected a result within {wait_s:g} s, found it still computed") from None
     with held:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -242,6 +243,14 @@ def test_a_place_that_is_no_folder_is_an_error_at_once(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(CacheError, match="expected a folder to write results to"):
         ResultCache(tmp_path / "file", 1000)
+
+
+def test_a_folder_that_somebody_removed_is_made_again(cache):
+    cache.put(KEY, b"content")
+    shutil.rmtree(cache.folder)
+    assert cache.get(KEY) is None
+    assert cache.compute_once(KEY, lambda: b"again", 20) == b"again"
+    assert cache.get(KEY) == b"again"
 
 
 def test_keys_depend_on_every_part():
