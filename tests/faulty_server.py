@@ -79,8 +79,9 @@ def cut(handler, answer, body):
 
 def stop(handler, answer, body):
     """Send half, then nothing, and keep the line."""
-    head(handler, answer, len(body))
-    handler.wfile.write(body[: len(body) // 2])
+    if handler.command == "GET":
+        head(handler, answer, len(body))
+        handler.wfile.write(body[: len(body) // 2])
     handler.rfile.read(1)  # until the other side has had enough
     hang_up(handler)
 

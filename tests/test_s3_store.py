@@ -6,8 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -193,6 +195,34 @@ def test_each_question_to_a_bucket_that_is_silent_ends_soon(place, spool):
         with pytest.raises(StoreUnavailable, match="no whole answer within the limits"):
             store.version("a")
         assert time.monotonic() - start < 10
+
+
+def test_a_silent_bucket_keeps_few_waiting_and_tells_the_others_at_once(store, between, monkeypatch):
+    monkeypatch.setattr(s3_store, "TURN_S", 0.05)
+    store._bucket._turns = threading.BoundedSemaphore(2)
+    between.only, between.fault = ("HEAD", ".h5"), stop
+
+    def ask(_):
+        start = time.monotonic()
+        with pytest.raises(StoreUnavailable) as raised:
+            store.version("a")
+        return raised.value.found, time.monotonic() - start
+
+    with ThreadPoolExecutor(12) as threads:
+        answers = list(threads.map(ask, range(12)))
+    quick = [seconds for found, seconds in answers if found == "too many questions at once"]
+    assert len(quick) == 10
+    assert max(quick) < 1
+    between.fault = None
+    assert store.version("a")
+
+
+def test_a_list_without_end_ends(store, between):
+    token = "<NextContinuationToken>again</NextContinuationToken>"
+    page = f"<ListBucketResult><IsTruncated>true</IsTruncated>{token}</ListBucketResult>".encode()
+    between.only, between.fault = ("GET", "list-type=2"), say(200, page)
+    with pytest.raises(StoreUnavailable, match="a list without end"):
+        store.records()
 
 
 def test_what_went_wrong_stands_in_the_log(store, between, caplog):
