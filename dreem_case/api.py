@@ -9,18 +9,19 @@ import atexit
 import json
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from hashlib import sha256
 from importlib.resources import files
+from mimetypes import guess_type
 from pathlib import Path
 from typing import Literal
 
 import click
-import flask_openapi3_swagger
-from flask import Response, current_app, jsonify, request, send_from_directory
+from flask import Response, current_app, jsonify, request
 from flask_compress import Compress
 from flask_openapi3 import Info, OpenAPI
 from pydantic import BaseModel, Field, RootModel, ValidationError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 
 from . import __version__
 from .answer import Answer, Answers, Busy, Computation
@@ -248,9 +249,10 @@ def _add_watching(app: OpenAPI, answers: Answers, metrics: Metrics) -> None:
 
 # %% ../nbs/library/api.ipynb #bc65bf04
 _PAGE = files("dreem_case") / "page"
-_SWAGGER = Path(flask_openapi3_swagger.__file__).parent / "templates" / "swagger"
-_SWAGGER_FILES = {"swagger-ui.css": "css", "swagger-ui-bundle.js": "js"}
+_SWAGGER = files("flask_openapi3_swagger") / "templates" / "swagger"
+_SWAGGER_FILES = (_SWAGGER / "css" / "swagger-ui.css", _SWAGGER / "js" / "swagger-ui-bundle.js")
 _POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
+_SWAGGER_POLICY = f"{_POLICY}; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 _HEADERS = {
     "Cache-Control": "no-cache",
     "Content-Security-Policy": _POLICY,
@@ -259,10 +261,28 @@ _HEADERS = {
 }
 
 
+class _Files:
+    "Files of a package, held in memory."
+
+    def __init__(self, paths: Iterable):
+        self._contents = {path.name: path.read_bytes() for path in paths if path.is_file()}
+        self._etags = {name: sha256(content).hexdigest()[:16] for name, content in self._contents.items()}
+
+    def give(self, name: str) -> Response:
+        "Answer with a file; raise `NotFound` where there is none of this name."
+        if name not in self._contents:
+            raise NotFound
+        response = Response(self._contents[name], mimetype=guess_type(name)[0])
+        response.set_etag(self._etags[name], weak=True)
+        return response.make_conditional(request)
+
+
 def _add_pages(app: OpenAPI) -> None:
     "Add what is for people with a browser."
-    app.add_url_rule("/", "index", lambda: send_from_directory(_PAGE, "index.html"))
-    app.add_url_rule("/page/<name>", "page_file", lambda name: send_from_directory(_PAGE, name))
+    page, swagger = _Files(_PAGE.iterdir()), _Files(_SWAGGER_FILES)
+    app.add_url_rule("/", "index", lambda: page.give("index.html"))
+    app.add_url_rule("/page/<name>", "page_file", page.give)
+    app.add_url_rule("/openapi/<name>", "openapi_file", swagger.give)
     app.add_url_rule("/openapi/openapi.json", "openapi_json", lambda: jsonify(app.api_doc))
 
     @app.route("/night/<record>")
@@ -271,18 +291,13 @@ def _add_pages(app: OpenAPI) -> None:
             check_record_name(record)
         except RecordNameError:
             raise RecordNotFound(record) from None
-        return send_from_directory(_PAGE, "night.html")
+        return page.give("night.html")
 
     @app.route("/openapi/")
     def openapi_page():
-        response = send_from_directory(_PAGE, "openapi.html")
-        policy = f"{_POLICY}; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
-        response.headers["Content-Security-Policy"] = policy
+        response = page.give("openapi.html")
+        response.headers["Content-Security-Policy"] = _SWAGGER_POLICY
         return response
-
-    @app.route("/openapi/<name>")
-    def openapi_file(name: str):
-        return send_from_directory(_SWAGGER / _SWAGGER_FILES.get(name, "none"), name)
 
 # %% ../nbs/library/api.ipynb #b27f9c05
 def _with_headers(response: Response) -> Response:
@@ -307,11 +322,7 @@ def make_app(
         validation_error_callback=_bad_query,
     )
     app.url_map.merge_slashes = False  # no redirects to what somebody may have meant
-    app.config.update(
-        COMPRESS_ALGORITHM=["gzip"],
-        COMPRESS_ALGORITHM_STREAMING=["gzip"],
-        COMPRESS_STREAMING_ENDPOINT_CONDITIONAL=["index", "night", "page_file", "openapi_page", "openapi_file"],
-    )
+    app.config["COMPRESS_ALGORITHM"] = ["gzip"]
     app.extensions["metrics"] = metrics
     metrics.watch(app)
     app.after_request(_with_headers)
@@ -322,12 +333,13 @@ def make_app(
     _add_nights(app, answers, metrics)
     _add_watching(app, answers, metrics)
     _add_pages(app)
-    _without_bad_queries_where_there_are_none(app.api_doc)
+    _mend_document(app.api_doc)
     return app
 
 
-def _without_bad_queries_where_there_are_none(document: dict) -> None:
-    "Take 400 out of the description of endpoints that have no query."
+def _mend_document(document: dict) -> None:
+    "Take out what the library puts in and is not so: 400 for endpoints without a query, and an empty entry."
+    del document["components"]["securitySchemes"]
     for methods in document["paths"].values():
         for operation in methods.values():
             if not any(parameter["in"] == "query" for parameter in operation.get("parameters", [])):
@@ -371,7 +383,13 @@ def _mends() -> dict[type[Exception], str]:
 # %% ../nbs/library/api.ipynb #82c265e9
 def _open_answers(settings: Settings, metrics: Metrics) -> Answers:
     "Open what the settings name, or the defaults of the project."
-    store = open_store(settings.store or _default_nights())
+    store = open_store(
+        settings.store or _default_nights(),
+        settings.s3_endpoint or None,
+        settings.s3_region or None,
+        settings.s3_anonymous or None,
+        settings.fresh_s,
+    )
     model = settings.model or _default_forest()
     cache = ResultCache(settings.cache or _in_project("build/cache"), settings.cache_mb * 1_000_000)
     pool = ScoringPool(model, settings.processes, settings.memory_mb, settings.time_limit_s)
