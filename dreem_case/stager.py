@@ -197,7 +197,7 @@ def _load_forest(cls: type[ForestStager], folder: Path | str) -> ForestStager:
         raise ModelError(f"{folder}: expected model {manifest.get('version')}, found {stager.version}")
     return stager
 
-
+# %% ../nbs/library/stager.ipynb #aa00fe26
 def _check_trees(forest: RandomForestClassifier, n_columns: int) -> None:
     "Raise `ValueError` unless every node leads to later nodes of its tree, by a column that exists."
     if not isinstance(forest, RandomForestClassifier) or not np.isin(forest.classes_, STAGES).all():
