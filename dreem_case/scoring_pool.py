@@ -102,9 +102,15 @@ def _limited(limit_s: float, function: Callable, *args):
 
 @lru_cache(maxsize=1)
 def _load(folder: str):
+    from dreem_case.model_file import ModelError
     from dreem_case.stager import ForestStager
 
-    return ForestStager.load(folder)
+    try:
+        return ForestStager.load(folder)
+    except ModelError as error:
+        if isinstance(error.__context__, MemoryError):  # the limit is at fault and not the model
+            raise MemoryError from None
+        raise
 
 
 def _describe(folder: str) -> tuple[dict, str]:
@@ -238,7 +244,7 @@ class ScoringPool:
         self,
         model_folder: str | Path,
         n_processes: int = 1,
-        memory_mb: int = 1500,  # of each process; an 8 h night takes 400, a whole day 1000
+        memory_mb: int = 1500,  # of each process; an 8 h night takes 500, a whole day 1000
         time_limit_s: float = 60.0,  # for one night
     ):
         "Start, and load the model in a process; raise what `ForestStager.load` raises, or `PoolError`."

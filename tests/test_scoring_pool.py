@@ -260,6 +260,16 @@ def test_without_a_model_the_start_fails_with_the_loaders_words(tmp_path):
         ScoringPool(tmp_path)
 
 
+def test_with_too_little_memory_for_the_model_the_start_fails(model, monkeypatch):
+    monkeypatch.setattr(scoring_pool, "_describe", run_out_of_memory)
+    with pytest.raises(PoolError, match="expected a model that loads within 1500 MB and 30 s, found MemoryError"):
+        ScoringPool(model)
+
+
+def run_out_of_memory(folder):
+    bytearray(10**10)
+
+
 def test_a_closed_pool_has_no_processes_and_says_so(model, paths):
     pool = ScoringPool(model)
     pid = pool._processes.run(5, os.getpid)
