@@ -323,7 +323,7 @@ def make_app(
     )
     app.url_map.merge_slashes = False  # no redirects to what somebody may have meant
     app.config["COMPRESS_ALGORITHM"] = ["gzip"]
-    app.extensions["metrics"] = metrics
+    app.extensions.update(answers=answers, metrics=metrics)
     metrics.watch(app)
     app.after_request(_with_headers)
     Compress(app)

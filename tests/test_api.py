@@ -48,9 +48,23 @@ def folder(short_nights, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def app(folder, short_model, tmp_path_factory):
-    """The app as it is served."""
-    return create_app(Settings(str(folder), str(short_model), str(tmp_path_factory.mktemp("cache"))))
+def make():
+    """Make apps as they are served, and end their processes when all is done."""
+    made = []
+
+    def app_for(store="", model="", cache="", **settings):
+        made.append(create_app(Settings(str(store), str(model), str(cache), **settings)))
+        return made[-1]
+
+    yield app_for
+    for app in made:
+        app.extensions["answers"].pool.close()
+
+
+@pytest.fixture(scope="module")
+def app(make, folder, short_model, tmp_path_factory):
+    """The app that most tests ask."""
+    return make(folder, short_model, tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture
@@ -162,13 +176,12 @@ def test_an_absent_record_is_absent_whatever_the_client_has(client):
     assert client.get("/hypnogram/absent", headers={"If-None-Match": "*"}).status_code == 404
 
 
-def test_another_file_or_another_model_is_another_answer(folder, short_model, tmp_path):
+def test_another_file_or_another_model_is_another_answer(make, folder, short_model, tmp_path):
     nights, model = tmp_path / "nights", tmp_path / "model"
     first, second, _ = sorted((folder / "h5").glob("*-*.h5"))
     nights.mkdir()
     shutil.copy(first, nights / "a.h5")
-    app = create_app(Settings(str(nights), str(short_model), str(tmp_path / "cache")))
-    client = app.test_client()
+    client = make(nights, short_model, tmp_path / "cache").test_client()
     before = client.get("/hypnogram/a/details")
     shutil.copy(second, tmp_path / "new.h5")
     (tmp_path / "new.h5").replace(nights / "a.h5")
@@ -176,10 +189,9 @@ def test_another_file_or_another_model_is_another_answer(folder, short_model, tm
     assert after.status_code == 200
     assert after.headers["ETag"] != before.headers["ETag"]
     assert after.json["stages"] != before.json["stages"]
-    ForestStager.load(short_model).save(model)
     stager, night = ForestStager(n_trees=3), open_night(second)
     stager.fit([stager.prepare(night)], [np.arange(night.n_epochs) % 5]).save(model)
-    client = create_app(Settings(str(nights), str(model), str(tmp_path / "cache"))).test_client()
+    client = make(nights, model, tmp_path / "cache").test_client()
     other = client.get("/hypnogram/a/details", headers={"If-None-Match": after.headers["ETag"]})
     assert other.status_code == 200
     assert other.json["model_version"] == stager.version != after.json["model_version"]
@@ -269,8 +281,8 @@ def test_a_server_without_its_store_lives_and_is_not_ready(folder, short_model, 
     assert (response.status_code, problem(response).code) == (503, "not_ready")
 
 
-def test_what_was_done_is_counted(folder, short_model, tmp_path, record):
-    client = create_app(Settings(str(folder), str(short_model), str(tmp_path))).test_client()
+def test_what_was_done_is_counted(make, folder, short_model, tmp_path, record):
+    client = make(folder, short_model, tmp_path).test_client()
     for path in f"/hypnogram/{record}", f"/hypnogram/{record}", "/hypnogram/torn", "/hypnogram/absent":
         client.get(path)
     lines = client.get("/metrics").text.splitlines()
@@ -287,13 +299,13 @@ def test_what_was_done_is_counted(folder, short_model, tmp_path, record):
     assert record not in "\n".join(lines)
 
 
-def test_nights_of_a_bucket_are_served_as_those_of_a_folder(folder, record, client, short_model, tmp_path):
+def test_nights_of_a_bucket_are_served_as_those_of_a_folder(make, folder, record, client, short_model, tmp_path):
     with s3_server() as endpoint:
         place = BucketPlace(endpoint, "nights-secret")
         put(place, record, (folder / "h5" / f"{record}.h5").read_bytes())
         put(place, "torn", b"no HDF5")
-        given = Settings("s3://nights-secret", str(short_model), str(tmp_path), s3_endpoint=endpoint, s3_anonymous=True)
-        bucket = create_app(given).test_client()
+        given = {"s3_endpoint": endpoint, "s3_anonymous": True}
+        bucket = make("s3://nights-secret", short_model, tmp_path, **given).test_client()
         assert bucket.get("/records").json["records"] == [record, "torn"]
         answer = bucket.get(f"/hypnogram/{record}")
         assert answer.json == client.get(f"/hypnogram/{record}").json
@@ -309,7 +321,7 @@ def test_nights_of_a_bucket_are_served_as_those_of_a_folder(folder, record, clie
         assert (away.status_code, problem(away).code) in [(404, "record_not_found"), (503, "store_unavailable")]
         assert bucket.get("/readyz").status_code == 503
         with pytest.raises(StartError, match=r"s3://nights-secret, found .*; set DREEM_CASE_STORE to "):
-            create_app(given)
+            make("s3://nights-secret", short_model, tmp_path, **given)
     for path in f"/hypnogram/{record}", "/records", "/hypnogram/torn":
         away = bucket.get(path)
         assert (away.status_code, problem(away).code) == (503, "store_unavailable")
@@ -453,24 +465,26 @@ def test_every_answer_holds_the_browser_to_this_server(client, path):
         ({"cache": "/proc/none"}, "expected a folder to write results to.*; set DREEM_CASE_CACHE to "),
     ],
 )
-def test_a_server_that_cannot_start_says_what_to_set(folder, short_model, tmp_path, changed, message):
-    given = {"store": str(folder), "model": str(short_model), "cache": str(tmp_path), **changed}
+def test_a_server_that_cannot_start_says_what_to_set(make, folder, short_model, tmp_path, changed, message):
+    given = {"store": folder, "model": short_model, "cache": tmp_path, **changed}
     with pytest.raises(StartError, match=message) as raised:
-        create_app(Settings(**given))
+        make(**given)
     assert "\n" not in raised.value.message
 
 
-def test_a_server_without_a_project_around_it_says_what_to_set(folder, short_model, tmp_path, monkeypatch):
+def test_a_server_without_a_project_around_it_says_what_to_set(make, folder, short_model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StartError, match=r"expected settings.ini in .*; elsewhere set DREEM_CASE_STORE, "):
-        create_app(Settings(str(folder), str(short_model)))
+        make(folder, short_model)
 
 
-def test_without_settings_it_serves_simulated_nights_and_says_so(folder, short_model, tmp_path, monkeypatch, caplog):
+def test_without_settings_it_serves_simulated_nights_and_says_so(
+    make, folder, short_model, tmp_path, monkeypatch, caplog
+):
     monkeypatch.setattr("dreem_case.defaults.default_data", lambda: folder)
     monkeypatch.setattr("dreem_case.defaults.default_model", lambda at: shutil.copytree(short_model, at))
     monkeypatch.setattr("dreem_case.defaults.project_root", lambda: tmp_path)
-    client = create_app(Settings()).test_client()
+    client = make().test_client()
     assert client.get("/records").json["source"] == "simulated nights, seed 1"
     assert "DREEM_CASE_STORE is not set: serving simulated nights" in caplog.text
     assert "DREEM_CASE_MODEL is not set" in caplog.text

@@ -125,13 +125,13 @@ def until(condition, limit_s: float = LIMIT_S):
 
 @pytest.fixture(scope="module")
 def nights(short_nights, tmp_path_factory):
-    """Copies of a short night, and nights of eight hours that take a while."""
+    """Copies of a short night, and nights of four hours that take a while."""
     folder = tmp_path_factory.mktemp("served")
     first = min((short_nights / "h5").glob("*.h5"))
     for i in range(8):
         shutil.copy(first, folder / f"short-{i}.h5")
     with h5py.File(first) as file:
-        signals = {name: np.tile(file[name][:], 12) for name in ("eeg1", "eeg2")}
+        signals = {name: np.tile(file[name][:], 6) for name in ("eeg1", "eeg2")}
     for i in range(3):
         with h5py.File(folder / f"long-{i}.h5", "w") as file:
             for name, values in signals.items():
