@@ -9,6 +9,7 @@ import atexit
 import json
 import logging
 import math
+import threading
 from collections.abc import Callable, Iterable
 from hashlib import sha256
 from importlib.resources import files
@@ -30,7 +31,7 @@ from .casefile import RecordNameError, check_record_name
 from .folder_store import RecordChanged, RecordNotFound, StoreError, StoreUnavailable
 from .monitoring import Metrics
 from .scoring_pool import ModelChanged, NightRefused, PoolError, ScoringPool
-from .settings import Settings, SettingsError
+from .settings import MAX_WAITING, Settings, SettingsError
 from .stages import STAGE_NAMES
 from .store import open_store
 
@@ -192,16 +193,31 @@ def _problems(*statuses: int) -> dict[int, dict]:
 _NIGHT = {304: {"description": "The client has this answer already"}, **_problems(404, 422, 503)}
 
 # %% ../nbs/library/api.ipynb #cba10a6b
-def _add_nights(app: OpenAPI, answers: Answers, metrics: Metrics) -> None:
+class _Places:
+    "Places for requests that ask the store; raise `Busy` where all are taken."
+
+    def __init__(self, n_places: int):
+        self._free = threading.BoundedSemaphore(n_places)
+
+    def __enter__(self) -> None:
+        if not self._free.acquire(blocking=False):
+            raise Busy(5)
+
+    def __exit__(self, *_) -> None:
+        self._free.release()
+
+# %% ../nbs/library/api.ipynb #3dd140e2
+def _add_nights(app: OpenAPI, answers: Answers, metrics: Metrics, places: _Places) -> None:
     "Add the endpoints that give nights."
 
     def give(record: str, part: Callable[[Answer], bytes]) -> Response:
-        if request.if_none_match and request.if_none_match.contains_weak(key := answers.key(record)):
-            response = Response(status=304)
-        else:
-            answer = answers.get(record)
-            metrics.answers.labels("cache" if answer.from_cache else "computed").inc()
-            key, response = answer.key, Response(part(answer), content_type="application/json")
+        with places:
+            if request.if_none_match and request.if_none_match.contains_weak(key := answers.key(record)):
+                response = Response(status=304)
+            else:
+                answer = answers.get(record)
+                metrics.answers.labels("cache" if answer.from_cache else "computed").inc()
+                key, response = answer.key, Response(part(answer), content_type="application/json")
         response.set_etag(key, weak=True)
         return response
 
@@ -218,13 +234,14 @@ def _add_nights(app: OpenAPI, answers: Answers, metrics: Metrics) -> None:
     @app.get("/records", responses={200: Records, **_problems(400, 503)})
     def records(query: Page):
         "List the records, in a fixed order, a part at a time."
-        found = answers.store.records(after=query.after, limit=query.limit + 1)
+        with places:
+            found = answers.store.records(after=query.after, limit=query.limit + 1)
         shown = found[: query.limit]
         more = shown[-1] if len(found) > query.limit else None
         return jsonify({"source": answers.source, "records": shown, "next": more})
 
 # %% ../nbs/library/api.ipynb #4cbf0125
-def _add_watching(app: OpenAPI, answers: Answers, metrics: Metrics) -> None:
+def _add_watching(app: OpenAPI, answers: Answers, metrics: Metrics, places: _Places) -> None:
     "Add the endpoints for whoever runs the server."
 
     @app.get("/healthz", responses={200: Status})
@@ -235,7 +252,8 @@ def _add_watching(app: OpenAPI, answers: Answers, metrics: Metrics) -> None:
     @app.get("/readyz", responses={200: Status, **_problems(503)})
     def readyz():
         "Say whether nights can be staged."
-        answers.store.records(limit=1)
+        with places:
+            answers.store.records(limit=1)
         if not answers.pool.alive:
             raise PoolError("expected a pool that scores, found none")
         return jsonify({"status": "ready"})
@@ -330,8 +348,9 @@ def make_app(
     handlers = {RecordNotFound: _not_found, NightRefused: _refused, Busy: _busy, HTTPException: _by_http}
     for error, handler in (handlers | dict.fromkeys(_LATER, _later)).items():
         app.register_error_handler(error, handler)
-    _add_nights(app, answers, metrics)
-    _add_watching(app, answers, metrics)
+    places = _Places(MAX_WAITING)
+    _add_nights(app, answers, metrics, places)
+    _add_watching(app, answers, metrics, places)
     _add_pages(app)
     _mend_document(app.api_doc)
     return app

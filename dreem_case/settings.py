@@ -13,7 +13,7 @@ from typing import Self
 
 # %% ../nbs/library/settings.ipynb #81491ba3
 PREFIX = "DREEM_CASE_"
-MAX_WAITING = 160  # most requests of one server process that may wait for a night
+MAX_WAITING = 160  # most requests of one server process that may wait for a night or for the store
 
 
 class SettingsError(ValueError):

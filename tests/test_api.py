@@ -4,6 +4,8 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from urllib.parse import urljoin
 
@@ -379,6 +381,31 @@ def test_a_refusal_carries_its_code_and_text():
     assert response.status_code == 422
     found = problem(response)
     assert (found.code, found.record, found.detail) == ("too_expensive", "a", "a: expected less, found more")
+
+
+def test_a_store_that_hangs_does_not_take_all_threads(monkeypatch):
+    monkeypatch.setattr("dreem_case.api.MAX_WAITING", 2)
+    asked, go_on = threading.Semaphore(0), threading.Event()
+
+    def hang(*_, **__):
+        asked.release()
+        go_on.wait(20)
+        raise StoreUnavailable("no answer")
+
+    answers = SimpleNamespace(
+        get=hang, key=hang, source="x", store=SimpleNamespace(records=hang), pool=SimpleNamespace(alive=True)
+    )
+    app = make_app(answers, Metrics())
+    with ThreadPoolExecutor(2) as threads:
+        hanging = [threads.submit(app.test_client().get, path) for path in ("/hypnogram/a", "/records")]
+        assert all(asked.acquire(timeout=20) for _ in hanging)
+        for path in "/hypnogram/a", "/hypnogram/a/details", "/records", "/readyz":
+            response = app.test_client().get(path)
+            assert (response.status_code, problem(response).code) == (503, "busy")
+        assert app.test_client().get("/healthz").status_code == 200
+        go_on.set()
+        assert {problem(future.result()).code for future in hanging} == {"store_unavailable"}
+    assert problem(app.test_client().get("/records")).code == "store_unavailable"
 
 
 # The document
