@@ -216,7 +216,7 @@ def _check_trees(forest: RandomForestClassifier, n_columns: int) -> None:
 
 def _try_out(stager: ForestStager) -> None:
     "Raise `ValueError`, or whatever comes, unless a night of zeros on every known channel gets probabilities."
-    rows, channels = stager.rows, tuple(stager.rows.references)
+    rows, channels = stager.rows, tuple(stager.rows.references) or ("",)
     shape = (len(channels), 2)
     zeros = NightFeatures(
         record="trial",
