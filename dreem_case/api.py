@@ -402,15 +402,16 @@ def _mends() -> dict[type[Exception], str]:
 # %% ../nbs/library/api.ipynb #82c265e9
 def _open_answers(settings: Settings, metrics: Metrics) -> Answers:
     "Open what the settings name, or the defaults of the project."
+    cache = ResultCache(settings.cache or _in_project("build/cache"), settings.cache_mb * 1_000_000)
     store = open_store(
         settings.store or _default_nights(),
         settings.s3_endpoint or None,
         settings.s3_region or None,
         settings.s3_anonymous or None,
         settings.fresh_s,
+        cache.folder,  # a disk with room; the place for temporary files may be memory
     )
     model = settings.model or _default_forest()
-    cache = ResultCache(settings.cache or _in_project("build/cache"), settings.cache_mb * 1_000_000)
     pool = ScoringPool(model, settings.processes, settings.memory_mb, settings.time_limit_s)
     atexit.register(pool.close)
 

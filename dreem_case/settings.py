@@ -26,7 +26,7 @@ class Settings:
 
     store: str = ""  # a folder of nights or an s3:// address; empty: simulated nights, made if absent
     model: str = ""  # a folder with a saved model; empty: a forest on the simulated nights, trained if absent
-    cache: str = ""  # a folder for results; empty: build/cache in the project's folder
+    cache: str = ""  # a folder for results and downloads; empty: build/cache in the project's folder
     cache_mb: int = 1000  # most that the results may take
     s3_endpoint: str = ""  # address of the S3 server; empty: that of AWS
     s3_region: str = ""  # empty: what the AWS configuration says
@@ -61,7 +61,7 @@ _LIMITS = {  # lowest and highest
     "queue": (0, 1000),
     "waiting": (1, MAX_WAITING),
     "time_limit_s": (1, 600),
-    "memory_mb": (300, 1_000_000),
+    "memory_mb": (500, 1_000_000),
 }
 _TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
