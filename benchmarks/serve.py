@@ -316,7 +316,7 @@ def checked_answers(server: Server, expected: dict[str, list[str]]):
 
 
 def load_runs(server: Server, expected: dict[str, list[str]]) -> dict:
-    """Measure cached answers, details and 304s in turn (medians), while a second client compares answers with the library's."""
+    """Measure cached answers, details and 304s in turn, while a second client compares answers with the library's."""
     paths = [f"/hypnogram/{record}" for record in expected]
     tags = [server.get(path)[1]["ETag"] for path in paths]
     kinds = {

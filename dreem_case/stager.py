@@ -171,7 +171,7 @@ def _save_forest(stager: ForestStager, folder: Path | str, metrics: dict) -> Non
 def _load_forest(cls: type[ForestStager], folder: Path | str) -> ForestStager:
     manifest, state = read_model(folder, "forest")
     if manifest.get("rows_version") != ROWS_VERSION:
-        found = manifest.get("rows_version")
+        found = str(manifest.get("rows_version"))[:80]
         raise ModelError(
             f"{folder}: expected rows_version {ROWS_VERSION}, found {found}; train the model again"
         )
@@ -194,7 +194,7 @@ def _load_forest(cls: type[ForestStager], folder: Path | str) -> ForestStager:
             f"{folder}: expected a forest and its references, found something else: {str(error)[:200]}"
         ) from None
     if stager.version != manifest.get("version"):
-        raise ModelError(f"{folder}: expected model {manifest.get('version')}, found {stager.version}")
+        raise ModelError(f"{folder}: expected model {str(manifest.get('version'))[:80]}, found {stager.version}")
     return stager
 
 # %% ../nbs/library/stager.ipynb #aa00fe26

@@ -5,6 +5,7 @@ Except where the damage is the point, the manifest agrees with the file: whoever
 
 import hashlib
 import io
+import itertools
 import json
 import pickle
 import random
@@ -48,8 +49,9 @@ class Model:
         self.manifest = json.loads((folder / MANIFEST).read_text())
         self.content = (folder / self.manifest["model_file"]).read_bytes()
         with zipfile.ZipFile(io.BytesIO(self.content)) as archive:
-            self.members = {name: archive.read(name) for name in sorted(archive.namelist())}
-        self.schema = json.loads(self.members["schema.json"])
+            self.schema = json.loads(archive.read("schema.json"))
+            files = (node["file"] for node in self.nodes() if "file" in node)  # as named by skops: anew each time
+            self.members = {name: archive.read(name) for name in ("schema.json", *files)}
 
     def pack(self) -> None:
         """Make a file of schema and members, and let the manifest agree with it."""
@@ -269,22 +271,27 @@ def array_file(values: np.ndarray) -> bytes:
 # What makes another forest or other references than fitting does
 
 
+NUMBERS = itertools.count(1)  # of objects; those of skops are larger
+
+
 def text_node(value) -> dict:
     """Return the node of a number, a text or nothing."""
-    return {
-        "__class__": "str",
-        "__module__": "builtins",
-        "__loader__": "JsonNode",
-        "content": json.dumps(value),
-        "is_json": True,
-    }
+    node = {"__class__": "str", "__module__": "builtins", "__loader__": "JsonNode", "__id__": next(NUMBERS)}
+    return node | {"content": json.dumps(value), "is_json": True}
 
 
 def array_node(model, values) -> dict:
     """Return the node of an array, which becomes a member of the file."""
     name = f"new{len(model.members)}.npy"
     model.members[name] = array_file(np.asarray(values))
-    return {"__class__": "ndarray", "__module__": "numpy", "__loader__": "NdArrayNode", "type": "numpy", "file": name}
+    node = {"__class__": "ndarray", "__module__": "numpy", "__loader__": "NdArrayNode", "__id__": next(NUMBERS)}
+    return node | {"type": "numpy", "file": name}
+
+
+def list_node(content) -> dict:
+    """Return the node of a list."""
+    node = {"__class__": "list", "__module__": "builtins", "__loader__": "ListNode", "__id__": next(NUMBERS)}
+    return node | {"content": content}
 
 
 def a_tree(rng, model):
@@ -338,10 +345,8 @@ def change_forest(rng, model):
     odd = [*map(text_node, [None, 0, -1, 6, 10**15, "text", 2**70])]
     odd += [array_node(model, values) for values in arrays]
     trees = [node for node in model.nodes() if node["__class__"] == "DecisionTreeClassifier"]
-    odd += [
-        {"__class__": "list", "__module__": "builtins", "__loader__": "ListNode", "content": [*map(copy_of, some)]}
-        for some in ([], [text_node(1)], trees[:1] * 2, [model.schema["content"]["references"]])
-    ]
+    references = model.schema["content"]["references"]
+    odd += [list_node(copy_of(some)) for some in ([], [text_node(1)], trees[:1] * 2, [references])]
     parts[rng.choice(names)] = rng.choice(odd)
     model.pack()
 

@@ -146,7 +146,9 @@ def model_judge(good: Path):
     noise = np.random.default_rng(0).normal(0, 20, (2, 15_000)).astype(np.float32)
     signals = {name: Signal(values, 250, "µV", "eeg") for name, values in zip(("eeg1", "eeg7"), noise, strict=True)}
     prepared = night_features(Night("night", signals, 2))
-    ForestStager.load(good).predict_proba(prepared)  # whatever is imported only now is no deed of a hostile model
+    stager = ForestStager.load(good)  # whatever these import only now is no deed of a hostile model
+    stager.predict_proba(prepared)
+    repr(stager.forest)
 
     watched = Watched()
     sys.addaudithook(watched)

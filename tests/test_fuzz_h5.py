@@ -61,6 +61,21 @@ def test_a_hostile_file_is_scored_or_refused_by_name_and_nothing_else_is_read(sh
     assert len(outcomes) > 7
 
 
+def test_a_file_that_crashes_hdf5_ends_a_process_of_the_pool_and_nothing_else(tmp_path, client):
+    good, crashing = tmp_path / "h5" / "good.h5", tmp_path / "h5" / "crashing.h5"
+    with h5py.File(good, "w") as file:
+        fill(file)
+    content = bytearray(good.read_bytes())
+    root = content.index(b"TREE")  # of the group's members: a node that holds itself, over and over
+    content[root + 5] = 1
+    content[root + 32 : root + 40] = root.to_bytes(8, "little")
+    crashing.write_bytes(content)
+    for _ in range(2):
+        response = client.get("/hypnogram/crashing")
+        assert response.status_code == 422
+        assert client.get("/hypnogram/good").status_code == 200
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="memory and opened files are looked up as Linux tells them")
 def test_a_look_outside_would_be_noticed(bait):
     with Untouched(bait.parent) as outside:
