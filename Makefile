@@ -1,7 +1,8 @@
 # make report   nights in, site out: build/site/index.html
 #               DATA=<folder of nights>  HEADBAND=<nights.npz>  RAW_EEG=<nap.h5>  (all optional)
+# make serve    the endpoint and its page, at http://127.0.0.1:8000 (settings: DREEM_CASE_*)
 # make test     everything that must hold
-# make bench    time and memory of one night, into build/bench/
+# make bench    speed and memory of a night and of the server, into build/bench/
 # make check    the pages that the last report made
 # make export   notebooks cleaned, modules exported
 # make publish  put the last full report into the committed notebooks and the README
@@ -18,7 +19,7 @@ RAW_EEG ?=
 SEED ?= 1
 MAX_NIGHTS ?= 0
 
-.PHONY: install report test bench check publish export pins clean
+.PHONY: install report serve test bench check publish export pins clean
 .DEFAULT_GOAL := report
 
 $(STAMP): pyproject.toml constraints.txt
@@ -37,6 +38,9 @@ report: $(STAMP)
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m dreem_case.report --seed $(SEED) --max-nights $(MAX_NIGHTS) \
 		--data "$(DATA)" --headband "$(HEADBAND)" --raw-eeg "$(RAW_EEG)"
 
+serve: $(STAMP)
+	$(BIN)/gunicorn -c python:dreem_case.serve 'dreem_case.api:create_app()'
+
 test: $(STAMP)
 	$(BIN)/ruff check
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/nbdev_test --n_workers 2
@@ -44,6 +48,7 @@ test: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/night.py
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/serve.py
 
 check: $(STAMP)
 	$(BIN)/python -m pytest -m built

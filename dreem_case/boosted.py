@@ -101,9 +101,9 @@ def _entries(block: str) -> dict[str, str]:
 
 def _check_tree(tree: dict[str, str], n_columns: int) -> None:
     "Raise `ValueError` for a tree that leads nowhere or to itself."
-    n_leaves = int(tree["num_leaves"])
-    if n_leaves < 1 or int(tree["num_cat"]) != 0 or len(tree["leaf_value"].split()) != n_leaves:
-        raise ValueError("a tree without leaves, or with categories")
+    n_leaves, leaves = int(tree["num_leaves"]), np.array(tree["leaf_value"].split(), float)
+    if n_leaves < 1 or int(tree["num_cat"]) != 0 or leaves.shape != (n_leaves,) or not (np.abs(leaves) < 100).all():
+        raise ValueError("a tree without leaves, with categories, or with values that no fit gives")
     if int(tree.get("is_linear", 0)) != 0:
         raise ValueError("a tree with linear leaves")
     if n_leaves == 1:
@@ -353,16 +353,18 @@ def _load(cls: type[BoostedStager], folder: Path | str) -> BoostedStager:
         )
         stager.trees, stager.second = list(state["trees"]), state["second"]
         shares, transitions = (np.asarray(state[name], float) for name in ("shares", "transitions"))
-        if shares.shape != (5,) or transitions.shape != (5, 5) or not (transitions > 0).all():
+        if shares.shape != (5,) or transitions.shape != (5, 5) or not (min(shares.min(), transitions.min()) > 0):
             raise ValueError("a chain that is not over five stages")
         stager.chain = Chain(shares, transitions, *map(float, manifest["chain"]))
-        stager.temperature = float(manifest["temperature"])
-        stager.review_threshold = float(manifest["review_threshold"])
+        stager.temperature, stager.review_threshold = (float(manifest[n]) for n in ("temperature", "review_threshold"))
+        if not (0.1 < stager.temperature < 10 and 0 <= stager.review_threshold <= 1):
+            raise ValueError("a temperature or a threshold that no fit gives")
         stager.trained_on, stager.metrics = tuple(manifest["trained_on"]), dict(manifest["metrics"])
         stager._opened = _open(stager)
         stager.version = _version(stager)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ModelError(f"{folder}: expected boosted trees and their chain, found something else: {error}") from None
+    except Exception as error:  # LightGBM has errors of its own for a text that it has not written
+        found = f"something else: {str(error)[:200]}"
+        raise ModelError(f"{folder}: expected boosted trees and their chain, found {found}") from None
     if stager.version != manifest.get("version"):
         raise ModelError(f"{folder}: expected model {manifest.get('version')}, found {stager.version}")
     return stager

@@ -182,7 +182,7 @@ def _padded_hypnogram(
 ) -> tuple[np.ndarray | None, list[str]]:  # int8 (n_epochs,) stage codes, and notes
     "Read the labels if there are any and pad them to the signal's length with `UNSCORED`."
     if path is None:
-        return None, ["no hypnogram"]
+        return None, []
     codes = _read_labels(record, path)
     if len(codes) > n_epochs:
         expected = f"at most {n_epochs} labels for as many whole epochs"

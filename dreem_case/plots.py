@@ -17,6 +17,7 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from scipy.signal import spectrogram as _spectrogram
 
+from .evaluate import BlandAltman
 from .stages import DISPLAY_ORDER, EPOCH_S, STAGE_COLORS
 
 # %% ../nbs/library/plots.ipynb #13a64bbc
@@ -377,19 +378,16 @@ def learning_curve(
 
 
 def bland_altman(
-    reference: np.ndarray,  # (n_nights,)
-    predicted: np.ndarray,  # (n_nights,)
-    bias: float,
-    limits: tuple[float, float],  # limits of agreement
+    agreement: BlandAltman,
     ax: Axes,
     unit: str,
     title: str = "",
 ) -> Axes:
     """Draw the difference against the mean of two measurements, with bias and limits of agreement."""
-    ax.plot((reference + predicted) / 2, predicted - reference, "o", color=ACCENT, markersize=5)
+    ax.plot(agreement.means, agreement.differences, "o", color=ACCENT, markersize=5)
     ax.axhline(0, color=_GRID, linewidth=1, zorder=0)
-    ax.axhline(bias, color=SECOND_ACCENT, linewidth=1.3)
-    for limit in limits:
+    ax.axhline(agreement.bias, color=SECOND_ACCENT, linewidth=1.3)
+    for limit in (agreement.low, agreement.high):
         ax.axhline(limit, color=SECOND_ACCENT, linewidth=1, linestyle="--")
     ax.margins(x=0.15)
     ax.set(xlabel=f"mean of both ({unit})", ylabel=f"predicted - scored ({unit})", title=title)

@@ -14,13 +14,8 @@ from pathlib import Path
 import nbformat
 
 from .book import chapter_paths
-from dreem_case.report import (
-    ReportError,
-    headline_table,
-    project_root,
-    read_results,
-    write_results,
-)
+from .chapter import ReportError, headline_table, read_results, write_results
+from .defaults import ProjectNotFound, project_root
 
 # %% ../nbs/library/publish.ipynb #e56f764e
 MAX_OUTPUT_BYTES = 1_000_000
@@ -136,11 +131,11 @@ def publish(
 
 # %% ../nbs/library/publish.ipynb #a8103a3c
 def _main() -> None:
-    root = project_root()
     try:
+        root = project_root()
         for path in publish(root):
             print(path.relative_to(root))
-    except ReportError as error:
+    except (ReportError, ProjectNotFound) as error:
         sys.exit(f"publish: {error}")
 
 # %% ../nbs/library/publish.ipynb #980e5c4f

@@ -6,7 +6,9 @@ __all__ = ['MAX_LINKS', 'MAX_CHUNK_BYTES', 'MAX_CHUNKS', 'MAX_VALUE', 'CaseFileE
            'read_values', 'check_finite', 'StoredSignal']
 
 # %% ../nbs/library/safe_h5.ipynb #4c0fa912
+import os
 import stat
+import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,7 +95,7 @@ def open_h5(
         raise
     except FileNotFoundError as error:
         raise UnreadableFileError(record, expected, "no file") from error
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, struct.error) as error:
         reason = ascii(str(error).replace(str(path), "the file"))[1:-1][:200]
         raise UnreadableFileError(record, expected, f"one that cannot be read ({reason})") from error
 
@@ -108,12 +110,11 @@ def signal_length(
 
     Raises `WrongShapeError`, `WrongTypeError`, `TooLongError` or `UnsafeFileError`.
     """
+    _check_layout(record, name, file)
     dataset = file[name]
     if not isinstance(dataset, h5py.Dataset):
         raise WrongShapeError(record, f"a dataset {name}", f"a {type(dataset).__name__.lower()}")
     created, kind = dataset.id.get_create_plist(), dataset.id.get_type()
-    if created.get_layout() == h5py.h5d.VIRTUAL:
-        raise UnsafeFileError(record, f"the samples of {name} in the file", "a virtual dataset")
     if created.get_external_count():
         raise UnsafeFileError(record, f"the samples of {name} in the file", "external storage")
     if kind.get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT) or kind.get_size() > 16:
@@ -126,12 +127,50 @@ def signal_length(
     _check_storage(record, name, dataset, created)
     return n_samples
 
+# %% ../nbs/library/safe_h5.ipynb #fad939e1
+_LAYOUT_MESSAGE, _CONTINUATION_MESSAGE, _VIRTUAL = 8, 16, 3
+_MAX_HEADER_BYTES = 2**20  # of one dataset
+
+
+def _check_layout(record: str, name: str, file: h5py.File) -> None:
+    "Raise `UnsafeFileError` for a virtual dataset, before HDF5 opens it."
+    expected = f"the samples of {name} in the file"
+    if file.id.get_create_plist().get_sizes() != (8, 8):
+        raise UnsafeFileError(record, expected, "addresses that are not of 8 bytes")
+    for kind, content in _header_messages(file, file.id.links.get_info(name.encode()).u):
+        if kind == _LAYOUT_MESSAGE and content[0] >= 3 and content[1] == _VIRTUAL:
+            raise UnsafeFileError(record, expected, "a virtual dataset")
+
+
+def _header_messages(file: h5py.File, address: int) -> Iterator[tuple[int, bytes]]:  # type, content
+    "Read the messages of an object's header, in either version of headers."
+    base, n_left = file.userblock_size, _MAX_HEADER_BYTES
+    head = os.pread(file.id.get_vfd_handle(), 64, base + address)
+    if newer := head[:4] == b"OHDR":
+        place, width = 6 + (head[5] & 32) // 2 + (head[5] & 16) // 4, 1 << (head[5] & 3)
+        blocks = [(address + place + width, int.from_bytes(head[place : place + width], "little"))]
+        message = struct.Struct("<BHBH" if head[5] & 4 else "<BHB")
+    else:
+        blocks, message = [(address + 16, int.from_bytes(head[8:12], "little"))], struct.Struct("<HHB3x")
+    for start, size in blocks:  # which grows
+        if (n_left := n_left - size) < 0:
+            raise ValueError("a very large header")
+        block, place = os.pread(file.id.get_vfd_handle(), size, base + start), 0
+        while place + message.size <= len(block):
+            kind, n_bytes, *_ = message.unpack_from(block, place)
+            content = block[place + message.size : place + message.size + n_bytes]
+            if kind == _CONTINUATION_MESSAGE:
+                start, size = struct.unpack("<QQ", content)
+                blocks.append((start + 4, size - 8) if newer else (start, size))  # newer: a name and a checksum
+            yield kind, content
+            place += message.size + n_bytes
+
 # %% ../nbs/library/safe_h5.ipynb #77db6539
 _SHUFFLE, _GZIP = h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE
 
 
 def _check_storage(record: str, name: str, dataset: h5py.Dataset, created: h5py.h5p.PropDCID) -> None:
-    "Raise `UnsafeFileError` unless all samples are stored, and if in chunks, in allowed ones."
+    "Raise `UnsafeFileError` unless all samples are stored, or are to be found in chunks that are allowed."
     n_samples, n_bytes = dataset.id.shape[0], dataset.id.get_type().get_size()
     if created.get_layout() != h5py.h5d.CHUNKED:
         stored, needed = dataset.id.get_storage_size(), n_samples * n_bytes
@@ -144,12 +183,8 @@ def _check_storage(record: str, name: str, dataset: h5py.Dataset, created: h5py.
     if chunk * n_bytes > MAX_CHUNK_BYTES:
         found = f"{chunk * n_bytes}"
         raise UnsafeFileError(record, f"chunks of at most {MAX_CHUNK_BYTES} bytes in {name}", found)
-    needed = -(-n_samples // chunk)
-    if needed > MAX_CHUNKS:
+    if (needed := -(-n_samples // chunk)) > MAX_CHUNKS:
         raise UnsafeFileError(record, f"at most {MAX_CHUNKS} chunks in {name}", f"{needed}")
-    stored = dataset.id.get_num_chunks()
-    if stored != needed:
-        raise UnsafeFileError(record, f"{needed} stored chunks in {name}", f"{stored}")
 
 
 def _filters(created: h5py.h5p.PropDCID) -> list[int]:
@@ -158,18 +193,20 @@ def _filters(created: h5py.h5p.PropDCID) -> list[int]:
 
 # %% ../nbs/library/safe_h5.ipynb #bb49f53b
 def _check_chunks(record: str, name: str, dataset: h5py.Dataset, start: int, stop: int) -> None:
-    "Raise `UnsafeFileError` unless each chunk in a span of samples unpacks to exactly its declared size."
+    "Raise `UnsafeFileError` unless each chunk in a span of samples is there and unpacks to its declared size."
     created = dataset.id.get_create_plist()
-    if created.get_layout() != h5py.h5d.CHUNKED or not (filters := _filters(created)):
+    if created.get_layout() != h5py.h5d.CHUNKED:
         return
-    chunk = created.get_chunk()[0]
+    filters, chunk = _filters(created), created.get_chunk()[0]
     n_bytes = chunk * dataset.id.get_type().get_size()
+    stored = bytearray(2 * n_bytes + 1024)  # gzip adds some bytes to what cannot be compressed
     for first in range(start // chunk * chunk, stop, chunk):
         expected = f"{n_bytes} bytes in the chunk at {first} of {name}"
-        if dataset.id.get_chunk_info_by_coord((first,)).size > 2 * n_bytes + 1024:
-            raise UnsafeFileError(record, expected, "far more")
-        skipped, content = dataset.id.read_direct_chunk((first,))
-        if filters[-1] == _GZIP and not skipped >> (len(filters) - 1) & 1:
+        try:
+            skipped, content = dataset.id.read_direct_chunk((first,), out=stored)
+        except (RuntimeError, ValueError) as error:
+            raise UnsafeFileError(record, expected, "no chunk, or far more") from error
+        if filters[-1:] == [_GZIP] and not skipped >> (len(filters) - 1) & 1:
             try:
                 content = zlib.decompressobj().decompress(content, n_bytes + 1)
             except zlib.error as error:

@@ -171,7 +171,7 @@ def _save_forest(stager: ForestStager, folder: Path | str, metrics: dict) -> Non
 def _load_forest(cls: type[ForestStager], folder: Path | str) -> ForestStager:
     manifest, state = read_model(folder, "forest")
     if manifest.get("rows_version") != ROWS_VERSION:
-        found = manifest.get("rows_version")
+        found = str(manifest.get("rows_version"))[:80]
         raise ModelError(
             f"{folder}: expected rows_version {ROWS_VERSION}, found {found}; train the model again"
         )
@@ -188,15 +188,16 @@ def _load_forest(cls: type[ForestStager], folder: Path | str) -> ForestStager:
         stager.forest = forest.set_params(n_jobs=1)
         stager.trained_on, stager.metrics = tuple(manifest["trained_on"]), dict(manifest["metrics"])
         stager.version = _forest_version(stager)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        _try_out(stager)
+    except Exception as error:  # scikit-learn fails in many ways on an estimator that it has not made
         raise ModelError(
-            f"{folder}: expected a forest and its references, found something else: {error}"
+            f"{folder}: expected a forest and its references, found something else: {str(error)[:200]}"
         ) from None
     if stager.version != manifest.get("version"):
-        raise ModelError(f"{folder}: expected model {manifest.get('version')}, found {stager.version}")
+        raise ModelError(f"{folder}: expected model {str(manifest.get('version'))[:80]}, found {stager.version}")
     return stager
 
-
+# %% ../nbs/library/stager.ipynb #aa00fe26
 def _check_trees(forest: RandomForestClassifier, n_columns: int) -> None:
     "Raise `ValueError` unless every node leads to later nodes of its tree, by a column that exists."
     if not isinstance(forest, RandomForestClassifier) or not np.isin(forest.classes_, STAGES).all():
@@ -208,8 +209,30 @@ def _check_trees(forest: RandomForestClassifier, n_columns: int) -> None:
         forward = (left > node) & (right > node) & (left < tree.node_count) & (right < tree.node_count)
         known = (tree.feature >= 0) & (tree.feature < n_columns)
         shape = (tree.node_count, 1, len(forest.classes_))
-        if tree.n_features != n_columns or tree.value.shape != shape or not (forward & known)[inner].all():
+        sound = tree.node_count > 0 and tree.n_features == n_columns and tree.value.shape == shape
+        if not sound or not (forward & known)[inner].all():
             raise ValueError("a tree with nodes or columns that do not exist")
+
+
+def _try_out(stager: ForestStager) -> None:
+    "Raise `ValueError`, or whatever comes, unless a night of zeros on every known channel gets probabilities."
+    rows, channels = stager.rows, tuple(stager.rows.references) or ("",)
+    shape = (len(channels), 2)
+    zeros = NightFeatures(
+        record="trial",
+        channel_names=channels,
+        eeg=np.zeros((*shape, len(rows.feature_names)), np.float32),
+        eeg_feature_names=rows.feature_names,
+        weights=np.ones(shape, np.float32),
+        quality=np.zeros(shape, np.int8),
+        accelerometer=np.zeros((2, len(rows.accelerometer_names)), np.float32),
+        accelerometer_feature_names=rows.accelerometer_names,
+    )
+    leaves = np.concatenate([tree.tree_.value.ravel() for tree in stager.forest.estimators_])
+    with np.errstate(divide="raise", invalid="raise"):
+        probabilities = stager.predict_proba(zeros)
+    if not ((leaves >= 0) & (leaves <= 1)).all() or not np.allclose(probabilities.sum(axis=1), 1):
+        raise ValueError("a forest that does not give probabilities")
 
 # %% ../nbs/library/stager.ipynb #cdc45c00
 def impurity_importance(stager: ForestStager) -> dict[str, float]:  # feature -> share, largest first

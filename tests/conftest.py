@@ -31,3 +31,17 @@ def short_nights(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("nights")
     write_default_nights(folder, n_nights=3, seed=1, hours=2 / 3)
     return folder
+
+
+@pytest.fixture(scope="session")
+def short_model(short_nights, tmp_path_factory) -> Path:
+    """A folder with a small forest, trained on the short nights."""
+    from dreem_case.stager import ForestStager
+    from dreem_case.store import open_store
+
+    store, stager = open_store(short_nights), ForestStager(n_trees=8)
+    nights = [store.open_night(record) for record in store.records()]
+    stager.fit([stager.prepare(night) for night in nights], [night.hypnogram for night in nights])
+    folder = tmp_path_factory.mktemp("model")
+    stager.save(folder)
+    return folder

@@ -173,7 +173,7 @@ def test_an_accelerometer_that_ends_within_the_last_epoch_is_not_odd(altered):
 def test_one_derivation_is_enough(altered):
     night = open_night(altered(deleting(*EEG_NAMES[1:], *ACCELEROMETER_NAMES)))
     assert list(night.signals) == ["eeg1"]
-    assert night.notes == ("no eeg2, eeg3, eeg4, eeg5, eeg6, eeg7", "no accelerometer", "no hypnogram")
+    assert night.notes == ("no eeg2, eeg3, eeg4, eeg5, eeg6, eeg7", "no accelerometer")
 
 
 def test_other_datasets_in_the_file_are_passed_over(altered):
@@ -184,7 +184,7 @@ def test_other_datasets_in_the_file_are_passed_over(altered):
 def test_a_night_without_hypnogram_is_not_scored(altered):
     night = open_night(altered())
     assert night.hypnogram is None
-    assert night.notes == ("no hypnogram",)
+    assert night.notes == ()
 
 
 @settings(deadline=None, max_examples=60)
@@ -440,6 +440,6 @@ def test_a_real_nap_opens_without_accelerometer_and_hypnogram():
     night = open_night(REAL_DATA / "raw_eeg" / "nap.h5")
     assert night.eeg_names == EEG_NAMES
     assert night.n_epochs == 50
-    assert night.notes == ("the last 1 s are not a whole epoch and are left out", "no accelerometer", "no hypnogram")
+    assert night.notes == ("the last 1 s are not a whole epoch and are left out", "no accelerometer")
     assert night.signals["eeg1"].n_samples == 375_250
     assert np.ptp(night.crop(10, 11).signals["eeg4"].values) > 1

@@ -7,8 +7,8 @@ import nbformat
 import pytest
 
 from dreem_case.book import chapter_paths, run_chapter
+from dreem_case.chapter import read_results
 from dreem_case.publish import output_problems
-from dreem_case.report import read_results
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.smoke

@@ -1,7 +1,9 @@
 """Model files: what is damaged, foreign or of another installation is refused by name."""
 
+import io
 import json
 import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +84,63 @@ def replace_file(folder: Path, content: bytes) -> None:
 def test_a_foreign_type_is_refused_even_if_the_hash_is_right(folder):
     replace_file(folder, skops.io.dumps({"values": Foreign()}))
     with pytest.raises(ModelError, match="Foreign"):
+        read_model(folder, "numbers")
+
+
+def node(loader: str, type_name: str, **parts) -> dict:
+    """Return an entry of a skops schema."""
+    module, _, name = type_name.rpartition(".")
+    return {"__loader__": loader, "__module__": module, "__class__": name, **parts}
+
+
+def replace_schema(folder: Path, schema: dict, members=()) -> None:
+    """Put a file of another schema and other members in place."""
+    with zipfile.ZipFile(buffer := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("schema.json", json.dumps({**schema, "protocol": 2}))
+        for name, content in dict(members).items():
+            archive.writestr(name, content)
+    replace_file(folder, buffer.getvalue())
+
+
+def test_a_chain_of_lists_that_hold_the_one_before_twice_is_refused_at_once(folder):
+    chain = node("ListNode", "builtins.list", content=[], __id__=0)
+    for number in range(1, 60):
+        again = node("ListNode", "builtins.list", content=[1], __id__=number - 1)
+        chain = node("ListNode", "builtins.list", content=[chain, again, again], __id__=number)
+    replace_schema(folder, chain)
+    with pytest.raises(ModelError, match="expected entries of one object to say the same"):
+        read_model(folder, "numbers")
+
+
+def test_an_array_counts_as_often_as_it_is_used(folder, monkeypatch):
+    np.save(array := io.BytesIO(), np.zeros(1000))
+    arrays = [node("NdArrayNode", "numpy.ndarray", type="numpy", file="0.npy", __id__=i) for i in range(10)]
+    replace_schema(folder, node("ListNode", "builtins.list", content=arrays, __id__=10), {"0.npy": array.getvalue()})
+    monkeypatch.setattr(model_file, "MAX_UNPACKED_BYTES", 20_000)
+    with pytest.raises(ModelError, match="at most 20000 bytes, found 81280"):
+        read_model(folder, "numbers")
+
+
+@pytest.mark.parametrize("outputs", ["0", "-1", "1048576", "4611686018427387904", "true", "1.0"])
+def test_a_tree_of_another_number_of_outputs_is_refused_before_it_is_made(folder, outputs):
+    arguments = [
+        node("JsonNode", "builtins.str", content=text, __id__=i) for i, text in enumerate(["1", "[1]", outputs])
+    ]
+    arguments = node("TupleNode", "builtins.tuple", content=arguments, __id__=3)
+    replace_schema(folder, node("TreeNode", "sklearn.tree._tree.Tree", __reduce__={"args": arguments}, __id__=4))
+    with pytest.raises(ModelError, match="expected trees of one output"):
+        read_model(folder, "numbers")
+
+
+@pytest.mark.parametrize(
+    "loader", ["ObjectNode", "PartialNode", "FunctionNode", "MethodNode", "OperatorFuncNode", 1, None]
+)
+@pytest.mark.parametrize("type_name", ["os.system", "builtins.eval", "numpy.load", "sklearn.svm._classes.SVC"])
+def test_types_that_skops_may_trust_are_refused_all_the_same(folder, loader, type_name):
+    replace_schema(
+        folder, node("DictNode", "builtins.dict", content={"a": node(loader, type_name, __id__=1)}, __id__=2)
+    )
+    with pytest.raises(ModelError, match=f"fixed list, found {type_name} as a {loader}"):
         read_model(folder, "numbers")
 
 

@@ -10,8 +10,8 @@ import nbformat
 import pytest
 
 from dreem_case.book import chapter_paths, run_chapter
+from dreem_case.chapter import read_results
 from dreem_case.publish import output_problems
-from dreem_case.report import read_results
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.smoke
@@ -85,6 +85,6 @@ def test_a_chapter_says_what_odd_nights_lack(chapter, odd_nights, tmp_path):
     assert all(name in said for name in ("cut:", "a night.h5", "nwe.json"))
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS[2:], ids=lambda path: path.stem)
+@pytest.mark.parametrize("chapter", [path for path in CHAPTERS if path.stem[0] in "34"], ids=lambda path: path.stem)
 def test_labels_of_one_stage_train_and_judge_nothing(chapter, waking_nights, tmp_path):
     assert "all labels of this run are one stage" in said_by(chapter, waking_nights, tmp_path)

@@ -4,7 +4,7 @@ import nbformat
 import pytest
 
 from dreem_case.book import chapter_paths
-from dreem_case.report import HEADLINES, read_results
+from dreem_case.chapter import HEADLINES, read_results
 from dreem_case.site import page_problems
 from tests.conftest import ROOT
 

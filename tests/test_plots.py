@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dreem_case import plots
+from dreem_case.evaluate import BlandAltman
 from dreem_case.stages import DISPLAY_ORDER, STAGE_COLORS, UNSCORED, Stage
 
 
@@ -113,7 +114,8 @@ def test_the_share_beyond_an_amplitude_falls_to_nothing_at_the_largest(ax):
 
 
 def test_a_difference_is_predicted_minus_scored_at_the_mean_of_both(ax):
-    plots.bland_altman(np.array([10.0]), np.array([14.0]), 4.0, (1.0, 7.0), ax, "min")
+    agreement = BlandAltman(4.0, 1.0, 7.0, np.array([12.0]), np.array([4.0]))
+    plots.bland_altman(agreement, ax, "min")
     assert [float(value[0]) for value in ax.lines[0].get_data()] == [12.0, 4.0]
     assert [line.get_ydata()[0] for line in ax.lines[1:]] == [0, 4.0, 1.0, 7.0]
 

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from dreem_case import book, publish, report, site
+from dreem_case import book, chapter, defaults, publish, report, site
 from dreem_case.casefile import write_night
 from dreem_case.night import Night, Signal
 from dreem_case.store import FolderStore, open_store
@@ -43,7 +43,7 @@ def project(tmp_path, root) -> Path:
     (tmp_path / "_quarto.yml").write_text(config)
     (tmp_path / "README.md").write_text("# x\n<!-- figures -->\n<!-- /figures -->\n<!-- costs -->\n<!-- /costs -->\n")
     record = """
-        from dreem_case.report import record_results
+        from dreem_case.chapter import record_results
         record_results({'forest.kappa_per_night_mean': 0.71}, 'simulated', 7, results)
     """
     one = notebook("print('nights:', bool(data))", dedent(record), parameters="data = ''\nresults = ''")
@@ -55,7 +55,7 @@ def project(tmp_path, root) -> Path:
 
 def test_a_figure_of_numpy_becomes_plain_json(tmp_path):
     path = tmp_path / "results.json"
-    report.record_results({"a": np.float32(0.5), "b": np.array([1.0, 2.0])}, "simulated", np.int64(2), path)
+    chapter.record_results({"a": np.float32(0.5), "b": np.array([1.0, 2.0])}, "simulated", np.int64(2), path)
     assert json.loads(path.read_text())["simulated.b"]["value"] == [1.0, 2.0]
     assert json.loads(path.read_text())["simulated.a"] | {"date": ""} == {
         "value": 0.5, "data": "simulated", "n_nights": 2, "date": "",
@@ -65,42 +65,42 @@ def test_a_figure_of_numpy_becomes_plain_json(tmp_path):
 def test_a_figure_recorded_again_replaces_the_first(tmp_path):
     path = tmp_path / "results.json"
     for value in (0.1, 0.2):
-        report.record_results({"a": value}, "simulated", 7, path)
-    assert report.read_results(path)["simulated.a"]["value"] == 0.2
+        chapter.record_results({"a": value}, "simulated", 7, path)
+    assert chapter.read_results(path)["simulated.a"]["value"] == 0.2
     assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
 
 
 def test_an_undefined_figure_stays_out_of_the_results(tmp_path):
     path = tmp_path / "results.json"
-    report.record_results({"a": float("nan"), "b": [0.5, float("nan")], "c": 1.0}, "nights", 2, path)
-    found = {name: row["value"] for name, row in report.read_results(path).items()}
+    chapter.record_results({"a": float("nan"), "b": [0.5, float("nan")], "c": 1.0}, "nights", 2, path)
+    found = {name: row["value"] for name, row in chapter.read_results(path).items()}
     assert found == {"nights.b": [0.5, None], "nights.c": 1.0}
 
 
 def test_not_a_number_is_refused(tmp_path):
     with pytest.raises(ValueError, match="Out of range float"):
-        report.write_results({"a": {"value": float("nan")}}, tmp_path / "results.json")
+        chapter.write_results({"a": {"value": float("nan")}}, tmp_path / "results.json")
     assert list(tmp_path.glob("*.json")) == []
 
 
 @given(st.sets(st.text("abc-012", min_size=1, max_size=12), min_size=1))
 def test_no_two_nights_share_a_short_name(records):
-    short = report.short_names(sorted(records))
+    short = chapter.short_names(sorted(records))
     assert set(short) == records
     assert len(set(short.values())) == len(records)
 
 
 def test_a_file_meant_as_a_night_is_named_where_nothing_can_be_read(tmp_path):
     (tmp_path / "night 1.h5").touch()
-    with pytest.raises(report.ReportError, match="expected a name of"):
-        report.open_nights(FolderStore(tmp_path))
+    with pytest.raises(chapter.ReportError, match="expected a name of"):
+        chapter.open_nights(FolderStore(tmp_path))
 
 
 def test_relative_results_lie_in_the_project_from_any_folder(tmp_path, monkeypatch):
     (tmp_path / "settings.ini").touch()
     (tmp_path / "nbs").mkdir()
     monkeypatch.chdir(tmp_path / "nbs")
-    report.record_results({"a": 1.0}, "simulated", 7)
+    chapter.record_results({"a": 1.0}, "simulated", 7)
     assert (tmp_path / "build" / "results.json").is_file()
 
 
@@ -109,7 +109,7 @@ def test_every_chapter_runs_and_the_site_shows_the_copies(project, capsys):
     page = report.make_report(project, data=str(project / "nights"))
     assert page == project / "build" / "site" / "index.html"
     assert "nights: True" in (project / "build" / "site" / "nbs" / "report" / "1_one.html").read_text()
-    figures = report.read_results(project / "build" / "results.json")
+    figures = chapter.read_results(project / "build" / "results.json")
     assert figures["simulated.forest.kappa_per_night_mean"]["n_nights"] == 7
     assert (project / "nbs" / "report" / "1_one.ipynb").read_bytes() == committed
     said = capsys.readouterr().out
@@ -154,7 +154,7 @@ def test_a_failing_chapter_stops_the_run_and_keeps_the_copies(project):
 
 
 def test_a_folder_that_is_not_there_is_named_before_anything_runs(project):
-    with pytest.raises(report.ReportError, match="data: expected a folder or file, found nothing at gone"):
+    with pytest.raises(chapter.ReportError, match="data: expected a folder or file, found nothing at gone"):
         report.make_report(project, data="gone")
     assert not (project / "build").exists()
 
@@ -167,11 +167,11 @@ def test_the_command_ends_with_a_message_and_no_traceback(project):
 
 
 def test_default_nights_are_made_again_for_another_seed(tmp_path):
-    folder = report.default_data(seed=1, n_nights=1, hours=0.1, folder=tmp_path / "nights")
+    folder = defaults.default_data(seed=1, n_nights=1, hours=0.1, folder=tmp_path / "nights")
     first = {path.name: path.read_bytes() for path in (folder / "h5").iterdir()}
-    report.default_data(seed=2, n_nights=1, hours=0.1, folder=folder)
+    defaults.default_data(seed=2, n_nights=1, hours=0.1, folder=folder)
     assert {path.name: path.read_bytes() for path in (folder / "h5").iterdir()} != first
-    assert [path.name for path in tmp_path.iterdir()] == ["nights"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["nights", "nights.lock"]
 
 
 def test_a_night_that_cannot_be_read_is_left_out_and_its_reason_is_no_markup(tmp_path, capsys):
@@ -179,32 +179,32 @@ def test_a_night_that_cannot_be_read_is_left_out_and_its_reason_is_no_markup(tmp
     write_night(Night("good", {"eeg1": eeg}, 1), tmp_path)
     with h5py.File(tmp_path / "h5" / "bad.h5", "w") as file:
         file["<img src=x>`![x](y)"] = np.zeros(7500)
-    assert list(report.open_nights(open_store(tmp_path))) == ["good"]
+    assert list(chapter.open_nights(open_store(tmp_path))) == ["good"]
     (tmp_path / "h5" / "good.h5").unlink()
-    with pytest.raises(report.ReportError, match="bad: expected at least one of eeg1"):
-        report.open_nights(open_store(tmp_path))
+    with pytest.raises(chapter.ReportError, match="bad: expected at least one of eeg1"):
+        chapter.open_nights(open_store(tmp_path))
 
 
 def test_text_from_outside_is_shown_as_code():
-    assert report._literal("a <b>`\n\n[x](y)") == "`a <b>' [x](y)`"
+    assert chapter._literal("a <b>`\n\n[x](y)") == "`a <b>' [x](y)`"
 
 
 def test_the_default_nights_are_those_of_every_module_that_makes_them(tmp_path, monkeypatch):
     package = tmp_path / "package"
-    shutil.copytree(Path(report.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(report, "__file__", str(package / "report.py"))
-    found = [report.fingerprint("simulate")]
+    shutil.copytree(Path(defaults.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(defaults, "__file__", str(package / "defaults.py"))
+    found = [defaults.fingerprint("simulate")]
     for name in ("simulate.py", "simulated_eeg.py", "sleep_process.py", "safe_h5.py", "simulation.json"):
         package.joinpath(name).write_text(package.joinpath(name).read_text() + "\n")
-        found.append(report.fingerprint("simulate"))
+        found.append(defaults.fingerprint("simulate"))
     assert len(set(found)) == len(found)
     package.joinpath("plots.py").write_text("")
-    assert report.fingerprint("simulate") == found[-1]
+    assert defaults.fingerprint("simulate") == found[-1]
 
 
 def test_a_figure_that_was_not_computed_is_not_in_the_headlines():
     row = {"value": 0.714, "data": "simulated", "n_nights": 7}
-    table = report.headline_table({"simulated.yasa.kappa_per_night_mean": row, "simulated.other": row})
+    table = chapter.headline_table({"simulated.yasa.kappa_per_night_mean": row, "simulated.other": row})
     assert [line.split(" | ")[1:] for line in table.splitlines()[2:]] == [["0.71", "simulated nights", "7 |"]]
 
 
@@ -239,25 +239,25 @@ def test_publishing_takes_outputs_figures_and_costs(project, monkeypatch):
     (project / "installed.json").write_text('{"seconds": 50, "megabytes": 900}')
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
     publish.publish(project)
-    chapter = nbformat.read(project / "nbs" / "report" / "1_one.ipynb", 4)
-    assert [cell.metadata for cell in chapter.cells] == [{}, {"tags": ["parameters"]}, {}, {}]
-    assert chapter.cells[2].outputs[0].text == "nights: True\n"
+    page = nbformat.read(project / "nbs" / "report" / "1_one.ipynb", 4)
+    assert [cell.metadata for cell in page.cells] == [{}, {"tags": ["parameters"]}, {}, {}]
+    assert page.cells[2].outputs[0].text == "nights: True\n"
     assert "| 0.71 | simulated nights | 7 |" in (project / "README.md").read_text()
     assert "0.9 GB" in (project / "README.md").read_text()
-    assert "simulated.forest.kappa_per_night_mean" in report.read_results(project / "nbs/report/results.json")
+    assert "simulated.forest.kappa_per_night_mean" in chapter.read_results(project / "nbs/report/results.json")
     assert str(project) not in "".join(p.read_text() for p in (project / "nbs").rglob("*.ipynb"))
 
 
 @pytest.mark.parametrize("missing", ["headband", "raw_eeg"])
 def test_a_run_without_the_real_data_is_not_published(project, missing):
     finish(project, FULL | {missing: False})
-    with pytest.raises(report.ReportError, match="with HEADBAND and RAW_EEG given"):
+    with pytest.raises(chapter.ReportError, match="with HEADBAND and RAW_EEG given"):
         publish.publish(project)
 
 
 def test_a_run_on_other_nights_is_not_published(project):
     finish(project, FULL | {"data": True})
-    with pytest.raises(report.ReportError, match="on the default nights"):
+    with pytest.raises(chapter.ReportError, match="on the default nights"):
         publish.publish(project)
 
 
@@ -265,7 +265,7 @@ def test_an_output_with_a_path_is_not_published(project):
     nbformat.write(notebook("print('/home/ann/nights')"), project / "nbs" / "report" / "2_two.ipynb")
     finish(project, FULL)
     before = (project / "nbs" / "report" / "1_one.ipynb").read_bytes()
-    with pytest.raises(report.ReportError, match="2_two: a path of this machine in an output: /home/ann"):
+    with pytest.raises(chapter.ReportError, match="2_two: a path of this machine in an output: /home/ann"):
         publish.publish(project)
     assert (project / "nbs" / "report" / "1_one.ipynb").read_bytes() == before
 

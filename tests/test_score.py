@@ -1,12 +1,14 @@
 """Scores: one row per epoch whatever happens, and a named error where nothing can be staged."""
 
+import json
+
 import numpy as np
 import pytest
 
 from dreem_case.clean import Quality
 from dreem_case.night import Night, Signal
-from dreem_case.score import NoUsableEEG, score_night
-from dreem_case.stager import ForestStager
+from dreem_case.score import NoUsableEEG, feature_shift, score_document, score_night
+from dreem_case.stager import ForestStager, TimeOfNightStager
 from dreem_case.stages import Stage, parse_hypnogram
 from dreem_case.store import open_store
 
@@ -92,6 +94,58 @@ def test_a_night_without_eeg_channels_is_an_error_with_a_name(stager):
     deaf = Night("deaf", {"accelerometer_x": Signal(np.zeros(15_000), 50, "g", "accelerometer")}, 10)
     with pytest.raises(NoUsableEEG, match=r"deaf: expected an EEG channel .* found accelerometer_x"):
         score_night(deaf, stager)
+
+
+def scaled(night, gain):
+    eeg = night.select(night.eeg_names)
+    signals = {name: Signal(s.values * gain, s.fs_hz, s.unit, s.kind) for name, s in eeg.signals.items()}
+    return Night(night.record, signals, night.n_epochs)
+
+
+def test_the_document_says_the_same_as_the_score(score):
+    document = score_document(score, "simulated nights")
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    assert (document["record"], document["source"]) == (score.record, "simulated nights")
+    assert document["stages"] == score.stage_names
+    assert document["stage_names"] == [stage.name for stage in Stage]
+    assert np.allclose(document["probabilities"], score.probabilities, atol=5e-5)
+    assert np.allclose(document["confidence"], score.confidence, atol=5e-5)
+    assert document["usable"] == score.usable.tolist()
+    assert [channel["name"] for channel in document["channels"]] == list(score.channel_names)
+    for channel, quality, weight in zip(document["channels"], score.quality, score.weights, strict=True):
+        assert [Quality[name] for name in channel["quality"]] == quality.tolist()
+        assert np.allclose(channel["weight"], weight, atol=0.0051)
+    statistics = document["statistics"]
+    assert statistics["sleep_min"] == score.statistics.sleep_min
+    assert statistics["stage_min"] == {Stage(code).name: m for code, m in score.statistics.stage_min.items()}
+    assert document["n_epochs"] == score.n_epochs == len(document["stages"])
+
+
+def test_what_is_undefined_is_null_in_the_document(nights):
+    wake = [np.zeros(night.n_epochs, np.int8) for night in nights]
+    prepared = [TimeOfNightStager().prepare(night) for night in nights]
+    document = score_document(score_night(nights[0], TimeOfNightStager().fit(prepared, wake)), "x")
+    assert document["statistics"]["onset_latency_min"] is None
+    assert document["statistics"]["rem_latency_min"] is None
+    assert document["feature_shift"] is None
+
+
+def test_a_training_night_is_close_and_a_wrong_gain_is_far(nights, stager):
+    shifts = [score_night(scaled(nights[1], gain), stager).feature_shift for gain in (1, 3, 30)]
+    assert shifts[0] < 0.5
+    assert shifts[0] + 0.1 < shifts[1] < shifts[2]
+
+
+def test_a_bad_channel_does_not_move_the_shift(nights, stager, score):
+    night = nights[0].load()
+    off = Signal(np.full(night.signals["eeg2"].n_samples, -2.4e6, np.float32), 250, "µV", "eeg")
+    found = score_night(Night(night.record, dict(night.signals.items()) | {"eeg2": off}, night.n_epochs), stager)
+    assert abs(found.feature_shift - score.feature_shift) < 0.1
+
+
+def test_the_shift_of_nothing_is_undefined(nights, stager):
+    prepared = stager.prepare(nights[0])
+    assert np.isnan(feature_shift(prepared, {}))
 
 
 def test_the_real_nap_is_staged_without_hypnogram_or_accelerometer(real_data, stager):

@@ -1,0 +1,414 @@
+"""Hostile model folders by seed: damaged, foreign, and made to run code or to read where nothing is.
+
+Except where the damage is the point, the manifest agrees with the file: whoever can write the one can write the other.
+"""
+
+import hashlib
+import io
+import itertools
+import json
+import pickle
+import random
+import re
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dreem_case import stager
+from dreem_case.model_file import MANIFEST
+
+ODD = [None, True, 0, -1, 2**31, 2**63, 1e308, "", "x" * 10**5, [], {}, [[]], {"content": 1}, "os.system", "..", "\0"]
+DANGEROUS = [
+    ("os", "system"),
+    ("posix", "system"),
+    ("builtins", "eval"),
+    ("builtins", "exec"),
+    ("subprocess", "Popen"),
+    ("functools", "partial"),
+    ("pickle", "loads"),
+    ("numpy", "load"),
+    ("numpy.f2py.crackfortran", "getlincoef"),
+    ("pathlib", "Path"),
+    ("sklearn.utils._testing", "run_code"),
+    ("sklearn.datasets", "load_files"),
+    ("dreem_case.stager", "ForestStager"),
+    ("sklearn.ensemble._forest", "RandomForestRegressor"),
+    ("sklearn.svm._classes", "SVC"),
+]
+LOADERS = ["ObjectNode", "PartialNode", "FunctionNode", "MethodNode", "TypeNode", "OperatorFuncNode", "SetNode"]
+LOADERS += ["CachedNode", "ConstructorFromReduceNode", "RandomGeneratorNode", "DTypeNode", "BytesNode", "JsonNode"]
+
+
+class Model:
+    """A model folder taken apart: its manifest, and the members of its file."""
+
+    def __init__(self, folder: Path):
+        self.manifest = json.loads((folder / MANIFEST).read_text())
+        self.content = (folder / self.manifest["model_file"]).read_bytes()
+        with zipfile.ZipFile(io.BytesIO(self.content)) as archive:
+            self.schema = json.loads(archive.read("schema.json"))
+            files = (node["file"] for node in self.nodes() if "file" in node)  # as named by skops: anew each time
+            self.members = {name: archive.read(name) for name in ("schema.json", *files)}
+
+    def pack(self) -> None:
+        """Make a file of schema and members, and let the manifest agree with it."""
+        self.members["schema.json"] = json.dumps(self.schema).encode()
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in self.members.items():
+                archive.writestr(name, content)
+        self.agree(buffer.getvalue())
+
+    def agree(self, content: bytes) -> None:
+        """Take other bytes as the file, and their hash into the manifest."""
+        self.content = content
+        self.manifest["model_sha256"] = hashlib.sha256(content).hexdigest()
+
+    def write(self, folder: Path) -> None:
+        """Write the folder."""
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        (folder / "model.skops").write_bytes(self.content)
+        self.manifest["model_file"] = self.manifest.get("model_file") and "model.skops"
+        (folder / MANIFEST).write_text(json.dumps(self.manifest))
+
+    def nodes(self) -> list[dict]:
+        """List all nodes of the schema."""
+        found, left = [], [self.schema]
+        while left:
+            part = left.pop()
+            if isinstance(part, dict):
+                found += [part] if "__loader__" in part else []
+                left += part.values()
+            elif isinstance(part, list):
+                left += part
+        return found
+
+
+# What is done to a model: (random numbers, model)
+
+
+def change_manifest(rng, model):
+    """Put something odd into the manifest, or leave something out."""
+    name = rng.choice(list(model.manifest))
+    if rng.random() < 0.3:
+        del model.manifest[name]
+    else:
+        model.manifest[name] = rng.choice(ODD)
+
+
+def flip_bits(rng, model):
+    """Flip bits of the file."""
+    content = bytearray(model.content)
+    for _ in range(rng.randint(1, 4)):
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    model.agree(bytes(content))
+
+
+def break_directory(rng, model):
+    """Change bytes at the end, where a zip file keeps its directory, or cut it off."""
+    content = bytearray(model.content)
+    place = len(content) - rng.randrange(1, 400)
+    content[place : place + rng.choice([1, 4])] = rng.choice([b"\xff" * 4, bytes(4), rng.randbytes(4)])
+    model.agree(bytes(content[: rng.choice([None, None, place])]))
+
+
+def change_text(rng, model):
+    """Change bytes of the schema."""
+    content = bytearray(model.members["schema.json"])
+    for _ in range(rng.randint(1, 3)):
+        content[rng.randrange(len(content))] = rng.choice(b'"{}[],:0123456789ntf\xff')
+    try:
+        model.schema = json.loads(content)
+    except ValueError:
+        model.schema = content.decode(errors="replace")
+    model.pack()
+
+
+def change_nodes(rng, model):
+    """Put something odd into a node of the schema, or leave something out."""
+    for _ in range(rng.randint(1, 3)):
+        node = rng.choice(model.nodes())
+        name = rng.choice(list(node))
+        if rng.random() < 0.2:
+            del node[name]
+        else:
+            node[name] = rng.choice([*ODD, *[copy_of(rng.choice(model.nodes())) for _ in range(8)]])
+        if not isinstance(model.schema, dict) or not model.nodes():
+            break
+    model.pack()
+
+
+def copy_of(node):
+    """Return a copy of a node that shares nothing with it."""
+    return json.loads(json.dumps(node))
+
+
+def name_dangerous_types(rng, model):
+    """Name a type or a loader that could run code."""
+    node = rng.choice(model.nodes())
+    node["__module__"], node["__class__"] = rng.choice(DANGEROUS)
+    if rng.random() < 0.7:
+        node["__loader__"] = rng.choice(LOADERS)
+    if rng.random() < 0.3:
+        model.schema["protocol"] = rng.choice([0, 1, 2, 99])
+    model.pack()
+
+
+def share_nodes(rng, model):
+    """Let nodes contain each other, over and over."""
+
+    def holder(number, content):
+        return {
+            "__class__": "list",
+            "__module__": "builtins",
+            "__loader__": "ListNode",
+            "content": content,
+            "__id__": number,
+        }
+
+    if rng.random() < 0.5:
+        rng.choice(model.nodes())["__id__"] = rng.choice(model.nodes()).get("__id__")
+    else:
+        inner = holder(1, [])
+        for number in range(2, rng.choice([20, 60])):
+            again = {"__class__": "list", "__module__": "builtins", "__loader__": "CachedNode", "__id__": number - 1}
+            inner = holder(number, [inner, again, again])
+        model.schema["content"]["references"] = inner
+    model.pack()
+
+
+def nest_nodes(rng, model):
+    """Nest nodes deeply."""
+    depth = rng.choice([100, 400, 5000])
+    before = '{"__class__": "list", "__module__": "builtins", "__loader__": "ListNode", "content": ['
+    model.pack()
+    with zipfile.ZipFile(buffer := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("schema.json", before * depth + "]}" * depth)
+    model.agree(buffer.getvalue())
+
+
+def change_arrays(rng, model):
+    """Change an array's header or values."""
+    name = rng.choice([name for name in model.members if name.endswith(".npy")])
+    content = bytearray(model.members[name])
+    what = rng.choice(["header", "values", "cut", "pickle", "shape", "other"])
+    if what == "header":
+        content[rng.randrange(min(len(content), 128))] = rng.randrange(256)
+    elif what == "values":
+        place = rng.randrange(len(content))
+        content[place : place + 8] = rng.choice([b"\xff" * 8, bytes(8), rng.randbytes(8)])
+    elif what == "cut":
+        del content[rng.randrange(len(content)) :]
+    elif what == "pickle":
+        content = bytearray(pickled_array())
+    elif what == "shape":
+        shape = rng.choice(["(99999999999,)", "(-1,)", "(2, 3)", "()", "(9, 9, 9)", f"({'9' * 500},)"])
+        header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".ljust(637)
+        content = bytearray(b"\x93NUMPY\x01\x00\x7e\x02" + header.encode() + b"\n" + bytes(64))
+    else:
+        content = bytearray(model.members[rng.choice([name for name in model.members if name.endswith(".npy")])])
+    model.members[name] = bytes(content)
+    model.pack()
+
+
+class Runs:
+    """What runs code if a pickle of it is loaded."""
+
+    def __reduce__(self):
+        return exec, ("raise SystemExit('the pickle was run')",)
+
+
+def pickled_array() -> bytes:
+    """Return an array file with a pickle in it."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([Runs()], object), allow_pickle=True)
+    return buffer.getvalue()
+
+
+def be_another_file(rng, model):
+    """Be no skops file at all, or one that holds something else."""
+    with zipfile.ZipFile(foreign := io.BytesIO(), "w") as archive:
+        archive.writestr(
+            "schema.json", rng.choice(["{}", "[]", "null", "1", '{"protocol": 2}', "{" * 10**5, "[" * 10**5])
+        )
+    model.agree(rng.choice([b"", b"PK", pickle.dumps(Runs()), pickled_array(), foreign.getvalue()]))
+
+
+def change_members(rng, model):
+    """Take away members, call them by paths, or put a bomb among them."""
+    name = rng.choice(list(model.members))
+    what = rng.choice(["away", "path", "bomb", "bomb again", "twice"])
+    if what == "away":
+        del model.members[name]
+    elif what == "path":
+        model.members[rng.choice(["../../outside", "/etc/passwd", "a\\b"])] = model.members.pop(name)
+    elif what == "bomb":
+        model.members["bomb.npy"] = bytes(2**25)
+        rng.choice([node for node in model.nodes() if "file" in node])["file"] = "bomb.npy"
+    elif what == "bomb again":
+        model.members["bomb.npy"] = array_file(np.zeros(2**21))
+        for node in model.nodes():
+            if "file" in node:
+                node["file"] = "bomb.npy"
+    if "schema.json" in model.members:
+        model.pack()
+    with zipfile.ZipFile(buffer := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in model.members.items():
+            archive.writestr(name, content)
+    model.agree(buffer.getvalue())
+
+
+def array_file(values: np.ndarray) -> bytes:
+    """Return an array in numpy's own format."""
+    np.save(buffer := io.BytesIO(), values)
+    return buffer.getvalue()
+
+
+# What makes another forest or other references than fitting does
+
+
+NUMBERS = itertools.count(1)  # of objects; those of skops are larger
+
+
+def text_node(value) -> dict:
+    """Return the node of a number, a text or nothing."""
+    node = {"__class__": "str", "__module__": "builtins", "__loader__": "JsonNode", "__id__": next(NUMBERS)}
+    return node | {"content": json.dumps(value), "is_json": True}
+
+
+def array_node(model, values) -> dict:
+    """Return the node of an array, which becomes a member of the file."""
+    name = f"new{len(model.members)}.npy"
+    model.members[name] = array_file(np.asarray(values))
+    node = {"__class__": "ndarray", "__module__": "numpy", "__loader__": "NdArrayNode", "__id__": next(NUMBERS)}
+    return node | {"type": "numpy", "file": name}
+
+
+def list_node(content) -> dict:
+    """Return the node of a list."""
+    node = {"__class__": "list", "__module__": "builtins", "__loader__": "ListNode", "__id__": next(NUMBERS)}
+    return node | {"content": content}
+
+
+def a_tree(rng, model):
+    """Return a tree of the forest: its parts by name, and the arguments it is made with."""
+    tree = rng.choice([node for node in model.nodes() if node["__loader__"] == "TreeNode"])
+    return tree["content"]["content"], tree["__reduce__"]["args"]["content"]
+
+
+def change_tree(rng, model):
+    """Lead a node back or out of its tree, ask for a column that is not there, or put NaN into a leaf."""
+    parts, _ = a_tree(rng, model)
+    nodes, values = (np.load(io.BytesIO(model.members[parts[name]["file"]])) for name in ("nodes", "values"))
+    place = rng.choice([0, rng.randrange(len(nodes))])
+    what = rng.choice(["left_child", "right_child", "feature", "threshold", "values"])
+    if what == "values":
+        values[place] = rng.choice([np.nan, np.inf, -1.0, 1e300])
+    elif what == "threshold":
+        nodes[what][place] = rng.choice([np.nan, np.inf])
+    else:
+        nodes[what][place] = rng.choice([0, place, len(nodes), 10**4, -2, 2**40, -(2**62)])
+    parts["nodes"], parts["values"] = array_node(model, nodes), array_node(model, values)
+    model.pack()
+
+
+def miscount(rng, model):
+    """State other numbers of nodes, outputs, classes or columns than there are."""
+    parts, arguments = a_tree(rng, model)
+    number = rng.choice([0, 1, 2, -1, 10**3, 2**20, 2**40, 2**62])
+    what = rng.choice(["node_count", "max_depth", "n_outputs", "n_columns", "n_classes", "no nodes"])
+    if what in ("node_count", "max_depth"):
+        parts[what] = text_node(number)
+    elif what == "n_outputs":
+        arguments[2] = text_node(number)
+    elif what == "n_columns":
+        arguments[0] = text_node(number)
+    elif what == "n_classes":
+        arguments[1] = array_node(model, rng.choice([[number], [], [number] * 3, [float(abs(number))]]))
+    else:
+        parts["node_count"] = text_node(0)
+        nodes = np.load(io.BytesIO(model.members[parts["nodes"]["file"]]))
+        nodes["left_child"] = nodes["right_child"] = 2**40
+        parts["nodes"] = array_node(model, nodes)
+    model.pack()
+
+
+def change_forest(rng, model):
+    """Give the forest other classes, outputs, trees or columns."""
+    parts = model.schema["content"]["forest"]["content"]["content"]
+    names = ["classes_", "n_classes_", "n_outputs_", "n_features_in_", "estimators_", "estimator", "n_jobs"]
+    arrays = [[0, 1], [9] * 5, [0, 0, 0, 0, 0], np.zeros((5, 5)), ["WAKE"] * 5, [np.nan] * 5]
+    odd = [*map(text_node, [None, 0, -1, 6, 10**15, "text", 2**70])]
+    odd += [array_node(model, values) for values in arrays]
+    trees = [node for node in model.nodes() if node["__class__"] == "DecisionTreeClassifier"]
+    references = model.schema["content"]["references"]
+    odd += [list_node(copy_of(some)) for some in ([], [text_node(1)], trees[:1] * 2, [references])]
+    parts[rng.choice(names)] = rng.choice(odd)
+    model.pack()
+
+
+def change_references(rng, model):
+    """Give the row maker references of another shape or type, or leave some out."""
+    content = model.schema["content"]
+    references = content["references"]["content"]
+    odd = [
+        array_node(model, v) for v in (np.zeros(2), "text", np.zeros((9, 9)), np.zeros(10**6), np.zeros(58, complex))
+    ]
+    odd += [text_node(None), text_node(-1), text_node("text")]
+    what = rng.choice(["typical", "scale", "part", "away"])
+    if what == "typical":
+        content["accelerometer_typical"] = rng.choice(odd)
+    elif what == "scale":
+        references[rng.choice(sorted(references))] = rng.choice(odd)
+    elif what == "part":
+        references[rng.choice(sorted(references))]["content"][rng.randrange(3)] = rng.choice(odd)
+    else:
+        references.clear()
+        content["references"]["key_types"]["content"].clear()
+    model.pack()
+
+
+def state_the_version(folder: Path) -> None:
+    """Let the manifest state the version that the forged model has, if it gets that far."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stager, "_check_trees", lambda *_: None)
+        patch.setattr(stager, "_try_out", lambda *_: None)
+        try:
+            stager.ForestStager.load(folder)
+        except Exception as error:
+            if found := re.search(r"found (forest-\w+)$", str(error)):
+                manifest = json.loads((folder / MANIFEST).read_text())
+                (folder / MANIFEST).write_text(json.dumps(manifest | {"version": found[1]}))
+
+
+DAMAGES = [
+    change_manifest,
+    flip_bits,
+    break_directory,
+    change_text,
+    change_nodes,
+    name_dangerous_types,
+    share_nodes,
+    nest_nodes,
+    change_arrays,
+    be_another_file,
+    change_members,
+]
+FORGERIES = [change_tree, miscount, change_forest, change_references]
+
+
+def write_hostile_model(folder: Path, seed: int, good: Path) -> str:  # what was done
+    """Write a model folder that was a good one before it was tampered with."""
+    rng, model = random.Random(seed), Model(good)
+    change = (DAMAGES + FORGERIES * 2)[seed % (len(DAMAGES) + 2 * len(FORGERIES))]
+    change(rng, model)
+    model.write(folder)
+    if change in FORGERIES:
+        state_the_version(folder)
+    elif rng.random() < 0.05:
+        (folder / MANIFEST).write_bytes(rng.choice([b"", b"{", b"[" * 10**5, b"\xff", b"null", b'{"kind": 1e999}']))
+    return change.__name__

@@ -1,0 +1,333 @@
+"""Answers: never an old one, computed once by all, and no more taken on than there is room for."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import h5py
+import numpy as np
+import pytest
+
+from dreem_case.answer import Answers, Busy
+from dreem_case.cache import ResultCache
+from dreem_case.casefile import open_night
+from dreem_case.folder_store import RecordChanged, RecordNotFound, RecordTooLarge, StoreUnavailable
+from dreem_case.score import score_document, score_night
+from dreem_case.scoring_pool import ModelChanged, NightRefused, ScoringPool
+from dreem_case.stager import ForestStager
+from dreem_case.store import open_store
+
+
+class StubPool:
+    """A pool that scores nothing: its hypnogram is the file's content."""
+
+    n_processes, time_limit_s, model_version, scoring_version = 1, 30.0, "forest-a", "code-a"
+
+    def __init__(self, before=lambda path: None):
+        self.before, self.scored = before, []
+
+    def score(self, record, path, source):
+        content = path.read_bytes()
+        self.before(path)
+        self.scored.append(record)
+        return json.dumps([content.decode()]).encode(), json.dumps({"record": record, "source": source}).encode()
+
+
+@pytest.fixture
+def nights(tmp_path):
+    """A store's folder with two files that only the stub can score."""
+    folder = tmp_path / "nights"
+    folder.mkdir()
+    (folder / "night-1.h5").write_text("one")
+    (folder / "night-2.h5").write_text("two")
+    return folder
+
+
+@pytest.fixture
+def make(nights, tmp_path):
+    def make(pool, **options):
+        return Answers(open_store(nights), ResultCache(tmp_path / "cache", 1_000_000), pool, **options)
+
+    return make
+
+
+def wait_until(condition, seconds=20):
+    """Poll a condition until it holds; fail at the deadline."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the deadline passed"
+        time.sleep(0.01)
+
+
+def refuse(code):
+    def score(path):
+        raise NightRefused("night-1", code, f"night-1: expected a night, found {code}")
+
+    return score
+
+
+def test_a_computed_and_a_cached_answer_are_the_same(make):
+    computations = []
+    answers = make(StubPool(), on_computation=computations.append)
+    first, second = answers.get("night-1"), answers.get("night-1")
+    assert (first.hypnogram, json.loads(first.details)["record"]) == (b'["one"]', "night-1")
+    assert (first.key, first.hypnogram, first.details) == (second.key, second.hypnogram, second.details)
+    assert (first.from_cache, second.from_cache) == (False, True)
+    assert first.key == answers.key("night-1") != answers.key("night-2")
+    assert [(c.outcome, c.details) for c in computations] == [("scored", first.details)]
+
+
+def test_an_answer_outlives_the_server(make):
+    make(StubPool()).get("night-1")
+    assert make(StubPool()).get("night-1").from_cache
+
+
+@pytest.mark.parametrize("name", ["model_version", "scoring_version"])
+def test_another_model_or_other_code_is_another_answer(make, name):
+    make(StubPool()).get("night-1")
+    pool = StubPool()
+    setattr(pool, name, "another")
+    assert not make(pool).get("night-1").from_cache
+    assert pool.scored == ["night-1"]
+
+
+def test_a_file_rewritten_with_the_same_size_and_time_is_scored_anew(make, nights):
+    answers, path = make(StubPool()), nights / "night-1.h5"
+    before, key = path.stat(), answers.get("night-1").key
+    path.write_text("eno")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert answers.get("night-1").hypnogram == b'["eno"]'
+    assert answers.key("night-1") != key
+
+
+def test_a_file_that_takes_the_place_of_another_is_scored_anew(make, nights):
+    answers = make(StubPool())
+    answers.get("night-1")
+    (nights / "new").write_text("new")
+    (nights / "new").replace(nights / "night-1.h5")
+    assert answers.get("night-1").hypnogram == b'["new"]'
+
+
+def test_a_file_that_changes_while_it_is_scored_is_scored_again(make, nights):
+    def rewrite_once(path):
+        if path.read_text() == "one":
+            path.write_text("eno")
+
+    pool = StubPool(rewrite_once)
+    assert make(pool).get("night-1").hypnogram == b'["eno"]'
+    assert pool.scored == ["night-1", "night-1"]
+
+
+def test_a_refusal_of_a_file_that_changed_meanwhile_does_not_count(make, nights):
+    def half_written(path):
+        if path.read_text() == "one":
+            path.write_text("eno")
+            refuse("unreadable_file")(path)
+
+    assert make(StubPool(half_written)).get("night-1").hypnogram == b'["eno"]'
+
+
+def test_a_file_that_never_rests_is_given_up(make):
+    pool = StubPool(lambda path: path.write_text(path.read_text() + "."))
+    with pytest.raises(RecordChanged):
+        make(pool).get("night-1")
+    assert 1 < len(pool.scored) < 10
+
+
+def test_a_record_that_goes_while_it_is_scored_is_not_found(make):
+    with pytest.raises(RecordNotFound):
+        make(StubPool(lambda path: path.unlink())).get("night-1")
+
+
+def test_a_store_that_goes_is_unavailable(make, nights):
+    answers = make(StubPool())
+    answers.get("night-1")
+    shutil.rmtree(nights)
+    with pytest.raises(StoreUnavailable):
+        answers.get("night-1")
+
+
+@pytest.mark.parametrize("record", ["night-3", "", "..", "../night-1", "night-1.h5", "night-1/", "a" * 1000, "night\0"])
+def test_what_the_store_does_not_hold_is_not_found(make, record):
+    for ask in (make(StubPool()).get, make(StubPool()).key):
+        with pytest.raises(RecordNotFound):
+            ask(record)
+
+
+def test_a_refusal_for_the_content_is_kept_until_the_file_changes(make, nights):
+    pool, computations = StubPool(refuse("too_short")), []
+    answers = make(pool, on_computation=computations.append)
+    for _ in range(3):
+        with pytest.raises(NightRefused, match="night-1: expected a night, found too_short") as refused:
+            answers.get("night-1")
+        assert (refused.value.code, refused.value.record) == ("too_short", "night-1")
+    assert [(c.outcome, c.details) for c in computations] == [("too_short", None)]
+    (nights / "night-1.h5").write_text("longer")
+    pool.before = lambda path: None
+    assert answers.get("night-1").hypnogram == b'["longer"]'
+
+
+def test_a_refusal_for_the_price_is_not_kept(make):
+    pool, computations = StubPool(refuse("too_expensive")), []
+    answers = make(pool, on_computation=computations.append)
+    with pytest.raises(NightRefused):
+        answers.get("night-1")
+    pool.before = lambda path: None
+    assert answers.get("night-1").hypnogram == b'["one"]'
+    assert [c.outcome for c in computations] == ["too_expensive", "scored"]
+
+
+def test_a_file_too_large_to_fetch_is_refused(make, monkeypatch):
+    answers = make(StubPool())
+
+    def too_large(record, version):
+        raise RecordTooLarge(record, "at most 1 bytes of h5", "2")
+
+    monkeypatch.setattr(answers.store, "fetched", too_large)
+    with pytest.raises(NightRefused, match="night-1: expected at most 1 bytes of h5, found 2") as refused:
+        answers.get("night-1")
+    assert refused.value.code == "too_large"
+
+
+@pytest.mark.parametrize("error", [ModelChanged("another model"), StoreUnavailable("nothing"), ZeroDivisionError()])
+def test_any_other_error_is_raised_counted_and_not_kept(make, error):
+    def fail(path):
+        raise error
+
+    pool, computations = StubPool(fail), []
+    answers = make(pool, queue=0, waiting=1, on_computation=computations.append)
+    for _ in range(3):  # every place that was taken is given back
+        with pytest.raises(type(error)):
+            answers.get("night-1")
+    pool.before = lambda path: None
+    assert answers.get("night-1").hypnogram == b'["one"]'
+    assert [c.outcome for c in computations] == ["failed"] * 3 + ["scored"]
+
+
+def test_a_hundred_requests_at_once_are_one_computation(make):
+    pool = StubPool(lambda path: time.sleep(0.2))
+    answers = make(pool)
+    with ThreadPoolExecutor(100) as threads:
+        found = list(threads.map(answers.get, ["night-1"] * 100))
+    assert {answer.hypnogram for answer in found} == {b'["one"]'}
+    assert pool.scored == ["night-1"]
+
+
+def test_beyond_the_line_it_is_busy_and_cached_answers_go_on(make, nights):
+    for i in range(3, 7):
+        (nights / f"night-{i}.h5").write_text(str(i))
+    release = threading.Event()
+    pool = StubPool(lambda path: path.stem == "night-1" or release.wait(20))
+    answers = make(pool, queue=1)
+    answers.get("night-1")
+    with ThreadPoolExecutor(2) as threads:
+        running = [threads.submit(answers.get, f"night-{i}") for i in (2, 3)]
+        wait_until(lambda: answers._line._value == 0)
+        with pytest.raises(Busy, match="try again in") as busy:
+            answers.get("night-4")
+        assert busy.value.retry_after_s >= 1
+        assert answers.get("night-1").from_cache
+        release.set()
+        assert [answer.result(20).from_cache for answer in running] == [False, False]
+    assert answers.get("night-4").hypnogram == b'["4"]'
+
+
+def test_no_more_requests_wait_than_allowed(make):
+    release = threading.Event()
+    pool = StubPool(lambda path: release.wait(20))
+    answers = make(pool, waiting=3)
+    with ThreadPoolExecutor(3) as threads:
+        waiting = [threads.submit(answers.get, "night-1") for _ in range(3)]
+        wait_until(lambda: answers._waiting._value == 0)
+        with pytest.raises(Busy):
+            answers.get("night-1")
+        release.set()
+        assert {answer.result(20).hypnogram for answer in waiting} == {b'["one"]'}
+    assert pool.scored == ["night-1"]
+
+
+def test_who_waits_too_long_for_another_process_is_told_to_come_back(make):
+    answers = make(StubPool())
+    answers.pool.time_limit_s = 0.05
+    with answers.cache.lock(answers.key("night-1"), 1), pytest.raises(Busy):
+        answers.get("night-1")
+    assert answers.get("night-1").hypnogram == b'["one"]'
+
+
+def test_a_damaged_entry_is_computed_again(make):
+    answers = make(StubPool())
+    answers.get("night-1")
+    (entry,) = answers.cache.folder.glob("*.entry")
+    entry.write_bytes(entry.read_bytes()[:-3])
+    assert not answers.get("night-1").from_cache
+    assert answers.get("night-1").from_cache
+
+
+TWO_PROCESSES = """
+import sys, time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from dreem_case.answer import Answers
+from dreem_case.cache import ResultCache
+from dreem_case.store import open_store
+
+nights, cache, log = map(Path, sys.argv[1:])
+
+class StubPool:
+    n_processes, time_limit_s, model_version, scoring_version = 1, 30.0, "forest-a", "code-a"
+
+    def score(self, record, path, source):
+        with log.open("a") as file:
+            file.write(record + " ")
+        time.sleep(0.3)
+        return path.read_bytes(), b"{}"
+
+answers = Answers(open_store(nights), ResultCache(cache, 10**6), StubPool())
+print("ready", flush=True)
+sys.stdin.readline()
+with ThreadPoolExecutor(10) as threads:
+    print({answer.hypnogram for answer in threads.map(answers.get, ["night-1"] * 10)})
+"""
+
+
+def test_two_processes_compute_a_night_once(nights, tmp_path):
+    command = [sys.executable, "-c", TWO_PROCESSES, str(nights), str(tmp_path / "cache"), str(tmp_path / "log")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(command, **pipes) for _ in range(2)]
+    try:
+        assert [process.stdout.readline() for process in processes] == ["ready\n"] * 2
+        for process in processes:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        assert [process.communicate(timeout=30)[0] for process in processes] == ["{b'one'}\n"] * 2
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    assert (tmp_path / "log").read_text() == "night-1 "
+
+
+def test_real_nights_are_answered_as_the_library_scores_them(tmp_path):
+    slow = np.convolve(np.random.default_rng(0).normal(size=40 * 7500), np.ones(25) / 5, "same")
+    values = slow * np.repeat([10, 60], 20 * 7500)
+    for record, n_samples in [("night-1", 40 * 7500), ("night-2", 20 * 7500 + 7), ("short", 7499)]:
+        with h5py.File(tmp_path / f"{record}.h5", "w") as file:
+            file["eeg1"] = values[:n_samples].astype(np.float32)
+    stager, night = ForestStager(n_trees=4), open_night(tmp_path / "night-1.h5")
+    stager.fit([stager.prepare(night)], [np.repeat([0, 3], 20)]).save(tmp_path / "model")
+    store = open_store(tmp_path)
+    with ScoringPool(tmp_path / "model") as pool:
+        answers = Answers(store, ResultCache(tmp_path / "cache", 10**6), pool)
+        for record in ["night-1", "night-2"] * 2:
+            expected = score_document(score_night(open_night(tmp_path / f"{record}.h5"), stager), store.source)
+            assert json.loads(answers.get(record).details) == expected
+            assert json.loads(answers.get(record).hypnogram) == expected["stages"]
+        with pytest.raises(NightRefused, match="short: ") as refused:
+            answers.get("short")
+        assert refused.value.code == "too_short"
+        assert str(tmp_path) not in str(refused.value)

@@ -1,0 +1,242 @@
+"""The command line: listing, downloading, and going on where a download ended."""
+
+import errno
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+import time
+import uuid
+
+import pytest
+from click.testing import CliRunner
+
+from dreem_case import cli, s3_store
+from dreem_case.folder_store import FolderStore
+from tests.faulty_server import Between, cut, say, stop
+from tests.stores import REGION, BucketPlace, h5_content, put, s3_server
+
+
+@pytest.fixture(scope="module")
+def server():
+    with s3_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory):
+    return h5_content(tmp_path_factory.mktemp("made"), n_epochs=20)
+
+
+@pytest.fixture(scope="module")
+def other_content(tmp_path_factory):
+    return h5_content(tmp_path_factory.mktemp("made"), n_epochs=21)
+
+
+@pytest.fixture
+def between(server):
+    between = Between(server)
+    yield between
+    between.close()
+
+
+@pytest.fixture
+def place(server, between, content, monkeypatch):
+    """A bucket with two nights, to which the environment leads."""
+    place = BucketPlace(server, f"nights-{uuid.uuid4().hex}")
+    put(place, "a", content, ["WAKE", "N1"])
+    put(place, "b", content)
+    place.write("manifest.json", b'{"source": "simulated nights, seed 1"}')
+    monkeypatch.setattr(s3_store, "TIMEOUT_S", 1.0)
+    monkeypatch.setattr(s3_store, "ATTEMPTS", 2)
+    monkeypatch.setenv("DREEM_CASE_STORE", place.address)
+    monkeypatch.setenv("DREEM_CASE_S3_ENDPOINT", between.endpoint)
+    monkeypatch.setenv("DREEM_CASE_S3_REGION", REGION)
+    monkeypatch.setenv("DREEM_CASE_S3_ANONYMOUS", "1")
+    return place
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "copies" / "nights"
+
+
+def run(*words):
+    """Run the command; return its exit code, its output and what it said beside."""
+    result = CliRunner().invoke(cli.main, [str(word) for word in words])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def command(*words):
+    """The same as a process of its own."""
+    return [sys.executable, "-c", "from dreem_case.cli import main; main()", *map(str, words)]
+
+
+def copies(out):
+    """Everything that lies in a folder, hidden files too."""
+    return sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+
+
+ALL = ["h5/a.h5", "h5/b.h5", "hypnograms/a.json", "manifest.json"]
+
+
+def test_records_are_listed_one_a_line(place):
+    assert run("records") == (0, "a\nb\n", "")
+
+
+def test_a_download_brings_nights_hypnograms_and_their_source(place, out, content):
+    assert run("download", "--out", out) == (0, "2 copied, 0 there already, 0 failed\n", "")
+    assert copies(out) == ALL
+    assert (out / "h5" / "a.h5").read_bytes() == content
+    assert json.loads((out / "hypnograms" / "a.json").read_text()) == ["WAKE", "N1"]
+    copy = FolderStore(out)
+    assert copy.records() == ["a", "b"]
+    assert copy.source == "simulated nights, seed 1"
+    assert copy.look("a").modified_s == place.open().look("a").modified_s
+
+
+def test_a_download_of_some_records_brings_these(place, out):
+    assert run("download", "--out", out, "b", "b") == (0, "1 copied, 0 there already, 0 failed\n", "")
+    assert copies(out) == ["h5/b.h5", "manifest.json"]
+
+
+def test_what_is_there_is_not_downloaded_again(place, between, out, other_content):
+    run("download", "--out", out)
+    between.requests.clear()
+    assert run("download", "--out", out)[1] == "0 copied, 2 there already, 0 failed\n"
+    assert [path for method, path, _ in between.requests if method == "GET" and ".h5" in path] == []
+    put(place, "a", other_content, ["REM"])
+    assert run("download", "--out", out)[1] == "1 copied, 1 there already, 0 failed\n"
+    assert (out / "h5" / "a.h5").read_bytes() == other_content
+    assert (out / "hypnograms" / "a.json").read_text() == '["REM"]'
+
+
+def test_a_copy_that_was_altered_or_cut_is_made_again(place, out, content):
+    run("download", "--out", out)
+    (out / "h5" / "a.h5").write_bytes(content[:-1])
+    os.utime(out / "h5" / "b.h5", (0, 0))
+    assert run("download", "--out", out)[1] == "2 copied, 0 there already, 0 failed\n"
+    assert (out / "h5" / "a.h5").read_bytes() == content
+
+
+def test_a_new_hypnogram_is_brought_and_ones_own_stays(place, out):
+    run("download", "--out", out)
+    (out / "hypnograms" / "b.json").write_text('["N2"]')
+    place.write("hypnograms/a.json", b'["DEEP"]')
+    code, said, beside = run("download", "--out", out)
+    assert (code, said) == (0, "0 copied, 2 there already, 0 failed\n")
+    assert beside == "b: the store has no hypnogram; the one that is here stays\n"
+    assert (out / "hypnograms" / "a.json").read_text() == '["DEEP"]'
+    assert (out / "hypnograms" / "b.json").read_text() == '["N2"]'
+
+
+def test_one_record_that_fails_does_not_stop_the_others(place, between, out, content):
+    for record in "c", "d":
+        put(place, record, content)
+    between.only, between.fault = ("GET", "b.h5"), cut
+    code, said, beside = run("download", "--out", out)
+    assert (code, said) == (1, "3 copied, 0 there already, 1 failed\n")
+    assert beside == "b: expected an answer from the store, found downloads that break off\n"
+    assert copies(out) == ["h5/a.h5", "h5/c.h5", "h5/d.h5", "hypnograms/a.json", "manifest.json"]
+    between.fault = None
+    assert run("download", "--out", out)[:2] == (0, "1 copied, 3 there already, 0 failed\n")
+
+
+def test_records_that_are_not_there_are_named(place, out):
+    code, said, beside = run("download", "--out", out, "../a", "c", "a", "\x1b[2J", "x" * 500)
+    assert (code, said) == (1, "1 copied, 0 there already, 4 failed\n")
+    assert [line.split(": ")[0] for line in beside.splitlines()] == ["../a", "c", r"\x1b[2J", "x" * 60]
+    assert "\x1b" not in beside
+    assert copies(out.parent) == ["nights/h5/a.h5", "nights/hypnograms/a.json", "nights/manifest.json"]
+
+
+def test_a_store_that_fails_on_and_on_is_given_up(place, between, out, content):
+    place.write_many([f"h5/night-{i}.h5" for i in range(20)])
+    between.only, between.fault = ("HEAD", ".h5"), say(503)
+    code, said, beside = run("download", "--out", out)
+    assert (code, said) == (1, "0 copied, 0 there already, 22 failed\n")
+    assert beside.splitlines()[cli.GIVE_UP :] == ["gave up with 19 more to go"]
+
+
+def test_a_full_disk_ends_the_download(place, out, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(s3_store.S3Store, "save", full)
+    code, said, beside = run("download", "--out", out)
+    assert (code, said) == (1, "0 copied, 0 there already, 2 failed\n")
+    assert beside.splitlines()[1:] == ["gave up with 1 more to go"]
+    assert "No space left" in beside
+    assert copies(out) == ["manifest.json"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_download_that_is_stopped_goes_on(place, between, out, content, number):
+    between.only, between.fault = ("GET", "b.h5"), stop
+    unheard = subprocess.DEVNULL
+    with subprocess.Popen(command("download", "--out", out), stdout=unheard, stderr=unheard) as process:
+        deadline = time.monotonic() + 60
+        while not any(path.stat().st_size for path in out.glob("dreem-case-*/h5")) or not (out / "h5/a.h5").exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(number)
+        assert process.wait(30) != 0
+    assert FolderStore(out).records() == ["a"]
+    if number == signal.SIGINT:
+        assert copies(out) == ["h5/a.h5", "hypnograms/a.json", "manifest.json"]
+    between.fault = None
+    assert run("download", "--out", out)[:2] == (0, "1 copied, 1 there already, 0 failed\n")
+    assert copies(out) == ALL
+    assert (out / "h5" / "b.h5").read_bytes() == content
+
+
+def test_a_folder_that_names_another_source_keeps_it(place, out):
+    out.mkdir(parents=True)
+    (out / "manifest.json").write_text('{"source": "real nights"}')
+    code, _, beside = run("download", "--out", out)
+    assert code == 0
+    assert beside == f"{out} says that its nights are: real nights. These are: simulated nights, seed 1.\n"
+    assert FolderStore(out).source == "real nights"
+
+
+def test_a_command_that_cannot_begin_says_why(place, between, out, tmp_path, monkeypatch):
+    for words, why in [
+        (("records", "--store", tmp_path / "absent"), "found no folder"),
+        (("records", "--store", "s3://"), "expected an address s3://bucket"),
+        (("records", "--store", "s3://absent-bucket"), "found status 404"),
+        (("records", "--endpoint", "http://127.0.0.1:9"), "no whole answer"),
+        (("download",), "--out"),
+        (("download", "--out", __file__), "is a file"),
+        (("download", "--store", tmp_path, "--out", out), "expected nights, found none"),
+        (("dance",), "No such command"),
+    ]:
+        code, said, beside = run(*words)
+        assert (code, said) == (2, "")
+        assert why in beside
+        assert "Traceback" not in beside
+    monkeypatch.delenv("DREEM_CASE_STORE")
+    assert run("records")[0] == 2
+
+
+def test_a_terminal_sees_progress(place, out):
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    process = subprocess.run(command("download", "--out", out), stdout=subprocess.PIPE, stderr=theirs, timeout=60)
+    os.close(theirs)
+    seen = os.read(ours, 10**5).decode()
+    os.close(ours)
+    assert process.stdout == b"2 copied, 0 there already, 0 failed\n"
+    assert "2/2 b" in seen
+    assert "B/s" in seen
+
+
+@pytest.mark.parametrize("words", [["--help"], ["records", "-h"], ["download", "--help"]])
+def test_each_command_has_help(words):
+    code, said, _ = run(*words)
+    assert code == 0
+    assert said.startswith("Usage:")

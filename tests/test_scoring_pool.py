@@ -1,0 +1,322 @@
+"""The scoring pool: the library's own answer, a code for every refusal, and no night harms another."""
+
+import faulthandler
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from pebble import ProcessExpired
+
+from dreem_case import scoring_pool
+from dreem_case.casefile import open_night
+from dreem_case.model_file import ModelError
+from dreem_case.safe_h5 import CaseFileError
+from dreem_case.score import score_document, score_night
+from dreem_case.scoring_pool import CODES, ModelChanged, NightRefused, PoolError, ScoringPool
+from dreem_case.stager import ForestStager
+from dreem_case.store import open_store
+
+
+@pytest.fixture(scope="module")
+def model(short_nights, tmp_path_factory):
+    """A small model's folder."""
+    store = open_store(short_nights)
+    nights = [store.open_night(record) for record in store.records()[1:]]
+    stager = ForestStager(n_trees=8)
+    stager.fit([stager.prepare(night) for night in nights], [night.hypnogram for night in nights])
+    folder = tmp_path_factory.mktemp("model")
+    stager.save(folder, {"kappa": 0.5})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pool(model):
+    with ScoringPool(model, time_limit_s=30) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def paths(short_nights, tmp_path_factory):
+    """Three nights of six minutes each."""
+    folder = tmp_path_factory.mktemp("six_minutes")
+    for path in (short_nights / "h5").glob("*.h5"):
+        with h5py.File(path) as whole, h5py.File(folder / path.name, "w") as cut:
+            for name in whole:
+                cut[name] = whole[name][: len(whole[name]) * 6 // 40]
+    return sorted(folder.glob("*.h5"))
+
+
+@pytest.fixture(scope="module")
+def long_night(tmp_path_factory):
+    """A day of one channel: a small file that takes time and memory."""
+    path = tmp_path_factory.mktemp("long") / "long.h5"
+    n = 24 * 3600 * 250
+    with h5py.File(path, "w") as file:
+        values = np.resize(np.arange(-50, 50, dtype=np.int8), n)
+        file.create_dataset("eeg1", data=values, chunks=500_000, compression=1)
+    return path
+
+
+def is_running(pid):
+    """Tell whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_until(condition, seconds=20):
+    """Poll a condition until it holds; fail at the deadline."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the deadline passed"
+        time.sleep(0.01)
+
+
+def test_the_answer_is_that_of_the_library(pool, model, paths):
+    stager = ForestStager.load(model)
+    for path in paths:
+        hypnogram, document = pool.score(path.stem, path, "three simulated nights")
+        expected = score_document(score_night(open_night(path), stager), "three simulated nights")
+        assert json.loads(document) == expected
+        assert json.loads(hypnogram) == expected["stages"]
+        assert len(json.loads(hypnogram)) == open_night(path).n_epochs
+
+
+def test_the_pool_knows_its_model(pool, model):
+    assert pool.model_version == ForestStager.load(model).version == pool.manifest["version"]
+    assert pool.manifest["metrics"] == {"kappa": 0.5}
+    assert len(pool.scoring_version) == 12
+
+
+def test_many_threads_get_each_their_own_answer(model, paths):
+    with ScoringPool(model, n_processes=2) as pool, ThreadPoolExecutor(6) as threads:
+        expected = [pool.score(path.stem, path, "x") for path in paths]
+        found = list(threads.map(lambda path: pool.score(path.stem, path, "x"), paths * 4))
+    assert found == expected * 4
+    assert len(set(expected)) == len(paths)
+
+
+def broken(file):
+    file["eeg1"] = h5py.ExternalLink("other.h5", "eeg1")
+
+
+NOISE = np.random.default_rng(0).normal(0, 20, 15_000).astype(np.float32)
+BAD_FILES = {
+    "unsafe_file": broken,
+    "wrong_shape": lambda file: file.create_dataset("eeg1", data=NOISE.reshape(2, -1)),
+    "wrong_type": lambda file: file.create_dataset("eeg1", data=["text"] * 7500),
+    "too_long": lambda file: file.create_dataset("eeg1", (2**40,), "f4", chunks=(1000,)),
+    "not_finite": lambda file: file.create_dataset("eeg1", data=np.where(NOISE > 30, np.nan, NOISE)),
+    "missing_signal": lambda file: file.create_dataset("ecg", data=NOISE),
+    "too_short": lambda file: file.create_dataset("eeg1", data=NOISE[:7499]),
+    "no_usable_eeg": lambda file: file.create_dataset("eeg1", data=NOISE * 0),
+}
+
+
+@pytest.mark.parametrize("code", BAD_FILES)
+def test_a_bad_file_is_refused_with_its_code_and_what_was_found(pool, tmp_path, code):
+    path = tmp_path / "night-1.h5"
+    with h5py.File(path, "w") as file:
+        BAD_FILES[code](file)
+    with pytest.raises(NightRefused, match=r"night-1: expected .*, found ") as refused:
+        pool.score("night-1", path, "x")
+    assert (refused.value.record, refused.value.code) == ("night-1", code)
+    assert str(tmp_path) not in str(refused.value)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no HDF5", b"\x89HDF\r\n\x1a\n" + bytes(1000)])
+def test_what_cannot_be_read_is_refused(pool, tmp_path, content):
+    path = tmp_path / "night-1.h5"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(NightRefused) as refused:
+        pool.score("night-1", path, "x")
+    assert refused.value.code == "unreadable_file"
+    assert str(tmp_path) not in str(refused.value)
+
+
+def test_a_pipe_does_not_hold_a_process(pool, tmp_path):
+    os.mkfifo(tmp_path / "night-1.h5")
+    with pytest.raises(NightRefused) as refused:
+        pool.score("night-1", tmp_path / "night-1.h5", "x")
+    assert refused.value.code == "unreadable_file"
+
+
+def test_every_error_of_the_reader_has_a_code_of_its_own():
+    reading = {"RecordNameError", "HypnogramFileError", "TooManyLabelsError", "NotInFormatError", "RecordTooLarge"}
+    errors = {error for error in CaseFileError.__subclasses__() if error.__name__ not in reading}
+    assert errors == set(CODES)
+    assert len(set(CODES.values())) == len(CODES)
+
+
+def score_but_die_first(folder, version, record, path, marker):
+    """Score a night, killed in the middle of it the first time."""
+    bodies = scoring_pool._score(folder, version, record, path, marker)
+    if not Path(marker).exists():
+        Path(marker).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return bodies
+
+
+def test_a_night_is_scored_though_its_process_was_killed(pool, paths, tmp_path, monkeypatch):
+    marker = str(tmp_path / "marker")
+    expected = pool.score(paths[0].stem, paths[0], marker)
+    monkeypatch.setattr(scoring_pool, "_score", score_but_die_first)
+    assert pool.score(paths[0].stem, paths[0], marker) == expected
+    assert Path(marker).exists()
+
+
+@pytest.mark.parametrize("fault", [faulthandler._sigsegv, os.abort])
+def test_a_fault_in_c_ends_one_task_and_not_the_pool(pool, paths, fault):
+    with pytest.raises(ProcessExpired):
+        pool._processes.run(5, fault)
+    assert pool.alive
+    assert pool.score(paths[0].stem, paths[0], "x")
+
+
+def test_a_night_whose_process_dies_every_time_is_refused(pool, paths, monkeypatch):
+    monkeypatch.setattr(scoring_pool, "_score", die)
+    with pytest.raises(NightRefused, match=r"night-1: .* found a process that ended by SIGKILL") as refused:
+        pool.score("night-1", paths[0], "x")
+    assert refused.value.code == "too_expensive"
+
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_night_that_takes_too_long_is_refused_in_time(model, paths, long_night):
+    with ScoringPool(model, time_limit_s=1) as pool:
+        start = time.monotonic()
+        with pytest.raises(NightRefused, match=r"long: .* found one that takes longer than 1 s") as refused:
+            pool.score("long", long_night, "x")
+        assert refused.value.code == "too_expensive"
+        assert time.monotonic() - start < 8
+        assert pool.score(paths[0].stem, paths[0], "x")
+
+
+def test_a_night_that_takes_too_much_memory_is_refused(model, paths, long_night):
+    with ScoringPool(model, memory_mb=600) as pool:
+        with pytest.raises(NightRefused, match=r"long: .* found one that needs more than 600 MB") as refused:
+            pool.score("long", long_night, "x")
+        assert refused.value.code == "too_expensive"
+        assert pool.score(paths[0].stem, paths[0], "x")
+
+
+def test_an_idle_process_that_was_killed_is_replaced(pool, paths):
+    pid = pool._processes.run(5, os.getpid)
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not is_running(pid))
+    assert pool.alive
+    assert pool.score(paths[0].stem, paths[0], "x")
+
+
+def test_processes_are_renewed(model, paths, monkeypatch):
+    monkeypatch.setattr(scoring_pool, "_TASKS_PER_PROCESS", 2)
+    with ScoringPool(model) as pool:
+        assert len({pool._processes.run(10, os.getpid) for _ in range(6)}) >= 3
+
+
+def test_an_error_in_the_code_is_raised_as_it_is(pool):
+    with pytest.raises(ZeroDivisionError):
+        pool._processes.run(5, divmod, 1, 0)
+
+
+def test_a_model_that_was_replaced_is_not_used(model, paths, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(model, folder)
+    with ScoringPool(folder) as pool:
+        night = open_night(paths[0])
+        other = ForestStager(n_trees=3)
+        other.fit([other.prepare(night)], [np.arange(night.n_epochs) % 5]).save(folder)
+        assert pool.score(paths[0].stem, paths[0], "x")  # the process has the old one
+        assert pool.alive
+        os.kill(pool._processes.run(5, os.getpid), signal.SIGKILL)
+        with pytest.raises(ModelChanged, match=rf"expected model {pool.model_version}, found {other.version}"):
+            pool.score(paths[0].stem, paths[0], "x")
+        assert not pool.alive
+        shutil.rmtree(folder)
+        os.kill(pool._processes.run(5, os.getpid), signal.SIGKILL)
+        with pytest.raises(ModelChanged, match="found none that can be loaded") as changed:
+            pool.score(paths[0].stem, paths[0], "x")
+        assert str(tmp_path) not in str(changed.value)
+        shutil.copytree(model, folder)
+        assert pool.score(paths[0].stem, paths[0], "x")
+        assert pool.alive
+
+
+def test_without_a_model_the_start_fails_with_the_loaders_words(tmp_path):
+    with pytest.raises(ModelError, match="expected a model's manifest, found no such file"):
+        ScoringPool(tmp_path)
+
+
+def test_with_too_little_memory_for_the_model_the_start_fails(model, monkeypatch):
+    monkeypatch.setattr(scoring_pool, "_describe", run_out_of_memory)
+    with pytest.raises(PoolError, match="expected a model that loads within 1500 MB and 30 s, found MemoryError"):
+        ScoringPool(model)
+
+
+def run_out_of_memory(folder):
+    bytearray(10**10)
+
+
+def test_a_closed_pool_has_no_processes_and_says_so(model, paths):
+    pool = ScoringPool(model)
+    pid = pool._processes.run(5, os.getpid)
+    assert is_running(pid)
+    pool.close()
+    pool.close()
+    assert not is_running(pid)
+    assert not pool.alive
+    with pytest.raises(PoolError, match="expected a running pool, found a closed one"):
+        pool.score(paths[0].stem, paths[0], "x")
+
+
+WORK = {
+    "Python code": "pool._processes.run(60, exec, 'while True: pass')",
+    "C code that lets no thread run": "pool._processes.run(1, sum, range(10**10))",
+}
+
+
+@pytest.mark.parametrize("work", WORK)
+def test_a_process_ends_when_its_parent_is_killed(model, work):
+    code = (
+        "import os, sys\nfrom threading import Timer\nfrom dreem_case.scoring_pool import ScoringPool\n"
+        "pool = ScoringPool(sys.argv[1])\n"
+        "print(pool._processes.run(5, os.getpid), flush=True)\n"
+        "Timer(0.2, print, ['working'], {'flush': True}).start()\n" + WORK[work]
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, str(model)], stdout=subprocess.PIPE, text=True)
+    try:
+        pid = int(parent.stdout.readline())
+        assert parent.stdout.readline() == "working\n"
+        assert is_running(pid)
+        parent.kill()
+        wait_until(lambda: not is_running(pid), 10)
+    finally:
+        parent.kill()
+        parent.communicate(timeout=20)
+
+
+def test_c_code_that_lets_no_thread_run_is_ended_in_time(pool):
+    start = time.monotonic()
+    with pytest.raises(TimeoutError):
+        pool._processes.run(1, sum, range(10**10))
+    assert time.monotonic() - start < 8
+    assert pool.alive
+
+
+def test_a_server_does_not_load_what_its_processes_load():
+    code = "import sys, dreem_case.answer; print({'sklearn', 'scipy', 'skops'} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "set()\n"

@@ -1,0 +1,299 @@
+"""The server as it runs: gunicorn with two worker processes, and `flask run`, on loopback."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from dreem_case.casefile import open_night
+from dreem_case.score import score_night
+from dreem_case.serve import graceful_timeout, threads
+from dreem_case.settings import MAX_WAITING, PREFIX, Settings
+from dreem_case.stager import ForestStager
+from tests.conftest import ROOT
+
+GUNICORN = ["gunicorn", "-c", "python:dreem_case.serve", "--bind", "127.0.0.1:0", "dreem_case.api:create_app()"]
+FLASK = ["flask", "run", "--port", "0"]
+LIMIT_S = 60
+
+
+class Server:
+    """A server in a process of its own."""
+
+    def __init__(self, command: list[str], folder: Path, **settings: object):
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        environment |= {PREFIX + name.upper(): str(value) for name, value in settings.items()}
+        environment |= {"TMPDIR": str(folder), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        folder.mkdir()
+        self.folder, self._log = folder, folder / "log.txt"
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+
+    def __enter__(self) -> "Server":
+        found = until(lambda: re.search(r"http://127\.0\.0\.1:(\d+)", self.log) or self.process.poll() is not None)
+        assert found is not True, self.log
+        self.port = int(found[1])
+        until(lambda: self.get("/healthz", none_if_gone=True))
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            self.process.wait(LIMIT_S)
+        finally:
+            for pid in descendants(self.process.pid):
+                os.kill(pid, signal.SIGKILL)
+            self.process.kill()
+            self.process.wait()
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def get(self, path: str, none_if_gone: bool = False):
+        """Return status, headers and body."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=LIMIT_S)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.headers, response.read()
+        except (OSError, HTTPException):
+            if none_if_gone:
+                return None
+            raise
+        finally:
+            connection.close()
+
+    def numbers(self) -> dict:
+        """Return what the server has counted."""
+        families = text_string_to_metric_families(self.get("/metrics")[2].decode())
+        found = {}
+        for sample in (sample for family in families for sample in family.samples):
+            labels = [value for _, value in sorted(sample.labels.items())]
+            found[sample.name.removeprefix("dreem_case_"), *labels] = sample.value
+        return found
+
+    def workers(self) -> list[int]:
+        return [pid for pid, (parent, _) in processes().items() if parent == self.process.pid]
+
+
+def processes() -> dict[int, tuple[int, int]]:
+    """List all processes: parent, and processor time in clock ticks."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has ended
+        found[int(path.parent.name)] = int(fields[1]), int(fields[11]) + int(fields[12])
+    return found
+
+
+def descendants(pid: int) -> list[int]:
+    listed = processes()
+    found, todo = [], [pid]
+    while todo:
+        parent = todo.pop()
+        children = [child for child, (of, _) in listed.items() if of == parent]
+        found, todo = found + children, todo + children
+    return found
+
+
+def until(condition, limit_s: float = LIMIT_S):
+    """Wait until a condition holds, and return what it gives."""
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    raise TimeoutError
+
+
+@pytest.fixture(scope="module")
+def nights(short_nights, tmp_path_factory):
+    """Copies of a short night, and nights of four hours that take a while."""
+    folder = tmp_path_factory.mktemp("served")
+    first = min((short_nights / "h5").glob("*.h5"))
+    for i in range(8):
+        shutil.copy(first, folder / f"short-{i}.h5")
+    with h5py.File(first) as file:
+        signals = {name: np.tile(file[name][:], 6) for name in ("eeg1", "eeg2")}
+    for i in range(3):
+        with h5py.File(folder / f"long-{i}.h5", "w") as file:
+            for name, values in signals.items():
+                file[name] = values
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(nights, short_model):
+    """What the library says about a night."""
+    stager, known = ForestStager.load(short_model), {}
+
+    def stages(record: str) -> list[str]:
+        kind = record.partition("-")[0]
+        if kind not in known:
+            known[kind] = score_night(open_night(nights / f"{kind}-0.h5"), stager).stage_names
+        return known[kind]
+
+    return stages
+
+
+@pytest.fixture(scope="module")
+def given(nights, short_model, tmp_path_factory):
+    """The settings of all servers here."""
+    return {"store": nights, "model": short_model, "cache": tmp_path_factory.mktemp("cache")}
+
+
+@pytest.fixture(scope="module")
+def server(given, tmp_path_factory):
+    """A server that several tests share; each asks for nights that no other does."""
+    with Server(GUNICORN, tmp_path_factory.mktemp("server") / "run", **given) as server:
+        yield server
+
+
+def ask_at_once(server: Server, paths: list[str]) -> list:
+    """Ask for all of these at the same moment; None for an answer that never came."""
+    together = threading.Barrier(len(paths))
+
+    def ask(path: str):
+        together.wait(LIMIT_S)
+        return server.get(path, none_if_gone=True)
+
+    with ThreadPoolExecutor(len(paths)) as pool:
+        return list(pool.map(ask, paths))
+
+
+def test_a_hundred_who_ask_at_once_all_get_the_night_that_is_computed_once(server, expected):
+    before = server.numbers()
+    answers = ask_at_once(server, ["/hypnogram/short-0"] * 100)
+    assert [status for status, _, _ in answers] == [200] * 100
+    assert all(json.loads(body) == expected("short-0") for _, _, body in answers)
+    assert len({headers["ETag"] for _, headers, _ in answers}) == 1
+    after = server.numbers()
+    assert after["nights_total", "scored"] - before.get(("nights_total", "scored"), 0) == 1
+    asked = "requests_total", "hypnogram", "GET", "200"
+    assert after[asked] - before.get(asked, 0) == 100
+
+
+def test_the_numbers_are_those_of_all_workers(server):
+    before = server.numbers().get(("requests_total", "records", "GET", "200"), 0)
+    for n in range(1, 41):
+        assert server.get("/records")[0] == 200
+        assert server.numbers()["requests_total", "records", "GET", "200"] == before + n
+    assert server.numbers()["requests_in_progress",] == 1  # the one that asks
+
+
+def test_different_nights_at_once_are_answered_right_or_later(server, expected):
+    records = [f"short-{i}" for i in range(1, 8)]
+    asked = [record for record in records for _ in range(8)]
+    answers = ask_at_once(server, [f"/hypnogram/{record}" for record in asked])
+    for record, (status, headers, body) in zip(asked, answers, strict=True):
+        assert status in (200, 503)
+        if status == 503:
+            assert json.loads(body)["code"] == "busy"
+            assert int(headers["Retry-After"]) >= 1
+            until(lambda record=record: server.get(f"/hypnogram/{record}")[0] == 200)
+            body = server.get(f"/hypnogram/{record}")[2]
+        assert json.loads(body) == expected(record)
+
+
+def test_a_server_at_its_limit_sends_away_at_once_and_stays_healthy(given, nights, expected, tmp_path):
+    settings = {**given, "cache": tmp_path / "cache", "queue": 0, "waiting": 2}
+    with Server(GUNICORN, tmp_path / "run", **settings) as server, ThreadPoolExecutor(60) as pool:
+        asked = [pool.submit(server.get, f"/hypnogram/{'long' if i % 2 else 'short'}-{i % 3}") for i in range(60)]
+        slowest = 0.0
+        while not all(future.done() for future in asked):
+            start = time.monotonic()
+            assert server.get("/healthz")[0] == 200
+            slowest = max(slowest, time.monotonic() - start)
+        answers = [future.result() for future in asked]
+    assert slowest < 1
+    assert {status for status, _, _ in answers} == {200, 503}
+    for i, (status, headers, body) in enumerate(answers):
+        if status == 200:
+            assert json.loads(body) == expected(f"{'long' if i % 2 else 'short'}-0")
+        else:
+            assert int(headers["Retry-After"]) >= 1
+
+
+def test_a_worker_that_is_killed_in_the_middle_of_a_night_costs_nothing_but_its_own_requests(server, given, expected):
+    def spent():
+        listed = processes()
+        return {pid: sum(listed[p][1] for p in descendants(pid) if p in listed) for pid in server.workers()}
+
+    before = spent()
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(server.get, "/hypnogram/long-0", none_if_gone=True) for _ in range(8)]
+        until(lambda: max(spent()[pid] - before[pid] for pid in before) >= 10)
+        computing = max(before, key=lambda pid: spent()[pid] - before[pid])
+        os.kill(computing, signal.SIGKILL)
+        answers = [future.result() for future in asked]
+    assert None in answers  # it was in the middle
+    for status, _, body in filter(None, answers):
+        assert (status, json.loads(body)) == (200, expected("long-0"))
+    until(lambda: len(server.workers()) == 2 and computing not in server.workers())
+    status, _, body = server.get("/hypnogram/long-0")
+    assert (status, json.loads(body)) == (200, expected("long-0"))
+    assert not [path for path in given["cache"].rglob("*") if "part" in path.name or "tmp" in path.name]
+    until(lambda: server.numbers()["requests_in_progress",] == 1)
+
+
+def test_a_server_that_is_told_to_stop_finishes_what_it_does_and_leaves_nothing(given, expected, tmp_path):
+    with Server(GUNICORN, tmp_path / "run", **given) as server, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(server.get, "/hypnogram/long-1")
+        until(lambda: server.numbers()["requests_in_progress",] == 2)
+        started = descendants(server.process.pid)
+        server.process.send_signal(signal.SIGTERM)
+        status, _, body = asked.result()
+        assert (status, json.loads(body)) == (200, expected("long-1"))
+        assert server.process.wait(LIMIT_S) == 0
+        until(lambda: not set(started) & set(processes()))
+        assert [path.name for path in server.folder.iterdir()] == ["log.txt"]
+        assert "Traceback" not in server.log
+
+
+def test_there_is_a_thread_for_each_who_may_wait_and_some_more():
+    assert threads >= MAX_WAITING + 16
+    assert graceful_timeout > Settings().time_limit_s
+
+
+@pytest.mark.parametrize(
+    ("command", "wrong", "message"),
+    [
+        (FLASK, {"queue": "many"}, "DREEM_CASE_QUEUE: expected a whole number from 0 to 1000, found 'many'; unset"),
+        (GUNICORN, {"model": "nowhere"}, "expected a model's manifest, found no such file; set DREEM_CASE_MODEL to a"),
+    ],
+    ids=["flask", "gunicorn"],
+)
+def test_a_wrong_setting_ends_the_start_with_a_message_and_no_trace(given, tmp_path, command, wrong, message):
+    server = Server(command, tmp_path / "run", **{**given, **wrong})
+    assert server.process.wait(LIMIT_S) == 1
+    assert re.search(f"^Error: .*{re.escape(message)}", server.log, re.M)
+    assert "Traceback" not in server.log
+    assert [path.name for path in server.folder.iterdir()] == ["log.txt"]
+
+
+def test_bare_flask_run_serves(given, expected, tmp_path):
+    with Server(FLASK, tmp_path / "run", **given) as server:
+        status, _, body = server.get("/hypnogram/short-0")
+        assert (status, json.loads(body)) == (200, expected("short-0"))
+        started = descendants(server.process.pid)
+        server.process.send_signal(signal.SIGINT)
+        server.process.wait(LIMIT_S)
+        until(lambda: not set(started) & set(processes()))
+        assert "Traceback" not in server.log
