@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -55,12 +56,21 @@ _PARAMETERS = {
 }
 
 
+def _lightgbm() -> ModuleType:
+    "Import LightGBM, for which only those wait who fit or use boosted trees; raise `ModelError` without OpenMP."
+    try:
+        import lightgbm
+    except OSError as error:
+        hint = "on Debian: apt install libgomp1"
+        raise ModelError(f"expected the OpenMP library that LightGBM uses ({hint}), found none: {error}") from None
+    return lightgbm
+
+
 def _fit_trees(
     rows: Sequence[np.ndarray], labels: Sequence[np.ndarray], n_rounds: int, n_leaves: int, n_jobs: int, seed: int
 ) -> "Booster":
     "Fit boosted trees to the scored epochs of nights that count the same."
-    import lightgbm  # here: only those who fit or use boosted trees wait for it
-
+    lightgbm = _lightgbm()
     scored = [given >= 0 for given in labels]
     weight = np.concatenate([np.full(where.sum(), 1 / max(where.sum(), 1)) for where in scored])
     matrix = np.vstack([night[where] for night, where in zip(rows, scored, strict=True)])
@@ -82,8 +92,6 @@ def open_trees(
     n_columns: int,
 ) -> "Booster":
     "Read boosted trees; raise `ValueError` unless every node leads to later nodes, by a column that exists."
-    import lightgbm
-
     head, *trees = text.split("\nTree=")
     entries = _entries(head)
     if int(entries["num_class"]) != len(STAGES) or int(entries["max_feature_idx"]) + 1 != n_columns:
@@ -92,7 +100,7 @@ def open_trees(
         raise ValueError("expected as many trees for every stage")
     for tree in trees:
         _check_tree(_entries(tree.split("\nend of trees")[0]), n_columns)
-    return lightgbm.Booster(model_str=text)
+    return _lightgbm().Booster(model_str=text)
 
 
 def _entries(block: str) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Boosted stager: same contract as the forest, bears missing parts, and its file is checked before it is trusted."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -124,6 +125,8 @@ def line_of(text, key):
         ("right_child", "-9999", "nodes that do not exist"),
         ("split_feature", "9999", "columns that do not exist"),
         ("split_feature", "-1", "columns that do not exist"),
+        ("leaf_value", "1e9", "values that no fit gives"),
+        ("leaf_value", "nan", "values that no fit gives"),
     ],
 )
 def test_trees_that_lead_astray_are_refused(fitted, tmp_path, key, value, complaint):
@@ -155,12 +158,37 @@ def test_something_else_than_its_parts_is_refused(fitted, tmp_path):
         write_model(tmp_path, manifest, broken)
         with pytest.raises(ModelError, match="expected boosted trees and their chain"):
             BoostedStager.load(tmp_path)
+    for temperature in (0.0, float("nan")):
+        write_model(tmp_path, {**manifest, "temperature": temperature}, state)
+        with pytest.raises(ModelError, match="that no fit gives"):
+            BoostedStager.load(tmp_path)
     write_model(tmp_path, {**manifest, "temperature": 3.0}, state)
     with pytest.raises(ModelError, match="expected model boosted-"):
         BoostedStager.load(tmp_path)
     write_model(tmp_path, {**manifest, "boosted_version": "older"}, state)
     with pytest.raises(ModelError, match="found older; train the model again"):
         BoostedStager.load(tmp_path)
+
+
+def test_a_text_that_lightgbm_cannot_read_is_refused(fitted, tmp_path):
+    fitted.save(tmp_path)
+    manifest, state = read_model(tmp_path, "boosted")
+    line = next(line for line in state["second"].splitlines() if line.startswith("feature_infos="))
+    write_model(tmp_path, manifest, {**state, "second": state["second"].replace(line, "feature_infos=none")})
+    with pytest.raises(ModelError, match="expected boosted trees and their chain"):
+        BoostedStager.load(tmp_path)
+
+
+def test_a_machine_without_openmp_is_told_so(nights, fitted, monkeypatch):
+    class Finder:
+        def find_spec(self, name, path=None, target=None):
+            if name == "lightgbm":
+                raise OSError("libgomp.so.1: cannot open shared object file")
+
+    monkeypatch.delitem(sys.modules, "lightgbm")
+    monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
+    with pytest.raises(ModelError, match="apt install libgomp1"):
+        open_trees(fitted.trees[0], len(fitted.rows.columns))
 
 
 def test_a_stager_is_chosen_by_name(fitted, tmp_path):
