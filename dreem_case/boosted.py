@@ -171,7 +171,7 @@ class BoostedStager:
         return night_features(night)
 
     def fit(self, prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray], seed: int = 0) -> Self:
-        "Fit all steps; raise `ModelError` if nights and labels do not belong together, or for a single night."
+        "Fit all steps; raise `ModelError` if nights and labels do not belong together, or for one scored night."
         self.rows = RowMaker.fit(matched(prepared, labels), sided=True)
         _fit_steps(self, prepared, [np.asarray(given) for given in labels], seed)
         self.trained_on = tuple(night.record for night in prepared)
@@ -223,8 +223,10 @@ _AS_GOOD = 0.005
 
 def _fit_steps(stager: BoostedStager, prepared: Sequence[NightFeatures], labels: list, seed: int) -> None:
     "Fit trees, second look, chain, temperature and threshold."
+    used = [i for i, given in enumerate(labels) if (given >= 0).any()]
+    prepared, labels = [prepared[i] for i in used], [labels[i] for i in used]
     if len(prepared) < 2:
-        raise ModelError(f"expected at least two nights, one to hold out, found {len(prepared)}")
+        raise ModelError(f"expected at least two scored nights, one to hold out, found {len(prepared)}")
     random = np.random.default_rng(seed)
     copies = [_copies(night, stager.n_copies, random) for night in prepared]
     rows = [[stager.rows(night) for night in nights] for nights in copies]

@@ -71,6 +71,27 @@ def test_epochs_that_were_not_recorded_say_nothing():
     assert kappa(stages, stager.predict(nights[0])[epochs]) > 0.9
 
 
+@pytest.mark.parametrize("n_epochs", [1, 2, 7])
+def test_the_shortest_recordings_are_staged(fitted, n_epochs):
+    proba = fitted.predict_proba(make_night(5, n_epochs))
+    assert proba.shape == (n_epochs, 5) and np.allclose(proba.sum(axis=1), 1)
+
+
+def test_a_night_without_any_usable_epoch_gets_probabilities(nights, fitted):
+    night, _ = nights[3]
+    blank = replace(night, eeg=np.full_like(night.eeg, np.nan), weights=np.zeros_like(night.weights))
+    proba = fitted.predict_proba(blank)
+    assert np.isfinite(proba).all() and np.allclose(proba.sum(axis=1), 1)
+
+
+def test_an_unscored_night_and_a_stage_that_nobody_has_do_not_stop_the_fit(nights):
+    prepared, labels = map(list, zip(*nights, strict=True))
+    labels = [np.where(given == 1, 2, given) for given in labels]
+    labels[1] = np.full_like(labels[1], -1)
+    stager = small().fit(prepared[:3], labels[:3])
+    assert kappa(labels[3], stager.predict(prepared[3])) > 0.9
+
+
 def test_copies_lose_channels_and_never_all():
     night, random = make_night(), np.random.default_rng(0)
     copies = [lose_channels(night, random) for _ in range(60)]
@@ -81,7 +102,7 @@ def test_copies_lose_channels_and_never_all():
 
 
 def test_what_it_cannot_fit_is_refused(nights, fitted):
-    with pytest.raises(ModelError, match="at least two nights"):
+    with pytest.raises(ModelError, match="at least two scored nights"):
         small().fit([nights[0][0]], [nights[0][1]])
     with pytest.raises(ModelError, match=r"night 0: expected 400 labels, found shape \(399,\)"):
         small().fit([nights[0][0]], [nights[0][1][:-1]])
