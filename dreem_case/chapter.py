@@ -14,7 +14,7 @@ from inspect import cleandoc
 from pathlib import Path
 
 from .defaults import project_root
-from .store import FolderStore
+from .folder_store import Store
 from .night import Night
 from .safe_h5 import CaseFileError
 
@@ -118,7 +118,7 @@ class ReportError(RuntimeError):
 
 
 def open_nights(
-    store: FolderStore,
+    store: Store,
     max_nights: int = 0,  # 0: all
 ) -> dict[str, Night]:  # by record, in order
     "Open a store's readable nights, saying which are left out; raise ReportError if none is readable."
@@ -134,7 +134,7 @@ def open_nights(
             nights[record] = night
     if not nights:
         found = "; ".join(reasons) or "no h5 file"
-        raise ReportError(f"expected a night that can be read in {store.folder.name}, found {found}")
+        raise ReportError(f"expected a night that can be read in {store.source}, found {found}")
     if reasons:
         say("**Left out of this run:** " + "; ".join(map(_literal, reasons)) + ".")
     return nights

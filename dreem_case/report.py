@@ -71,7 +71,7 @@ def _main() -> None:
     parser = argparse.ArgumentParser(prog="python -m dreem_case.report", description=make_report.__doc__)
     parser.add_argument("--data", default="", help="folder of nights; none: simulated nights")
     parser.add_argument("--headband", default="", help="npz file of headband spectra, for chapter 6")
-    parser.add_argument("--raw-eeg", default="", help="h5 file of raw EEG, for chapters 1 and 2")
+    parser.add_argument("--raw-eeg", default="", help="h5 file of raw EEG, for chapters 1, 2, 4 and 5")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--max-nights", type=int, default=0, help="limit the nights; 0: all")
     parser.add_argument("--out", type=Path, default=None, help="folder for what is made; none: build/")

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 # %% ../nbs/library/spool.ipynb #a77b2060
 _LOG = logging.getLogger(__name__)
-_PREFIX, _LOCK = "dreem-case-", "lock"
+_PREFIX, _LOCK = "dreem-case-spool-", "lock"
 
 
 @contextmanager
@@ -24,13 +24,9 @@ def spool_folder(
 ) -> Iterator[Path]:
     "Make a folder for half-done files, which is gone after the block; raise `OSError` if there is no place for it."
     sweep(parent)
-    while True:  # a sweep in another process may be faster than we are to lock the new folder
-        folder = Path(mkdtemp(prefix=_PREFIX, dir=parent))
-        try:
-            lock = FileLock(folder / _LOCK).acquire(timeout=0).lock
-            break
-        except Timeout:
-            continue
+    folder = Path(mkdtemp(prefix=_PREFIX, dir=parent))
+    lock = FileLock(folder / "new").acquire(timeout=0).lock
+    (folder / "new").rename(folder / _LOCK)  # a sweep sees the lock when it is held, and not before
     try:
         yield folder
     finally:
@@ -40,13 +36,13 @@ def spool_folder(
 
 def sweep(parent: str | Path) -> None:
     "Remove the spool folders whose process is dead."
-    for folder in Path(parent).glob(f"{_PREFIX}*"):
-        if folder.is_symlink() or not folder.is_dir():
+    for path in Path(parent).glob(f"{_PREFIX}*/{_LOCK}"):
+        if path.parent.is_symlink():
             continue
         try:
-            with FileLock(folder / _LOCK).acquire(timeout=0):
-                shutil.rmtree(folder, ignore_errors=True)
+            with FileLock(path).acquire(timeout=0):
+                shutil.rmtree(path.parent, ignore_errors=True)
         except Timeout:
             continue  # somebody is at work in it
         except OSError as error:  # another user's
-            _LOG.debug("%s stays: %s", folder, error)
+            _LOG.debug("%s stays: %s", path.parent, error)

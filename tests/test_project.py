@@ -135,6 +135,12 @@ def test_the_sidebar_follows_the_imports():
         assert imported <= set(order[:place]), f"{module} stands before {imported - set(order[:place])}"
 
 
+def test_the_readme_names_every_module():
+    rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| ")]
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert set(MODULES) - named == set()
+
+
 def test_readme_figures_are_the_published_ones():
     results = read_results(ROOT / "nbs" / "report" / "results.json")
     if not results:
