@@ -92,11 +92,18 @@ class Answers:
         on_computation: Callable[[Computation], object] = lambda computation: None,
     ):
         self.store, self.cache, self.pool = store, cache, pool
-        self.source = store.source
+        self._source: str | None = None  # not asked for yet
         self._line = threading.BoundedSemaphore(queue + pool.n_processes)
         self._waiting = threading.BoundedSemaphore(waiting)
         self._retry_after_s = 5  # until a night has been computed
         self._on_computation = on_computation
+
+    @property
+    def source(self) -> str:
+        "Say where the nights come from, as the store said when it was first asked; raise `StoreUnavailable`."
+        if self._source is None:
+            self._source = self.store.source
+        return self._source
 
     def key(self, record: str) -> str:
         "Give the key of the record's answer as things are now; raise what `Store.version` raises."
@@ -153,4 +160,11 @@ class Answers:
             self._line.release()
             seconds = time.perf_counter() - start
             self._retry_after_s = max(1, round(seconds))  # by then the line will have moved
-            self._on_computation(Computation(outcome, seconds, details))
+            self._count(Computation(outcome, seconds, details))
+
+    def _count(self, computation: Computation) -> None:
+        "Tell whoever counts; an error there is no error of the night."
+        try:
+            self._on_computation(computation)
+        except Exception:
+            _LOG.exception("a computation could not be counted")

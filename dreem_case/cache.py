@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -60,14 +60,19 @@ class ResultCache:
         path, now = _entry(self.folder, key), time.time_ns()
         try:
             stored = path.read_bytes()
-            os.utime(path, ns=(now, now))
         except FileNotFoundError:
+            return None
+        except OSError as error:
+            _LOG.error("cache entry %s cannot be read: %s", key, error)
             return None
         digest, content = stored[:_DIGEST_BYTES], stored[_DIGEST_BYTES:]
         if digest != _digest(key, content):
             _LOG.warning("cache entry %s is damaged and removed", key)
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
             return None
+        with suppress(OSError):  # it is gone by now, or takes no time: it will count as used less recently
+            os.utime(path, ns=(now, now))
         return content
 
     def put(self, key: str, content: bytes) -> None:
@@ -84,7 +89,7 @@ class ResultCache:
         wait_s: float,  # how long to wait for it
     ) -> Iterator[None]:
         "Hold a key against all other threads and processes; raise `StillComputing` if others hold it."
-        with _locked(self.folder, _entry(self.folder, key).name[:2], wait_s):  # 256 locks for all keys
+        with _locked(self.folder, _entry(self.folder, key).name[:3], wait_s):  # 4096 locks for all keys
             yield
 
     def compute_once(
@@ -175,14 +180,27 @@ def _join(flight: Future, wait_s: float) -> bytes:
     try:
         return flight.result(wait_s)
     except TimeoutError:
-        if flight.done():  # it was the computation that ran out of time
-            raise
+        if flight.done():  # just now, or it was the computation that ran out of time
+            return flight.result()
         raise StillComputing(f"expected a result within {wait_s:g} s, found it still computed") from None
+
+
+@contextmanager
+def _alone(cache: ResultCache, key: str, wait_s: float) -> Iterator[None]:
+    "Hold a key, or go on without where no lock can be made: a night computed twice is better than none."
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(cache.lock(key, wait_s))
+        except StillComputing:
+            raise
+        except OSError as error:
+            _LOG.error("a result is computed without a lock: %s", error)
+        yield
 
 
 def _get_or_compute(cache: ResultCache, key: str, compute: Callable[[], bytes], wait_s: float) -> bytes:
     "Compute a result unless another process has done so, holding its lock."
-    with cache.lock(key, wait_s):
+    with _alone(cache, key, wait_s):
         content = cache.get(key)
         if content is None:
             content = compute()

@@ -114,7 +114,7 @@ def _checked_length(record: str, name: str, file: h5py.File) -> int:  # samples
     fs_hz, _, kind = _FORMAT[name]
     n_samples = signal_length(record, name, file, max_samples=MAX_HOURS * 3600 * fs_hz)
     if kind == "eeg" and n_samples < EPOCH_S * fs_hz:
-        raise TooShortError(record, f"at least {EPOCH_S} s in {name}", f"{n_samples / fs_hz:.1f} s")
+        raise TooShortError(record, f"at least {EPOCH_S} s in {name}", f"{n_samples / fs_hz:g} s")
     return n_samples
 
 

@@ -31,8 +31,8 @@ class _CannotBegin(click.ClickException):
 def _with_store(command: Callable) -> Callable:
     "Give a command the options that lead to a store."
     for option in (
-        click.option("--anonymous/--signed", default=None, envvar="DREEM_CASE_S3_ANONYMOUS",
-                     help="Send unsigned requests, or signed ones. Default: signed if there are credentials."),
+        click.option("--anonymous", is_flag=True, envvar="DREEM_CASE_S3_ANONYMOUS",
+                     help="Send unsigned requests even if there are credentials."),
         click.option("--region", envvar="DREEM_CASE_S3_REGION", help="Region of the bucket."),
         click.option("--endpoint", envvar="DREEM_CASE_S3_ENDPOINT", help="URL of an S3 server other than Amazon's."),
         click.option("--store", "uri", required=True, envvar="DREEM_CASE_STORE",
@@ -42,10 +42,10 @@ def _with_store(command: Callable) -> Callable:
     return command
 
 
-def _open(uri: str, endpoint: str | None, region: str | None, anonymous: bool | None) -> tuple[Store, list[str]]:
+def _open(uri: str, endpoint: str | None, region: str | None, anonymous: bool) -> tuple[Store, list[str]]:
     "Open a store and list its records; end the command if that is not possible."
     try:
-        store = open_store(uri, endpoint, region, anonymous)
+        store = open_store(uri, endpoint, region, anonymous or None)
         return store, store.records()
     except (StoreError, StoreUnavailable) as error:
         raise _CannotBegin(f"{uri}: {error}") from error
@@ -53,7 +53,7 @@ def _open(uri: str, endpoint: str | None, region: str | None, anonymous: bool | 
 # %% ../nbs/library/cli.ipynb #96109e67
 @main.command()
 @_with_store
-def records(uri: str, endpoint: str | None, region: str | None, anonymous: bool | None) -> None:
+def records(uri: str, endpoint: str | None, region: str | None, anonymous: bool) -> None:
     "List the records of a store, one a line."
     for record in _open(uri, endpoint, region, anonymous)[1]:
         click.echo(record)
@@ -68,7 +68,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the nights.")
 @click.argument("records", nargs=-1)
 def download(
-    uri: str, endpoint: str | None, region: str | None, anonymous: bool | None, out: Path, records: tuple[str, ...]
+    uri: str, endpoint: str | None, region: str | None, anonymous: bool, out: Path, records: tuple[str, ...]
 ) -> None:
     """Copy RECORDS and their hypnograms, or all there are, to a folder.
 

@@ -14,13 +14,14 @@ import resource
 import signal
 import threading
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
 from importlib.metadata import version as installed_version
 from multiprocessing import connection
 from pathlib import Path
 
-from pebble import ProcessExpired, ProcessPool
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from .casefile import MissingSignalError, TooShortError, open_night
 from dreem_case.safe_h5 import (
@@ -79,7 +80,7 @@ _NICENESS = 5
 
 def _start(memory_mb: int) -> None:
     "Set the limits of this process, and tie its life to its parent's."
-    limit = memory_mb * 2**20
+    limit = memory_mb * 1_000_000
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.nice(_NICENESS)
@@ -113,16 +114,13 @@ def _load(folder: str):
         raise
 
 
-def _describe(folder: str) -> tuple[dict, str]:
-    "Load the model; return its manifest, and a hash of the code that scores with it."
+def _describe(folder: str) -> tuple[str, str]:
+    "Load the model; return its version, and a hash of the code that scores with it."
     from dreem_case.features import source_hash
-    from dreem_case.model_file import MANIFEST
 
-    _load(folder)
-    manifest = json.loads((Path(folder) / MANIFEST).read_bytes())
     source = source_hash(*(f"dreem_case.{name}" for name in _SCORING_MODULES))
     libraries = [installed_version(name) for name in ("numpy", "scipy", "scikit-learn", "h5py")]
-    return manifest, hashlib.sha256(json.dumps([source, libraries]).encode()).hexdigest()[:12]
+    return _load(folder).version, hashlib.sha256(json.dumps([source, libraries]).encode()).hexdigest()[:12]
 
 
 _SCORING_MODULES = (
@@ -161,23 +159,57 @@ _START_S = 30.0  # for a fork server with its libraries, and for the model
 _TASKS_PER_PROCESS = 100  # then a new one takes over, in case a library keeps memory
 
 
+class _Pool(ProcessPool):
+    "A pool that leaves nobody waiting when it ends: what is not done then is cancelled."
+
+    def __init__(self, n_processes: int, memory_mb: int):
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["dreem_case.score", "dreem_case.scoring_pool"])
+        super().__init__(n_processes, _TASKS_PER_PROCESS, _start, (memory_mb,), context)
+        self._open: set[ProcessFuture] = set()
+
+    def begin(self, limit_s: float, function: Callable, *args) -> ProcessFuture:
+        "Have a function run in a process; raise `CancelledError` if the pool has ended."
+        try:
+            future = self.schedule(_limited, args=(limit_s, function, *args), timeout=limit_s)
+        except RuntimeError:
+            if self.active:
+                raise
+            raise CancelledError from None
+        self._open.add(future)
+        future.add_done_callback(self._open.discard)
+        if not self.active:  # it may have ended before it knew of this one
+            future.cancel()
+        return future
+
+    def end(self) -> None:
+        "End the processes, whatever they are doing."
+        self.stop()
+        self.join()
+        for future in self._open.copy():
+            future.cancel()
+
+# %% ../nbs/library/scoring_pool.ipynb #4cd52fee
 class _Processes:
     "Processes that run functions."
 
     def __init__(self, n_processes: int, memory_mb: int):
         self._n_processes, self._memory_mb = n_processes, memory_mb
         self._lock = threading.Lock()
-        self._pool: ProcessPool | None = self._new_pool()
+        self._pool: _Pool | None = _Pool(n_processes, memory_mb)  # its processes start with the first task
 
     def run(self, limit_s: float, function: Callable, *args, attempts: int = 2):
         """Run a function in a process, and in another if that one dies; return or raise what it does.
 
-        Raises `TimeoutError`, `ProcessExpired` or `BrokenProcessPool` for what happens to the process.
+        Raises `TimeoutError`, `ProcessExpired` or `BrokenProcessPool` for what happens to the process, and
+        `PoolError` if the pool is closed.
         """
         pool = self.running()
-        future = pool.schedule(_limited, args=(limit_s, function, *args), timeout=limit_s)
         try:
+            future = pool.begin(limit_s, function, *args)
             return future.result(limit_s + _START_S)
+        except CancelledError:  # the pool was closed, or replaced for another's sake
+            return self.run(limit_s, function, *args, attempts=attempts)
         except TimeoutError:
             if not future.done():  # not even the limit was kept
                 self._replace(pool)
@@ -191,7 +223,7 @@ class _Processes:
                 raise
         return self.run(limit_s, function, *args, attempts=attempts - 1)
 
-    def running(self) -> ProcessPool:
+    def running(self) -> _Pool:
         "Return the running pool, a new one if its processes have died; raise `PoolError` if it is closed."
         pool = self._pool
         if pool is not None and not pool.active:
@@ -205,30 +237,18 @@ class _Processes:
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:
-            _stop(pool)
+            pool.end()
 
-    def _replace(self, broken: ProcessPool) -> None:
+    def _replace(self, broken: _Pool) -> None:
         "Put a new pool in the place of a broken one, unless somebody has."
         with self._lock:
             if self._pool is not broken:
                 return
-            self._pool = self._new_pool()
+            self._pool = _Pool(self._n_processes, self._memory_mb)
         _LOG.error("the scoring processes are started again")
-        _stop(broken)
+        broken.end()
 
-    def _new_pool(self) -> ProcessPool:
-        "Make a pool; its processes start with the first task."
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["dreem_case.score", "dreem_case.scoring_pool"])
-        return ProcessPool(self._n_processes, _TASKS_PER_PROCESS, _start, (self._memory_mb,), context)
-
-# %% ../nbs/library/scoring_pool.ipynb #4cd52fee
-def _stop(pool: ProcessPool) -> None:
-    "End a pool's processes, whatever they are doing."
-    pool.stop()
-    pool.join()
-
-
+# %% ../nbs/library/scoring_pool.ipynb #26110109
 def _cause(error: Exception) -> str:
     "Say what ended a process."
     code = getattr(error, "exitcode", None)
@@ -237,6 +257,21 @@ def _cause(error: Exception) -> str:
     return f"a process that ended by {signal.Signals(-code).name if code < 0 else f'exit code {code}'}"
 
 # %% ../nbs/library/scoring_pool.ipynb #4c6c596d
+_MANIFEST, _MAX_MANIFEST_BYTES = "manifest.json", 1_000_000  # as in model_file, which is not loaded here
+
+
+def _named_version(folder: str) -> str | None:
+    "Read the version out of a model's manifest; None where there is none."
+    path = Path(folder) / _MANIFEST
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            return json.loads(file.read(_MAX_MANIFEST_BYTES))["version"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+
+# %% ../nbs/library/scoring_pool.ipynb #98a92d33
 class ScoringPool:
     "Processes that score nights, with the model of a folder."
 
@@ -244,7 +279,7 @@ class ScoringPool:
         self,
         model_folder: str | Path,
         n_processes: int = 1,
-        memory_mb: int = 1500,  # of each process; an 8 h night takes 500, a whole day 1000
+        memory_mb: int = 1500,  # of each process, 1 MB = 10^6 bytes; an 8 h night takes 500, a whole day 1000
         time_limit_s: float = 60.0,  # for one night
     ):
         "Start, and load the model in a process; raise what `ForestStager.load` raises, or `PoolError`."
@@ -253,7 +288,7 @@ class ScoringPool:
         self._free = threading.BoundedSemaphore(n_processes)
         self._processes = _Processes(n_processes, memory_mb)
         try:
-            self.manifest, self.scoring_version = self._processes.run(_START_S, _describe, self._folder)
+            self.model_version, self.scoring_version = self._processes.run(_START_S, _describe, self._folder)
         except (TimeoutError, ProcessExpired, BrokenProcessPool, MemoryError) as error:
             self.close()
             expected = f"a model that loads within {memory_mb} MB and {_START_S:g} s"
@@ -261,8 +296,6 @@ class ScoringPool:
         except BaseException:
             self.close()
             raise
-        self.model_version: str = self.manifest["version"]
-        self._model_there = True  # as far as the last night told
 
     def score(
         self,
@@ -274,12 +307,7 @@ class ScoringPool:
         task = (_score, self._folder, self.model_version, record, str(path), source)
         try:
             with self._free:
-                scored = self._processes.run(self.time_limit_s, *task)
-            self._model_there = True
-            return scored
-        except ModelChanged:
-            self._model_there = False
-            raise
+                return self._processes.run(self.time_limit_s, *task)
         except TimeoutError:
             found = f"one that takes longer than {self.time_limit_s:g} s"
         except (ProcessExpired, BrokenProcessPool) as error:
@@ -291,7 +319,7 @@ class ScoringPool:
     def alive(self) -> bool:
         "Tell whether nights can be scored, by this model; processes that have died are replaced."
         try:
-            return self._model_there and self._processes.running().active
+            return self._processes.running().active and _named_version(self._folder) == self.model_version
         except PoolError:
             return False
 

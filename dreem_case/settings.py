@@ -6,6 +6,7 @@ __all__ = ['PREFIX', 'MAX_WAITING', 'SettingsError', 'Settings']
 # %% ../nbs/library/settings.ipynb #be1d8e4c
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
@@ -24,12 +25,12 @@ class SettingsError(ValueError):
 class Settings:
     "What the server is told."
 
-    store: str = ""  # a folder of nights or an s3:// address; empty: simulated nights, made if absent
-    model: str = ""  # a folder with a saved model; empty: a forest on the simulated nights, trained if absent
-    cache: str = ""  # a folder for results and downloads; empty: build/cache in the project's folder
-    cache_mb: int = 1000  # most that the results may take
-    s3_endpoint: str = ""  # address of the S3 server; empty: that of AWS
-    s3_region: str = ""  # empty: what the AWS configuration says
+    store: str = ""  # a folder of nights or an s3:// address; unset: simulated nights, made if absent
+    model: str = ""  # a folder with a saved model; unset: a forest on the simulated nights, trained if absent
+    cache: str = ""  # a folder for results and downloads; unset: build/cache in the project's folder
+    cache_mb: int = 1000  # most that the results may take, downloads not counted
+    s3_endpoint: str = ""  # address of the S3 server; unset: what the AWS configuration says, or AWS itself
+    s3_region: str = ""  # unset: what the AWS configuration says
     s3_anonymous: bool = False  # no credentials even where there are some; without any, none are used anyway
     fresh_s: float = 0.0  # how long what an S3 store said about an object counts
     processes: int = 1  # that score nights, for each server process
@@ -46,12 +47,13 @@ class Settings:
         for variable in sorted(name for name in environment if name.startswith(PREFIX)):
             if field := names.get(variable):
                 given[field.name] = _parsed(variable, environment[variable], field)
-            elif variable not in _READ_ELSEWHERE:
+            elif variable not in _READ_ELSEWHERE and not _OF_KUBERNETES.match(variable):
                 raise SettingsError(_unknown(variable, list(names)))
         return cls(**given)
 
 
 _READ_ELSEWHERE = {"DREEM_CASE_DATA"}  # by the tests
+_OF_KUBERNETES = re.compile(f"{PREFIX}(SERVICE|PORT)(_|$)")  # it sets these where a service is named dreem-case
 
 # %% ../nbs/library/settings.ipynb #291a6e13
 _LIMITS = {  # lowest and highest

@@ -1,11 +1,22 @@
-"""What several test modules share: the project's folder, short nights, the real data where it is."""
+"""What several test modules share: the project's folder, waiting, short nights, the real data where it is."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def until(condition, limit_s: float = 60):
+    """Wait until a condition holds, and return what it gives."""
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.01)
+    raise TimeoutError(f"waited {limit_s} s")
 
 
 @pytest.fixture(scope="session")

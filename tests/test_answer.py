@@ -1,5 +1,6 @@
 """Answers: never an old one, computed once by all, and no more taken on than there is room for."""
 
+import errno
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ import pytest
 from dreem_case.answer import Answers, Busy
 from dreem_case.cache import ResultCache
 from dreem_case.casefile import open_night
-from dreem_case.folder_store import RecordChanged, RecordNotFound, RecordTooLarge, StoreUnavailable
+from dreem_case.folder_store import FolderStore, RecordChanged, RecordNotFound, RecordTooLarge, StoreUnavailable
 from dreem_case.score import score_document, score_night
 from dreem_case.scoring_pool import ModelChanged, NightRefused, ScoringPool
 from dreem_case.stager import ForestStager
@@ -142,6 +143,40 @@ def test_a_file_that_never_rests_is_given_up(make):
 def test_a_record_that_goes_while_it_is_scored_is_not_found(make):
     with pytest.raises(RecordNotFound):
         make(StubPool(lambda path: path.unlink())).get("night-1")
+
+
+def test_a_store_that_is_away_at_the_start_is_asked_again_until_it_answers_and_then_no_more(nights, tmp_path):
+    asked = []
+
+    class Store(FolderStore):
+        @property
+        def source(self):
+            asked.append(1)
+            if len(asked) < 3:
+                raise StoreUnavailable("nothing")
+            return "nights in a test"
+
+    answers = Answers(Store(nights), ResultCache(tmp_path / "cache", 1_000_000), StubPool())
+    assert asked == []
+    for ask in (lambda: answers.source, lambda: answers.get("night-1")):
+        with pytest.raises(StoreUnavailable):
+            ask()
+    assert json.loads(answers.get("night-1").details)["source"] == answers.source == "nights in a test"
+    assert len(asked) == 3
+
+
+def test_an_error_of_whoever_counts_costs_no_night(make, caplog):
+    def full(computation):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    pool = StubPool()
+    answers = make(pool, queue=0, waiting=1, on_computation=full)
+    assert answers.get("night-1").hypnogram == b'["one"]'
+    assert answers.get("night-1").from_cache
+    assert "could not be counted" in caplog.text
+    pool.before = refuse("too_short")
+    with pytest.raises(NightRefused):
+        answers.get("night-2")
 
 
 def test_a_store_that_goes_is_unavailable(make, nights):

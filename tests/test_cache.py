@@ -8,12 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from dreem_case.cache import CacheError, ResultCache, StillComputing, cache_key
+from dreem_case.cache import CacheError, ResultCache, StillComputing, _join, cache_key
 
 KEY, OTHER = cache_key("night-1"), cache_key("night-2")
 
@@ -179,19 +179,26 @@ def test_when_the_process_that_computes_is_killed_another_computes(cache):
     assert cache.get(KEY) == b"content"
 
 
-def test_an_error_reaches_all_who_wait_and_the_next_caller_tries_again(cache):
-    n_waiting, release = 5, threading.Event()
+def test_an_error_reaches_all_who_wait_and_the_next_caller_tries_again(cache, monkeypatch):
+    n_callers, release, calls, joined = 5, threading.Event(), [], []
 
     def fail():
+        calls.append(1)
         release.wait(20)
         raise LookupError("no night")
 
-    with ThreadPoolExecutor(n_waiting) as threads:
-        found = [threads.submit(cache.compute_once, KEY, fail, 20) for _ in range(n_waiting)]
-        wait_until(lambda: all(future.running() for future in found))
+    def join(flight, wait_s):
+        joined.append(1)
+        return _join(flight, wait_s)
+
+    monkeypatch.setattr("dreem_case.cache._join", join)
+    with ThreadPoolExecutor(n_callers) as threads:
+        found = [threads.submit(cache.compute_once, KEY, fail, 20) for _ in range(n_callers)]
+        wait_until(lambda: len(joined) == n_callers - 1)
         release.set()
         errors = [future.exception(20) for future in found]
     assert all(isinstance(error, LookupError) for error in errors)
+    assert len(calls) == 1
     assert cache.compute_once(KEY, lambda: b"content", 20) == b"content"
 
 
@@ -222,14 +229,66 @@ def test_different_results_are_computed_at_the_same_time(cache):
 
 
 def test_a_result_is_given_even_if_the_disk_is_full(cache, monkeypatch, caplog):
-    def full(handle):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", no_space)
     assert cache.compute_once(KEY, lambda: b"content", 20) == b"content"
     assert "could not be written" in caplog.text
     assert entries(cache) == []
     assert not (cache.folder / "partial").exists()
+
+
+def no_space(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_result_is_computed_even_if_no_lock_can_be_made(cache, monkeypatch, caplog):
+    monkeypatch.setattr("filelock.FileLock.acquire", no_space)
+    assert cache.compute_once(KEY, lambda: b"content", 20) == b"content"
+    assert "without a lock" in caplog.text
+    with pytest.raises(LookupError, match="no night"):
+        cache.compute_once(KEY, no_night, 20)
+
+
+def no_night():
+    raise LookupError("no night")
+
+
+def test_an_error_of_the_computation_is_not_taken_for_one_of_the_disk(cache, caplog):
+    calls = []
+
+    def fail():
+        calls.append(1)
+        no_space()
+
+    with pytest.raises(OSError, match="No space"):
+        cache.compute_once(KEY, fail, 20)
+    assert len(calls) == 1
+    assert caplog.text == ""
+
+
+def test_an_entry_that_cannot_be_read_counts_as_absent(cache, monkeypatch, caplog):
+    cache.put(KEY, b"content")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", no_space)
+        assert cache.get(KEY) is None
+    assert "cannot be read" in caplog.text
+    assert cache.get(KEY) == b"content"
+
+
+def test_an_entry_is_given_even_if_its_use_cannot_be_noted(cache, monkeypatch):
+    cache.put(KEY, b"content")
+    monkeypatch.setattr(os, "utime", no_space)
+    assert cache.get(KEY) == b"content"
+
+
+def test_a_result_that_comes_as_the_wait_ends_is_given():
+    class Late(Future):
+        def result(self, timeout=None):
+            if timeout is not None:
+                self.set_result(b"content")
+                raise TimeoutError
+            return super().result()
+
+    assert _join(Late(), 0.1) == b"content"
 
 
 @pytest.mark.parametrize("key", ["", "../x", "A" * 64, KEY + "\n", f"{KEY}/../{KEY}", KEY[:-1]])

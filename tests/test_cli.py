@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import termios
-import time
 import uuid
 
 import pytest
@@ -16,6 +15,7 @@ from click.testing import CliRunner
 
 from dreem_case import cli, s3_store
 from dreem_case.folder_store import FolderStore
+from tests.conftest import until
 from tests.faulty_server import Between, cut, say, stop
 from tests.stores import REGION, BucketPlace, h5_content, put, s3_server
 
@@ -178,12 +178,13 @@ def test_a_full_disk_ends_the_download(place, out, monkeypatch):
 def test_a_download_that_is_stopped_goes_on(place, between, out, content, number):
     between.only, between.fault = ("GET", "b.h5"), stop
     unheard = subprocess.DEVNULL
+
+    def begun():
+        return any(path.stat().st_size for path in out.glob("dreem-case-*/h5"))
+
     with subprocess.Popen(command("download", "--out", out), stdout=unheard, stderr=unheard) as process:
-        deadline = time.monotonic() + 60
-        while not any(path.stat().st_size for path in out.glob("dreem-case-*/h5")) or not (out / "h5/a.h5").exists():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: process.poll() is not None or (begun() and (out / "h5/a.h5").exists()))
+        assert process.poll() is None
         process.send_signal(number)
         assert process.wait(30) != 0
     assert FolderStore(out).records() == ["a"]
@@ -233,6 +234,18 @@ def test_a_terminal_sees_progress(place, out):
     assert process.stdout == b"2 copied, 0 there already, 0 failed\n"
     assert "2/2 b" in seen
     assert "B/s" in seen
+
+
+@pytest.mark.parametrize(("value", "anonymous"), [("yes", True), ("1", True), ("no", None), ("0", None), (None, None)])
+def test_requests_go_unsigned_where_the_server_would_send_them_so(value, anonymous, tmp_path, monkeypatch):
+    found = []
+    monkeypatch.setattr(cli, "open_store", lambda *given: found.append(given) or FolderStore(tmp_path))
+    monkeypatch.delenv("DREEM_CASE_S3_ANONYMOUS", raising=False)
+    if value:
+        monkeypatch.setenv("DREEM_CASE_S3_ANONYMOUS", value)
+    run("records", "--store", "s3://nights")
+    run("records", "--store", "s3://nights", "--anonymous")
+    assert found == [("s3://nights", None, None, anonymous), ("s3://nights", None, None, True)]
 
 
 @pytest.mark.parametrize("words", [["--help"], ["records", "-h"], ["download", "--help"]])

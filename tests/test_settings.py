@@ -28,6 +28,13 @@ def test_the_environment_of_the_process_is_read_when_it_is_asked_for(monkeypatch
 
 
 @pytest.mark.parametrize(
+    "ending", ["SERVICE_HOST", "SERVICE_PORT_HTTP", "PORT", "PORT_8000_TCP", "PORT_8000_TCP_ADDR"]
+)
+def test_what_kubernetes_says_of_a_service_of_this_name_does_not_count(ending):
+    assert Settings.from_environment({PREFIX + ending: "tcp://10.0.0.1:8000"}) == Settings()
+
+
+@pytest.mark.parametrize(
     ("name", "text", "value"),
     [
         ("store", "s3://bucket/nights", "s3://bucket/nights"),
@@ -67,7 +74,8 @@ def test_an_empty_text_is_refused(name):
 
 @pytest.mark.parametrize(
     ("name", "mend"),
-    [("STROE", r"did you mean DREEM_CASE_STORE\?"), ("CACHE_MBS", "CACHE_MB"), ("ZZZ", "there are DREEM_CASE_STORE, ")],
+    [("STROE", r"did you mean DREEM_CASE_STORE\?"), ("CACHE_MBS", "CACHE_MB"), ("PORTS", "expected the name of a setting"),
+     ("ZZZ", "there are DREEM_CASE_STORE, ")],
 )
 def test_a_name_that_is_none_is_refused_with_what_may_be_meant(name, mend):
     with pytest.raises(SettingsError, match=mend):
