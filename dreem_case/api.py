@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 import click
-from flask import Response, current_app, jsonify, request
+from flask import Response, current_app, jsonify, redirect, request
 from flask_compress import Compress
 from flask_openapi3 import Info, OpenAPI
 from pydantic import BaseModel, Field, RootModel, ValidationError
@@ -71,7 +71,8 @@ def _refused(error: NightRefused) -> Response:
 def _by_http(error: HTTPException) -> Response:
     "Answer an error of HTTP itself: an unknown URL, a method that is not there, a failure of this server."
     title = error.name
-    detail = "the server failed at this request, and has noted it" if error.code == 500 else error.description
+    ours = {404: "expected an address of this server, found none", 500: "the server failed here, and has noted it"}
+    detail = ours.get(error.code, error.description)
     response = _problem(error.code, title, title.lower().replace(" ", "_"), detail or title)
     for name in "Allow", "Retry-After":
         if value := error.get_response().headers.get(name):
@@ -314,6 +315,8 @@ def _add_pages(app: OpenAPI) -> None:
         except RecordNameError:
             raise RecordNotFound(record) from None
         return page.give("night.html")
+
+    app.add_url_rule("/openapi", "openapi", lambda: redirect("openapi/", 308))  # whatever host was asked for
 
     @app.route("/openapi/")
     def openapi_page():

@@ -473,6 +473,11 @@ def test_all_errors_in_the_document_are_problem_documents(document):
 # Pages
 
 
+def test_the_short_address_of_the_document_leads_nowhere_else(client):
+    response = client.get("/openapi", headers={"Host": "elsewhere.example"})
+    assert (response.status_code, response.headers["Location"]) == (308, "openapi/")
+
+
 @pytest.mark.parametrize("path", ["/", "/night/any-name", "/openapi/", "/page/style.css", "/openapi/swagger-ui.css"])
 def test_pages_are_files_of_this_server_only(client, path):
     response = client.get(path)
