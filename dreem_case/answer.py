@@ -70,6 +70,14 @@ class Computation:
     details: bytes | None = None  # of a night that was scored
 
 
+def _tell(on_computation: Callable[[Computation], object], computation: Computation) -> None:
+    "Tell whoever counts; an error there is no error of the night."
+    try:
+        on_computation(computation)
+    except Exception:
+        _LOG.exception("a computation could not be counted")
+
+
 def _score(store: Store, pool: ScoringPool, record: str, version: str, source: str) -> tuple[bytes, bytes]:
     "Score a record's file; raise `RecordChanged` if it is not this version before and after."
     try:
@@ -110,10 +118,7 @@ class Answers:
         return self._key(record, self.store.version(record))
 
     def get(self, record: str) -> Answer:
-        """Give the answer, computed if need be.
-
-        Raises `NightRefused`, `Busy`, `scoring_pool.ModelChanged`, and what the store raises.
-        """
+        "Give the answer, computed if need be; raise `NightRefused`, `Busy`, `ModelChanged` or what the store does."
         for _ in range(_ATTEMPTS):
             version = self.store.version(record)
             key = self._key(record, version)
@@ -160,11 +165,4 @@ class Answers:
             self._line.release()
             seconds = time.perf_counter() - start
             self._retry_after_s = max(1, round(seconds))  # by then the line will have moved
-            self._count(Computation(outcome, seconds, details))
-
-    def _count(self, computation: Computation) -> None:
-        "Tell whoever counts; an error there is no error of the night."
-        try:
-            self._on_computation(computation)
-        except Exception:
-            _LOG.exception("a computation could not be counted")
+            _tell(self._on_computation, Computation(outcome, seconds, details))

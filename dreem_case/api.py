@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 import click
-from flask import Response, current_app, jsonify, request
+from flask import Response, current_app, jsonify, redirect, request
 from flask_compress import Compress
 from flask_openapi3 import Info, OpenAPI
 from pydantic import BaseModel, Field, RootModel, ValidationError
@@ -71,7 +71,8 @@ def _refused(error: NightRefused) -> Response:
 def _by_http(error: HTTPException) -> Response:
     "Answer an error of HTTP itself: an unknown URL, a method that is not there, a failure of this server."
     title = error.name
-    detail = "the server failed at this request, and has noted it" if error.code == 500 else error.description
+    ours = {404: "expected an address of this server, found none", 500: "the server failed here, and has noted it"}
+    detail = ours.get(error.code, error.description)
     response = _problem(error.code, title, title.lower().replace(" ", "_"), detail or title)
     for name in "Allow", "Retry-After":
         if value := error.get_response().headers.get(name):
@@ -193,6 +194,9 @@ def _problems(*statuses: int) -> dict[int, dict]:
 _NIGHT = {304: {"description": "The client has this answer already"}, **_problems(404, 422, 503)}
 
 # %% ../nbs/library/api.ipynb #cba10a6b
+_PLACES = MAX_WAITING + 16
+
+
 class _Places:
     "Places for requests that ask the store; raise `Busy` where all are taken."
 
@@ -211,8 +215,9 @@ def _add_nights(app: OpenAPI, answers: Answers, metrics: Metrics, places: _Place
     "Add the endpoints that give nights."
 
     def give(record: str, part: Callable[[Answer], bytes]) -> Response:
-        with places:
-            if request.if_none_match and request.if_none_match.contains_weak(key := answers.key(record)):
+        known = request.if_none_match
+        with places:  # a star is known to nobody: it may be a record that cannot be staged
+            if known and not known.star_tag and known.contains_weak(key := answers.key(record)):
                 response = Response(status=304)
             else:
                 answer = answers.get(record)
@@ -235,10 +240,10 @@ def _add_nights(app: OpenAPI, answers: Answers, metrics: Metrics, places: _Place
     def records(query: Page):
         "List the records, in a fixed order, a part at a time."
         with places:
-            found = answers.store.records(after=query.after, limit=query.limit + 1)
+            found, source = answers.store.records(after=query.after, limit=query.limit + 1), answers.source
         shown = found[: query.limit]
         more = shown[-1] if len(found) > query.limit else None
-        return jsonify({"source": answers.source, "records": shown, "next": more})
+        return jsonify({"source": source, "records": shown, "next": more})
 
 # %% ../nbs/library/api.ipynb #4cbf0125
 def _add_watching(app: OpenAPI, answers: Answers, metrics: Metrics, places: _Places) -> None:
@@ -272,7 +277,7 @@ _SWAGGER_FILES = (_SWAGGER / "css" / "swagger-ui.css", _SWAGGER / "js" / "swagge
 _POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
 _SWAGGER_POLICY = f"{_POLICY}; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 _HEADERS = {
-    "Cache-Control": "no-cache",
+    "Cache-Control": "private, no-cache",  # nights are somebody's: no cache that others share may keep them
     "Content-Security-Policy": _POLICY,
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -311,6 +316,8 @@ def _add_pages(app: OpenAPI) -> None:
             raise RecordNotFound(record) from None
         return page.give("night.html")
 
+    app.add_url_rule("/openapi", "openapi", lambda: redirect("openapi/", 308))  # whatever host was asked for
+
     @app.route("/openapi/")
     def openapi_page():
         response = page.give("openapi.html")
@@ -348,7 +355,7 @@ def make_app(
     handlers = {RecordNotFound: _not_found, NightRefused: _refused, Busy: _busy, HTTPException: _by_http}
     for error, handler in (handlers | dict.fromkeys(_LATER, _later)).items():
         app.register_error_handler(error, handler)
-    places = _Places(MAX_WAITING)
+    places = _Places(_PLACES)
     _add_nights(app, answers, metrics, places)
     _add_watching(app, answers, metrics, places)
     _add_pages(app)
@@ -374,30 +381,41 @@ def create_app(settings: Settings | None = None) -> OpenAPI:  # None: from the e
     metrics = Metrics()
     try:
         answers = _open_answers(settings or Settings.from_environment(), metrics)
-    except tuple(_mends()) as error:
-        mend = next(text for kind, text in _mends().items() if isinstance(error, kind))
+    except (ValueError, RuntimeError) as error:
+        mend = _mend(error)
+        if mend is None:
+            raise
         raise StartError(f"{error}{mend}") from None
     app = make_app(answers, metrics)
     metrics.model.labels(answers.pool.model_version).set(1)
-    ready = f"ready to serve {answers.source}, staged by {answers.pool.model_version}"
-    app.cli.command("check", help="Say whether the server can start.")(lambda: click.echo(ready))
+    app.cli.command("check", help="Say whether the server can start.")(lambda: _check(answers))
     return app
 
 
-def _mends() -> dict[type[Exception], str]:
-    "Say for each error that may end a start what to do about it."
+def _mend(error: Exception) -> str | None:
+    "Say what to do about an error that ends the start; None for one that is unknown."
     from dreem_case.defaults import ProjectNotFound  # loads scikit-learn, which the server does without
     from dreem_case.model_file import ModelError
 
-    return {
+    mends = {
         SettingsError: "",
-        StoreError: "; set DREEM_CASE_STORE to a folder of nights or an s3:// address",
-        StoreUnavailable: "; see that the store can be reached, or set DREEM_CASE_STORE to another one",
+        StoreError: "; set DREEM_CASE_STORE to a folder of nights, or to an s3:// address that DREEM_CASE_S3_... fits",
         ModelError: "; set DREEM_CASE_MODEL to a folder with a fitting model, or unset it to have one trained",
-        PoolError: "; set DREEM_CASE_MEMORY_MB higher",
+        PoolError: "; set DREEM_CASE_MEMORY_MB higher, or see what keeps this machine busy",
         CacheError: "; set DREEM_CASE_CACHE to a folder that can be written",
         ProjectNotFound: "; elsewhere set DREEM_CASE_STORE, DREEM_CASE_MODEL and DREEM_CASE_CACHE",
     }
+    return next((text for kind, text in mends.items() if isinstance(error, kind)), None)
+
+
+def _check(answers: Answers) -> None:
+    "Say what is served; raise `StartError` if the store does not tell."
+    try:
+        source = answers.source
+    except StoreUnavailable as error:
+        mend = "see that the store can be reached, or set DREEM_CASE_STORE to another one"
+        raise StartError(f"{error}; {mend}") from None
+    click.echo(f"ready to serve {source}, staged by {answers.pool.model_version}")
 
 # %% ../nbs/library/api.ipynb #82c265e9
 def _open_answers(settings: Settings, metrics: Metrics) -> Answers:

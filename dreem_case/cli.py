@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
+from . import __version__
 from .casefile import CaseFileError
 from .download import copy_record, copy_source
 from .folder_store import RecordChanged
@@ -20,6 +21,7 @@ from .store import RecordNotFound, Store, StoreError, StoreUnavailable, open_sto
 
 # %% ../nbs/library/cli.ipynb #85ef954d
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dreem-case")
 def main() -> None:
     "Sleep nights, from a folder or a bucket."
 

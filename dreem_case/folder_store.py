@@ -90,7 +90,7 @@ class Store(ABC):
     @property
     @abstractmethod
     def source(self) -> str:
-        "Say where the nights come from: one plain line, from `manifest.json` or else by the place's name."
+        "Say where the nights come from: one plain line, from `manifest.json` or else by the kind of place."
 
     def records(
         self,

@@ -39,7 +39,6 @@ from dreem_case.folder_store import (
     check_size,
     h5_name,
     manifest_source,
-    plain_label,
 )
 from .night import Night
 from .spool import spool_folder
@@ -227,7 +226,7 @@ def _source(bucket: _Bucket) -> str:
         manifest = _read(bucket, "manifest.json", "manifest", MAX_MANIFEST_BYTES)
     except RecordTooLarge:
         manifest = None
-    return manifest_source(manifest) or f"nights in {plain_label(f'{bucket.name} {bucket.prefix}')}"
+    return manifest_source(manifest) or "nights in a bucket"
 
 
 @contextmanager
@@ -292,7 +291,7 @@ class S3Store(Store):
 
     @property
     def source(self) -> str:
-        "Say where the nights come from, as `manifest.json` has it, or else by the bucket's name; asked once."
+        "Say where the nights come from, as `manifest.json` has it, or else that it is a bucket; asked once."
         self._source = self._source or _source(self._bucket)
         return self._source
 

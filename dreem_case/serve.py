@@ -2,19 +2,24 @@
 
 # %% auto #0
 __all__ = ['worker_class', 'workers', 'threads', 'timeout', 'graceful_timeout', 'keepalive', 'limit_request_line',
-           'control_socket_disable', 'on_starting', 'child_exit', 'on_exit']
+           'control_socket_disable', 'HEAD_S', 'Worker', 'on_starting', 'child_exit', 'on_exit']
 
 # %% ../nbs/library/serve.ipynb #e54dd107
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import time
+from contextlib import suppress
+
+from gunicorn.workers.gthread import ThreadWorker
 
 from .settings import MAX_WAITING
 
 # %% ../nbs/library/serve.ipynb #e3fe5b42
-worker_class = "gthread"
+worker_class = "dreem_case.serve.Worker"
 workers = 2
 threads = MAX_WAITING + 32
 timeout = 120  # s, for a process that does not come up, or hangs as a whole; not for a request
@@ -22,6 +27,39 @@ graceful_timeout = 120  # s, to finish what is running
 keepalive = 15  # s
 limit_request_line = 8190  # bytes; a longer one is refused by gunicorn itself
 control_socket_disable = True  # signals do
+
+# %% ../nbs/library/serve.ipynb #33a2ee16
+HEAD_S = 10.0  # in which a request's first line and headers have to be there
+
+
+class Worker(ThreadWorker):
+    "A process with threads that wait for a request's headers no longer than `HEAD_S`."
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._read_until = {}  # connections whose headers are being read, and the time when they are given up
+
+    def handle(self, conn):
+        "Read a request from a connection and answer it; called in a thread."
+        self._read_until[conn] = time.monotonic() + HEAD_S
+        try:
+            return super().handle(conn)
+        finally:
+            self._read_until.pop(conn, None)
+
+    def handle_request(self, req, conn):
+        "Answer a request that has been read."
+        self._read_until.pop(conn, None)
+        return super().handle_request(req, conn)
+
+    def notify(self):
+        "Tell gunicorn that this process lives, and give up who is too slow; called at least once a second."
+        super().notify()
+        now = time.monotonic()
+        for conn, end in self._read_until.copy().items():
+            if end < now:
+                with suppress(OSError):  # it is closed already
+                    conn.sock.shutdown(socket.SHUT_RDWR)  # the thread that reads from it goes on, and closes it
 
 # %% ../nbs/library/serve.ipynb #30a5ff72
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"

@@ -22,6 +22,7 @@ from dreem_case.score import score_document, score_night
 from dreem_case.scoring_pool import ModelChanged, NightRefused, ScoringPool
 from dreem_case.stager import ForestStager
 from dreem_case.store import open_store
+from tests.conftest import until
 
 
 class StubPool:
@@ -55,14 +56,6 @@ def make(nights, tmp_path):
         return Answers(open_store(nights), ResultCache(tmp_path / "cache", 1_000_000), pool, **options)
 
     return make
-
-
-def wait_until(condition, seconds=20):
-    """Poll a condition until it holds; fail at the deadline."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the deadline passed"
-        time.sleep(0.01)
 
 
 def refuse(code):
@@ -262,7 +255,7 @@ def test_beyond_the_line_it_is_busy_and_cached_answers_go_on(make, nights):
     answers.get("night-1")
     with ThreadPoolExecutor(2) as threads:
         running = [threads.submit(answers.get, f"night-{i}") for i in (2, 3)]
-        wait_until(lambda: answers._line._value == 0)
+        until(lambda: answers._line._value == 0)
         with pytest.raises(Busy, match="try again in") as busy:
             answers.get("night-4")
         assert busy.value.retry_after_s >= 1
@@ -278,7 +271,7 @@ def test_no_more_requests_wait_than_allowed(make):
     answers = make(pool, waiting=3)
     with ThreadPoolExecutor(3) as threads:
         waiting = [threads.submit(answers.get, "night-1") for _ in range(3)]
-        wait_until(lambda: answers._waiting._value == 0)
+        until(lambda: answers._waiting._value == 0)
         with pytest.raises(Busy):
             answers.get("night-1")
         release.set()

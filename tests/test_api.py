@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openapi_spec_validator import validate
 
+from dreem_case import s3_store
 from dreem_case.answer import Answers, Busy
 from dreem_case.api import Details, Problem, StartError, create_app, make_app
 from dreem_case.cache import ResultCache
@@ -24,10 +25,11 @@ from dreem_case.folder_store import RecordChanged, StoreUnavailable
 from dreem_case.monitoring import Metrics
 from dreem_case.score import score_night
 from dreem_case.scoring_pool import ModelChanged, NightRefused, PoolError, ScoringPool
-from dreem_case.settings import Settings
+from dreem_case.settings import MAX_WAITING, Settings
 from dreem_case.stager import ForestStager
 from dreem_case.stages import STAGE_NAMES
 from dreem_case.store import open_store
+from tests.conftest import until
 from tests.stores import BucketPlace, put, s3_server
 
 PATHS = ["/hypnogram/{record}", "/hypnogram/{record}/details"]
@@ -169,13 +171,14 @@ def test_who_has_the_answer_is_not_sent_it_again(client, record, path):
         assert again.status_code == 304
         assert again.data == b""
         assert again.headers["ETag"] == response.headers["ETag"]
-        assert again.headers["Cache-Control"] == "no-cache"
+        assert again.headers["Cache-Control"] == "private, no-cache"
     other = client.get(path.format(record=record), headers={"If-None-Match": 'W/"other"'})
     assert (other.status_code, other.data) == (200, response.data)
 
 
-def test_an_absent_record_is_absent_whatever_the_client_has(client):
-    assert client.get("/hypnogram/absent", headers={"If-None-Match": "*"}).status_code == 404
+@pytest.mark.parametrize(("name", "status"), [("absent", 404), ("torn", 422)])
+def test_a_client_that_has_anything_has_no_answer_where_there_is_none(client, name, status):
+    assert client.get(f"/hypnogram/{name}", headers={"If-None-Match": "*"}).status_code == status
 
 
 def test_another_file_or_another_model_is_another_answer(make, folder, short_model, tmp_path):
@@ -320,7 +323,7 @@ def test_nights_of_a_bucket_are_served_as_those_of_a_folder(make, folder, record
         assert bucket.get(f"/hypnogram/{record}").status_code == 404
         place.remove_all()
         away = bucket.get(f"/hypnogram/{record}")
-        assert (away.status_code, problem(away).code) in [(404, "record_not_found"), (503, "store_unavailable")]
+        assert (away.status_code, problem(away).code) == (503, "store_unavailable")
         assert bucket.get("/readyz").status_code == 503
         with pytest.raises(StartError, match=r"s3://nights-secret, found .*; set DREEM_CASE_STORE to "):
             make("s3://nights-secret", short_model, tmp_path, **given)
@@ -384,7 +387,7 @@ def test_a_refusal_carries_its_code_and_text():
 
 
 def test_a_store_that_hangs_does_not_take_all_threads(monkeypatch):
-    monkeypatch.setattr("dreem_case.api.MAX_WAITING", 2)
+    monkeypatch.setattr("dreem_case.api._PLACES", 2)
     asked, go_on = threading.Semaphore(0), threading.Event()
 
     def hang(*_, **__):
@@ -406,6 +409,34 @@ def test_a_store_that_hangs_does_not_take_all_threads(monkeypatch):
         go_on.set()
         assert {problem(future.result()).code for future in hanging} == {"store_unavailable"}
     assert problem(app.test_client().get("/records")).code == "store_unavailable"
+
+
+def test_those_who_wait_leave_room_for_those_who_need_not(folder, record, tmp_path):
+    go_on = threading.Event()
+
+    def score(*_):
+        go_on.wait(60)
+        return b'["WAKE"]', b"{}"
+
+    pool = SimpleNamespace(
+        score=score, alive=True, n_processes=1, time_limit_s=60, model_version="m", scoring_version="s"
+    )
+    answers = Answers(open_store(folder), ResultCache(tmp_path, 10**7), pool, waiting=MAX_WAITING)
+    app = make_app(answers, Metrics())
+    known, asked = open_store(folder).records()[1:3]
+    with ThreadPoolExecutor(MAX_WAITING) as threads:
+        go_on.set()
+        assert app.test_client().get(f"/hypnogram/{known}").status_code == 200
+        go_on.clear()
+        waiting = [threads.submit(app.test_client().get, f"/hypnogram/{asked}") for _ in range(MAX_WAITING)]
+        until(lambda: answers._waiting._value == 0)
+        try:
+            for path in f"/hypnogram/{known}", "/readyz", "/records":
+                assert (path, app.test_client().get(path).status_code) == (path, 200)
+            assert app.test_client().get("/hypnogram/torn").status_code == 503
+        finally:
+            go_on.set()
+        assert {future.result().status_code for future in waiting} == {200}
 
 
 # The document
@@ -440,6 +471,11 @@ def test_all_errors_in_the_document_are_problem_documents(document):
 
 
 # Pages
+
+
+def test_the_short_address_of_the_document_leads_nowhere_else(client):
+    response = client.get("/openapi", headers={"Host": "elsewhere.example"})
+    assert (response.status_code, response.headers["Location"]) == (308, "openapi/")
 
 
 @pytest.mark.parametrize("path", ["/", "/night/any-name", "/openapi/", "/page/style.css", "/openapi/swagger-ui.css"])
@@ -477,7 +513,7 @@ def test_every_answer_holds_the_browser_to_this_server(client, path):
     assert headers["Content-Security-Policy"].startswith("default-src 'self';")
     assert "script-src" not in headers["Content-Security-Policy"]
     assert headers["X-Content-Type-Options"] == "nosniff"
-    assert headers["Cache-Control"] == "no-cache"
+    assert headers["Cache-Control"] == "private, no-cache"
 
 
 # The start
@@ -489,6 +525,7 @@ def test_every_answer_holds_the_browser_to_this_server(client, path):
         ({"store": "nowhere"}, "expected a folder of nights, found no folder nowhere; set DREEM_CASE_STORE to "),
         ({"store": "ftp://host/nights"}, "ftp://host/nights; set DREEM_CASE_STORE to "),
         ({"model": "nowhere"}, "expected a model's manifest, found no such file; set DREEM_CASE_MODEL to "),
+        ({"store": "s3://nights", "s3_endpoint": "nowhere"}, "found: Invalid endpoint.* that DREEM_CASE_S3_... fits"),
         ({"cache": "/proc/none"}, "expected a folder to write results to.*; set DREEM_CASE_CACHE to "),
     ],
 )
@@ -497,6 +534,38 @@ def test_a_server_that_cannot_start_says_what_to_set(make, folder, short_model, 
     with pytest.raises(StartError, match=message) as raised:
         make(**given)
     assert "\n" not in raised.value.message
+
+
+def test_a_store_that_is_away_stops_the_check_and_not_the_server(make, short_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(s3_store, "TIMEOUT_S", 1.0)
+    monkeypatch.setattr(s3_store, "ATTEMPTS", 1)
+    given = {"s3_endpoint": "http://127.0.0.1:9", "s3_anonymous": True}
+    app = make("s3://nights-secret", short_model, tmp_path, **given)
+    client = app.test_client()
+    assert client.get("/healthz").status_code == 200
+    for path in "/readyz", "/records", "/hypnogram/a":
+        response = client.get(path)
+        assert (path, response.status_code, problem(response).code) == (path, 503, "store_unavailable")
+    result = app.test_cli_runner().invoke(args=["check"])
+    assert result.exit_code == 1
+    assert re.search("^Error: expected .*; see that the store can be reached, or set DREEM_CASE_STORE", result.output)
+
+
+def test_a_model_that_takes_too_long_to_load_is_told_with_a_mend(make, folder, short_model, tmp_path, monkeypatch):
+    def fail(*_):
+        raise PoolError("expected a model that loads, found TimeoutError")
+
+    monkeypatch.setattr("dreem_case.api.ScoringPool", fail)
+    with pytest.raises(StartError, match="found TimeoutError; set DREEM_CASE_MEMORY_MB higher, or see what "):
+        make(folder, short_model, tmp_path)
+
+
+def test_the_check_says_what_is_served(app, short_model):
+    result = app.test_cli_runner().invoke(args=["check"])
+    version = ForestStager.load(short_model).version
+    assert (result.exit_code, result.output) == (
+        0, f"ready to serve simulated nights, seed 1, staged by {version}\n"
+    )  # fmt: skip
 
 
 def test_a_server_without_a_project_around_it_says_what_to_set(make, folder, short_model, tmp_path, monkeypatch):

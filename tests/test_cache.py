@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from dreem_case.cache import CacheError, ResultCache, StillComputing, _join, cache_key
+from tests.conftest import until
 
 KEY, OTHER = cache_key("night-1"), cache_key("night-2")
 
@@ -25,14 +26,6 @@ def cache(tmp_path):
 
 def entries(cache):
     return sorted(path.name.removesuffix(".entry") for path in cache.folder.glob("*.entry"))
-
-
-def wait_until(condition, seconds=20):
-    """Poll a condition until it holds; fail at the deadline."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the deadline passed"
-        time.sleep(0.01)
 
 
 def start(code, *arguments):
@@ -194,7 +187,7 @@ def test_an_error_reaches_all_who_wait_and_the_next_caller_tries_again(cache, mo
     monkeypatch.setattr("dreem_case.cache._join", join)
     with ThreadPoolExecutor(n_callers) as threads:
         found = [threads.submit(cache.compute_once, KEY, fail, 20) for _ in range(n_callers)]
-        wait_until(lambda: len(joined) == n_callers - 1)
+        until(lambda: len(joined) == n_callers - 1)
         release.set()
         errors = [future.exception(20) for future in found]
     assert all(isinstance(error, LookupError) for error in errors)
@@ -214,7 +207,7 @@ def test_a_thread_waits_no_longer_than_it_said(cache):
     release = threading.Event()
     with ThreadPoolExecutor(1) as threads:
         slow = threads.submit(cache.compute_once, KEY, lambda: release.wait(20) and b"content", 20)
-        wait_until(lambda: cache._flights)
+        until(lambda: cache._flights)
         with pytest.raises(StillComputing):
             cache.compute_once(KEY, lambda: b"not reached", 0.05)
         release.set()

@@ -7,7 +7,6 @@ import threading
 import h5py
 import numpy as np
 import pytest
-from hostile_requests import MESSAGES, answer_to, send_by_document
 from werkzeug.serving import make_server
 
 from dreem_case.answer import Answers
@@ -16,6 +15,7 @@ from dreem_case.cache import ResultCache
 from dreem_case.monitoring import Metrics
 from dreem_case.scoring_pool import ScoringPool
 from dreem_case.store import open_store
+from tests.hostile_requests import MESSAGES, answer_to, send_by_document
 
 N_REQUESTS = 1000 * int(os.environ.get("FUZZ_TIMES", "1"))
 

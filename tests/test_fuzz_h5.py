@@ -5,8 +5,6 @@ import sys
 
 import h5py
 import pytest
-from hostile_nights import fill, write_hostile_night
-from sandbox import Sandbox, Untouched
 
 from dreem_case.answer import Answers
 from dreem_case.api import make_app
@@ -14,6 +12,8 @@ from dreem_case.cache import ResultCache
 from dreem_case.monitoring import Metrics
 from dreem_case.scoring_pool import CODES, NO_USABLE_EEG, ScoringPool
 from dreem_case.store import open_store
+from tests.hostile_nights import fill, write_hostile_night
+from tests.sandbox import Sandbox, Untouched
 
 N_FILES = 108 * int(os.environ.get("FUZZ_TIMES", "1"))  # each structure three times, and as many broken files
 TIME_LIMIT_S, MEMORY_LIMIT_MB = 10, 200

@@ -2,8 +2,8 @@
 
 import os
 
-from hostile_models import write_hostile_model
-from sandbox import Sandbox
+from tests.hostile_models import write_hostile_model
+from tests.sandbox import Sandbox
 
 N_MODELS = 76 * int(os.environ.get("FUZZ_TIMES", "1"))  # each kind four times
 TIME_LIMIT_S, MEMORY_LIMIT_MB = 10, 600

@@ -20,11 +20,12 @@ from dreem_case.clean import Quality
 from dreem_case.evaluate import sleep_statistics
 from dreem_case.monitoring import Metrics
 from dreem_case.plots import QUALITY_COLORS
+from dreem_case.scoring_pool import NightRefused
 from dreem_case.settings import Settings
 from dreem_case.stager import ForestStager
 from dreem_case.stages import DISPLAY_ORDER, EPOCH_S, STAGE_COLORS, STAGES, Stage, parse_hypnogram
 from dreem_case.store import RecordNotFound, open_store
-from tests.conftest import ROOT
+from tests.conftest import ROOT, until
 
 PAGE = ROOT / "dreem_case" / "page"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -122,6 +123,8 @@ class MadeUp:
         self.asked.append(record)
         if record == "always-busy" or (record.startswith("busy") and self.asked.count(record) <= BUSY_FOR):
             raise Busy(retry_after_s=1 if record == "busy" else 30)
+        if record == "expensive":
+            raise NightRefused(record, "too_expensive", "expensive: expected less, found more")
         if record not in self.documents:
             raise RecordNotFound(record)
         details = self.documents[record]
@@ -508,7 +511,16 @@ def test_a_file_that_is_no_night_says_what_was_found(site, visit):
     page = visit(f"{site}/night/torn", PROBLEM)
     assert "This night cannot be staged" in page.locator(".notice").inner_text()
     assert "unreadable_file" in page.locator(".notice").inner_text()
-    assert page.locator("#night").is_hidden()
+    assert page.locator("#night").is_hidden() and page.get_by_role("button").count() == 0
+
+
+def test_a_night_that_was_too_much_can_be_tried_again(made_up, answers, visit):
+    page = visit(f"{made_up}/night/expensive", PROBLEM)
+    assert "too_expensive" in page.locator(".notice").inner_text()
+    n_asked = answers.asked.count("expensive")
+    page.get_by_role("button", name="Try again").click()
+    page.locator(PROBLEM).wait_for()
+    assert until(lambda: answers.asked.count("expensive") > n_asked)
 
 
 def test_a_busy_server_is_asked_again_when_it_says(made_up, answers, visit):

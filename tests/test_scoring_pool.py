@@ -24,6 +24,7 @@ from dreem_case.score import score_document, score_night
 from dreem_case.scoring_pool import CODES, ModelChanged, NightRefused, PoolError, ScoringPool
 from dreem_case.stager import ForestStager
 from dreem_case.store import open_store
+from tests.conftest import until
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +73,6 @@ def is_running(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def wait_until(condition, seconds=20):
-    """Poll a condition until it holds; fail at the deadline."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the deadline passed"
-        time.sleep(0.01)
 
 
 def test_the_answer_is_that_of_the_library(pool, model, paths):
@@ -215,7 +208,7 @@ def test_a_night_that_takes_too_much_memory_is_refused(model, paths, long_night)
 def test_an_idle_process_that_was_killed_is_replaced(pool, paths):
     pid = pool._processes.run(5, os.getpid)
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not is_running(pid))
+    until(lambda: not is_running(pid))
     assert pool.alive
     assert pool.score(paths[0].stem, paths[0], "x")
 
@@ -315,7 +308,7 @@ def test_a_night_in_work_when_the_pool_is_closed_is_told_so_at_once(model, paths
     with ScoringPool(model, time_limit_s=600) as pool, ThreadPoolExecutor(2) as threads:
         monkeypatch.setattr(scoring_pool, "_score", score_when_told)
         nights = [threads.submit(pool.score, "night-1", paths[0], str(tmp_path / "go")) for _ in range(2)]
-        wait_until(begun.exists)
+        until(begun.exists)
         pool.close()
         for night in nights:
             assert isinstance(night.exception(60), PoolError)  # a tenth of the time limit
@@ -326,9 +319,9 @@ def test_a_night_beside_one_that_is_stuck_is_scored_all_the_same(model, paths, t
     with ScoringPool(model, n_processes=2, time_limit_s=600) as pool, ThreadPoolExecutor(1) as threads:
         monkeypatch.setattr(scoring_pool, "_score", score_when_told)
         night = threads.submit(pool.score, "night-1", paths[0], str(go))
-        wait_until(begun.exists)
+        until(begun.exists)
         pool._processes._replace(pool._processes._pool)  # what a process that keeps no limit brings about
-        wait_until(lambda: begun.read_text() == "night-1\n" * 2)
+        until(lambda: begun.read_text() == "night-1\n" * 2)
         go.touch()
         assert json.loads(night.result(60)[1])["record"] == "night-1"
 
@@ -362,7 +355,7 @@ def test_a_process_ends_when_its_parent_is_killed(model, work):
         assert parent.stdout.readline() == "working\n"
         assert is_running(pid)
         parent.kill()
-        wait_until(lambda: not is_running(pid), 10)
+        until(lambda: not is_running(pid), 10)
     finally:
         parent.kill()
         parent.communicate(timeout=20)

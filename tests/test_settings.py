@@ -74,8 +74,12 @@ def test_an_empty_text_is_refused(name):
 
 @pytest.mark.parametrize(
     ("name", "mend"),
-    [("STROE", r"did you mean DREEM_CASE_STORE\?"), ("CACHE_MBS", "CACHE_MB"), ("PORTS", "expected the name of a setting"),
-     ("ZZZ", "there are DREEM_CASE_STORE, ")],
+    [
+        ("STROE", r"did you mean DREEM_CASE_STORE\?"),
+        ("CACHE_MBS", "CACHE_MB"),
+        ("PORTS", "expected the name of a setting"),
+        ("ZZZ", "there are DREEM_CASE_STORE, "),
+    ],
 )
 def test_a_name_that_is_none_is_refused_with_what_may_be_meant(name, mend):
     with pytest.raises(SettingsError, match=mend):

@@ -37,7 +37,7 @@ const button = (text) => html("button", { type: "button" }, text);
 export function showProblem(problem) {
   const again = button("Try again");
   again.addEventListener("click", () => location.reload());
-  const lasting = problem.status === 404 || problem.status === 422;
+  const lasting = problem.status === 404 || (problem.status === 422 && problem.code !== "too_expensive");
   showFailure(problem, ...(lasting ? [] : [again]));
 }
 
