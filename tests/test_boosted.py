@@ -1,0 +1,221 @@
+"""Boosted stager: same contract as the forest, bears missing parts, and its file is checked before it is trusted."""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dreem_case.boosted import BoostedStager, lose_channels, new_stager, open_trees
+from dreem_case.evaluate import kappa
+from dreem_case.model_file import ModelError, read_model, write_model
+from dreem_case.rows import FeaturesDiffer, table_from_bins
+from dreem_case.stager import fit_folds
+from tests.test_rows import make_night, with_channels
+from tests.test_stager import staged_night
+
+
+def small(**settings):
+    return BoostedStager(**{"n_rounds": 8, "n_folds": 2, "n_copies": 1, "n_jobs": 1} | settings)
+
+
+@pytest.fixture(scope="module")
+def nights():
+    return [staged_night(seed) for seed in range(4)]
+
+
+@pytest.fixture(scope="module")
+def fitted(nights):
+    return small().fit([night for night, _ in nights[:3]], [labels for _, labels in nights[:3]], seed=3)
+
+
+def test_a_seed_reproduces_the_model_and_another_does_not(nights, fitted):
+    prepared, labels = zip(*nights[:3], strict=True)
+    assert small(n_jobs=2).fit(prepared, labels, seed=3).version == fitted.version
+    assert small().fit(prepared, labels, seed=4).version != fitted.version
+
+
+def test_probabilities_sum_to_one_and_are_right(nights, fitted):
+    night, labels = nights[3]
+    proba = fitted.predict_proba(night)
+    assert proba.shape == (night.n_epochs, 5) and np.allclose(proba.sum(axis=1), 1)
+    assert kappa(labels, proba.argmax(axis=1)) > 0.9
+    assert np.array_equal(fitted.predict(night), proba.argmax(axis=1))
+    assert fitted.review(proba).dtype == bool
+
+
+@pytest.mark.parametrize("kept", [(0,), (2, 1)])
+def test_any_channels_are_staged_without_accelerometer(nights, fitted, kept):
+    night, labels = nights[3]
+    night = with_channels(night, kept)
+    night = replace(night, accelerometer=np.full_like(night.accelerometer, np.nan))
+    assert kappa(labels, fitted.predict(night)) > 0.8
+
+
+def test_a_gain_changes_nothing(nights, fitted):
+    night, _ = nights[3]
+    louder = replace(night, eeg=night.eeg + np.float32([0.6, 0]))
+    assert np.mean(fitted.predict(louder) == fitted.predict(night)) > 0.99
+
+
+def test_epochs_that_were_not_recorded_say_nothing():
+    random = np.random.default_rng(0)
+    stages = np.resize(np.repeat([0, 1, 2, 3, 2, 4], 20), 400).astype(np.int8)
+    bins = np.arange(5)[stages][:, None] * np.linspace(3, -3, 18) + random.normal(size=(400, 18))
+    epochs = np.r_[:200, 300:500]
+    labels = np.full(500, -1)
+    labels[epochs] = stages
+    nights = [table_from_bins(f"night {i}", bins, epochs) for i in range(2)]
+    stager = small().fit(nights, [labels, labels])
+    assert np.allclose(stager.evidence(nights[0])[200:300], 0.2)
+    assert kappa(stages, stager.predict(nights[0])[epochs]) > 0.9
+
+
+@pytest.mark.parametrize("n_epochs", [1, 2, 7])
+def test_the_shortest_recordings_are_staged(fitted, n_epochs):
+    proba = fitted.predict_proba(make_night(5, n_epochs))
+    assert proba.shape == (n_epochs, 5) and np.allclose(proba.sum(axis=1), 1)
+
+
+def test_a_night_without_any_usable_epoch_gets_probabilities(nights, fitted):
+    night, _ = nights[3]
+    blank = replace(night, eeg=np.full_like(night.eeg, np.nan), weights=np.zeros_like(night.weights))
+    proba = fitted.predict_proba(blank)
+    assert np.isfinite(proba).all() and np.allclose(proba.sum(axis=1), 1)
+
+
+def test_an_unscored_night_and_a_stage_that_nobody_has_do_not_stop_the_fit(nights):
+    prepared, labels = map(list, zip(*nights, strict=True))
+    labels = [np.where(given == 1, 2, given) for given in labels]
+    labels[1] = np.full_like(labels[1], -1)
+    stager = small().fit(prepared[:3], labels[:3])
+    assert kappa(labels[3], stager.predict(prepared[3])) > 0.9
+
+
+def test_copies_lose_channels_and_never_all():
+    night, random = make_night(), np.random.default_rng(0)
+    copies = [lose_channels(night, random) for _ in range(60)]
+    assert {len(copy.channel_names) for copy in copies} == {1, 2, 3}
+    assert 10 < sum(np.isnan(copy.accelerometer).all() for copy in copies) < 50
+    assert any((copy.weights == 0).any() for copy in copies)
+    assert not (night.weights == 0).any() and not np.isnan(night.eeg).any()
+
+
+def test_what_it_cannot_fit_is_refused(nights, fitted):
+    with pytest.raises(ModelError, match="at least two scored nights"):
+        small().fit([nights[0][0]], [nights[0][1]])
+    with pytest.raises(ModelError, match=r"night 0: expected 400 labels, found shape \(399,\)"):
+        small().fit([nights[0][0]], [nights[0][1][:-1]])
+    with pytest.raises(ModelError, match="never fitted"):
+        small().predict(nights[0][0])
+    with pytest.raises(FeaturesDiffer, match="bins"):
+        fitted.predict(table_from_bins("bins", np.ones((5, 18))))
+
+
+def test_nothing_of_a_held_out_night_reaches_its_model(nights):
+    prepared, labels = map(list, zip(*nights, strict=True))
+    changed = replace(make_night(99, 400, record="another"), eeg=make_night(99, 400).eeg * 50)
+    folds = [0, 0, 1, 1]
+    (before, test), *_ = fit_folds(prepared, labels, folds, small)
+    (after, _), *_ = fit_folds([changed, *prepared[1:]], [labels[0][::-1], *labels[1:]], folds, small)
+    assert test == [0, 1] and before.version == after.version
+
+
+# Its file
+
+
+def test_a_saved_model_gives_the_same_probabilities(nights, fitted, tmp_path):
+    fitted.save(tmp_path, {"kappa": 0.5})
+    loaded = BoostedStager.load(tmp_path)
+    assert np.array_equal(loaded.predict_proba(nights[3][0]), fitted.predict_proba(nights[3][0]))
+    assert (loaded.version, loaded.metrics, loaded.trained_on) == (
+        fitted.version, {"kappa": 0.5}, ("night 0", "night 1", "night 2")
+    )
+    assert loaded.review_threshold == fitted.review_threshold
+
+
+def line_of(text, key):
+    return next(line for line in text.splitlines() if line.startswith(f"{key}=") and len(line.split()) > 1)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "complaint"),
+    [
+        ("left_child", "0", "nodes that do not exist"),
+        ("right_child", "9999", "nodes that do not exist"),
+        ("right_child", "-9999", "nodes that do not exist"),
+        ("split_feature", "9999", "columns that do not exist"),
+        ("split_feature", "-1", "columns that do not exist"),
+        ("leaf_value", "1e9", "values that no fit gives"),
+        ("leaf_value", "nan", "values that no fit gives"),
+    ],
+)
+def test_trees_that_lead_astray_are_refused(fitted, tmp_path, key, value, complaint):
+    fitted.save(tmp_path)
+    manifest, state = read_model(tmp_path, "boosted")
+    line = line_of(state["trees"][0], key)
+    broken = " ".join([f"{key}={value}", *line.split()[1:]])
+    state["trees"][0] = state["trees"][0].replace(line, broken, 1)
+    write_model(tmp_path, manifest, state)
+    with pytest.raises(ModelError, match=complaint):
+        BoostedStager.load(tmp_path)
+
+
+def test_short_or_foreign_trees_are_refused(fitted):
+    text, n = fitted.trees[0], len(fitted.rows.columns)
+    with pytest.raises(ValueError, match="columns"):
+        open_trees(text, n + 1)
+    with pytest.raises(ValueError, match="as many trees"):
+        open_trees(text.split("\nTree=")[0], n)
+    with pytest.raises(ValueError, match="columns that do not exist"):
+        line = line_of(text, "threshold")
+        open_trees(text.replace(line, line.rsplit(" ", 1)[0], 1), n)
+
+
+def test_something_else_than_its_parts_is_refused(fitted, tmp_path):
+    fitted.save(tmp_path)
+    manifest, state = read_model(tmp_path, "boosted")
+    for broken in ({**state, "second": "no trees"}, {**state, "trees": [1]}, {**state, "shares": np.ones(3)}, {}):
+        write_model(tmp_path, manifest, broken)
+        with pytest.raises(ModelError, match="expected boosted trees and their chain"):
+            BoostedStager.load(tmp_path)
+    for temperature in (0.0, float("nan")):
+        write_model(tmp_path, {**manifest, "temperature": temperature}, state)
+        with pytest.raises(ModelError, match="that no fit gives"):
+            BoostedStager.load(tmp_path)
+    write_model(tmp_path, {**manifest, "temperature": 3.0}, state)
+    with pytest.raises(ModelError, match="expected model boosted-"):
+        BoostedStager.load(tmp_path)
+    write_model(tmp_path, {**manifest, "boosted_version": "older"}, state)
+    with pytest.raises(ModelError, match="found older; train the model again"):
+        BoostedStager.load(tmp_path)
+
+
+def test_a_text_that_lightgbm_cannot_read_is_refused(fitted, tmp_path):
+    fitted.save(tmp_path)
+    manifest, state = read_model(tmp_path, "boosted")
+    line = next(line for line in state["second"].splitlines() if line.startswith("feature_infos="))
+    write_model(tmp_path, manifest, {**state, "second": state["second"].replace(line, "feature_infos=none")})
+    with pytest.raises(ModelError, match="expected boosted trees and their chain"):
+        BoostedStager.load(tmp_path)
+
+
+def test_a_machine_without_openmp_is_told_so(nights, fitted, monkeypatch):
+    class Finder:
+        def find_spec(self, name, path=None, target=None):
+            if name == "lightgbm":
+                raise OSError("libgomp.so.1: cannot open shared object file")
+
+    monkeypatch.delitem(sys.modules, "lightgbm")
+    monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
+    with pytest.raises(ModelError, match="apt install libgomp1"):
+        open_trees(fitted.trees[0], len(fitted.rows.columns))
+
+
+def test_a_stager_is_chosen_by_name(fitted, tmp_path):
+    assert isinstance(new_stager("boosted", n_rounds=3), BoostedStager)
+    with pytest.raises(ModelError, match="found 'oracle'"):
+        new_stager("oracle")
+    fitted.save(tmp_path)
+    with pytest.raises(ModelError, match="kind forest"):
+        new_stager("forest").load(tmp_path)
