@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 
@@ -23,9 +23,6 @@ from .night import Night
 from .rows import NOT_RECORDED, ROWS_VERSION, RowMaker, Scale, add_sides
 from .stager import ForestStager, Stager, TimeOfNightStager, matched
 from .stages import STAGES
-
-if TYPE_CHECKING:
-    from lightgbm import Booster
 
 # %% ../nbs/library/boosted.ipynb #a60b683c
 def lose_channels(night: NightFeatures, random: np.random.Generator) -> NightFeatures:
@@ -68,7 +65,7 @@ def _lightgbm() -> ModuleType:
 
 def _fit_trees(
     rows: Sequence[np.ndarray], labels: Sequence[np.ndarray], n_rounds: int, n_leaves: int, n_jobs: int, seed: int
-) -> "Booster":
+) -> object:  # a lightgbm.Booster
     "Fit boosted trees to the scored epochs of nights that count the same."
     lightgbm = _lightgbm()
     scored = [given >= 0 for given in labels]
@@ -82,7 +79,7 @@ def _fit_trees(
     return lightgbm.train(parameters, lightgbm.Dataset(matrix, stages, weight=weight / weight.mean()), n_rounds)
 
 
-def _text(booster: "Booster", n_rounds: int) -> str:
+def _text(booster: object, n_rounds: int) -> str:
     "Write trees as LightGBM does, without the settings that they were fitted with."
     return booster.model_to_string(num_iteration=n_rounds).split("\nparameters:")[0] + "\n"
 
@@ -90,7 +87,7 @@ def _text(booster: "Booster", n_rounds: int) -> str:
 def open_trees(
     text: str,  # in LightGBM's text format
     n_columns: int,
-) -> "Booster":
+) -> object:  # a lightgbm.Booster
     "Read boosted trees; raise `ValueError` unless every node leads to later nodes, by a column that exists."
     head, *trees = text.split("\nTree=")
     entries = _entries(head)
