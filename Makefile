@@ -21,6 +21,8 @@ MAX_NIGHTS ?= 0
 
 .PHONY: install report serve test bench check publish export pins clean
 .DEFAULT_GOAL := report
+# Another environment that happens to be active is none of ours.
+unexport VIRTUAL_ENV
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found: make PYTHON=/path/to/python3" >&2; exit 1; }
