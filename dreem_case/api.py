@@ -27,7 +27,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 from . import __version__
 from .answer import Answer, Answers, Busy, Computation
 from .cache import CacheError, ResultCache
-from .casefile import RecordNameError, check_record_name
+from .casefile import RECORD_NAME, RecordNameError, check_record_name
 from .folder_store import RecordChanged, RecordNotFound, StoreError, StoreUnavailable
 from .monitoring import Metrics
 from .scoring_pool import ModelChanged, NightRefused, PoolError, ScoringPool
@@ -114,7 +114,7 @@ def _unavailable(code: str, retry_after_s: float, detail: str) -> Response:
 
 # %% ../nbs/library/api.ipynb #847f4e2a
 StageName = Literal[STAGE_NAMES]
-_RECORD = {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", "maxLength": 128}
+_RECORD = {"pattern": f"^{RECORD_NAME}$", "maxLength": 128}
 
 
 class RecordPath(BaseModel):
@@ -459,6 +459,6 @@ def _default_forest() -> Path:
 
 
 def _in_project(folder: str) -> Path:
-    from dreem_case.defaults import project_root
+    from dreem_case.defaults import in_project
 
-    return project_root() / folder
+    return in_project(folder)

@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['EEG_NAMES', 'ACCELEROMETER_NAMES', 'EEG_FS_HZ', 'ACCELEROMETER_FS_HZ', 'MAX_HOURS', 'MAX_HYPNOGRAM_BYTES',
-           'RecordNameError', 'MissingSignalError', 'TooShortError', 'HypnogramFileError', 'TooManyLabelsError',
-           'NotInFormatError', 'check_record_name', 'open_night', 'read_night', 'write_night']
+           'RECORD_NAME', 'RecordNameError', 'MissingSignalError', 'TooShortError', 'HypnogramFileError',
+           'TooManyLabelsError', 'NotInFormatError', 'check_record_name', 'open_night', 'read_night', 'write_night']
 
 # %% ../nbs/library/casefile.ipynb #be865706
 import json
@@ -67,12 +67,15 @@ class NotInFormatError(CaseFileError):
     "A signal that the case's format has no place for."
 
 # %% ../nbs/library/casefile.ipynb #b60a484d
+RECORD_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+
+
 def check_record_name(record: str) -> str:
     """Return the name if it is a safe file name, else raise `RecordNameError`.
 
     Safe is a letter or a digit, then up to 127 letters, digits, dots, dashes and underscores, all ASCII.
     """
-    if not isinstance(record, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", record):
+    if not isinstance(record, str) or not re.fullmatch(RECORD_NAME, record):
         expected = "a name of at most 128 letters, digits, dots, dashes or underscores"
         raise RecordNameError("record", expected, ascii(record)[:60])
     return record

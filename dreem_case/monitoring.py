@@ -31,7 +31,7 @@ class Metrics:
         self.requests = Counter("requests", "Requests answered", ["endpoint", "method", "status"], **own)
         self.seconds = Histogram("request_seconds", "Time to answer", ["endpoint"], buckets=_SHORT_S, **own)
         self.in_progress = Gauge("requests_in_progress", "Requests now", multiprocess_mode="livesum", **own)
-        self.answers = Counter("answers", "Nights and refusals given, by where from", ["source"], **own)
+        self.answers = Counter("answers", "Nights given, by where from", ["source"], **own)
         self.nights = Counter("nights", "Nights computed, by outcome", ["outcome"], **own)
         self.night_seconds = Histogram("night_seconds", "Time to compute a night", buckets=_NIGHT_S, **own)
         self.problems = Counter("problems", "Problems answered, by code", ["code"], **own)
