@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 
 from .chain import Chain
-from .confidence import fit_review_threshold, fit_temperature, needs_review, temper
+from .confidence import fit_review_threshold, fit_temperature, needs_review, surprise, temper
 from .evaluate import kappa, macro_f1
 from .faults import keep_derivations, without_accelerometer
 from .features import FEATURES_VERSION, NightFeatures, night_features, source_hash
@@ -264,18 +264,12 @@ def _hold_out(
             predicted[i] = [
                 [boosters[-1].predict(one, num_iteration=n, num_threads=1) for one in rows[i]] for n in candidates
             ]
-    surprise = [
-        np.mean([_surprise(given, night[k][0]) for given, night in zip(labels, predicted, strict=True)])
+    surprises = [
+        np.mean([surprise(given, night[k][0]) for given, night in zip(labels, predicted, strict=True)])
         for k in range(len(candidates))
     ]
-    best = int(np.argmin(surprise))
+    best = int(np.argmin(surprises))
     return boosters, candidates[best], [night[best] for night in predicted]
-
-
-def _surprise(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    "Return the mean negative logarithm of the probabilities of a night's labels; 0 without labels."
-    chosen = probabilities[labels >= 0, labels[labels >= 0]]
-    return -np.log(np.maximum(chosen, 1e-9)).mean() if len(chosen) else 0.0
 
 
 def _choose_chain(labels: Sequence[np.ndarray], evidence: Sequence[np.ndarray]) -> Chain:
