@@ -288,6 +288,7 @@ class NightFeatures:
     quality: np.ndarray  # int8 (n_channels, n_epochs) codes of `clean.Quality`
     accelerometer: np.ndarray  # float32 (n_epochs, 10); NaN if there is none
     accelerometer_feature_names: tuple[str, ...] = ACCELEROMETER_FEATURES
+    notes: tuple[str, ...] = ()  # what is odd about the record, as sentences
 
     @property
     def n_epochs(self) -> int:
@@ -317,9 +318,10 @@ def night_features(
         tables.append(np.stack(list(table.values()), axis=1))
         weights.append(weight)
         qualities.append(quality)
+    notes = night.notes if night.accelerometer_names else (*night.notes, "staged by EEG alone")
     return NightFeatures(
         night.record, tuple(night.eeg_names), np.stack(tables), tuple(table), np.stack(weights),
-        np.stack(qualities), _night_accelerometer(night, "accelerometer" in skip),
+        np.stack(qualities), _night_accelerometer(night, "accelerometer" in skip), notes=notes,
     )
 
 # %% ../nbs/library/features.ipynb #07e69016
