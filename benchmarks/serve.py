@@ -71,8 +71,8 @@ class Library:
 def answer_as_library(model: str) -> None:
     """Score the nights whose paths come in, until there are no more."""
     from dreem_case.casefile import open_night
+    from dreem_case.forest import ForestStager
     from dreem_case.score import score_night
-    from dreem_case.stager import ForestStager
 
     stager = ForestStager.load(model)
     for line in sys.stdin:

@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from .model_file import ModelError
-from .stager import ForestStager
+from .forest import ForestStager
 from .store import open_store
 
 # %% ../nbs/library/defaults.ipynb #fd74d020

@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['MANIFEST', 'MAX_MANIFEST_BYTES', 'MAX_MODEL_BYTES', 'MAX_UNPACKED_BYTES', 'MAX_SCHEMA_BYTES', 'TRUSTED_TYPES',
-           'ModelError', 'write_model', 'read_model']
+           'ModelError', 'write_model', 'read_model', 'read_manifest']
 
 # %% ../nbs/library/model_file.ipynb #4923235c
 import hashlib
@@ -15,7 +15,6 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 import numpy as np
-import skops.io
 from .features import FEATURES_VERSION
 from .stages import STAGE_NAMES
 
@@ -68,6 +67,8 @@ def write_model(
     state: Mapping,  # what to store: arrays, numbers, texts, scikit-learn estimators
 ) -> None:
     "Write a model folder so that a reader sees the old model or the new one."
+    import skops.io  # with scikit-learn, which takes longer than all else
+
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     content = skops.io.dumps(dict(state), compression=zipfile.ZIP_DEFLATED, compresslevel=6)
@@ -93,7 +94,10 @@ def read_model(
     kind: str,  # the manifest's "kind" that the caller can handle
 ) -> tuple[dict, dict]:  # manifest, state
     "Read a model folder; raise `ModelError` if it is missing, damaged, unsafe or does not fit this version."
-    manifest = _read_manifest(Path(folder), kind)
+    import skops.io
+
+    manifest = read_manifest(folder)
+    _check_manifest(Path(folder), manifest, kind)
     content = _read_model_file(Path(folder), manifest)
     try:
         _check_content(content, folder)
@@ -117,9 +121,9 @@ def _read_bounded(path: Path, max_bytes: int) -> bytes:
     return path.read_bytes()
 
 
-def _read_manifest(folder: Path, kind: str) -> dict:
-    "Read a manifest and compare it with this installation."
-    path = folder / MANIFEST
+def read_manifest(folder: Path | str) -> dict:
+    "Read what a model says about itself; raise `ModelError` if it says nothing."
+    path = Path(folder) / MANIFEST
     try:
         text = _read_bounded(path, MAX_MANIFEST_BYTES)
     except OSError:
@@ -130,12 +134,16 @@ def _read_manifest(folder: Path, kind: str) -> dict:
         raise ModelError(f"{path}: expected JSON, found something else: {error}") from None
     if not isinstance(manifest, dict):
         raise ModelError(f"{path}: expected entries by name, found a {type(manifest).__name__}")
+    return manifest
+
+
+def _check_manifest(folder: Path, manifest: dict, kind: str) -> None:
+    "Compare a manifest with this installation."
     for name, value in {"kind": kind, **_installed()}.items():
         if manifest.get(name) != value:
             raise ModelError(
-                f"{path}: expected {name} {value}, found {str(manifest.get(name))[:80]}; train the model again"
+                f"{folder}: expected {name} {value}, found {str(manifest.get(name))[:80]}; train the model again"
             )
-    return manifest
 
 
 def _read_model_file(folder: Path, manifest: dict) -> bytes:

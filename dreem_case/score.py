@@ -15,7 +15,7 @@ from .evaluate import SleepStatistics, sleep_statistics
 from .features import NightFeatures
 from .night import Night
 from .rows import Scale, measure_scale
-from .stager import ForestStager, Stager
+from .stager import Stager
 from .stages import EPOCH_S, STAGES, Stage, format_hypnogram
 
 # %% ../nbs/library/score.ipynb #845e8507
@@ -80,14 +80,12 @@ def score_night(
             f"{night.record}: expected an EEG channel of at least {EPOCH_S} s, found {found} "
             f"with {night.n_epochs} whole epochs"
         )
-    missing = () if night.accelerometer_names else ("staged by EEG alone",)
-    return score_features(stager.prepare(night), stager, (*night.notes, *missing))
+    return score_features(stager.prepare(night), stager)
 
 
 def score_features(
     prepared: NightFeatures,  # what the stager's `prepare` returned
     stager: Stager,
-    notes: tuple[str, ...] = (),
 ) -> NightScore:
     "Stage a prepared night and sum it up; raise `NoUsableEEG` where nothing can be staged."
     usable = (prepared.weights > 0).any(axis=0)
@@ -98,6 +96,7 @@ def score_features(
         )
     probabilities = stager.predict_proba(prepared)
     stages = probabilities.argmax(axis=1).astype(np.int8)
+    notes = prepared.notes
     if not usable.all():
         notes = (*notes, f"{np.sum(~usable)} epochs without usable EEG, staged by their neighbours")
     return NightScore(
@@ -111,9 +110,7 @@ def score_features(
         statistics=sleep_statistics(stages, Stage.WAKE, Stage.REM, STAGES, EPOCH_S),
         model_version=stager.version,
         notes=notes,
-        feature_shift=feature_shift(prepared, stager.rows.references)
-        if isinstance(stager, ForestStager)
-        else math.nan,
+        feature_shift=feature_shift(prepared, stager.references),
     )
 
 # %% ../nbs/library/score.ipynb #702ebe2c

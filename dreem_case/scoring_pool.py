@@ -104,7 +104,7 @@ def _limited(limit_s: float, function: Callable, *args):
 @lru_cache(maxsize=1)
 def _load(folder: str):
     from dreem_case.model_file import ModelError
-    from dreem_case.stager import ForestStager
+    from dreem_case.forest import ForestStager
 
     try:
         return ForestStager.load(folder)

@@ -47,7 +47,7 @@ def short_nights(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def short_model(short_nights, tmp_path_factory) -> Path:
     """A folder with a small forest, trained on the short nights."""
-    from dreem_case.stager import ForestStager
+    from dreem_case.forest import ForestStager
     from dreem_case.store import open_store
 
     store, stager = open_store(short_nights), ForestStager(n_trees=8)

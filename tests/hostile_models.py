@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dreem_case import stager
+from dreem_case import forest
 from dreem_case.model_file import MANIFEST
 
 ODD = [None, True, 0, -1, 2**31, 2**63, 1e308, "", "x" * 10**5, [], {}, [[]], {"content": 1}, "os.system", "..", "\0"]
@@ -34,7 +34,7 @@ DANGEROUS = [
     ("pathlib", "Path"),
     ("sklearn.utils._testing", "run_code"),
     ("sklearn.datasets", "load_files"),
-    ("dreem_case.stager", "ForestStager"),
+    ("dreem_case.forest", "ForestStager"),
     ("sklearn.ensemble._forest", "RandomForestRegressor"),
     ("sklearn.svm._classes", "SVC"),
 ]
@@ -375,10 +375,10 @@ def change_references(rng, model):
 def state_the_version(folder: Path) -> None:
     """Let the manifest state the version that the forged model has, if it gets that far."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stager, "_check_trees", lambda *_: None)
-        patch.setattr(stager, "_try_out", lambda *_: None)
+        patch.setattr(forest, "_check_trees", lambda *_: None)
+        patch.setattr(forest, "_try_out", lambda *_: None)
         try:
-            stager.ForestStager.load(folder)
+            forest.ForestStager.load(folder)
         except Exception as error:
             if found := re.search(r"found (forest-\w+)$", str(error)):
                 manifest = json.loads((folder / MANIFEST).read_text())

@@ -113,8 +113,8 @@ def serve(judge) -> None:
 def night_judge(model: Path):
     """Return what opens and scores a night."""
     from dreem_case.casefile import CaseFileError, open_night
+    from dreem_case.forest import ForestStager
     from dreem_case.score import NoUsableEEG, score_night
-    from dreem_case.stager import ForestStager
 
     stager = ForestStager.load(model)
 
@@ -139,9 +139,9 @@ def model_judge(good: Path):
     import numpy as np
 
     from dreem_case.features import night_features
+    from dreem_case.forest import ForestStager
     from dreem_case.model_file import ModelError
     from dreem_case.night import Night, Signal
-    from dreem_case.stager import ForestStager
 
     noise = np.random.default_rng(0).normal(0, 20, (2, 15_000)).astype(np.float32)
     signals = {name: Signal(values, 250, "µV", "eeg") for name, values in zip(("eeg1", "eeg7"), noise, strict=True)}

@@ -18,9 +18,9 @@ from dreem_case.answer import Answers, Busy
 from dreem_case.cache import ResultCache
 from dreem_case.casefile import open_night
 from dreem_case.folder_store import FolderStore, RecordChanged, RecordNotFound, RecordTooLarge, StoreUnavailable
+from dreem_case.forest import ForestStager
 from dreem_case.score import score_document, score_night
 from dreem_case.scoring_pool import ModelChanged, NightRefused, ScoringPool
-from dreem_case.stager import ForestStager
 from dreem_case.store import open_store
 from tests.conftest import until
 

@@ -22,11 +22,11 @@ from dreem_case.api import Details, Problem, StartError, create_app, make_app
 from dreem_case.cache import ResultCache
 from dreem_case.casefile import open_night
 from dreem_case.folder_store import RecordChanged, StoreUnavailable
+from dreem_case.forest import ForestStager
 from dreem_case.monitoring import Metrics
 from dreem_case.score import score_night
 from dreem_case.scoring_pool import ModelChanged, NightRefused, PoolError, ScoringPool
 from dreem_case.settings import MAX_WAITING, Settings
-from dreem_case.stager import ForestStager
 from dreem_case.stages import STAGE_NAMES
 from dreem_case.store import open_store
 from tests.conftest import until

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dreem_case.boosted import BoostedStager, lose_channels, new_stager, open_trees
+from dreem_case.boosted import BoostedStager, lose_channels, open_trees
 from dreem_case.evaluate import kappa
 from dreem_case.model_file import ModelError, read_model, write_model
 from dreem_case.rows import FeaturesDiffer, table_from_bins
@@ -116,8 +116,8 @@ def test_nothing_of_a_held_out_night_reaches_its_model(nights):
     prepared, labels = map(list, zip(*nights, strict=True))
     changed = replace(make_night(99, 400, record="another"), eeg=make_night(99, 400).eeg * 50)
     folds = [0, 0, 1, 1]
-    (before, test), *_ = fit_folds(prepared, labels, folds, small)
-    (after, _), *_ = fit_folds([changed, *prepared[1:]], [labels[0][::-1], *labels[1:]], folds, small)
+    (before, test), *_ = fit_folds(small, prepared, labels, folds)
+    (after, _), *_ = fit_folds(small, [changed, *prepared[1:]], [labels[0][::-1], *labels[1:]], folds)
     assert test == [0, 1] and before.version == after.version
 
 
@@ -210,12 +210,3 @@ def test_a_machine_without_openmp_is_told_so(nights, fitted, monkeypatch):
     monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
     with pytest.raises(ModelError, match="apt install libgomp1"):
         open_trees(fitted.trees[0], len(fitted.rows.columns))
-
-
-def test_a_stager_is_chosen_by_name(fitted, tmp_path):
-    assert isinstance(new_stager("boosted", n_rounds=3), BoostedStager)
-    with pytest.raises(ModelError, match="found 'oracle'"):
-        new_stager("oracle")
-    fitted.save(tmp_path)
-    with pytest.raises(ModelError, match="kind forest"):
-        new_stager("forest").load(tmp_path)

@@ -18,11 +18,11 @@ from dreem_case.answer import Answer, Busy
 from dreem_case.api import create_app, make_app
 from dreem_case.clean import Quality
 from dreem_case.evaluate import sleep_statistics
+from dreem_case.forest import ForestStager
 from dreem_case.monitoring import Metrics
 from dreem_case.plots import QUALITY_COLORS
 from dreem_case.scoring_pool import NightRefused
 from dreem_case.settings import Settings
-from dreem_case.stager import ForestStager
 from dreem_case.stages import DISPLAY_ORDER, EPOCH_S, STAGE_COLORS, STAGES, Stage, parse_hypnogram
 from dreem_case.store import RecordNotFound, open_store
 from tests.conftest import ROOT, until

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from dreem_case.clean import Quality
+from dreem_case.forest import ForestStager
 from dreem_case.night import Night, Signal
 from dreem_case.score import NoUsableEEG, feature_shift, score_document, score_night
-from dreem_case.stager import ForestStager, TimeOfNightStager
+from dreem_case.stager import TimeOfNightStager
 from dreem_case.stages import Stage, parse_hypnogram
 from dreem_case.store import open_store
 

@@ -18,11 +18,11 @@ from pebble import ProcessExpired
 
 from dreem_case import model_file, scoring_pool
 from dreem_case.casefile import open_night
+from dreem_case.forest import ForestStager
 from dreem_case.model_file import ModelError
 from dreem_case.safe_h5 import CaseFileError
 from dreem_case.score import score_document, score_night
 from dreem_case.scoring_pool import CODES, ModelChanged, NightRefused, PoolError, ScoringPool
-from dreem_case.stager import ForestStager
 from dreem_case.store import open_store
 from tests.conftest import until
 

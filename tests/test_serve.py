@@ -21,11 +21,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dreem_case.casefile import open_night
+from dreem_case.forest import ForestStager
 from dreem_case.score import score_night
 from dreem_case.serve import graceful_timeout, threads
 from dreem_case.settings import MAX_WAITING, PREFIX, Settings
 from dreem_case.spool import spool_folder
-from dreem_case.stager import ForestStager
 from tests.conftest import ROOT, until
 
 GUNICORN = ["gunicorn", "-c", "python:dreem_case.serve", "--bind", "127.0.0.1:0", "dreem_case.api:create_app()"]
