@@ -5,7 +5,7 @@ __all__ = ['PLATEAU_UV', 'FAILING_SHARE', 'keep_derivations', 'without_accelerom
            'kappa_drops']
 
 # %% ../nbs/library/faults.ipynb #58f11581
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -77,27 +77,30 @@ def faulty_versions(
     seed: int = 0,
 ) -> dict[str, dict[str, NightFeatures]]:  # fault -> version -> features
     "Describe a night again with every kind of fault."
-    random, names = np.random.default_rng(seed), list(whole.channel_names)
-    factors = dict(zip(names, 2 ** random.uniform(-1, 1, len(names)), strict=True))
-    fallen = random.choice(names, min(2, len(names)), replace=False)
-    every_second = names[::2]
-    changed = {
-        "gain": {
-            "x0.5": change_eeg(night, lambda name, values: values * 0.5),
-            "x2": change_eeg(night, lambda name, values: values * 2),
-            "each its own": change_eeg(night, lambda name, values: values * factors[name]),
-        },
-        "sign": {
-            "all": change_eeg(night, lambda name, values: -values),
-            "every second": change_eeg(night, lambda name, values: -values if name in every_second else values),
-        },
-        "part_night_failure": {", ".join(fallen): failing(night, fallen, random.uniform(0, 1 - FAILING_SHARE))},
-    }
-    versions = {fault: {how: night_features(n) for how, n in nights.items()} for fault, nights in changed.items()}
+    names, versions = list(whole.channel_names), {}
+    for fault, how, changed in _changed_nights(night, names, np.random.default_rng(seed)):
+        versions.setdefault(fault, {})[how] = night_features(changed)
     if len(names) > 1:
         versions["one_gone"] = {name: keep_derivations(whole, [n for n in names if n != name]) for name in names}
         versions["one_left"] = {name: keep_derivations(whole, [name]) for name in names}
     return versions | {"no_accelerometer": {"": without_accelerometer(whole)}}
+
+
+def _changed_nights(
+    night: Night, names: Sequence[str], random: np.random.Generator
+) -> Iterator[tuple[str, str, Night]]:  # fault, version, night
+    "Make the nights of other signals, one at a time, for each is as large as the night itself."
+    factors = dict(zip(names, (2 ** random.uniform(-1, 1, len(names))).tolist(), strict=True))
+    fallen = random.choice(names, min(2, len(names)), replace=False)
+    every_second = names[::2]
+    yield "gain", "x0.5", change_eeg(night, lambda name, values: values * 0.5)
+    yield "gain", "x2", change_eeg(night, lambda name, values: values * 2)
+    yield "gain", "each its own", change_eeg(night, lambda name, values: values * factors[name])
+    yield "sign", "all", change_eeg(night, lambda name, values: -values)
+    swapped = change_eeg(night, lambda name, values: -values if name in every_second else values)
+    yield "sign", "every second", swapped
+    start_share = random.uniform(0, 1 - FAILING_SHARE)
+    yield "part_night_failure", ", ".join(fallen), failing(night, fallen, start_share)
 
 
 def kappa_drops(
