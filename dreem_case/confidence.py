@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['N_BINS', 'REVIEW_SHARE', 'Reliability', 'reliability', 'temper', 'surprise', 'fit_temperature',
-           'fit_review_threshold', 'needs_review', 'review_gain']
+           'fit_review_threshold', 'needs_review', 'review_gain', 'errors_met', 'performance']
 
 # %% ../nbs/library/confidence.ipynb #40342e8d
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from .evaluate import EvaluationError
+from .evaluate import EvaluationError, kappa, macro_f1
 
 # %% ../nbs/library/confidence.ipynb #13dd89a1
 N_BINS = 15
@@ -115,3 +115,39 @@ def review_gain(
     labels, stages, flagged = map(np.asarray, (labels, stages, flagged))
     right, kept = (labels == stages)[labels >= 0], ~flagged[labels >= 0]
     return float(100 * (right[kept].mean() - right.mean())) if kept.any() else float("nan")
+
+# %% ../nbs/library/confidence.ipynb #89afe603
+def errors_met(
+    labels: np.ndarray,  # (n,) columns of the true stages; below zero: not scored, left out
+    probabilities: np.ndarray,  # (n, k)
+    shares: Sequence[float],  # of the epochs, least confident first, 0 to 1
+) -> np.ndarray:  # (len(shares),) share of all errors; NaN where there is no error
+    "Tell how many of the errors lie in the least confident epochs; raise `EvaluationError` if nothing is scored."
+    labels, probabilities = _scored(labels, probabilities)
+    wrong = (probabilities.argmax(axis=1) != labels)[probabilities.max(axis=1).argsort(kind="stable")]
+    met = np.concatenate([[0], wrong.cumsum()])[np.round(np.asarray(shares) * len(wrong)).astype(int)]
+    return met / wrong.sum() if wrong.any() else np.full(len(met), np.nan)
+
+# %% ../nbs/library/confidence.ipynb #bb43545d
+def performance(
+    labels: Sequence[np.ndarray],  # per night (n_epochs,) columns of the stages; below zero: not scored
+    probabilities: Sequence[np.ndarray],  # per night (n_epochs, k)
+    flagged: Sequence[np.ndarray],  # per night bool (n_epochs,)
+) -> dict[str, float | np.ndarray]:
+    """Sum up kappa by night, macro F1, calibration error and what the review flag gains.
+
+    Raises `EvaluationError` if nothing is scored. A night with one stage has no kappa and counts in the rest.
+    """
+    found = [night.argmax(axis=1) for night in probabilities]
+    truth, stages, together, flags = map(np.concatenate, (labels, found, probabilities, flagged))
+    kappas = np.array([kappa(*night) for night in zip(labels, found, strict=True)])
+    known = kappas[~np.isnan(kappas)] if not np.isnan(kappas).all() else kappas
+    return {
+        "kappa_per_night": kappas,
+        "kappa_per_night_mean": known.mean(),
+        "kappa_per_night_min": known.min(),
+        "macro_f1": macro_f1(truth, stages, range(together.shape[1])),
+        "ece": reliability(truth, together).error,
+        "review_gain": review_gain(truth, stages, flags),
+        "flagged_share": float(flags[truth >= 0].mean()),
+    }

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from dreem_case.confidence import (
+    errors_met,
     fit_review_threshold,
     fit_temperature,
     needs_review,
+    performance,
     reliability,
     review_gain,
     temper,
@@ -63,3 +65,28 @@ def test_the_flag_takes_its_share_and_the_rest_is_better(honest):
     assert flagged.mean() == pytest.approx(0.2, abs=0.001)
     assert review_gain(labels, probabilities.argmax(axis=1), flagged) > 5
     assert np.isnan(review_gain(labels, labels, np.ones(len(labels), bool)))
+
+
+def test_errors_of_honest_probabilities_lie_among_the_doubtful(honest):
+    met = errors_met(*honest, [0, 0.2, 0.5, 1])
+    assert met[0] == 0 and met[-1] == 1
+    assert 0.25 < met[1] < met[2] < 1
+    certain = np.eye(5)[honest[0]]
+    assert np.isnan(errors_met(honest[0], certain, [0.2])).all()
+
+
+def test_performance_leaves_out_what_is_not_scored_and_nights_without_a_kappa(honest):
+    labels, probabilities = honest
+    flagged = needs_review(probabilities, fit_review_threshold(probabilities, 0.2))
+    whole = performance([labels], [probabilities], [flagged])
+    assert whole["flagged_share"] == pytest.approx(0.2, abs=0.01)
+    assert whole["review_gain"] == review_gain(labels, probabilities.argmax(axis=1), flagged)
+    unscored, one_stage = np.full(50, -1), np.zeros(50, int)
+    more = performance([labels, unscored], [probabilities, probabilities[:50]], [flagged, np.ones(50, bool)])
+    assert {name: more[name] for name in ("ece", "macro_f1", "flagged_share", "kappa_per_night_mean")} == {
+        name: whole[name] for name in ("ece", "macro_f1", "flagged_share", "kappa_per_night_mean")
+    }
+    single = performance([one_stage], [np.eye(5)[one_stage]], [np.zeros(50, bool)])
+    assert np.isnan(single["kappa_per_night_mean"]) and single["ece"] == 0
+    with pytest.raises(EvaluationError, match="expected scored epochs"):
+        performance([unscored], [probabilities[:50]], [np.ones(50, bool)])
