@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['HEADLINES', 'DATA_NAMES', 'read_results', 'write_results', 'record_results', 'say', 'skipped', 'data_name',
-           'headline_table', 'ReportError', 'open_nights', 'short_names', 'counted']
+           'headline_table', 'promise_table', 'headlines', 'ReportError', 'open_nights', 'short_names', 'counted']
 
 # %% ../nbs/library/chapter.ipynb #f569f7a9
 import json
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from inspect import cleandoc
 from pathlib import Path
+from string import Formatter
 
 from .defaults import project_root
 from .folder_store import Store
@@ -83,7 +84,8 @@ def skipped(
 # %% ../nbs/library/chapter.ipynb #fd4d6123
 HEADLINES = {
     "scorers.kappa_pairwise_mean": "Two scorers of one night against each other",
-    "forest.kappa_per_night_mean": "Random forest against the labels, no night in its own training",
+    "best.kappa_per_night_mean": "Boosted stager against the labels, no night in its own training",
+    "forest.kappa_per_night_mean": "Random forest, the baseline, on the same nights",
     "yasa.kappa_per_night_mean": "YASA, a peer that has seen none of these nights, against the labels",
 }
 DATA_NAMES = {
@@ -111,6 +113,54 @@ def headline_table(
             if row := results.get(f"{data}.{name}"):
                 rows.append(f"| {words} | {row['value']:.2f} | {source} | {row['n_nights']} |")
     return "\n".join(rows)
+
+# %% ../nbs/library/chapter.ipynb #504da6ca
+_PROMISES = {  # words -> a cell, made of the figures `<data>.best.<name>`, dots as in `kappa_drop.one_gone`
+    "Cohen's kappa per night, mean (worst night)": "{kappa_per_night_mean:.2f} ({kappa_per_night_min:.2f})",
+    "Macro F1": "{macro_f1:.2f}",
+    "How far its probabilities are from the share that is right": "{ece:.1%}",
+    "Epochs flagged for a person to check": "{flagged_share:.0%}",
+    "Accuracy of the other epochs, above that of all": "{review_gain:.1f} points",
+    "Kappa lost with one of seven derivations gone, mean (worst choice)": "{one_gone:z.3f} ({one_gone_worst:z.3f})",
+    "Kappa lost with one derivation left": "{one_left:z.3f}",
+    "Kappa lost with a derivation that fails for part of the night": "{part_night_failure:z.3f}",
+    "Kappa lost with half or twice the gain; with a flipped sign": "{gain:z.3f}; {sign:z.3f}",
+    "Kappa lost without the accelerometer": "{no_accelerometer:z.3f}",
+}
+
+
+def _cell(words: str, figures: Mapping[str, float]) -> str:
+    "Fill in the figures, or nothing where one was not computed."
+    known = {name for _, name, _, _ in Formatter().parse(words) if name} <= set(figures)
+    return words.format(**figures) if known else ""
+
+
+def promise_table(
+    results: Mapping[str, dict],  # from read_results
+) -> str:  # a Markdown table; empty where nothing was computed
+    "Lay out what the boosted stager gives, for each kind of nights; rows and columns without figures are left out."
+    figures = {
+        DATA_NAMES[data]: {
+            name.removeprefix(f"{data}.best.").removeprefix("kappa_drop."): row["value"]
+            for name, row in results.items()
+            if name.startswith(f"{data}.best.")
+        }
+        for data in ("simulated", "nights", "real_headband")
+    }
+    given = {source: own for source, own in figures.items() if any(_cell(words, own) for words in _PROMISES.values())}
+    lines = [f"| The boosted stager | {' | '.join(given)} |", "|---" * (len(given) + 1) + "|"]
+    for promise, words in _PROMISES.items():
+        cells = [_cell(words, own) for own in given.values()]
+        if any(cells):
+            lines.append(f"| {promise} | {' | '.join(cells)} |")
+    return "\n".join(lines) if given else ""
+
+
+def headlines(
+    results: Mapping[str, dict],  # from read_results
+) -> str:  # Markdown
+    "Lay out the headline figures, as the README and the landing page show them."
+    return f"{headline_table(results)}\n\n{promise_table(results)}".strip()
 
 # %% ../nbs/library/chapter.ipynb #d2c4840e
 class ReportError(RuntimeError):

@@ -14,7 +14,7 @@ from pathlib import Path
 import nbformat
 
 from .book import chapter_paths
-from .chapter import ReportError, headline_table, read_results, write_results
+from .chapter import ReportError, headlines, read_results, write_results
 from .defaults import ProjectNotFound, project_root
 
 # %% ../nbs/library/publish.ipynb #e56f764e
@@ -118,7 +118,7 @@ def publish(
     if problems:
         raise ReportError("not published:\n" + "\n".join(problems))
     results = read_results(build / "results.json")
-    readme = fill_markers((root / "README.md").read_text(), "figures", headline_table(results))
+    readme = fill_markers((root / "README.md").read_text(), "figures", headlines(results))
     install = json.loads((Path(sys.prefix) / "installed.json").read_text())
     readme = fill_markers(readme, "costs", costs(run, install))
     for path, notebook in published.items():

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from dreem_case.book import chapter_paths
-from dreem_case.chapter import HEADLINES, headline_table, read_results
+from dreem_case.chapter import HEADLINES, headlines, read_results
 from dreem_case.publish import fill_markers, output_problems
 from tests.conftest import ROOT
 
@@ -146,17 +146,22 @@ def test_readme_figures_are_the_published_ones():
     if not results:
         pytest.skip("nothing is published yet")
     readme = (ROOT / "README.md").read_text()
-    assert readme == fill_markers(readme, "figures", headline_table(results))
+    assert readme == fill_markers(readme, "figures", headlines(results))
 
 
 def test_published_figures_are_complete():
     results = read_results(ROOT / "nbs" / "report" / "results.json")
     if not results:
         pytest.skip("nothing is published yet")
+    figures = ("kappa_per_night", "kappa_per_night_mean", "kappa_per_night_min", "macro_f1", "ece", "review_gain")
+    faults = ("one_gone", "one_gone_worst", "one_left", "gain", "sign", "part_night_failure", "no_accelerometer")
     expected = {f"simulated.{name}" for name in HEADLINES} | {
         "simulated.forest.kappa_per_night",
         "real_headband.forest.kappa_per_night_mean",
         "simulated_to_real_headband.forest.kappa_per_night_mean",
+        "simulated_to_real_headband.best.kappa_per_night_mean",
+        *(f"{data}.best.{name}" for name in (*figures, "flagged_share") for data in ("simulated", "real_headband")),
+        *(f"simulated.best.kappa_drop.{name}" for name in faults),
     }
     assert expected <= set(results)
     assert all(set(row) >= {"value", "data", "n_nights"} for row in results.values())

@@ -208,6 +208,19 @@ def test_a_figure_that_was_not_computed_is_not_in_the_headlines():
     assert [line.split(" | ")[1:] for line in table.splitlines()[2:]] == [["0.71", "simulated nights", "7 |"]]
 
 
+def test_a_promise_that_was_not_measured_is_not_in_the_table():
+    results = {
+        "simulated.best.ece": {"value": 0.0123, "data": "simulated", "n_nights": 7},
+        "simulated.best.kappa_drop.no_accelerometer": {"value": -0.0001, "data": "simulated", "n_nights": 7},
+        "real_headband.best.ece": {"value": 0.02, "data": "real_headband", "n_nights": 27},
+        "simulated.best.kappa_drop.one_gone": {"value": 0.1, "data": "simulated", "n_nights": 7},
+    }
+    head, _, *rows = chapter.promise_table(results).splitlines()
+    assert head.split(" | ")[1:] == ["simulated nights", "real headband nights, one derivation as spectra |"]
+    assert [row.split(" | ")[1:] for row in rows] == [["1.2%", "2.0% |"], ["0.000", " |"]]
+    assert chapter.promise_table({}) == ""
+
+
 def test_pictures_are_stored_smaller_and_look_the_same(tmp_path):
     drawn = np.full((200, 300, 3), 255, np.uint8)
     drawn[50:60] = (0, 114, 178)
