@@ -3,18 +3,18 @@
 # %% auto #0
 __all__ = ['FS_HZ', 'BLOCK_S', 'RAIL_UV', 'CLIP_UV', 'CHANGE_RATIO', 'BEND_RATIO', 'JUMP_RATIO', 'FLAT_RATIO', 'MARGIN_S',
            'GAP_S', 'BAND_HZ', 'FILTER_ORDER', 'STEPS', 'HALF', 'LOST_SHARE', 'NOISY_RATIO', 'WHITE_MOBILITY',
-           'WHITE_WEIGHT', 'FLAT_UV', 'MOVING_G', 'BREATHING_HZ', 'Mark', 'bridge', 'find_artefacts', 'resample',
-           'band_pass', 'Cleaned', 'clean_eeg', 'Quality', 'epoch_quality', 'movement', 'posture', 'breathing']
+           'WHITE_WEIGHT', 'FLAT_UV', 'N_EPOCHS_AT_ONCE', 'MOVING_G', 'BREATHING_HZ', 'Mark', 'bridge',
+           'find_artefacts', 'resample', 'band_pass', 'Cleaned', 'clean_eeg', 'Quality', 'in_pieces', 'epoch_quality',
+           'movement', 'posture', 'breathing']
 
 # %% ../nbs/library/clean.ipynb #1cd25815
-from collections.abc import Set
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from enum import IntEnum
 from fractions import Fraction
 
 import numpy as np
-from scipy import signal
-from scipy.ndimage import binary_dilation, binary_opening, maximum_filter1d, uniform_filter1d
+from scipy import fft
 
 from .stages import EPOCH_S
 
@@ -44,16 +44,16 @@ def _usual(change: np.ndarray, usable: np.ndarray) -> tuple[float, np.ndarray]:
     """Return the night's typical change, and per block the larger of it and the local one."""
     per_window = round(EPOCH_S / BLOCK_S)
     n_windows = -(-len(change) // per_window)
-    padded = np.full(n_windows * per_window, np.nan, dtype=np.float32)
-    padded[: len(change)][usable] = change[usable]
-    rows = padded.reshape(n_windows, per_window)
-    seen = np.isfinite(rows).sum(axis=1) >= per_window // 10
-    local = np.zeros(n_windows, dtype=np.float32)
-    if seen.any():
-        local[seen] = np.nanmedian(rows[seen], axis=1)
+    ordered = np.full(n_windows * per_window, np.inf, dtype=np.float32)
+    ordered[: len(change)] = np.where(usable, change, np.inf)
+    ordered = np.sort(ordered.reshape(n_windows, per_window), axis=1)
+    n_usable = np.isfinite(ordered).sum(axis=1)
+    seen = n_usable >= per_window // 10
+    local = np.where(seen, ordered[np.arange(n_windows), n_usable // 2], 0)
     alive = local[local > 0.1 * np.percentile(local[seen], 90)] if seen.any() else local[:0]
     night = float(np.median(alive)) if len(alive) else 0.0
-    local = np.maximum(maximum_filter1d(local, 3, mode="nearest"), night)
+    around = np.pad(local, 1, mode="edge")
+    local = np.maximum(np.maximum.reduce([around[:-2], local, around[2:]]), night)
     return night, np.repeat(local, per_window)[: len(change)]
 
 
@@ -63,7 +63,14 @@ def _block_length(fs_hz: float) -> int:
 # %% ../nbs/library/clean.ipynb #160844cd
 def _spans(mask: np.ndarray) -> np.ndarray:
     """Return (n_runs, 2): where each run of True starts, and where it has ended."""
-    return np.flatnonzero(np.diff(mask.astype(np.int8), prepend=0, append=0)).reshape(-1, 2)
+    edges = np.flatnonzero(mask[1:] != mask[:-1]) + 1
+    return np.r_[[0] * int(mask[0]), edges, [len(mask)] * int(mask[-1])].astype(int).reshape(-1, 2)
+
+
+def _middle(values: np.ndarray) -> np.float32:
+    """Return the median of a few values."""
+    ordered = np.sort(values)
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / np.float32(2)
 
 
 def _join(values: np.ndarray, marked: np.ndarray, n_per_mark: int) -> np.ndarray:
@@ -74,8 +81,8 @@ def _join(values: np.ndarray, marked: np.ndarray, n_per_mark: int) -> np.ndarray
     level, end = np.float32(0), 0
     for start, stop in good:
         joined[end:start] = level
-        joined[start:stop] += level - np.median(joined[start : min(start + 2 * n_per_mark, stop)])
-        level = np.median(joined[max(stop - 2 * n_per_mark, start) : stop])
+        joined[start:stop] += level - _middle(joined[start : min(start + 2 * n_per_mark, stop)])
+        level = _middle(joined[max(stop - 2 * n_per_mark, start) : stop])
         end = stop
     joined[end:] = level
     return joined
@@ -92,7 +99,19 @@ def bridge(
 # %% ../nbs/library/clean.ipynb #421e5748
 def _lasting(mask: np.ndarray, n_blocks: int) -> np.ndarray:
     """Keep the runs that are at least `n_blocks` long."""
-    return binary_opening(mask, np.ones(n_blocks, dtype=bool))
+    kept, spans = np.zeros_like(mask), _spans(mask)
+    for start, stop in spans[spans[:, 1] - spans[:, 0] >= n_blocks]:
+        kept[start:stop] = True
+    return kept
+
+
+def _widened(mask: np.ndarray, n_blocks: int) -> np.ndarray:
+    """Add a margin to both sides of each run."""
+    wide = mask.copy()
+    for shift in range(1, n_blocks + 1):
+        wide[shift:] |= mask[:-shift]
+        wide[:-shift] |= mask[shift:]
+    return wide
 
 
 def _merge(swing: np.ndarray, jump: np.ndarray, flat: np.ndarray, rail: np.ndarray) -> np.ndarray:
@@ -103,7 +122,7 @@ def _merge(swing: np.ndarray, jump: np.ndarray, flat: np.ndarray, rail: np.ndarr
     bad = marks > 0
     if not bad.any():
         return marks
-    bad = binary_dilation(bad, np.ones(2 * round(MARGIN_S / BLOCK_S) + 1, dtype=bool))
+    bad = _widened(bad, round(MARGIN_S / BLOCK_S))
     for start, stop in _spans(~bad):
         if start > 0 and stop < len(bad) and stop - start < round(GAP_S / BLOCK_S):
             bad[start:stop] = True
@@ -114,15 +133,37 @@ def _merge(swing: np.ndarray, jump: np.ndarray, flat: np.ndarray, rail: np.ndarr
     return marks
 
 # %% ../nbs/library/clean.ipynb #4212bfcb
+_PIECE = 2000  # blocks whose samples stay in the cache
+
+
+def _extremes(values: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the smallest and the largest value of each whole block of `length` samples."""
+    n_blocks = len(values) // length
+    low, high = (np.empty(n_blocks, dtype=values.dtype) for _ in range(2))
+    for start in range(0, n_blocks, _PIECE):
+        stop = min(start + _PIECE, n_blocks)
+        for smaller_or_larger, extreme in (np.minimum, low), (np.maximum, high):
+            found, width = values[start * length : stop * length], 1
+            while 2 * width <= length:
+                found = smaller_or_larger(found[:-width], found[width:])
+                width *= 2
+            extreme[start:stop] = smaller_or_larger(found[::length], found[length - width :: length])
+    return low, high
+
+
 def find_artefacts(
     values: np.ndarray,  # (n_samples,) raw µV
     fs_hz: float,  # its sampling rate
 ) -> np.ndarray:  # int8 (n_blocks,) codes of `Mark`, one per 0.1 s; margins included
-    """Mark what cannot be EEG in the raw signal of one channel."""
+    """Mark what cannot be EEG in the raw signal of one channel.
+
+    Raises `ValueError` for values that are not finite.
+    """
     length = _block_length(fs_hz)
-    blocks = values[: len(values) // length * length].reshape(-1, length)
-    low, high, mean = blocks.min(axis=1), blocks.max(axis=1), blocks.mean(axis=1, dtype=np.float32)
-    if len(blocks) == 0:
+    low, high = _extremes(values, length)
+    if not all(np.isfinite(part).all() for part in (low, high, values[len(low) * length :])):
+        raise ValueError(f"expected finite values, found {np.sum(~np.isfinite(values))} that are not")
+    if len(low) == 0:
         return np.zeros(0, dtype=np.int8)
     second = round(1 / BLOCK_S)
     beyond = (low < -RAIL_UV) | (high > RAIL_UV)
@@ -133,7 +174,7 @@ def find_artefacts(
     swing = change > np.maximum(CHANGE_RATIO * usual, 2 * CLIP_UV)
     jump, rail = (swing & (change > JUMP_RATIO * usual)) | beyond, _lasting(beyond, second)
     marked = _merge(swing, jump, flat, rail) > 0
-    level = _join(mean, marked, 1)
+    level = _join((low + high) / 2, marked, 1)
     bend = np.zeros(len(level), dtype=np.float32)
     if len(level) > 2 * second:
         bend[second:-second] = np.abs(level[: -2 * second] - 2 * level[second:-second] + level[2 * second :])
@@ -143,28 +184,68 @@ def find_artefacts(
 # %% ../nbs/library/clean.ipynb #3c060a7e
 BAND_HZ = (0.5, 35.0)  # what sleep staging looks at (AASM manual: 0.3 to 35 Hz for EEG)
 FILTER_ORDER = 4
+_PIECE_S = 240  # signal in one transform
+_OVERLAP_S = 12  # of it at each end that the neighbour knows better
+_N_AT_ONCE = 4  # transforms that the processor does side by side
+
+
+def _band_gain(freqs_hz: np.ndarray) -> np.ndarray:
+    """Return the gain of the band-pass, of which the one at half the rate is nothing."""
+    low, high = np.tan(np.pi * np.array(BAND_HZ) / FS_HZ)
+    warped = np.tan(np.pi * freqs_hz / FS_HZ)
+    with np.errstate(divide="ignore"):
+        return 1 / (1 + ((warped**2 - low * high) / (warped * (high - low))) ** (2 * FILTER_ORDER))
+
+
+def _anti_alias_gain(freqs_hz: np.ndarray) -> np.ndarray:
+    """Return a gain that falls from 1 at 40 Hz to nothing at 50 Hz."""
+    return np.cos(np.pi / 2 * np.clip((freqs_hz - 0.4 * FS_HZ) / (0.1 * FS_HZ), 0, 1)) ** 2
+
+# %% ../nbs/library/clean.ipynb #f7121057
+def _reach(values: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """Return a span of samples, which may begin before the first one and end after the last one."""
+    inside = values[max(start, 0) : stop]
+    beyond = (max(-start, 0), max(stop - len(values), 0))
+    return np.pad(inside, beyond, mode="reflect", reflect_type="odd") if any(beyond) else inside
+
+
+def _filtered(values: np.ndarray, fs_hz: float, gain: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Multiply the spectrum of a channel by a gain, and return the channel at `FS_HZ`."""
+    values = np.asarray(values, dtype=np.float32)
+    ratio = Fraction(FS_HZ / fs_hz).limit_denominator(1000)
+    after, before = ratio.numerator, ratio.denominator  # so many samples take as long, out and in
+    n_units, overlap = (-(-seconds * FS_HZ // after) for seconds in (_PIECE_S, _OVERLAP_S))
+    hop = n_units - 2 * overlap
+    n_pieces = -(-len(values) // (hop * before))
+    freqs_hz = np.arange(min(before, after) * n_units // 2 + 1) * FS_HZ / (after * n_units)
+    shape = (gain(freqs_hz) * after / before).astype(np.float32)
+    found = np.empty((n_pieces, hop * after), dtype=np.float32)
+    for first in range(0, n_pieces, _N_AT_ONCE):
+        n = min(_N_AT_ONCE, n_pieces - first)
+        span = _reach(values, (first * hop - overlap) * before, ((first + n) * hop + overlap) * before)
+        pieces = np.lib.stride_tricks.sliding_window_view(span, n_units * before)[:: hop * before]
+        start = pieces[:, :1]
+        spectrum = fft.rfft(pieces - start, axis=1)[:, : len(shape)]
+        spectrum[:, :1] += start * (n_units * before)
+        spectrum *= shape
+        found[first : first + n] = fft.irfft(spectrum, n_units * after, axis=1)[:, overlap * after : -overlap * after]
+    return found.ravel()[: -(-len(values) * after // before)]
 
 
 def resample(
-    values: np.ndarray,  # (n_samples,) at fs_hz
+    values: np.ndarray,  # (n_samples,) at fs_hz, of at least two samples
     fs_hz: float,
 ) -> np.ndarray:  # float32, at FS_HZ
-    """Resample to 100 Hz with a polyphase anti-alias filter."""
-    ratio = Fraction(FS_HZ / fs_hz).limit_denominator(1000)
-    if ratio == 1:
-        return np.array(values, dtype=np.float32)
-    values = np.asarray(values, dtype=np.float32)
-    return signal.resample_poly(values, ratio.numerator, ratio.denominator, padtype="line")
+    """Resample to 100 Hz without a band-pass."""
+    return np.array(values, dtype=np.float32) if fs_hz == FS_HZ else _filtered(values, fs_hz, _anti_alias_gain)
 
 
 def band_pass(
-    values: np.ndarray,  # (n_samples,) µV
-    fs_hz: float = FS_HZ,
-) -> np.ndarray:  # float32, same length
-    """Keep 0.5 to 35 Hz without delay."""
-    sections = signal.butter(FILTER_ORDER, BAND_HZ, "bandpass", fs=fs_hz, output="sos")
-    n_pad = min(len(values) - 1, round(10 * fs_hz))
-    return signal.sosfiltfilt(sections, values, padlen=n_pad).astype(np.float32)
+    values: np.ndarray,  # (n_samples,) µV at fs_hz, of at least two samples
+    fs_hz: float,
+) -> np.ndarray:  # float32, at FS_HZ
+    """Keep 0.5 to 35 Hz without delay, and resample to 100 Hz."""
+    return _filtered(values, fs_hz, _band_gain)
 
 # %% ../nbs/library/clean.ipynb #0f8fe5ee
 STEPS = ("bridge", "band_pass", "clip")
@@ -216,15 +297,11 @@ def clean_eeg(
     values = np.asarray(values, dtype=np.float32)
     if values.ndim != 1 or len(values) < 2 * fs_hz:
         raise ValueError(f"expected one channel of at least 2 s, found shape {values.shape} at {fs_hz} Hz")
-    if not np.isfinite(values.sum(dtype=np.float64)):
-        raise ValueError(f"expected finite values, found {np.sum(~np.isfinite(values))} that are not")
     marks = find_artefacts(values, fs_hz)
     if "bridge" in skip:
         marks = np.zeros_like(marks)
-    joined = bridge(values, marks, fs_hz)
-    cleaned = resample(joined, fs_hz)
-    if "band_pass" not in skip:
-        cleaned = band_pass(cleaned)
+    joined = bridge(values, marks, fs_hz) if marks.any() else values
+    cleaned = resample(joined, fs_hz) if "band_pass" in skip else band_pass(joined, fs_hz)
     if "clip" not in skip:
         np.clip(cleaned, -CLIP_UV, CLIP_UV, out=cleaned)
     return Cleaned(cleaned, _at_block_rate(marks, fs_hz))
@@ -256,17 +333,40 @@ WHITE_WEIGHT = 0.3  # such a channel counts only where there is nothing better
 FLAT_UV = 0.3  # rms of amplifier noise in this band
 
 
+N_EPOCHS_AT_ONCE = 32  # whose values and their transforms stay in the cache
+
+
+def in_pieces(n_epochs: int) -> Iterator[slice]:
+    """Cut a number of epochs into spans of at most `N_EPOCHS_AT_ONCE`."""
+    return (slice(i, min(i + N_EPOCHS_AT_ONCE, n_epochs)) for i in range(0, n_epochs, N_EPOCHS_AT_ONCE))
+
+
+def _amounts(epochs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return each epoch's share of clipped samples, mean square, and mean square of the first difference."""
+    clipped, square, fast = np.empty((3, len(epochs)), dtype=np.float32)
+    for span in in_pieces(len(epochs)):
+        piece = epochs[span]
+        step = np.diff(piece, axis=1)
+        clipped[span] = np.count_nonzero(np.abs(piece) >= CLIP_UV, axis=1)
+        square[span] = np.einsum("es,es->e", piece, piece)
+        fast[span] = np.einsum("es,es->e", step, step)
+    n = epochs.shape[1]
+    return clipped / n, square / n, fast / (n - 1)
+
+
 def epoch_quality(
     cleaned: Cleaned,
 ) -> tuple[np.ndarray, np.ndarray]:  # int8 (n_epochs,) codes of `Quality`, float32 (n_epochs,) weights
     """Judge each whole epoch of a cleaned channel; the weight runs from 0, nothing usable, to 1."""
-    epochs, marks = cleaned.epochs, cleaned.epoch_marks
-    jump, flat, rail = ((marks == mark).mean(axis=1) for mark in (Mark.JUMP, Mark.FLAT, Mark.RAIL))
-    bad = (marks > 0).mean(axis=1)
-    clipped = (np.abs(epochs) >= CLIP_UV).mean(axis=1)
+    marks = cleaned.epoch_marks
+    jump, flat, rail, swing = (
+        np.count_nonzero(marks == mark, axis=1) / marks.shape[1]
+        for mark in (Mark.JUMP, Mark.FLAT, Mark.RAIL, Mark.SWING)
+    )
+    bad = jump + flat + rail + swing
+    clipped, square, square_fast = _amounts(cleaned.epochs)
     usable = np.maximum(1 - bad, 1e-6)
-    rms = np.sqrt(np.square(epochs).mean(axis=1) / usable)
-    fast = np.sqrt(np.square(np.diff(epochs, axis=1)).mean(axis=1) / usable)
+    rms, fast = np.sqrt(square / usable), np.sqrt(square_fast / usable)
     dead = (flat >= HALF) | ((rms < FLAT_UV) & (bad < HALF))
     fine = ~dead & (bad < LOST_SHARE)
     usual = np.median(fast[fine]) if fine.any() else 0.0
@@ -325,6 +425,13 @@ _BREATHING_FS_HZ = 5
 _BREATHING_WINDOW_S = 60
 
 
+def _running_mean(values: np.ndarray, size: int) -> np.ndarray:
+    """Average each row over the `size` values around each, the ends going on as they are."""
+    wide = np.pad(values, ((0, 0), (size // 2 + 1, size - size // 2 - 1)), mode="edge")
+    total = np.cumsum(wide, axis=1, dtype=np.float64)
+    return ((total[:, size:] - total[:, :-size]) / size).astype(values.dtype)
+
+
 def breathing(
     axes: np.ndarray,  # (k, n) accelerometer axes in g
     fs_hz: float,
@@ -335,17 +442,17 @@ def breathing(
     per_epoch, window = EPOCH_S * _BREATHING_FS_HZ, _BREATHING_WINDOW_S * _BREATHING_FS_HZ
     whole = np.asarray(axes, dtype=np.float32)[:, : n * per_epoch * step]
     slow = whole.reshape(len(axes), n * per_epoch, step).mean(axis=2)
-    slow -= uniform_filter1d(slow, 10 * _BREATHING_FS_HZ, axis=1, mode="nearest")
+    slow -= _running_mean(slow, 10 * _BREATHING_FS_HZ)
     limit = 4 * np.median(np.abs(slow), axis=1, keepdims=True)
     slow = np.clip(slow, -limit, limit)
     edge = (window - per_epoch) // 2
     padded = np.pad(slow, ((0, 0), (edge, edge)), mode="symmetric")
     minutes = np.lib.stride_tricks.sliding_window_view(padded, window, axis=1)[:, ::per_epoch]
     n_fft = 1024
-    power = (np.abs(np.fft.rfft(minutes * np.hanning(window), n_fft, axis=2)) ** 2).sum(axis=0)
     freqs_hz = np.fft.rfftfreq(n_fft, 1 / _BREATHING_FS_HZ)
     band = (freqs_hz >= BREATHING_HZ[0]) & (freqs_hz <= BREATHING_HZ[1])
-    power, freqs_hz = power[:, band] + 1e-12, freqs_hz[band]
+    spectrum = fft.rfft(minutes * np.hanning(window).astype(np.float32), n_fft, axis=2)[:, :, band]
+    power, freqs_hz = np.square(np.abs(spectrum)).sum(axis=0) + 1e-12, freqs_hz[band]
     rate_hz = freqs_hz[power.argmax(axis=1)]
     near = np.abs(freqs_hz - rate_hz[:, None]) <= 0.03
     return 60 * rate_hz, (power * near).sum(axis=1) / power.sum(axis=1)

@@ -8,6 +8,7 @@ __all__ = ['WINDOW_S', 'FREQS_HZ', 'BANDS_HZ', 'BIN_CENTRES_HZ', 'ACCELEROMETER_
 # %% ../nbs/library/features.ipynb #0a4e0f47
 import hashlib
 from collections.abc import Set
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,26 +17,26 @@ import numpy as np
 from scipy import fft
 
 from . import clean
-from .clean import FS_HZ, MOVING_G, Cleaned, Mark, clean_eeg, epoch_quality
+from .clean import FS_HZ, MOVING_G, Cleaned, Mark, clean_eeg, epoch_quality, in_pieces
 from .night import Night
 from .stages import EPOCH_S
 
 # %% ../nbs/library/features.ipynb #efd0c04e
 WINDOW_S = 2
 _WINDOW = WINDOW_S * FS_HZ
-_HANN = np.hanning(_WINDOW + 1)[:-1].astype(np.float32)
+_HANN = np.hanning(_WINDOW + 1)[:-1]
+_TAPER = (_HANN * np.sqrt(2 / (FS_HZ * np.square(_HANN).sum()))).astype(np.float32)  # to a density in µV²/Hz
 FREQS_HZ = np.fft.rfftfreq(_WINDOW, 1 / FS_HZ)  # 0 to 50 Hz in steps of 0.5
 
 
 def window_power(
     epochs: np.ndarray,  # (n_epochs, 3000) µV at 100 Hz
-) -> np.ndarray:  # float32 (n_epochs, 29, 101) µV²/Hz at FREQS_HZ
+) -> np.ndarray:  # float32 (101, n_epochs, 29) µV²/Hz at FREQS_HZ
     """Return the power density of each two-second Hann window."""
     windows = np.lib.stride_tricks.sliding_window_view(epochs, _WINDOW, axis=1)[:, ::FS_HZ]
-    spectrum = fft.rfft(windows * _HANN, axis=2)
-    power = np.square(spectrum.real) + np.square(spectrum.imag)
-    power *= 2 / (FS_HZ * np.square(_HANN).sum())
-    return power
+    parts = fft.rfft(windows * _TAPER, axis=2).view(np.float32)
+    np.square(parts, out=parts)
+    return np.add(np.moveaxis(parts[..., ::2], 2, 0), np.moveaxis(parts[..., 1::2], 2, 0), order="C")
 
 
 def _good_seconds(cleaned: Cleaned) -> np.ndarray:
@@ -56,27 +57,25 @@ BANDS_HZ = {
 _TINY = 1e-4  # µV²: below the noise of any amplifier in any band
 
 
-def _band_weights(*bands_hz: tuple[float, float]) -> np.ndarray:
-    """Return (n_freqs, n_bands) float32 that sum power density to power in µV²."""
-    inside = [(low <= FREQS_HZ) & (high > FREQS_HZ) for low, high in bands_hz]
-    return np.stack(inside, axis=1).astype(np.float32) / WINDOW_S
+def _band(power: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
+    """Sum power density, frequencies along the first axis, to a band's power in µV²."""
+    first, last = np.searchsorted(FREQS_HZ, (low_hz, high_hz))
+    return power[first:last].sum(axis=0) / WINDOW_S
 
 
 def _mean_of_good(values: np.ndarray, good: np.ndarray) -> np.ndarray:
-    """Average (n_epochs, n_windows, k) over the good windows; NaN where there is none."""
+    """Average (n_freqs, n_epochs, n_windows) over the good windows; NaN where there is none."""
     with np.errstate(invalid="ignore"):
         share = good / good.sum(axis=1, keepdims=True, dtype=np.float32)
-    return np.matmul(share[:, None, :], values)[:, 0]
+    return np.einsum("few,ew->fe", values, share)
 
 # %% ../nbs/library/features.ipynb #e5b858cc
 def _spectral_features(psd: np.ndarray) -> dict[str, np.ndarray]:
-    """Describe the mean spectrum (n_epochs, n_freqs) of each epoch."""
-    power = np.log10(psd @ _band_weights(*BANDS_HZ.values()) + _TINY)
-    total = np.log10(psd @ _band_weights((0.5, 32)) + _TINY)[:, 0]
-    log = dict(zip(BANDS_HZ, power.T, strict=True))
+    """Describe the mean spectrum (n_freqs, n_epochs) of each epoch."""
+    log = {name: np.log10(_band(psd, *limits_hz) + _TINY) for name, limits_hz in BANDS_HZ.items()}
+    total, sigma = (np.log10(_band(psd, *limits_hz) + _TINY) for limits_hz in [(0.5, 32), (11, 16)])
     features = {f"log_{name}": value for name, value in log.items()} | {"log_total": total}
     features |= {f"relative_{name}": value - total for name, value in log.items()}
-    sigma = np.log10(psd @ _band_weights((11, 16)) + _TINY)[:, 0]
     for name, upper, lower in [
         ("slow_to_delta", log["slow"], log["delta"]), ("delta_to_theta", log["delta"], log["theta"]),
         ("theta_to_alpha", log["theta"], log["alpha"]), ("sigma_to_theta", sigma, log["theta"]),
@@ -88,20 +87,27 @@ def _spectral_features(psd: np.ndarray) -> dict[str, np.ndarray]:
 
 # %% ../nbs/library/features.ipynb #200a5073
 _FIT = ((FREQS_HZ >= 2) & (FREQS_HZ < 7)) | ((FREQS_HZ >= 17) & (FREQS_HZ < 32))
-_LINE = np.stack([np.log10(FREQS_HZ[_FIT]), np.ones(_FIT.sum())], axis=1)
+_SHAPE = (FREQS_HZ >= 0.5) & (FREQS_HZ < 32)
+
+
+def _line(psd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fit slope and level of the spectrum's logarithm against the logarithm of frequency, both (n_epochs,)."""
+    x, y = np.log10(FREQS_HZ[_FIT]), np.log10(psd[_FIT] + _TINY)
+    away = (x - x.mean()).astype(np.float32)
+    slope = (y * away[:, None]).sum(axis=0) / np.square(away).sum()
+    return slope, y.mean(axis=0) - slope * np.float32(x.mean())
 
 
 def _shape_features(psd: np.ndarray, alpha: np.ndarray, sigma: np.ndarray) -> dict[str, np.ndarray]:
     """Describe slope, peaks over it, edge, entropy and Hjorth parameters of the mean spectrum."""
-    slope, level = np.linalg.pinv(_LINE) @ np.log10(psd[:, _FIT] + _TINY).T
+    slope, level = _line(psd)
     # The line near the middle of each band; a band's power becomes a density by its width, 3 or 5 Hz.
     line = {name: slope * np.log10(centre) + level for name, centre in [("alpha", 9.5), ("sigma", 13.3)]}
-    inside = psd[:, (FREQS_HZ >= 0.5) & (FREQS_HZ < 32)] + _TINY
-    freqs = FREQS_HZ[(FREQS_HZ >= 0.5) & (FREQS_HZ < 32)].astype(np.float32)
-    share = inside / inside.sum(axis=1, keepdims=True)
-    cumulative = np.cumsum(share, axis=1)
-    step = np.square(2 * np.sin(np.pi * freqs / FS_HZ))  # of a first difference, in power
-    variance, first, second = (inside @ weight for weight in (np.ones_like(freqs), step, step**2))
+    inside, freqs = psd[_SHAPE] + _TINY, FREQS_HZ[_SHAPE].astype(np.float32)
+    share = inside / inside.sum(axis=0)
+    cumulative = np.cumsum(share, axis=0)
+    step = np.square(2 * np.sin(np.pi * freqs / FS_HZ))[:, None]  # of a first difference, in power
+    variance, first, second = (part.sum(axis=0) for part in (inside, inside * step, inside * step**2))
     mobility = np.sqrt(first / variance)
     return {
         "slope": slope,
@@ -109,50 +115,50 @@ def _shape_features(psd: np.ndarray, alpha: np.ndarray, sigma: np.ndarray) -> di
         "sigma_peak": sigma - np.log10(5) - line["sigma"],
         "edge_50_hz": _crossing(cumulative, 0.5, freqs),
         "edge_95_hz": _crossing(cumulative, 0.95, freqs),
-        "entropy": -(share * np.log(share)).sum(axis=1) / np.log(len(freqs)),
+        "entropy": -(share * np.log(share)).sum(axis=0) / np.log(len(freqs)),
         "mobility": mobility,
         "complexity": np.sqrt(second / first) / mobility,
     }
 
 
 def _crossing(cumulative: np.ndarray, level: float, freqs: np.ndarray) -> np.ndarray:
-    """Return the frequency at which a cumulative share (n_epochs, n_freqs) reaches a level."""
-    return freqs[np.minimum((cumulative < level).sum(axis=1), len(freqs) - 1)].astype(np.float32)
+    """Return the frequency at which a cumulative share (n_freqs, n_epochs) reaches a level."""
+    return freqs[np.minimum((cumulative < level).sum(axis=0), len(freqs) - 1)]
 
 # %% ../nbs/library/features.ipynb #478396d3
 _WINDOW_BANDS_HZ = {"low": (0.5, 2), "delta": (0.5, 4), "alpha": (8, 11), "sigma": (11, 16), "fast": (20, 32)}
-_BROAD = _band_weights((4, 10.5)) + _band_weights((16.5, 24))
+_SURROUNDINGS_HZ = ((4, 10.5), (16.5, 24))  # of spindles and alpha
 
 
-def _burst_features(power: np.ndarray, good: np.ndarray) -> dict[str, np.ndarray]:
-    """Describe how the windows (n_epochs, n_windows, n_freqs) of each epoch differ."""
-    bands = np.log10(power @ _band_weights(*_WINDOW_BANDS_HZ.values()) + _TINY)
-    log = dict(zip(_WINDOW_BANDS_HZ, np.moveaxis(bands, 2, 0), strict=True))
-    broad = np.log10(power @ _BROAD + _TINY)[..., 0]
+def _window_bands(power: np.ndarray) -> np.ndarray:
+    """Return the power of each window (n_freqs, n_epochs, n_windows) in the bands, and last in the surroundings."""
+    bands = [_band(power, *limits_hz) for limits_hz in _WINDOW_BANDS_HZ.values()]
+    return np.stack([*bands, sum(_band(power, *limits_hz) for limits_hz in _SURROUNDINGS_HZ)])
+
+
+def _burst_features(bands: np.ndarray, good: np.ndarray) -> dict[str, np.ndarray]:
+    """Describe how the windows (n_bands, n_epochs, n_windows) of each epoch differ."""
+    *logs, broad = np.log10(bands + _TINY)
+    log = dict(zip(_WINDOW_BANDS_HZ, logs, strict=True))
     rows = {
         "spindle": log["sigma"] - broad, "alpha_burst": log["alpha"] - broad,
         "delta": log["delta"], "slow_share": log["low"] - log["delta"], "fast": log["fast"],
     }
+    ordered = np.sort(np.where(good, np.stack(list(rows.values())), np.inf), axis=2)
+    low, middle, high, top = (_quantile(ordered, good, q) for q in (0.1, 0.5, 0.9, 1.0))
     features = {}
-    for name, values in rows.items():
-        ordered = _sorted_good(values, good)
-        low, middle, high, top = (_quantile(ordered, good, q) for q in (0.1, 0.5, 0.9, 1.0))
-        features |= {f"{name}_spread": high - low, f"{name}_top": top - middle}
+    for i, name in enumerate(rows):
+        features |= {f"{name}_spread": high[i] - low[i], f"{name}_top": top[i] - middle[i]}
         if name in ("spindle", "alpha_burst", "slow_share"):
-            features[f"{name}_high"] = high
+            features[f"{name}_high"] = high[i]
     return features
 
 
-def _sorted_good(values: np.ndarray, good: np.ndarray) -> np.ndarray:
-    """Sort each row, the bad entries last."""
-    return np.sort(np.where(good, values, np.inf), axis=1)
-
-
 def _quantile(ordered: np.ndarray, good: np.ndarray, q: float) -> np.ndarray:
-    """Return a quantile of the good entries of rows sorted by `_sorted_good`; NaN where there are none."""
+    """Return a quantile of the good entries of sorted rows, the bad ones last; NaN where there are none."""
     n_good = good.sum(axis=1)
     position = np.rint(q * np.maximum(n_good - 1, 0)).astype(int)
-    chosen = np.take_along_axis(ordered, position[:, None], axis=1)[:, 0]
+    chosen = np.take_along_axis(ordered, position[None, :, None], axis=2)[..., 0]
     return np.where(n_good > 0, chosen, np.nan)
 
 # %% ../nbs/library/features.ipynb #0b8c30c2
@@ -175,24 +181,24 @@ def _with_good_seconds(epochs: np.ndarray, good: np.ndarray) -> np.ndarray:
 
 
 def _percentiles(values: np.ndarray) -> np.ndarray:
-    """Return the 50th, 90th and 99th percentile of each row, as (3, n_rows)."""
+    """Return the 50th, 90th and 99th percentile of each row's amplitudes, as (3, n_rows)."""
     ranks = [round(q * (values.shape[1] - 1)) for q in (0.5, 0.9, 0.99)]
-    return np.partition(values, ranks, axis=1)[:, ranks].T
+    return np.sort(np.abs(values), axis=1)[:, ranks].T
 
 
 def _crossings(values: np.ndarray) -> np.ndarray:
     """Return the share of neighbouring samples of each row that differ in sign."""
     positive = values > 0
-    return (positive[:, 1:] != positive[:, :-1]).mean(axis=1)
+    return np.count_nonzero(positive[:, 1:] != positive[:, :-1], axis=1) / (values.shape[1] - 1)
 
 
 def _amplitude_features(epochs: np.ndarray) -> dict[str, np.ndarray]:
     """Describe amplitudes, crossings and steep slow changes of each epoch (n_epochs, 3000)."""
-    slow = epochs.reshape(len(epochs), -1, _SLOW).mean(axis=2)
+    slow = sum(epochs[:, i::_SLOW] for i in range(_SLOW)) / np.float32(_SLOW)
     features = {"crossings": _crossings(epochs), "slow_crossings": _crossings(slow)}
     rise = slow[:, 4:] - slow[:, :-4]
     for name, values in [("amplitude", epochs), ("slow_amplitude", slow), ("rise", rise)]:
-        middle, high, top = np.log10(_percentiles(np.abs(values)) + _SMALL_UV)
+        middle, high, top = np.log10(_percentiles(values) + _SMALL_UV)
         features |= {f"log_{name}": middle, f"{name}_p90": high - middle, f"{name}_p99": top - middle}
     square = np.square(epochs)
     features["kurtosis"] = np.log10(np.square(square).mean(axis=1) / (square.mean(axis=1) ** 2 + _TINY) + 0.1)
@@ -203,14 +209,20 @@ def eeg_features(
     cleaned: Cleaned,
 ) -> dict[str, np.ndarray]:  # feature -> float32 (n_epochs,); NaN where an epoch has no good second
     """Describe each whole epoch of one cleaned channel."""
-    epochs = cleaned.epochs
     good = _good_seconds(cleaned)
     windows = good[:, 1:] & good[:, :-1]
-    power = window_power(epochs)
-    psd = _mean_of_good(power, windows)
-    features = _spectral_features(psd) | _burst_features(power, windows)
-    features |= _amplitude_features(_with_good_seconds(epochs, good))
-    features["disturbed_share"] = np.isin(cleaned.epoch_marks, (Mark.SWING, Mark.JUMP)).mean(axis=1)
+    psd, bands, amplitude = [], [], []
+    for span in in_pieces(cleaned.n_epochs):
+        epochs = cleaned.epochs[span]
+        power = window_power(epochs)
+        psd.append(_mean_of_good(power, windows[span]))
+        bands.append(_window_bands(power))
+        amplitude.append(_amplitude_features(_with_good_seconds(epochs, good[span])))
+    features = _spectral_features(np.concatenate(psd, axis=1))
+    features |= _burst_features(np.concatenate(bands, axis=1), windows)
+    features |= {name: np.concatenate([piece[name] for piece in amplitude]) for name in amplitude[0]}
+    moved = np.isin(cleaned.epoch_marks, (Mark.SWING, Mark.JUMP))
+    features["disturbed_share"] = np.count_nonzero(moved, axis=1) / moved.shape[1]
     none = ~windows.any(axis=1)
     table = {name: np.asarray(values, dtype=np.float32) for name, values in features.items()}
     for values in table.values():
@@ -237,10 +249,10 @@ def spectral_bins(
     taper = np.hanning(size + 1)[:-1].astype(np.float32)
     power = np.square(np.abs(fft.rfft(windows_of(np.asarray(values, dtype=np.float32)) * taper, axis=2)))
     good = np.ones(power.shape[:2], dtype=bool) if bridged is None else ~windows_of(bridged).any(axis=2)
-    density = _mean_of_good(power, good) * 2 / (fs_hz * np.square(taper).sum())
+    density = _mean_of_good(np.moveaxis(power, 2, 0), good) * 2 / (fs_hz * np.square(taper).sum())
     distance_hz = np.abs(np.fft.rfftfreq(size, 1 / fs_hz)[:, None] - BIN_CENTRES_HZ)
     share = np.where(distance_hz < 0.5, 1.0, np.where(distance_hz == 0.5, 0.5, 0.0)) / _BIN_WINDOW_S
-    return (10 * np.log10(density @ share + _TINY)).astype(np.float32)
+    return (10 * np.log10(np.einsum("fe,fb->eb", density, share) + _TINY)).astype(np.float32)
 
 # %% ../nbs/library/features.ipynb #f2af0df7
 ACCELEROMETER_FEATURES = (
@@ -302,6 +314,7 @@ SKIPPABLE = (*clean.STEPS, "weights", "accelerometer")
 def night_features(
     night: Night,
     skip: Set[str] = frozenset(),  # names in `SKIPPABLE` to leave out, for measuring what they buy
+    n_threads: int = 2,  # channels at work at the same time; the features do not depend on it
 ) -> NightFeatures:
     """Clean and describe every channel of a night.
 
@@ -312,16 +325,16 @@ def night_features(
     if not night.eeg_names:
         found = ", ".join(night.signals) or "no signal"
         raise ValueError(f"{night.record}: expected an EEG channel, found {found}")
-    tables, weights, qualities = [], [], []
-    for name in night.eeg_names:
-        table, weight, quality = _channel(night, name, set(skip))
-        tables.append(np.stack(list(table.values()), axis=1))
-        weights.append(weight)
-        qualities.append(quality)
+    with ThreadPoolExecutor(n_threads) as threads:
+        accelerometer = threads.submit(_night_accelerometer, night, "accelerometer" in skip)
+        channels = list(threads.map(lambda name: _channel(night, name, set(skip)), night.eeg_names))
+        accelerometer = accelerometer.result()
+    tables, weights, qualities = zip(*channels, strict=True)
+    eeg = np.stack([np.stack(list(table.values()), axis=1) for table in tables])
     notes = night.notes if night.accelerometer_names else (*night.notes, "staged by EEG alone")
     return NightFeatures(
-        night.record, tuple(night.eeg_names), np.stack(tables), tuple(table), np.stack(weights),
-        np.stack(qualities), _night_accelerometer(night, "accelerometer" in skip), notes=notes,
+        night.record, tuple(night.eeg_names), eeg, tuple(tables[0]), np.stack(weights), np.stack(qualities),
+        accelerometer, notes=notes,
     )
 
 # %% ../nbs/library/features.ipynb #07e69016

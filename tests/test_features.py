@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_clean import noise_like_eeg
+from threadpoolctl import threadpool_limits
 
 from dreem_case import features
 from dreem_case.clean import FS_HZ, Cleaned, Mark, clean_eeg
@@ -113,7 +114,7 @@ def test_a_tone_is_strongest_in_its_own_band(tone_hz):
 @settings(max_examples=25, deadline=None)
 def test_power_over_all_frequencies_is_the_variance(scale, seed):
     noise = np.random.default_rng(seed).normal(0, scale, (3, 3000)).astype(np.float32)
-    power = window_power(noise).mean(axis=1).sum(axis=1) / features.WINDOW_S
+    power = window_power(noise).mean(axis=2).sum(axis=0) / features.WINDOW_S
     np.testing.assert_allclose(power, noise.var(axis=1), rtol=0.15)
 
 
@@ -239,8 +240,34 @@ def test_a_channel_does_not_depend_on_which_others_are_there():
     np.testing.assert_array_equal(both.weights[1], one.weights[0])
 
 
+def bytes_of(found):
+    return [getattr(found, part).tobytes() for part in ("eeg", "weights", "quality", "accelerometer")]
+
+
+def test_the_number_of_threads_changes_no_digit():
+    values = {name: noise_like_eeg(1200, seed=seed) for seed, name in enumerate(["eeg1", "eeg2", "eeg3"])}
+    values["eeg2"][300 * RAW_FS_HZ : 340 * RAW_FS_HZ] = -2.4e6
+    night = night_of(values, 40, lying_still(40))
+    found = []
+    for of_libraries, own in [(1, 1), (2, 2), (4, 3)]:
+        with threadpool_limits(of_libraries):
+            found.append(bytes_of(night_features(night, n_threads=own)))
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("hours", [0.5, 1])
+def test_an_epoch_does_not_depend_on_how_the_night_goes_on(hours):
+    values = noise_like_eeg(2 * 3600, seed=5)
+    n_epochs = round(hours * 120)
+    whole, start = (night_features(night_of({"eeg1": values[: n * 30 * RAW_FS_HZ]}, n)) for n in (240, n_epochs))
+    known = slice(0, n_epochs - 1)  # the last epoch ends at the edge of the shorter one
+    np.testing.assert_allclose(start.eeg[0, known], whole.eeg[0, known], atol=2e-3)
+
+
 def test_without_accelerometer_its_features_are_nan():
-    assert np.isnan(night_features(night_of({"eeg1": noise_like_eeg(60)}, 2)).accelerometer).all()
+    found = night_features(night_of({"eeg1": noise_like_eeg(60)}, 2))
+    assert np.isnan(found.accelerometer).all()
+    assert found.notes == ("staged by EEG alone",)
 
 
 def test_an_accelerometer_that_ends_early_is_nan_from_there():
