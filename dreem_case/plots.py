@@ -2,9 +2,10 @@
 
 # %% auto #0
 __all__ = ['PAGE_WIDTH_IN', 'ACCENT', 'SECOND_ACCENT', 'QUALITY_COLORS', 'set_style', 'label_source', 'hours_axis', 'hypnogram',
-           'hypnogram_pair', 'stage_probabilities', 'trace_envelope', 'trace', 'stacked_traces', 'spectrogram',
-           'spectra_by_stage', 'amplitude_distribution', 'quality_raster', 'share_bars', 'values_by_stage', 'confusion',
-           'score_per_night', 'ranked_bars', 'learning_curve', 'bland_altman']
+           'hypnogram_pair', 'marked_epochs', 'stage_probabilities', 'trace_envelope', 'trace', 'stacked_traces',
+           'spectrogram', 'spectra_by_stage', 'amplitude_distribution', 'quality_raster', 'share_bars',
+           'values_by_stage', 'confusion', 'score_per_night', 'ranked_bars', 'difference_per_night', 'score_by_step',
+           'reliability_diagram', 'dots_by_row', 'learning_curve', 'bland_altman']
 
 # %% ../nbs/library/plots.ipynb #910f40dc
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,8 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from scipy.signal import spectrogram as _spectrogram
 
-from .evaluate import BlandAltman
+from .confidence import Reliability
+from .evaluate import BlandAltman, PairedDifference
 from .stages import DISPLAY_ORDER, EPOCH_S, STAGE_COLORS
 
 # %% ../nbs/library/plots.ipynb #13a64bbc
@@ -25,6 +27,7 @@ PAGE_WIDTH_IN = 9.0
 _INK, _MUTED, _GRID = "#222222", "#666666", "#dddddd"
 ACCENT = "#2f6f9f"  # one series without a stage
 SECOND_ACCENT = "#c8602a"  # a second one beside it
+_SERIES = (ACCENT, SECOND_ACCENT, "#5a8f4e", "#7b5ea7", _MUTED)  # several models, each with a marker of its own
 
 
 def set_style() -> None:
@@ -82,23 +85,37 @@ def hypnogram(
 def hypnogram_pair(
     scored: np.ndarray,  # (n_epochs,) codes, negative where unscored
     predicted: np.ndarray,  # (n_epochs,) codes
-    axes: Sequence[Axes],  # three: scored, predicted, disagreement
+    axes: Sequence[Axes],  # three: scored, predicted, disagreement; four with `flagged`
     title: str = "",
+    flagged: np.ndarray | None = None,  # bool (n_epochs,): for a person to look at
 ) -> Sequence[Axes]:
-    """Draw two hypnograms above each other, and below them the epochs in which they disagree."""
+    """Draw two hypnograms above each other, below them the epochs in which they disagree, and those flagged."""
     hypnogram(scored, axes[0], title)
     hypnogram(predicted, axes[1])
     axes[0].set_ylabel("scored")
     axes[1].set_ylabel("predicted")
     differs = ((scored != predicted) & (np.asarray(scored) >= 0)).astype(float)
-    axes[2].stairs(differs, _epoch_edges_h(len(scored)), fill=True, color=SECOND_ACCENT)
-    axes[2].set(yticks=[], ylim=(0, 1))
-    axes[2].set_ylabel("differ", rotation=0, ha="right", va="center")
+    marked_epochs(differs, axes[2], "differ")
+    if flagged is not None:
+        marked_epochs(flagged, axes[3], "review", _MUTED)
     for upper in axes[:-1]:
         upper.set_xlabel("")
         upper.tick_params(labelbottom=False)
     hours_axis(axes[-1], len(scored))
     return axes
+
+
+def marked_epochs(
+    marks: np.ndarray,  # bool (n_epochs,)
+    ax: Axes,
+    name: str,
+    color: str = SECOND_ACCENT,
+) -> Axes:
+    """Draw a strip in which some epochs are marked."""
+    ax.stairs(np.asarray(marks, float), _epoch_edges_h(len(marks)), fill=True, color=color)
+    ax.set(yticks=[], ylim=(0, 1))
+    ax.set_ylabel(name, rotation=0, ha="right", va="center")
+    return hours_axis(ax, len(marks))
 
 
 def stage_probabilities(
@@ -329,10 +346,9 @@ def score_per_night(
     title: str = "",
 ) -> Axes:
     """Draw every night's score, one marker per model, and each model's mean as a line."""
-    colors = [ACCENT, SECOND_ACCENT, "#5a8f4e", "#7b5ea7", _MUTED]
     x = np.arange(len(night_names))
     for row, (name, values) in enumerate(scores.items()):
-        color, marker = colors[row % len(colors)], "osD^v"[row % 5]
+        color, marker = _SERIES[row % len(_SERIES)], "osD^v"[row % 5]
         offset = (row - (len(scores) - 1) / 2) * 0.14
         ax.plot(x + offset, values, marker, color=color, markersize=6,
                 label=f"{name} (mean {np.nanmean(values):.2f})")
@@ -357,6 +373,81 @@ def ranked_bars(
     ax.barh(rows, values, xerr=errors, color=colors, height=0.7, error_kw={"linewidth": 1, "ecolor": _INK})
     ax.axvline(0, color=_MUTED, linewidth=0.8)
     ax.set_yticks(rows, names)
+    ax.invert_yaxis()
+    ax.set(xlabel=xlabel, title=title)
+    return ax
+
+# %% ../nbs/library/plots.ipynb #d9880322
+def difference_per_night(
+    difference: PairedDifference,
+    night_names: Sequence[str],  # in the order of the difference's groups
+    ax: Axes,
+    ylabel: str = "difference of kappa",
+    title: str = "",
+) -> Axes:
+    """Draw the difference of every night as a bar, the mean as a line, and its interval as a band."""
+    x, values = np.arange(len(night_names)), list(difference.per_group.values())
+    mean = difference.mean
+    ax.axhspan(mean.low, mean.high, color=_GRID, zorder=0, label="interval of the mean")
+    ax.axhline(mean.value, color=_INK, linewidth=1.2, label=f"mean {mean.value:+.3f}")
+    ax.bar(x, values, color=[ACCENT if value >= 0 else SECOND_ACCENT for value in values], width=0.55)
+    ax.axhline(0, color=_MUTED, linewidth=0.8)
+    ax.set_xticks(x, night_names, rotation=30 if len(x) > 5 else 0, fontsize=8)
+    ax.set(ylabel=ylabel, title=title)
+    ax.legend(fontsize=8)
+    return ax
+
+
+def score_by_step(
+    scores: Mapping[str, np.ndarray],  # step -> (n_nights,) score of each night, same order of nights
+    ax: Axes,
+    ylabel: str = "Cohen's kappa",
+    title: str = "",
+) -> Axes:
+    """Draw each night's way from step to step as a thin line, and the mean as a thick one."""
+    x, values = np.arange(len(scores)), np.stack(list(scores.values()))
+    ax.plot(x, values, "-o", color=ACCENT, alpha=0.35, markersize=3.5)
+    ax.plot(x, np.nanmean(values, axis=1), "-o", color=_INK, linewidth=2, markersize=6, label="mean over nights")
+    ax.set_xticks(x, list(scores))
+    ax.margins(x=0.08)
+    ax.set(ylabel=ylabel, title=title)
+    ax.legend(fontsize=8)
+    return ax
+
+# %% ../nbs/library/plots.ipynb #da48e6da
+def reliability_diagram(
+    found: Mapping[str, Reliability],  # model -> what it says and what is true
+    axes: Sequence[Axes],  # two: the diagram, and below it the epochs by bin
+    title: str = "",
+) -> Sequence[Axes]:
+    """Draw the share that is right against the probability that was given, with the epochs of each bin below."""
+    axes[0].plot([0, 1], [0, 1], color=_MUTED, linewidth=0.9, linestyle="--", label="says what is true")
+    for (name, one), color, marker in zip(found.items(), _SERIES, "osD^v", strict=False):
+        used = one.counts > 0
+        label = f"{name} (error {one.error:.3f})"
+        axes[0].plot(one.said[used], one.right[used], "-", marker=marker, color=color, markersize=5, label=label)
+        edges = np.linspace(0, 1, len(one.counts) + 1)
+        axes[1].stairs(100 * one.counts / one.counts.sum(), edges, color=color, linewidth=1.5)
+    axes[0].set(ylabel="share that is right", title=title, xlim=(0.15, 1.02), ylim=(0, 1.02))
+    axes[0].legend(fontsize=8, loc="upper left")
+    axes[1].set(xlabel="probability of the stage that was chosen", ylabel="epochs (%)", xlim=(0.15, 1.02))
+    return axes
+
+# %% ../nbs/library/plots.ipynb #2b06cbb6
+def dots_by_row(
+    values: Mapping[str, np.ndarray],  # row -> (n,) values, NaN left out
+    ax: Axes,
+    xlabel: str,
+    title: str = "",
+) -> Axes:
+    """Draw every value as a dot in its row, first row on top, and each row's mean as a vertical bar."""
+    for row, found in enumerate(values.values()):
+        spread = row + np.linspace(-0.16, 0.16, len(found))
+        ax.plot(found, spread, "o", color=ACCENT, alpha=0.45, markersize=4, markeredgewidth=0)
+        mean = np.nanmean(found)
+        ax.plot([mean, mean], [row - 0.32, row + 0.32], color=_INK, linewidth=2.2)
+    ax.axvline(0, color=_MUTED, linewidth=0.8, zorder=0)
+    ax.set_yticks(range(len(values)), list(values))
     ax.invert_yaxis()
     ax.set(xlabel=xlabel, title=title)
     return ax

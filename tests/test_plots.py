@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from dreem_case import plots
-from dreem_case.evaluate import BlandAltman
+from dreem_case.confidence import reliability
+from dreem_case.evaluate import BlandAltman, paired_difference
 from dreem_case.stages import DISPLAY_ORDER, STAGE_COLORS, UNSCORED, Stage
 
 
@@ -125,3 +126,45 @@ def test_a_channel_keeps_its_place_and_its_colour_in_the_quality_raster(ax):
     assert ax.collections[0].get_array().tolist() == [[0, 1], [4, 4]]
     assert [text.get_text() for text in ax.get_yticklabels()] == ["eeg1", "eeg2"]
     assert ax.yaxis_inverted()
+
+
+def test_the_middle_of_a_constant_spectrum_is_that_constant_and_a_stage_is_named_once(ax):
+    plots.spectra_by_stage(np.arange(3), np.full((10, 3), 7.0), np.repeat([0, 4], 5), ax)
+    assert [line.get_label() for line in ax.lines] == ["WAKE", "REM"]
+    assert all((line.get_ydata() == 7).all() for line in ax.lines)
+
+
+def test_flagged_epochs_have_a_strip_of_their_own_under_the_disagreement():
+    fig, axes = plt.subplots(4, 1)
+    plots.hypnogram_pair(np.array([0, 1, 2]), np.array([0, 1, 3]), axes, flagged=np.array([True, False, False]))
+    assert [ax.patches[0].get_data().values.tolist() for ax in axes[2:]] == [[0, 0, 1], [1, 0, 0]]
+    assert [ax.get_xlabel() for ax in axes] == ["", "", "", "time since start (h)"]
+    plt.close(fig)
+
+
+def test_a_reliability_diagram_has_a_point_for_every_bin_with_epochs():
+    fig, axes = plt.subplots(2, 1)
+    found = reliability(np.array([0, 0, 1, 0]), np.array([[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.55, 0.45]]))
+    plots.reliability_diagram({"model": found}, axes)
+    said, right = axes[0].lines[1].get_data()
+    assert said.tolist() == pytest.approx([0.55, 0.9]) and right.tolist() == pytest.approx([1, 2 / 3])
+    assert sorted(axes[1].patches[0].get_data().values)[-2:] == [25, 75]
+    plt.close(fig)
+
+
+def test_a_difference_is_drawn_for_every_night_and_its_mean_is_named(ax):
+    difference = paired_difference({"a": 0.8, "b": 0.6, "c": np.nan}, {"a": 0.7, "b": 0.65, "c": 0.5})
+    plots.difference_per_night(difference, ["a", "b", "c"], ax)
+    assert [bar.get_height() for bar in ax.containers[0]][:2] == pytest.approx([0.1, -0.05])
+    assert "mean +0.025" in [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_a_night_without_a_score_leaves_the_mean_of_a_step_to_the_others(ax):
+    plots.score_by_step({"one": np.array([0.5, np.nan]), "two": np.array([0.7, 0.9])}, ax)
+    assert ax.lines[-1].get_ydata().tolist() == pytest.approx([0.5, 0.8])
+
+
+def test_every_loss_is_a_dot_and_the_first_row_is_on_top(ax):
+    plots.dots_by_row({"a": np.array([0.1, 0.3]), "b": np.array([0.0])}, ax, "loss")
+    assert ax.lines[0].get_xdata().tolist() == [0.1, 0.3] and ax.lines[1].get_xdata() == pytest.approx([0.2, 0.2])
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["a", "b"] and ax.yaxis_inverted()
