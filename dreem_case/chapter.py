@@ -6,19 +6,30 @@ __all__ = ['HEADLINES', 'DATA_NAMES', 'MAX_KEPT', 'read_results', 'write_results
            'counted', 'fit_once', 'fold_models']
 
 # %% ../nbs/library/chapter.ipynb #f569f7a9
+import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from importlib.metadata import version as installed_version
 from inspect import cleandoc
 from pathlib import Path
 from string import Formatter
 
-from .defaults import project_root
+import numpy as np
+from filelock import FileLock
+
+from .defaults import fingerprint, in_project, project_root
+from .evaluate import grouped_folds
+from .features import NightFeatures
 from .folder_store import Store
+from .model_file import ModelError
 from .night import Night
 from .safe_h5 import CaseFileError
+from .stager import Stager
+from .stagers import STAGERS, load_stager, new_stager
 
 # %% ../nbs/library/chapter.ipynb #f42c3ff2
 def read_results(
@@ -220,7 +231,7 @@ _LIBRARIES = ("lightgbm", "numpy", "scikit-learn", "scipy")
 
 
 def fit_once(
-    name: str,  # in x
+    name: str,  # "forest" or "boosted"
     prepared: Sequence[NightFeatures],
     labels: Sequence[np.ndarray],  # int8 (n_epochs,) each, below zero where not scored
     seed: int = 0,
@@ -262,7 +273,7 @@ def _make_room(folder: Path) -> None:
 
 # %% ../nbs/library/chapter.ipynb #440c9bee
 def fold_models(
-    name: str,  # in x
+    name: str,  # "forest" or "boosted"
     prepared: Sequence[NightFeatures],
     labels: Sequence[np.ndarray],  # int8 (n_epochs,) each, below zero where not scored
     folds: Sequence | None = None,  # one per night; None: leave one night out
