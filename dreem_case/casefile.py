@@ -3,7 +3,8 @@
 # %% auto #0
 __all__ = ['EEG_NAMES', 'ACCELEROMETER_NAMES', 'EEG_FS_HZ', 'ACCELEROMETER_FS_HZ', 'MAX_HOURS', 'MAX_HYPNOGRAM_BYTES',
            'RECORD_NAME', 'RecordNameError', 'MissingSignalError', 'TooShortError', 'HypnogramFileError',
-           'TooManyLabelsError', 'NotInFormatError', 'check_record_name', 'open_night', 'read_night', 'write_night']
+           'TooManyLabelsError', 'NotInFormatError', 'check_record_name', 'open_night', 'read_night', 'parse_labels',
+           'write_night']
 
 # %% ../nbs/library/casefile.ipynb #be865706
 import json
@@ -155,21 +156,28 @@ def _usable_accelerometer(lengths: dict[str, int], n_epochs: int) -> tuple[dict[
     return axes, [f"accelerometer of {seconds} s beside {n_epochs * EPOCH_S} s of whole EEG epochs"]
 
 # %% ../nbs/library/casefile.ipynb #cf16e329
-def _read_labels(record: str, path: str | Path) -> np.ndarray:
-    "Read a hypnogram file to stage codes; raise `HypnogramFileError` for anything but a list of stage names."
+def parse_labels(
+    record: str,
+    content: bytes,  # of the record's hypnogram file
+    n_epochs: int,  # of the signal
+) -> np.ndarray:  # int8 (n_epochs,) stage codes, `UNSCORED` behind the last label
+    "Parse a hypnogram file; raise `HypnogramFileError` or `TooManyLabelsError`."
+    codes = _parse(record, content)
+    if len(codes) > n_epochs:
+        expected = f"at most {n_epochs} labels for as many whole epochs"
+        raise TooManyLabelsError(record, expected, f"{len(codes)}")
+    stages = np.full(n_epochs, UNSCORED, np.int8)
+    stages[: len(codes)] = codes
+    return stages
+
+
+def _parse(record: str, content: bytes) -> np.ndarray:
+    "Parse a hypnogram file to stage codes; raise `HypnogramFileError` for anything but a list of stage names."
     expected = "a JSON list of stage names"
+    if len(content) > MAX_HYPNOGRAM_BYTES:
+        raise HypnogramFileError(record, f"at most {MAX_HYPNOGRAM_BYTES} bytes of hypnogram", "more")
     try:
-        if not stat.S_ISREG(Path(path).stat().st_mode):
-            raise HypnogramFileError(record, expected, "something that is no regular file")
-        with Path(path).open("rb") as file:
-            content = file.read(MAX_HYPNOGRAM_BYTES + 1)
-        if len(content) > MAX_HYPNOGRAM_BYTES:
-            raise HypnogramFileError(record, f"at most {MAX_HYPNOGRAM_BYTES} bytes of hypnogram", "more")
         names = json.loads(content)
-    except CaseFileError:
-        raise
-    except OSError as error:
-        raise HypnogramFileError(record, expected, f"no readable file ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
         raise HypnogramFileError(record, expected, f"something else ({str(error)[:80]})") from error
     if not isinstance(names, list):
@@ -180,20 +188,27 @@ def _read_labels(record: str, path: str | Path) -> np.ndarray:
         raise HypnogramFileError(record, error.expected, error.found) from error
 
 
+def _read_labels(record: str, path: str | Path) -> bytes:
+    "Read the start of a hypnogram file; raise `HypnogramFileError` for one that cannot be read."
+    expected = "a JSON list of stage names"
+    try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            raise HypnogramFileError(record, expected, "something that is no regular file")
+        with Path(path).open("rb") as file:
+            return file.read(MAX_HYPNOGRAM_BYTES + 1)
+    except OSError as error:
+        raise HypnogramFileError(record, expected, f"no readable file ({error.strerror})") from error
+
+
 def _padded_hypnogram(
     record: str, path: str | Path | None, n_epochs: int
 ) -> tuple[np.ndarray | None, list[str]]:  # int8 (n_epochs,) stage codes, and notes
-    "Read the labels if there are any and pad them to the signal's length with `UNSCORED`."
+    "Read the labels if there are any and pad them to the signal's length."
     if path is None:
         return None, []
-    codes = _read_labels(record, path)
-    if len(codes) > n_epochs:
-        expected = f"at most {n_epochs} labels for as many whole epochs"
-        raise TooManyLabelsError(record, expected, f"{len(codes)}")
-    stages = np.full(n_epochs, UNSCORED, np.int8)
-    stages[: len(codes)] = codes
-    short = len(codes) < n_epochs
-    return stages, [f"{len(codes)} labels for {n_epochs} epochs; the rest is unscored"] if short else []
+    stages = parse_labels(record, _read_labels(record, path), n_epochs)
+    n_labels = int((stages != UNSCORED).sum())
+    return stages, [f"{n_labels} labels for {n_epochs} epochs; the rest is unscored"] if n_labels < n_epochs else []
 
 # %% ../nbs/library/casefile.ipynb #63c7ad01
 @contextmanager
