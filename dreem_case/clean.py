@@ -4,8 +4,8 @@
 __all__ = ['FS_HZ', 'BLOCK_S', 'RAIL_UV', 'CLIP_UV', 'CHANGE_RATIO', 'BEND_RATIO', 'JUMP_RATIO', 'FLAT_RATIO', 'MARGIN_S',
            'GAP_S', 'BAND_HZ', 'FILTER_ORDER', 'STEPS', 'HALF', 'LOST_SHARE', 'NOISY_RATIO', 'WHITE_MOBILITY',
            'WHITE_WEIGHT', 'FLAT_UV', 'N_EPOCHS_AT_ONCE', 'MOVING_G', 'BREATHING_HZ', 'Mark', 'bridge',
-           'find_artefacts', 'resample', 'band_pass', 'Cleaned', 'clean_eeg', 'Quality', 'in_pieces', 'epoch_quality',
-           'movement', 'posture', 'breathing']
+           'find_artefacts', 'resample', 'band_pass', 'Cleaned', 'clean_eeg', 'Quality', 'in_pieces', 'count',
+           'epoch_quality', 'movement', 'posture', 'breathing']
 
 # %% ../nbs/library/clean.ipynb #1cd25815
 from collections.abc import Callable, Iterator, Set
@@ -133,7 +133,7 @@ def _merge(swing: np.ndarray, jump: np.ndarray, flat: np.ndarray, rail: np.ndarr
     return marks
 
 # %% ../nbs/library/clean.ipynb #4212bfcb
-_PIECE = 2000  # blocks whose samples stay in the cache
+_PIECE = 4000  # blocks whose samples stay in the cache
 
 
 def _extremes(values: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -333,12 +333,17 @@ WHITE_WEIGHT = 0.3  # such a channel counts only where there is nothing better
 FLAT_UV = 0.3  # rms of amplifier noise in this band
 
 
-N_EPOCHS_AT_ONCE = 32  # whose values and their transforms stay in the cache
+N_EPOCHS_AT_ONCE = 128  # whose values and their transforms stay in the cache
 
 
 def in_pieces(n_epochs: int) -> Iterator[slice]:
     """Cut a number of epochs into spans of at most `N_EPOCHS_AT_ONCE`."""
     return (slice(i, min(i + N_EPOCHS_AT_ONCE, n_epochs)) for i in range(0, n_epochs, N_EPOCHS_AT_ONCE))
+
+
+def count(rows: np.ndarray) -> np.ndarray:  # bool (n, m), m below 65 536 -> (n,)
+    """Count what is true in each row."""
+    return np.add.reduce(rows, axis=1, dtype=np.uint16)
 
 
 def _amounts(epochs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -347,7 +352,7 @@ def _amounts(epochs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     for span in in_pieces(len(epochs)):
         piece = epochs[span]
         step = np.diff(piece, axis=1)
-        clipped[span] = np.count_nonzero(np.abs(piece) >= CLIP_UV, axis=1)
+        clipped[span] = count(np.abs(piece) >= CLIP_UV)
         square[span] = np.einsum("es,es->e", piece, piece)
         fast[span] = np.einsum("es,es->e", step, step)
     n = epochs.shape[1]
@@ -359,11 +364,10 @@ def epoch_quality(
 ) -> tuple[np.ndarray, np.ndarray]:  # int8 (n_epochs,) codes of `Quality`, float32 (n_epochs,) weights
     """Judge each whole epoch of a cleaned channel; the weight runs from 0, nothing usable, to 1."""
     marks = cleaned.epoch_marks
-    jump, flat, rail, swing = (
-        np.count_nonzero(marks == mark, axis=1) / marks.shape[1]
-        for mark in (Mark.JUMP, Mark.FLAT, Mark.RAIL, Mark.SWING)
+    rail, flat, lost, bad = (
+        count(np.isin(marks, kinds)) / np.float64(marks.shape[1])
+        for kinds in ((Mark.RAIL,), (Mark.FLAT,), (Mark.RAIL, Mark.FLAT, Mark.JUMP), tuple(Mark)[1:])
     )
-    bad = jump + flat + rail + swing
     clipped, square, square_fast = _amounts(cleaned.epochs)
     usable = np.maximum(1 - bad, 1e-6)
     rms, fast = np.sqrt(square / usable), np.sqrt(square_fast / usable)
@@ -371,13 +375,13 @@ def epoch_quality(
     fine = ~dead & (bad < LOST_SHARE)
     usual = np.median(fast[fine]) if fine.any() else 0.0
     excess = fast / max(NOISY_RATIO * usual, 1e-6)
-    lost = bad + clipped
+    doubtful = bad + clipped
     white = fine & (fast > WHITE_MOBILITY * rms)
     quality = np.select(
-        [rail >= HALF, dead, jump + flat + rail >= LOST_SHARE, (lost >= LOST_SHARE) | (excess > 1) | white],
+        [rail >= HALF, dead, lost >= LOST_SHARE, (doubtful >= LOST_SHARE) | (excess > 1) | white],
         [Quality.OFF, Quality.FLAT, Quality.SATURATED, Quality.NOISY], Quality.GOOD,
     ).astype(np.int8)
-    weight = np.clip(1 - lost, 0, 1) / np.maximum(excess, 1)
+    weight = np.clip(1 - doubtful, 0, 1) / np.maximum(excess, 1)
     weight[(quality == Quality.OFF) | (quality == Quality.FLAT) | (bad > 1 - 1 / EPOCH_S)] = 0
     weight[white] *= WHITE_WEIGHT
     return quality, weight.astype(np.float32)
@@ -443,7 +447,7 @@ def breathing(
     whole = np.asarray(axes, dtype=np.float32)[:, : n * per_epoch * step]
     slow = whole.reshape(len(axes), n * per_epoch, step).mean(axis=2)
     slow -= _running_mean(slow, 10 * _BREATHING_FS_HZ)
-    limit = 4 * np.median(np.abs(slow), axis=1, keepdims=True)
+    limit = 4 * np.sort(np.abs(slow), axis=1)[:, slow.shape[1] // 2, None]  # four times the median
     slow = np.clip(slow, -limit, limit)
     edge = (window - per_epoch) // 2
     padded = np.pad(slow, ((0, 0), (edge, edge)), mode="symmetric")

@@ -8,7 +8,7 @@ __all__ = ['WINDOW_S', 'FREQS_HZ', 'BANDS_HZ', 'BIN_CENTRES_HZ', 'ACCELEROMETER_
 # %% ../nbs/library/features.ipynb #0a4e0f47
 import hashlib
 from collections.abc import Set
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 from scipy import fft
 
 from . import clean
-from .clean import FS_HZ, MOVING_G, Cleaned, Mark, clean_eeg, epoch_quality, in_pieces
+from .clean import FS_HZ, MOVING_G, Cleaned, Mark, clean_eeg, count, epoch_quality, in_pieces
 from .night import Night
 from .stages import EPOCH_S
 
@@ -26,16 +26,16 @@ WINDOW_S = 2
 _WINDOW = WINDOW_S * FS_HZ
 _HANN = np.hanning(_WINDOW + 1)[:-1]
 _TAPER = (_HANN * np.sqrt(2 / (FS_HZ * np.square(_HANN).sum()))).astype(np.float32)  # to a density in µV²/Hz
-FREQS_HZ = np.fft.rfftfreq(_WINDOW, 1 / FS_HZ)  # 0 to 50 Hz in steps of 0.5
+FREQS_HZ = np.arange(0, 32, 1 / WINDOW_S)
 
 
 def window_power(
     epochs: np.ndarray,  # (n_epochs, 3000) µV at 100 Hz
-) -> np.ndarray:  # float32 (101, n_epochs, 29) µV²/Hz at FREQS_HZ
+) -> np.ndarray:  # float32 (64, n_epochs, 29) µV²/Hz at FREQS_HZ
     """Return the power density of each two-second Hann window."""
     windows = np.lib.stride_tricks.sliding_window_view(epochs, _WINDOW, axis=1)[:, ::FS_HZ]
-    parts = fft.rfft(windows * _TAPER, axis=2).view(np.float32)
-    np.square(parts, out=parts)
+    parts = fft.rfft(windows * _TAPER, axis=2).view(np.float32)[..., : 2 * len(FREQS_HZ)]
+    parts = np.square(parts)
     return np.add(np.moveaxis(parts[..., ::2], 2, 0), np.moveaxis(parts[..., 1::2], 2, 0), order="C")
 
 
@@ -86,8 +86,8 @@ def _spectral_features(psd: np.ndarray) -> dict[str, np.ndarray]:
     return features | _shape_features(psd, log["alpha"], sigma)
 
 # %% ../nbs/library/features.ipynb #200a5073
-_FIT = ((FREQS_HZ >= 2) & (FREQS_HZ < 7)) | ((FREQS_HZ >= 17) & (FREQS_HZ < 32))
-_SHAPE = (FREQS_HZ >= 0.5) & (FREQS_HZ < 32)
+_FIT = ((FREQS_HZ >= 2) & (FREQS_HZ < 7)) | (FREQS_HZ >= 17)
+_SHAPE = FREQS_HZ >= 0.5
 
 
 def _line(psd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -189,7 +189,7 @@ def _percentiles(values: np.ndarray) -> np.ndarray:
 def _crossings(values: np.ndarray) -> np.ndarray:
     """Return the share of neighbouring samples of each row that differ in sign."""
     positive = values > 0
-    return np.count_nonzero(positive[:, 1:] != positive[:, :-1], axis=1) / (values.shape[1] - 1)
+    return count(positive[:, 1:] != positive[:, :-1]) / (values.shape[1] - 1)
 
 
 def _amplitude_features(epochs: np.ndarray) -> dict[str, np.ndarray]:
@@ -200,8 +200,9 @@ def _amplitude_features(epochs: np.ndarray) -> dict[str, np.ndarray]:
     for name, values in [("amplitude", epochs), ("slow_amplitude", slow), ("rise", rise)]:
         middle, high, top = np.log10(_percentiles(values) + _SMALL_UV)
         features |= {f"log_{name}": middle, f"{name}_p90": high - middle, f"{name}_p99": top - middle}
-    square = np.square(epochs)
-    features["kurtosis"] = np.log10(np.square(square).mean(axis=1) / (square.mean(axis=1) ** 2 + _TINY) + 0.1)
+    square, n = np.square(epochs), epochs.shape[1]
+    second, fourth = (np.einsum("es,es->e", part, part) / n for part in (epochs, square))
+    features["kurtosis"] = np.log10(fourth / (second**2 + _TINY) + 0.1)
     return features
 
 # %% ../nbs/library/features.ipynb #bba80e8c
@@ -222,7 +223,7 @@ def eeg_features(
     features |= _burst_features(np.concatenate(bands, axis=1), windows)
     features |= {name: np.concatenate([piece[name] for piece in amplitude]) for name in amplitude[0]}
     moved = np.isin(cleaned.epoch_marks, (Mark.SWING, Mark.JUMP))
-    features["disturbed_share"] = np.count_nonzero(moved, axis=1) / moved.shape[1]
+    features["disturbed_share"] = count(moved) / moved.shape[1]
     none = ~windows.any(axis=1)
     table = {name: np.asarray(values, dtype=np.float32) for name, values in features.items()}
     for values in table.values():
@@ -327,9 +328,11 @@ def night_features(
         raise ValueError(f"{night.record}: expected an EEG channel, found {found}")
     with ThreadPoolExecutor(n_threads) as threads:
         accelerometer = threads.submit(_night_accelerometer, night, "accelerometer" in skip)
-        channels = list(threads.map(lambda name: _channel(night, name, set(skip)), night.eeg_names))
+        cleaned = [threads.submit(_cleaned, night, name, set(skip)) for name in night.eeg_names]
+        described = [threads.submit(_described, channel, "weights" in skip) for channel in cleaned]
+        del cleaned  # each is let go when it is described
+        tables, weights, qualities = zip(*(channel.result() for channel in described), strict=True)
         accelerometer = accelerometer.result()
-    tables, weights, qualities = zip(*channels, strict=True)
     eeg = np.stack([np.stack(list(table.values()), axis=1) for table in tables])
     notes = night.notes if night.accelerometer_names else (*night.notes, "staged by EEG alone")
     return NightFeatures(
@@ -338,16 +341,21 @@ def night_features(
     )
 
 # %% ../nbs/library/features.ipynb #07e69016
-def _channel(night: Night, name: str, skip: set[str]) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """Clean and describe one EEG channel: its table, and per epoch its weight and its quality."""
+def _cleaned(night: Night, name: str, skip: set[str]) -> Cleaned:
+    """Read and clean one EEG channel."""
     signal = night.signals[name]
     values = signal.values[: round(night.n_epochs * EPOCH_S * signal.fs_hz)]
-    cleaned = clean_eeg(values, signal.fs_hz, skip & set(clean.STEPS))
+    return clean_eeg(values, signal.fs_hz, skip & set(clean.STEPS))
+
+
+def _described(channel: Future, unweighted: bool) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """Describe one EEG channel once it is cleaned: its table, and per epoch its weight and its quality."""
+    cleaned = channel.result()
     table = eeg_features(cleaned)
     quality, weight = epoch_quality(cleaned)
     unusable = np.isnan(table["log_total"])
     weight[unusable] = 0
-    if "weights" in skip:
+    if unweighted:
         weight = np.where(unusable, 0, 1).astype(np.float32)
     for values in table.values():
         values[weight == 0] = np.nan
