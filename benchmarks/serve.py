@@ -71,10 +71,10 @@ class Library:
 def answer_as_library(model: str) -> None:
     """Score the nights whose paths come in, until there are no more."""
     from dreem_case.casefile import open_night
-    from dreem_case.forest import ForestStager
     from dreem_case.score import score_night
+    from dreem_case.stagers import load_stager
 
-    stager = ForestStager.load(model)
+    stager = load_stager(model)
     for line in sys.stdin:
         start = time.perf_counter()
         stages = score_night(open_night(line.rstrip("\n")), stager).stage_names
@@ -476,10 +476,9 @@ def fuzz() -> dict:
 
 def main() -> None:
     """Measure everything and write the result."""
-    from dreem_case.defaults import default_model
+    from dreem_case.defaults import default_model_folder
 
-    model = ROOT / "build/models/forest"
-    default_model(model)
+    model = default_model_folder()
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=FOLDER) as temporary:
         folder = Path(temporary)

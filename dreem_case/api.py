@@ -162,6 +162,7 @@ class Details(BaseModel):
     stages: list[StageName]
     probabilities: list[list[float]]
     confidence: list[float] = Field(description="probability of the given stage")
+    review: list[bool] = Field(description="true: a person should look at this epoch; never for some models")
     usable: list[bool] = Field(description="false: no channel had signal, the neighbours decided")
     channels: list[Channel]
     statistics: dict = Field(description="sleep statistics, in minutes, per cent or counts; null: undefined")
@@ -394,7 +395,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:  # None: from the e
 
 def _mend(error: Exception) -> str | None:
     "Say what to do about an error that ends the start; None for one that is unknown."
-    from dreem_case.defaults import ProjectNotFound  # loads scikit-learn, which the server does without
+    from dreem_case.defaults import ProjectNotFound  # loads scipy, which the server does without
     from dreem_case.model_file import ModelError
 
     mends = {
@@ -429,7 +430,7 @@ def _open_answers(settings: Settings, metrics: Metrics) -> Answers:
         settings.fresh_s,
         cache.folder,  # a disk with room; the place for temporary files may be memory
     )
-    model = settings.model or _default_forest()
+    model = settings.model or _default_model()
     pool = ScoringPool(model, settings.processes, settings.memory_mb, settings.time_limit_s)
     atexit.register(pool.close)
 
@@ -449,13 +450,11 @@ def _default_nights() -> Path:
     return default_data()
 
 
-def _default_forest() -> Path:
-    from dreem_case.defaults import default_model
+def _default_model() -> Path:
+    from dreem_case.defaults import default_model_folder
 
-    _LOG.warning("DREEM_CASE_MODEL is not set: using a forest on simulated nights, trained if it is absent")
-    folder = _in_project("build/models/forest")
-    default_model(folder)
-    return folder
+    _LOG.warning("DREEM_CASE_MODEL is not set: using boosted trees on simulated nights, fitted if they are absent")
+    return default_model_folder()
 
 
 def _in_project(folder: str) -> Path:

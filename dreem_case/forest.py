@@ -7,12 +7,14 @@ __all__ = ['ForestStager', 'impurity_importance', 'shuffled_importance']
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
+from .estimator_file import dump_estimators, load_estimators
 from .evaluate import kappa
 from .features import FEATURES_VERSION, NightFeatures, night_features
 from .model_file import ModelError, read_model, write_model
@@ -114,6 +116,12 @@ def _forest_version(stager: ForestStager) -> str:
     return f"forest-{digest.hexdigest()[:12]}"
 
 # %% ../nbs/library/forest.ipynb #45c913fa
+def _fits() -> dict[str, str]:
+    "Say what a saved forest must fit."
+    scikit_learn = ".".join(installed_version("scikit-learn").split(".")[:2])
+    return {"features_version": FEATURES_VERSION, "rows_version": ROWS_VERSION, "scikit_learn": scikit_learn}
+
+
 def _save_forest(stager: ForestStager, folder: Path | str, metrics: dict) -> None:
     if stager.rows is None:
         raise ModelError(f"{folder}: expected a fitted model, found one that was never fitted")
@@ -121,7 +129,7 @@ def _save_forest(stager: ForestStager, folder: Path | str, metrics: dict) -> Non
     manifest = {
         "kind": "forest",
         "version": stager.version,
-        "rows_version": ROWS_VERSION,
+        **_fits(),
         "trained_on": list(stager.trained_on),
         "metrics": metrics,
         "feature_names": list(rows.feature_names),
@@ -133,16 +141,13 @@ def _save_forest(stager: ForestStager, folder: Path | str, metrics: dict) -> Non
         "references": references,
         "accelerometer_typical": rows.accelerometer_typical,
     }
-    write_model(folder, manifest, state)
+    libraries = ["numpy", "scikit-learn", "skops"]
+    write_model(folder, manifest, dump_estimators(state), libraries, "skops")
 
 
 def _load_forest(cls: type[ForestStager], folder: Path | str) -> ForestStager:
-    manifest, state = read_model(folder, "forest")
-    if manifest.get("rows_version") != ROWS_VERSION:
-        found = str(manifest.get("rows_version"))[:80]
-        raise ModelError(
-            f"{folder}: expected rows_version {ROWS_VERSION}, found {found}; train the model again"
-        )
+    manifest, content = read_model(folder, kind="forest", **_fits())
+    state = load_estimators(content, folder)
     try:
         forest = state["forest"]
         stager = cls(len(forest.estimators_), forest.min_samples_leaf)

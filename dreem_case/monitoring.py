@@ -36,6 +36,7 @@ class Metrics:
         self.night_seconds = Histogram("night_seconds", "Time to compute a night", buckets=_NIGHT_S, **own)
         self.problems = Counter("problems", "Problems answered, by code", ["code"], **own)
         self.epochs = Counter("epochs", "Epochs scored, by stage", ["stage"], **own)
+        self.flagged = Counter("review_epochs", "Epochs scored that a person should look at", **own)
         self.unusable = Counter("unusable_epochs", "Epochs scored without usable signal", **own)
         self.confidence = Histogram("night_confidence", "Mean confidence", buckets=_CONFIDENCE, **own)
         self.shift = Histogram("night_feature_shift", "Distance to training", buckets=_SHIFT, **own)
@@ -55,6 +56,7 @@ class Metrics:
         self.night_seconds.observe(seconds)
         for stage, count in Tally(details["stages"]).items():
             self.epochs.labels(stage).inc(count)
+        self.flagged.inc(details["review"].count(True))
         self.unusable.inc(details["usable"].count(False))
         self.confidence.observe(sum(details["confidence"]) / len(details["confidence"]))
         if details["feature_shift"] is not None:

@@ -87,7 +87,7 @@ def _median_scale(scales: list[Scale]) -> Scale:
     "Take the median scale over those that rest on a full night, or over all if none does."
     full = [scale for scale in scales if scale.hours >= FULL_HOURS] or scales
     centre, spread = (
-        np.median([getattr(scale, name) for scale in full], axis=0) for name in ("centre", "spread")
+        np.median([getattr(scale, name) for scale in full], axis=0).astype(float) for name in ("centre", "spread")
     )
     return Scale(centre, spread, sum(scale.hours for scale in full))
 
@@ -267,7 +267,7 @@ class RowMaker:
             first.eeg_feature_names,
             first.accelerometer_feature_names,
             reference_scales(nights),
-            typical,
+            typical.astype(float),
             sided,
         )
 

@@ -30,6 +30,7 @@ class NightScore:
     record: str
     stages: np.ndarray  # int8 (n_epochs,) codes of `Stage`
     probabilities: np.ndarray  # float (n_epochs, 5), columns in the order of `Stage`
+    review: np.ndarray  # bool (n_epochs,): a person should look at this epoch
     usable: np.ndarray  # bool (n_epochs,): at least one channel had signal; if not, neighbours decided
     channel_names: tuple[str, ...]
     quality: np.ndarray  # int8 (n_channels, n_epochs) codes of `clean.Quality`
@@ -103,6 +104,7 @@ def score_features(
         record=prepared.record,
         stages=stages,
         probabilities=probabilities,
+        review=stager.review(probabilities),
         usable=usable,
         channel_names=prepared.channel_names,
         quality=prepared.quality,
@@ -129,6 +131,7 @@ def score_document(
         "stages": score.stage_names,
         "probabilities": score.probabilities.round(4).tolist(),
         "confidence": score.confidence.round(4).tolist(),
+        "review": score.review.tolist(),
         "usable": score.usable.tolist(),
         "channels": _channels(score),
         "statistics": _statistics(score.statistics),

@@ -24,6 +24,7 @@ from pathlib import Path
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from .casefile import MissingSignalError, TooShortError, open_night
+from .model_file import ModelError, read_manifest
 from dreem_case.safe_h5 import (
     CaseFileError,
     NotFiniteError,
@@ -103,11 +104,10 @@ def _limited(limit_s: float, function: Callable, *args):
 
 @lru_cache(maxsize=1)
 def _load(folder: str):
-    from dreem_case.model_file import ModelError
-    from dreem_case.forest import ForestStager
+    from dreem_case.stagers import load_stager
 
     try:
-        return ForestStager.load(folder)
+        return load_stager(folder)
     except ModelError as error:
         if isinstance(error.__context__, MemoryError):  # the limit is at fault and not the model
             raise MemoryError from None
@@ -119,18 +119,18 @@ def _describe(folder: str) -> tuple[str, str]:
     from dreem_case.features import source_hash
 
     source = source_hash(*(f"dreem_case.{name}" for name in _SCORING_MODULES))
-    libraries = [installed_version(name) for name in ("numpy", "scipy", "scikit-learn", "h5py")]
+    libraries = [installed_version(name) for name in ("h5py", "lightgbm", "numpy", "scikit-learn", "scipy")]
     return _load(folder).version, hashlib.sha256(json.dumps([source, libraries]).encode()).hexdigest()[:12]
 
 
-_SCORING_MODULES = (
-    "stages", "night", "safe_h5", "casefile", "clean", "features", "evaluate", "rows", "stager", "score", "scoring_pool"
+_SCORING_MODULES = (  # those that every model's version does not name already
+    "stages", "night", "safe_h5", "casefile", "clean", "features", "evaluate", "rows", "stager", "score", "forest",
+    "boosted", "trees", "chain", "confidence", "scoring_pool",
 )  # fmt: skip
 
 # %% ../nbs/library/scoring_pool.ipynb #7b3e31d1
 def _score(folder: str, version: str, record: str, path: str, source: str) -> tuple[bytes, bytes]:
     "Score a file; return its hypnogram and the whole document as JSON."
-    from dreem_case.model_file import ModelError
     from dreem_case.score import NoUsableEEG, score_document, score_night
 
     try:
@@ -157,14 +157,16 @@ def _json(value: object) -> bytes:
 _LOG = logging.getLogger(__name__)
 _START_S = 30.0  # for a fork server with its libraries, and for the model
 _TASKS_PER_PROCESS = 100  # then a new one takes over, in case a library keeps memory
+_PRELOADED = ("dreem_case.score", "dreem_case.scoring_pool")
+_PRELOADED_FOR = {kind: (f"dreem_case.{kind}",) for kind in ("boosted", "forest")}  # kind of model -> modules
 
 
 class _Pool(ProcessPool):
     "A pool that leaves nobody waiting when it ends: what is not done then is cancelled."
 
-    def __init__(self, n_processes: int, memory_mb: int):
+    def __init__(self, n_processes: int, memory_mb: int, kind: str):
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["dreem_case.score", "dreem_case.scoring_pool"])
+        context.set_forkserver_preload([*_PRELOADED, *_PRELOADED_FOR.get(kind, ())])
         super().__init__(n_processes, _TASKS_PER_PROCESS, _start, (memory_mb,), context)
         self._open: set[ProcessFuture] = set()
 
@@ -193,10 +195,10 @@ class _Pool(ProcessPool):
 class _Processes:
     "Processes that run functions."
 
-    def __init__(self, n_processes: int, memory_mb: int):
-        self._n_processes, self._memory_mb = n_processes, memory_mb
+    def __init__(self, n_processes: int, memory_mb: int, kind: str):
+        self._settings = (n_processes, memory_mb, kind)
         self._lock = threading.Lock()
-        self._pool: _Pool | None = _Pool(n_processes, memory_mb)  # its processes start with the first task
+        self._pool: _Pool | None = _Pool(*self._settings)  # its processes start with the first task
 
     def run(self, limit_s: float, function: Callable, *args, attempts: int = 2):
         """Run a function in a process, and in another if that one dies; return or raise what it does.
@@ -244,7 +246,7 @@ class _Processes:
         with self._lock:
             if self._pool is not broken:
                 return
-            self._pool = _Pool(self._n_processes, self._memory_mb)
+            self._pool = _Pool(*self._settings)
         _LOG.error("the scoring processes are started again")
         broken.end()
 
@@ -257,21 +259,6 @@ def _cause(error: Exception) -> str:
     return f"a process that ended by {signal.Signals(-code).name if code < 0 else f'exit code {code}'}"
 
 # %% ../nbs/library/scoring_pool.ipynb #4c6c596d
-_MANIFEST, _MAX_MANIFEST_BYTES = "manifest.json", 1_000_000  # as in model_file, which is not loaded here
-
-
-def _named_version(folder: str) -> str | None:
-    "Read the version out of a model's manifest; None where there is none."
-    path = Path(folder) / _MANIFEST
-    try:
-        if not path.is_file():
-            return None
-        with path.open("rb") as file:
-            return json.loads(file.read(_MAX_MANIFEST_BYTES))["version"]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return None
-
-# %% ../nbs/library/scoring_pool.ipynb #98a92d33
 class ScoringPool:
     "Processes that score nights, with the model of a folder."
 
@@ -282,11 +269,11 @@ class ScoringPool:
         memory_mb: int = 1500,  # of each process, 1 MB = 10^6 bytes; an 8 h night takes 500, a whole day 1000
         time_limit_s: float = 60.0,  # for one night
     ):
-        "Start, and load the model in a process; raise what `ForestStager.load` raises, or `PoolError`."
+        "Start, and load the model in a process; raise what `stagers.load_stager` raises, or `PoolError`."
         self.n_processes, self.memory_mb, self.time_limit_s = n_processes, memory_mb, time_limit_s
         self._folder = str(Path(model_folder).resolve())
         self._free = threading.BoundedSemaphore(n_processes)
-        self._processes = _Processes(n_processes, memory_mb)
+        self._processes = _Processes(n_processes, memory_mb, str(read_manifest(self._folder).get("kind")))
         try:
             self.model_version, self.scoring_version = self._processes.run(_START_S, _describe, self._folder)
         except (TimeoutError, ProcessExpired, BrokenProcessPool, MemoryError) as error:
@@ -319,8 +306,9 @@ class ScoringPool:
     def alive(self) -> bool:
         "Tell whether nights can be scored, by this model; processes that have died are replaced."
         try:
-            return self._processes.running().active and _named_version(self._folder) == self.model_version
-        except PoolError:
+            named = read_manifest(self._folder).get("version")
+            return self._processes.running().active and named == self.model_version
+        except (PoolError, ModelError):
             return False
 
     def close(self) -> None:

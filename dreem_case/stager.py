@@ -13,7 +13,7 @@ import numpy as np
 
 from .evaluate import grouped_folds
 from .features import NightFeatures
-from .model_file import ModelError, read_model, write_model
+from .model_file import ModelError, from_json, read_model, to_json, write_model
 from .night import Night
 from .rows import Scale, table_from_matrix
 from .stages import STAGES
@@ -112,16 +112,20 @@ class TimeOfNightStager:
             "metrics": dict(metrics or {}),
             "epochs_per_bin": self.epochs_per_bin,
         }
-        write_model(folder, manifest, {"shares": self.shares})
+        write_model(folder, manifest, to_json({"shares": self.shares.tolist()}), ["numpy"])
 
     @classmethod
     def load(cls, folder: Path | str) -> Self:
         "Read the shares back."
-        manifest, state = read_model(folder, "time-of-night")
-        stager, shares = cls(manifest.get("epochs_per_bin")), state.get("shares")
-        if not isinstance(stager.epochs_per_bin, int) or stager.epochs_per_bin < 1 or np.shape(shares)[1:] != (5,):
+        manifest, content = read_model(folder, kind="time-of-night")
+        stager = cls(manifest.get("epochs_per_bin"))
+        try:
+            stager.shares = np.array(from_json(content, folder).get("shares"), float)
+        except (TypeError, ValueError):  # no numbers, or not in rows of one length
+            stager.shares = np.zeros(0)
+        sound = stager.shares.ndim == 2 and stager.shares.shape[1] == len(STAGES) and len(stager.shares) > 0
+        if type(stager.epochs_per_bin) is not int or stager.epochs_per_bin < 1 or not sound:
             raise ModelError(f"{folder}: expected shares of five stages per bin, found something else")
-        stager.shares = np.asarray(shares, float)
         return stager
 
 # %% ../nbs/library/stager.ipynb #db7a7874

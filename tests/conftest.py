@@ -45,14 +45,34 @@ def short_nights(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def short_model(short_nights, tmp_path_factory) -> Path:
-    """A folder with a small forest, trained on the short nights."""
-    from dreem_case.forest import ForestStager
+def short_training(short_nights) -> tuple[list, list]:
+    """Features and labels of the short nights."""
+    from dreem_case.features import night_features
     from dreem_case.store import open_store
 
-    store, stager = open_store(short_nights), ForestStager(n_trees=8)
+    store = open_store(short_nights)
     nights = [store.open_night(record) for record in store.records()]
-    stager.fit([stager.prepare(night) for night in nights], [night.hypnogram for night in nights])
-    folder = tmp_path_factory.mktemp("model")
-    stager.save(folder)
+    return [night_features(night) for night in nights], [night.hypnogram for night in nights]
+
+
+SMALL = {"boosted": {"n_rounds": 8, "n_folds": 2, "n_copies": 1, "n_jobs": 1}, "forest": {"n_trees": 8}}
+
+
+def saved_model(name: str, training: tuple[list, list], folder: Path) -> Path:
+    """Fit a small stager, and return the folder it is saved in."""
+    from dreem_case.stagers import new_stager
+
+    new_stager(name, **SMALL[name]).fit(*training).save(folder, {"kappa": 0.5})
     return folder
+
+
+@pytest.fixture(scope="session")
+def short_model(short_training, tmp_path_factory) -> Path:
+    """A folder with small boosted trees, fitted to the short nights."""
+    return saved_model("boosted", short_training, tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def short_forest(short_training, tmp_path_factory) -> Path:
+    """A folder with a small forest, fitted to the short nights."""
+    return saved_model("forest", short_training, tmp_path_factory.mktemp("model"))

@@ -113,10 +113,10 @@ def serve(judge) -> None:
 def night_judge(model: Path):
     """Return what opens and scores a night."""
     from dreem_case.casefile import CaseFileError, open_night
-    from dreem_case.forest import ForestStager
     from dreem_case.score import NoUsableEEG, score_night
+    from dreem_case.stagers import load_stager
 
-    stager = ForestStager.load(model)
+    stager = load_stager(model)
 
     def judge(path):
         try:
@@ -139,16 +139,16 @@ def model_judge(good: Path):
     import numpy as np
 
     from dreem_case.features import night_features
-    from dreem_case.forest import ForestStager
     from dreem_case.model_file import ModelError
     from dreem_case.night import Night, Signal
+    from dreem_case.stagers import load_stager
 
     noise = np.random.default_rng(0).normal(0, 20, (2, 15_000)).astype(np.float32)
     signals = {name: Signal(values, 250, "µV", "eeg") for name, values in zip(("eeg1", "eeg7"), noise, strict=True)}
     prepared = night_features(Night("night", signals, 2))
-    stager = ForestStager.load(good)  # whatever these import only now is no deed of a hostile model
+    stager = load_stager(good)  # whatever these import only now is no deed of a hostile model
     stager.predict_proba(prepared)
-    repr(stager.forest)
+    repr(stager)
 
     watched = Watched()
     sys.addaudithook(watched)
@@ -156,7 +156,7 @@ def model_judge(good: Path):
     def judge(folder):
         with watched:
             try:
-                stager = ForestStager.load(folder)
+                stager = load_stager(folder)
             except ModelError as error:
                 verdict = {"outcome": "ModelError", "message": str(error)}
             except BaseException as error:

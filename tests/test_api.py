@@ -27,6 +27,7 @@ from dreem_case.monitoring import Metrics
 from dreem_case.score import score_night
 from dreem_case.scoring_pool import ModelChanged, NightRefused, PoolError, ScoringPool
 from dreem_case.settings import MAX_WAITING, Settings
+from dreem_case.stagers import load_stager
 from dreem_case.stages import STAGE_NAMES
 from dreem_case.store import open_store
 from tests.conftest import until
@@ -98,7 +99,7 @@ def test_a_hypnogram_is_a_plain_list_of_what_the_library_says(client, folder, re
     response = client.get(f"/hypnogram/{record}")
     assert response.status_code == 200
     assert response.content_type == "application/json"
-    score = score_night(open_night(folder / "h5" / f"{record}.h5"), ForestStager.load(short_model))
+    score = score_night(open_night(folder / "h5" / f"{record}.h5"), load_stager(short_model))
     assert response.json == score.stage_names
     with h5py.File(folder / "h5" / f"{record}.h5") as file:
         assert len(response.json) == min(len(file[f"eeg{i}"]) for i in range(1, 8)) // 7500
@@ -110,7 +111,7 @@ def test_details_are_as_the_document_says_and_agree_with_the_hypnogram(client, r
     found = Details.model_validate_json(response.data, strict=True, extra="forbid")
     assert found.record == record
     assert found.source == "simulated nights, seed 1"
-    assert found.model_version == ForestStager.load(short_model).version
+    assert found.model_version == load_stager(short_model).version
     assert found.stages == client.get(f"/hypnogram/{record}").json
     assert found.stage_names == list(STAGE_NAMES)
     lists = [found.stages, found.probabilities, found.confidence, found.usable]
@@ -298,7 +299,7 @@ def test_what_was_done_is_counted(make, folder, short_model, tmp_path, record):
         'nights_total{outcome="unreadable_file"} 1.0',
         'problems_total{code="record_not_found"} 1.0',
         'requests_total{endpoint="hypnogram",method="GET",status="200"} 2.0',
-        f'model_info{{version="{ForestStager.load(short_model).version}"}} 1.0',
+        f'model_info{{version="{load_stager(short_model).version}"}} 1.0',
     ):
         assert f"dreem_case_{line}" in lines
     assert record not in "\n".join(lines)
@@ -562,7 +563,7 @@ def test_a_model_that_takes_too_long_to_load_is_told_with_a_mend(make, folder, s
 
 def test_the_check_says_what_is_served(app, short_model):
     result = app.test_cli_runner().invoke(args=["check"])
-    version = ForestStager.load(short_model).version
+    version = load_stager(short_model).version
     assert (result.exit_code, result.output) == (
         0, f"ready to serve simulated nights, seed 1, staged by {version}\n"
     )  # fmt: skip
@@ -578,7 +579,7 @@ def test_without_settings_it_serves_simulated_nights_and_says_so(
     make, folder, short_model, tmp_path, monkeypatch, caplog
 ):
     monkeypatch.setattr("dreem_case.defaults.default_data", lambda: folder)
-    monkeypatch.setattr("dreem_case.defaults.default_model", lambda at: shutil.copytree(short_model, at))
+    monkeypatch.setattr("dreem_case.defaults.default_model_folder", lambda: short_model)
     monkeypatch.setattr("dreem_case.defaults.project_root", lambda: tmp_path)
     client = make().test_client()
     assert client.get("/records").json["source"] == "simulated nights, seed 1"

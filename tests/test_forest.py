@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dreem_case import model_file
+from dreem_case import forest
+from dreem_case.estimator_file import dump_estimators
 from dreem_case.evaluate import kappa
 from dreem_case.forest import ForestStager
 from dreem_case.model_file import ModelError, write_model
-from dreem_case.rows import ROWS_VERSION, FeaturesDiffer, table_from_bins
+from dreem_case.rows import FeaturesDiffer, table_from_bins
 from dreem_case.stager import fit_folds, predict_out_of_fold
 from dreem_case.stages import STAGES
 from tests.test_rows import make_night, with_channels
@@ -100,7 +101,7 @@ def saved_state(stager):
     """What `save` stores, taken apart."""
     rows = stager.rows
     manifest = {
-        "kind": "forest", "version": stager.version, "trained_on": [], "metrics": {}, "rows_version": ROWS_VERSION,
+        "kind": "forest", "version": stager.version, "trained_on": [], "metrics": {}, **forest._fits(),
         "feature_names": list(rows.feature_names), "accelerometer_names": list(rows.accelerometer_names),
     }
     references = {name: [scale.centre, scale.spread, scale.hours] for name, scale in rows.references.items()}
@@ -109,12 +110,16 @@ def saved_state(stager):
     }
 
 
+def write(folder, manifest, state):
+    write_model(folder, manifest, dump_estimators(state), ["numpy"], "skops")
+
+
 def test_a_tree_with_a_node_that_does_not_exist_is_refused(nights, tmp_path):
     prepared, labels = zip(*nights[:2], strict=True)
     stager = small().fit(prepared, labels)
     tree = stager.forest.estimators_[0].tree_
     tree.children_left[0] = 10**6
-    write_model(tmp_path, *saved_state(stager))
+    write(tmp_path, *saved_state(stager))
     with pytest.raises(ModelError, match="nodes or columns that do not exist"):
         ForestStager.load(tmp_path)
 
@@ -123,14 +128,14 @@ def test_a_tree_that_asks_for_a_column_that_does_not_exist_is_refused(nights, tm
     prepared, labels = zip(*nights[:2], strict=True)
     stager = small().fit(prepared, labels)
     stager.forest.estimators_[0].tree_.feature[0] = 10**6
-    write_model(tmp_path, *saved_state(stager))
+    write(tmp_path, *saved_state(stager))
     with pytest.raises(ModelError, match="nodes or columns that do not exist"):
         ForestStager.load(tmp_path)
 
 
 def test_a_model_with_other_columns_than_its_forest_is_refused(fitted, tmp_path):
     manifest, state = saved_state(fitted)
-    write_model(tmp_path, {**manifest, "feature_names": ["log_delta"]}, state)
+    write(tmp_path, {**manifest, "feature_names": ["log_delta"]}, state)
     with pytest.raises(ModelError, match="columns that do not exist"):
         ForestStager.load(tmp_path)
 
@@ -138,7 +143,7 @@ def test_a_model_with_other_columns_than_its_forest_is_refused(fitted, tmp_path)
 def test_other_references_than_the_manifest_s_version_are_refused(fitted, tmp_path):
     manifest, state = saved_state(fitted)
     state["accelerometer_typical"] = state["accelerometer_typical"] + 1
-    write_model(tmp_path, manifest, state)
+    write(tmp_path, manifest, state)
     with pytest.raises(ModelError, match="expected model forest-"):
         ForestStager.load(tmp_path)
 
@@ -146,21 +151,21 @@ def test_other_references_than_the_manifest_s_version_are_refused(fitted, tmp_pa
 def test_something_else_than_a_forest_is_refused(fitted, tmp_path):
     manifest, state = saved_state(fitted)
     for broken in ({**state, "forest": np.arange(3)}, {"forest": state["forest"]}, {}):
-        write_model(tmp_path, manifest, broken)
+        write(tmp_path, manifest, broken)
         with pytest.raises(ModelError, match="expected a forest and its references"):
             ForestStager.load(tmp_path)
 
 
 def test_a_model_for_other_features_is_refused(fitted, tmp_path, monkeypatch):
     fitted.save(tmp_path)
-    monkeypatch.setattr(model_file, "FEATURES_VERSION", "newer")
+    monkeypatch.setattr(forest, "FEATURES_VERSION", "newer")
     with pytest.raises(ModelError, match="expected features_version newer"):
         ForestStager.load(tmp_path)
 
 
 def test_a_model_for_other_rows_is_refused(fitted, tmp_path):
     manifest, state = saved_state(fitted)
-    write_model(tmp_path, {**manifest, "rows_version": "older"}, state)
+    write(tmp_path, {**manifest, "rows_version": "older"}, state)
     with pytest.raises(ModelError, match=r"expected rows_version .* found older; train the model again"):
         ForestStager.load(tmp_path)
 

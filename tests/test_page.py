@@ -18,7 +18,6 @@ from dreem_case.answer import Answer, Busy
 from dreem_case.api import create_app, make_app
 from dreem_case.clean import Quality
 from dreem_case.evaluate import sleep_statistics
-from dreem_case.forest import ForestStager
 from dreem_case.monitoring import Metrics
 from dreem_case.plots import QUALITY_COLORS
 from dreem_case.scoring_pool import NightRefused
@@ -65,13 +64,10 @@ def store(short_nights, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def site(store, tmp_path_factory):
+def site(store, short_model, tmp_path_factory):
     """Address of the real app."""
-    stager, nights = ForestStager(n_trees=8), [store.open_night(r) for r in store.records() if r != "torn"]
-    stager.fit([stager.prepare(night) for night in nights], [night.hypnogram for night in nights])
-    model, cache = tmp_path_factory.mktemp("model"), tmp_path_factory.mktemp("cache")
-    stager.save(model)
-    app = create_app(Settings(store=str(store.folder), model=str(model), cache=str(cache)))
+    cache = tmp_path_factory.mktemp("cache")
+    app = create_app(Settings(store=str(store.folder), model=str(short_model), cache=str(cache)))
     with served(app) as address:
         yield address
 
@@ -92,7 +88,7 @@ def of_length(details: dict, record: str, n_epochs: int, **changes) -> dict:
     def resized(values):
         return (values * (n_epochs // len(values) + 1))[:n_epochs]
 
-    by_epoch = {name: resized(details[name]) for name in ("stages", "probabilities", "confidence", "usable")}
+    by_epoch = {name: resized(details[name]) for name in ("stages", "probabilities", "confidence", "review", "usable")}
     channels = [c | {name: resized(c[name]) for name in ("quality", "weight")} for c in details["channels"]]
     changed = details | by_epoch | {"record": record, "n_epochs": n_epochs, "channels": channels} | changes
     return changed | {"statistics": statistics_of(changed["stages"])}
@@ -131,7 +127,7 @@ class MadeUp:
         stages = details["stages"]
         if record == "changing" and self.asked.count(record) == 1:
             stages = ["WAKE"] * len(stages)
-        return Answer(record, json.dumps(stages).encode(), json.dumps(details).encode(), from_cache=True)
+        return Answer(record, "1", json.dumps(stages).encode(), json.dumps(details).encode(), from_cache=True)
 
 
 @pytest.fixture(scope="module")
@@ -140,10 +136,11 @@ def documents(scored) -> dict:
     markup = ["<img src=x onerror=alert(1)> & <b>bold</b>"]
     return {
         "one-epoch": of_length(scored, "one-epoch", 1),
-        "awake": of_length(scored, "awake", 80, stages=["WAKE"] * 80, feature_shift=None),
+        "awake": of_length(scored, "awake", 80, stages=["WAKE"] * 80, feature_shift=None, review=[False] * 80),
         "day": of_length(scored, "day", 2880),
         "eight-hours": of_length(scored, "eight-hours", 960),
         "lossy": of_length(scored, "lossy", 80, usable=lost),
+        "doubtful": of_length(scored, "doubtful", 80, review=[epoch in (3, *range(40, 50)) for epoch in range(80)]),
         "markup": of_length(scored, "markup", 80, notes=markup, source="<i>nights</i>"),
         LONG: of_length(scored, LONG, 80),
         **{name: of_length(scored, name, 80) for name in ("always-busy", "busy", "busy-long", "changing")},
@@ -372,6 +369,20 @@ def test_epochs_without_usable_eeg_are_shaded(made_up, documents, visit):
     assert "no usable EEG" in page.locator("#readout").inner_text()
 
 
+def test_epochs_to_review_are_marked_told_and_counted(made_up, visit):
+    page = visit(f"{made_up}/night/doubtful", NIGHT)
+    (marks,) = drawn(page, "#review .review")
+    assert epochs_of(marks) == [3, *range(40, 50)]
+    assert page.locator("#summary").inner_text().endswith("Marked for review: 11 (13.8 %) of the epochs.")
+    page.locator("#epoch").focus()
+    page.keyboard.press("Home")
+    assert "to review" not in page.locator("#readout").inner_text()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    assert "to review" in page.locator("#readout").inner_text()
+    assert "to review" in page.locator("#epoch").get_attribute("aria-valuetext")
+
+
 def test_a_night_that_changes_between_two_requests_is_shown_as_it_is_now(made_up, documents, visit):
     page = visit(f"{made_up}/night/changing", NIGHT)
     (trace,) = drawn(page, "#hypnogram .trace")
@@ -395,6 +406,10 @@ def test_the_page_draws_with_the_librarys_stages_and_colours(made_up, visit):
 def shown(value: float | None, digits: int, unit: str = "") -> str:
     """Write a number as a browser does, which rounds halves up."""
     return "–" if value is None else f"{Decimal(value).quantize(Decimal(10) ** -digits, ROUND_HALF_UP)}{unit}"
+
+
+def share_flagged(details: dict) -> float:
+    return 100 * (details["review"].count(True) / details["n_epochs"])
 
 
 def figures(page, table: str) -> dict[str, list[str]]:
@@ -424,6 +439,7 @@ def test_the_statistics_are_those_of_the_details(made_up, visit, record):
     assert figures(page, "scoring") == {
         "Epochs": [f"{details['n_epochs']} of 30 s"],
         "Epochs without usable EEG": [str(details["usable"].count(False))],
+        "Epochs to review": [f"{details['review'].count(True)} ({shown(share_flagged(details), 1, ' %')})"],
         "Mean confidence": [shown(100 * (sum(details["confidence"]) / details["n_epochs"]), 1, " %")],
         "Distance from the training nights": [shown(details["feature_shift"], 2, " spreads")],
         "Model": [details["model_version"]],

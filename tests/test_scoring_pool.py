@@ -16,27 +16,20 @@ import numpy as np
 import pytest
 from pebble import ProcessExpired
 
-from dreem_case import model_file, scoring_pool
+from dreem_case import scoring_pool
 from dreem_case.casefile import open_night
 from dreem_case.forest import ForestStager
-from dreem_case.model_file import ModelError
+from dreem_case.model_file import MANIFEST, ModelError
 from dreem_case.safe_h5 import CaseFileError
 from dreem_case.score import score_document, score_night
 from dreem_case.scoring_pool import CODES, ModelChanged, NightRefused, PoolError, ScoringPool
-from dreem_case.store import open_store
+from dreem_case.stagers import load_stager
 from tests.conftest import until
 
 
 @pytest.fixture(scope="module")
-def model(short_nights, tmp_path_factory):
-    """A small model's folder."""
-    store = open_store(short_nights)
-    nights = [store.open_night(record) for record in store.records()[1:]]
-    stager = ForestStager(n_trees=8)
-    stager.fit([stager.prepare(night) for night in nights], [night.hypnogram for night in nights])
-    folder = tmp_path_factory.mktemp("model")
-    stager.save(folder, {"kappa": 0.5})
-    return folder
+def model(short_model):
+    return short_model
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +69,7 @@ def is_running(pid):
 
 
 def test_the_answer_is_that_of_the_library(pool, model, paths):
-    stager = ForestStager.load(model)
+    stager = load_stager(model)
     for path in paths:
         hypnogram, document = pool.score(path.stem, path, "three simulated nights")
         expected = score_document(score_night(open_night(path), stager), "three simulated nights")
@@ -86,7 +79,7 @@ def test_the_answer_is_that_of_the_library(pool, model, paths):
 
 
 def test_the_pool_knows_its_model(pool, model):
-    assert pool.model_version == ForestStager.load(model).version
+    assert pool.model_version == load_stager(model).version
     assert len(pool.scoring_version) == 12
 
 
@@ -198,8 +191,8 @@ def test_a_night_that_takes_too_long_is_refused_in_time(model, paths, long_night
 
 
 def test_a_night_that_takes_too_much_memory_is_refused(model, paths, long_night):
-    with ScoringPool(model, memory_mb=600) as pool:
-        with pytest.raises(NightRefused, match=r"long: .* found one that needs more than 600 MB") as refused:
+    with ScoringPool(model, memory_mb=300) as pool:
+        with pytest.raises(NightRefused, match=r"long: .* found one that needs more than 300 MB") as refused:
             pool.score("long", long_night, "x")
         assert refused.value.code == "too_expensive"
         assert pool.score(paths[0].stem, paths[0], "x")
@@ -230,7 +223,7 @@ def test_a_model_that_was_replaced_is_not_used(model, paths, tmp_path):
     with ScoringPool(folder) as pool:
         night = open_night(paths[0])
         other = ForestStager(n_trees=3)
-        other.fit([other.prepare(night)], [np.arange(night.n_epochs) % 5]).save(folder)
+        other.fit([other.prepare(night)], [np.arange(night.n_epochs) % 5]).save(folder)  # even of another kind
         assert pool.score(paths[0].stem, paths[0], "x")  # the process has the old one
         assert not pool.alive  # and the next process will not have it
         os.kill(pool._processes.run(5, os.getpid), signal.SIGKILL)
@@ -247,24 +240,33 @@ def test_a_model_that_was_replaced_is_not_used(model, paths, tmp_path):
         assert pool.score(paths[0].stem, paths[0], "x")
 
 
+@pytest.mark.parametrize("kind", ["boosted", "forest"])
+def test_every_kind_of_model_is_served(kind, request, paths):
+    folder = request.getfixturevalue({"boosted": "short_model", "forest": "short_forest"}[kind])
+    with ScoringPool(folder) as pool:
+        assert pool.model_version.startswith(f"{kind}-")
+        assert json.loads(pool.score("night-1", paths[0], "x")[1])["model_version"] == pool.model_version
+
+
 MANIFESTS = [None, b"", b"[]", b"{}", b'{"version": 3}', b"\xff", b"[" * 10**5, b'"' + b"x" * 2_000_000 + b'"']
 
 
 @pytest.mark.parametrize("content", MANIFESTS, ids=range(len(MANIFESTS)))
-def test_a_manifest_that_says_nothing_is_a_model_that_is_not_there(tmp_path, content):
-    if content is not None:
-        (tmp_path / model_file.MANIFEST).write_bytes(content)
-    assert scoring_pool._named_version(str(tmp_path)) in (None, 3)
+def test_without_a_manifest_that_says_so_the_model_is_not_there(model, tmp_path, content):
+    folder = tmp_path / "model"
+    shutil.copytree(model, folder)
+    with ScoringPool(folder) as pool:
+        assert pool.alive
+        (folder / MANIFEST).unlink()
+        if content is not None:
+            (folder / MANIFEST).write_bytes(content)
+        assert not pool.alive
 
 
 def test_a_pipe_in_the_place_of_the_manifest_holds_nobody(tmp_path):
-    os.mkfifo(tmp_path / model_file.MANIFEST)
-    assert scoring_pool._named_version(str(tmp_path)) is None
-
-
-def test_the_pool_looks_for_the_manifest_where_models_are_written(model):
-    assert model_file.MANIFEST == scoring_pool._MANIFEST
-    assert scoring_pool._named_version(str(model)) == ForestStager.load(model).version
+    os.mkfifo(tmp_path / MANIFEST)
+    with pytest.raises(ModelError, match="found no such file"):
+        ScoringPool(tmp_path)
 
 
 def test_without_a_model_the_start_fails_with_the_loaders_words(tmp_path):

@@ -21,11 +21,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dreem_case.casefile import open_night
-from dreem_case.forest import ForestStager
 from dreem_case.score import score_night
 from dreem_case.serve import graceful_timeout, threads
 from dreem_case.settings import MAX_WAITING, PREFIX, Settings
 from dreem_case.spool import spool_folder
+from dreem_case.stagers import load_stager
 from tests.conftest import ROOT, until
 
 GUNICORN = ["gunicorn", "-c", "python:dreem_case.serve", "--bind", "127.0.0.1:0", "dreem_case.api:create_app()"]
@@ -135,7 +135,7 @@ def nights(short_nights, tmp_path_factory):
 @pytest.fixture(scope="module")
 def expected(nights, short_model):
     """What the library says about a night."""
-    stager, known = ForestStager.load(short_model), {}
+    stager, known = load_stager(short_model), {}
 
     def stages(record: str) -> list[str]:
         kind = record.partition("-")[0]

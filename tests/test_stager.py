@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dreem_case.forest import ForestStager
-from dreem_case.model_file import MANIFEST, ModelError, write_model
+from dreem_case.model_file import MANIFEST, ModelError, to_json, write_model
 from dreem_case.stager import TimeOfNightStager
 from dreem_case.stagers import STAGERS, load_stager, new_stager
 from tests.test_rows import make_night
@@ -59,9 +59,9 @@ def test_the_baseline_comes_back_from_its_file(nights, tmp_path):
 
 
 @pytest.mark.parametrize("manifest", [{}, {"epochs_per_bin": "60"}, {"epochs_per_bin": 0}])
-@pytest.mark.parametrize("state", [{}, {"shares": [1, 2]}, {"shares": np.ones((3, 4))}])
-def test_a_time_of_night_model_of_another_shape_is_refused(tmp_path, manifest, state):
-    write_model(tmp_path, {"kind": "time-of-night", **manifest}, state)
+@pytest.mark.parametrize("shares", [None, [1, 2], [[1, 1], [1, 1]], [], [["a"] * 5], [[1] * 5, [1]]])
+def test_a_time_of_night_model_of_another_shape_is_refused(tmp_path, manifest, shares):
+    write_model(tmp_path, {"kind": "time-of-night", **manifest}, to_json({"shares": shares}), [])
     with pytest.raises(ModelError, match="expected shares of five stages"):
         TimeOfNightStager.load(tmp_path)
 

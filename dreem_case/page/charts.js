@@ -48,6 +48,12 @@ export function shadeUnusable(drawing, usable) {
   drawing.querySelector(".grid").after(path("unusable", blocks(spans, DISPLAY_ORDER.length)));
 }
 
+// Mark the epochs that a person should look at.
+export function drawReview(review) {
+  const spans = runs(review).filter(([value]) => value);
+  return plot(review.length, 1, path("review", blocks(spans, 1)));
+}
+
 // Stacked in the order of the hypnogram. Each area reaches down to the bottom, and the next lies on it.
 export function drawProbabilities(probabilities, stageNames) {
   const top = probabilities.map(() => 0);

@@ -1,7 +1,7 @@
 // One night: its hypnogram as soon as there is one, then everything else about it.
 
 import { address, getJson, getPatiently } from "./api.js";
-import { drawHypnogram, drawProbabilities, drawQuality, shadeUnusable, timeAxis } from "./charts.js";
+import { drawHypnogram, drawProbabilities, drawQuality, drawReview, shadeUnusable, timeAxis } from "./charts.js";
 import { byId, html } from "./elements.js";
 import { hideNotice, showProblem, showWaiting, untilNextTry } from "./notice.js";
 import { startReading } from "./reading.js";
@@ -23,10 +23,11 @@ function showHypnogram(stages) {
 }
 
 function showDetails(details) {
-  const { statistics, channels, notes, usable, source } = details;
+  const { statistics, channels, notes, review, usable, source } = details;
   byId("source").textContent = source;
-  byId("summary").textContent = summarize(statistics);
+  byId("summary").textContent = summarize(statistics, review);
   shadeUnusable(byId("hypnogram").firstChild, usable);
+  byId("review").replaceChildren(drawReview(review));
   const lost = usable.includes(false);
   byId("hypnogram-key").replaceChildren(...(lost ? [html("span", {}, swatch("unusable"), "no usable EEG")] : []));
   byId("stage-key").replaceChildren(...keyEntries("stage", DISPLAY_ORDER));

@@ -31,12 +31,18 @@ export function stageRows({ stage_min, sleep_min }) {
   });
 }
 
+function reviewed(review) {
+  const n = review.filter(Boolean).length;
+  return `${n} (${percent(n / review.length)})`;
+}
+
 export function scoringRows(details) {
-  const { n_epochs, epoch_s, usable, confidence, feature_shift, model_version } = details;
+  const { n_epochs, epoch_s, review, usable, confidence, feature_shift, model_version } = details;
   const mean = confidence.reduce((sum, value) => sum + value, 0) / n_epochs;
   return [
     row("Epochs", `${n_epochs} of ${epoch_s} s`),
     row("Epochs without usable EEG", String(usable.filter((value) => !value).length)),
+    row("Epochs to review", reviewed(review)),
     row("Mean confidence", percent(mean)),
     row("Distance from the training nights", feature_shift === null ? NONE : `${feature_shift.toFixed(2)} spreads`),
     row("Model", model_version),
@@ -44,7 +50,12 @@ export function scoringRows(details) {
 }
 
 // What somebody who does not see the drawing should know of it.
-export function summarize(statistics) {
+export function summarize(statistics, review) {
+  const marks = review.includes(true) ? ` Marked for review: ${reviewed(review)} of the epochs.` : "";
+  return inWords(statistics) + marks;
+}
+
+function inWords(statistics) {
   const { recorded_min, sleep_min, efficiency, onset_latency_min, waso_min, rem_latency_min, stage_min } = statistics;
   if (sleep_min === 0) return `${duration(recorded_min)} recorded, no sleep found.`;
   const rem = rem_latency_min === null ? "no REM" : `first REM ${duration(rem_latency_min)} later`;
