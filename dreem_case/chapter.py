@@ -284,11 +284,15 @@ def fold_models(
     from joblib import Parallel, delayed
 
     nights, folder = np.arange(len(prepared)), in_project(folder)
-    split = [(inside, test) for _, inside, test in grouped_folds(nights, nights if folds is None else folds)]
-    jobs = (
-        delayed(fit_once)(name, [prepared[i] for i in inside], [labels[i] for i in inside], seed, 1, folder)
-        for inside, _ in split
-    )
-    fitted = Parallel(n_jobs=2, max_nbytes=None, return_as="generator")(jobs)
-    for stager, (_, test) in zip(fitted, split, strict=True):
-        yield stager, [int(i) for i in test]
+    held_out, jobs = [], []
+    for _, inside, test in grouped_folds(nights, nights if folds is None else folds):
+        held_out.append([int(i) for i in test])
+        jobs.append((name, [prepared[i] for i in inside], [labels[i] for i in inside], seed, 1, folder))
+    kept = Parallel(n_jobs=2, max_nbytes=None, return_as="generator")(delayed(_keep)(*job) for job in jobs)
+    for job, test, _ in zip(jobs, held_out, kept, strict=True):
+        yield fit_once(*job), test
+
+
+def _keep(*job) -> None:
+    "Fit once, in another process, which cannot hand over opened trees."
+    fit_once(*job)
