@@ -7,6 +7,7 @@ import hashlib
 import io
 import itertools
 import json
+import operator
 import pickle
 import random
 import re
@@ -17,8 +18,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dreem_case import forest
+from dreem_case import forest, trees
 from dreem_case.model_file import MANIFEST
+from dreem_case.stagers import load_stager
 
 ODD = [None, True, 0, -1, 2**31, 2**63, 1e308, "", "x" * 10**5, [], {}, [[]], {"content": 1}, "os.system", "..", "\0"]
 DANGEROUS = [
@@ -377,10 +379,12 @@ def state_the_version(folder: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(forest, "_check_trees", lambda *_: None)
         patch.setattr(forest, "_try_out", lambda *_: None)
+        patch.setattr(trees, "_check", lambda *_: None)
+        patch.setattr(trees, "_open", lambda *_: None)
         try:
-            forest.ForestStager.load(folder)
+            load_stager(folder)
         except Exception as error:
-            if found := re.search(r"found (forest-\w+)$", str(error)):
+            if found := re.search(r"found ((forest|boosted)-\w+)$", str(error)):
                 manifest = json.loads((folder / MANIFEST).read_text())
                 (folder / MANIFEST).write_text(json.dumps(manifest | {"version": found[1]}))
 
@@ -401,13 +405,106 @@ DAMAGES = [
 FORGERIES = [change_tree, miscount, change_forest, change_references]
 
 
+# What is done to boosted trees, whose file is plain JSON
+
+
+class JsonModel(Model):
+    """A folder of boosted trees taken apart: its manifest and its state."""
+
+    def __init__(self, folder: Path):
+        self.manifest = json.loads((folder / MANIFEST).read_text())
+        self.content = (folder / self.manifest["model_file"]).read_bytes()
+        self.state = json.loads(self.content)
+
+    def pack(self) -> None:
+        """Make a file of the state, and let the manifest agree with it."""
+        self.agree(json.dumps(self.state).encode())
+
+    def places(self) -> list[tuple]:
+        """List the places of all values: what holds each, and its name or number there."""
+        found, left = [], [self.state]
+        while left:
+            holder = left.pop()
+            names = holder if isinstance(holder, dict) else range(len(holder))
+            for name in list(names)[:50]:
+                found.append((holder, name))
+                left += [holder[name]] if isinstance(holder[name], dict | list) else []
+        return found
+
+
+def change_json_text(rng, model):
+    """Change bytes of the JSON."""
+    content = bytearray(model.content)
+    for _ in range(rng.randint(1, 3)):
+        content[rng.randrange(len(content))] = rng.choice(b'"{}[],:0123456789ntfe-.\xff')
+    model.agree(bytes(content))
+
+
+def change_values(rng, model):
+    """Put something odd, or another part of the model, in the place of values; or leave some out."""
+    for _ in range(rng.randint(1, 3)):
+        holder, name = rng.choice(model.places())
+        if rng.random() < 0.2:
+            del holder[name]
+        else:
+            elsewhere = copy_of(operator.getitem(*rng.choice(model.places())))
+            holder[name] = rng.choice([*ODD, -(2**62), 1e-320, [0] * 10**5, elsewhere])
+    model.pack()
+
+
+def be_other_json(rng, model):
+    """Be no such state at all, or very deep, or very wide."""
+    deep = b'{"trees": ' + b"[" * 10**5 + b"]" * 10**5 + b"}"
+    wide = b'{"trees": [' + b"[]," * 10**6 + b"[]]}"
+    foreign = [b"", b"[]", b"null", b"{}", b'{"a": NaN}', b'{"a": 1e999}', b"9" * 10**5, pickle.dumps(Runs())]
+    model.agree(rng.choice([deep, wide, *foreign]))
+
+
+def change_boosted_tree(rng, model):
+    """Lead a node back or out of its tree, ask for a column that is not there, or put a number where none fits."""
+    trees = rng.choice([*model.state["trees"], model.state["second"]])
+    part = trees[rng.choice(sorted(trees))]
+    place = rng.choice([0, rng.randrange(len(part))])
+    part[place] = rng.choice([0, place, len(part), -1, -2, 10**4, 2**31, 2**40, -(2**62), 1e300, 2**63, "1", None])
+    if rng.random() < 0.2:
+        del part[rng.randrange(len(part)) :]
+    model.pack()
+
+
+def change_boosted_rest(rng, model):
+    """Give chain, calibration or references other values, or the row maker other columns."""
+    parts = ["chain", "temperature", "review_threshold", "references", "accelerometer_typical", "second", "columns"]
+    part = rng.choice(parts)
+    if part == "columns":
+        name = rng.choice(["feature_names", "accelerometer_names"])
+        model.manifest[name] = rng.choice([[], model.manifest[name][1:], ["x"] * 10**5, None, "text", [[]], [None]])
+    elif part == "second":
+        model.state[part] = copy_of(model.state["trees"][0])
+    elif isinstance(model.state[part], float):
+        model.state[part] = rng.choice([0.5, 0, -1, 1e300, 2.0, "1"])
+    else:
+        places = [(holder, name) for holder, name in model.places() if holder is not model.state]
+        holder, name = rng.choice([place for place in places if isinstance(operator.getitem(*place), float)])
+        holder[name] = rng.choice([0.0, -1.0, 1e300, 1e-300, 10**400])
+    model.pack()
+
+
+JSON_DAMAGES = [change_manifest, flip_bits, change_json_text, change_values, be_other_json]
+JSON_FORGERIES = [change_boosted_tree, change_boosted_rest]
+
+
 def write_hostile_model(folder: Path, seed: int, good: Path) -> str:  # what was done
     """Write a model folder that was a good one before it was tampered with."""
-    rng, model = random.Random(seed), Model(good)
-    change = (DAMAGES + FORGERIES * 2)[seed % (len(DAMAGES) + 2 * len(FORGERIES))]
+    kind = json.loads((good / MANIFEST).read_text())["kind"]
+    taken_apart, damages, forgeries = {
+        "forest": (Model, DAMAGES, FORGERIES),
+        "boosted": (JsonModel, JSON_DAMAGES, JSON_FORGERIES),
+    }[kind]
+    rng, model = random.Random(seed), taken_apart(good)
+    change = (damages + forgeries * 2)[seed % (len(damages) + 2 * len(forgeries))]
     change(rng, model)
     model.write(folder)
-    if change in FORGERIES:
+    if change in forgeries:
         state_the_version(folder)
     elif rng.random() < 0.05:
         (folder / MANIFEST).write_bytes(rng.choice([b"", b"{", b"[" * 10**5, b"\xff", b"null", b'{"kind": 1e999}']))
