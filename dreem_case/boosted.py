@@ -6,6 +6,7 @@ __all__ = ['BOOSTED_VERSION', 'lose_channels', 'second_rows', 'BoostedStager']
 # %% ../nbs/library/boosted.ipynb #b8c8bb59
 import hashlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -75,7 +76,7 @@ class BoostedStager:
     n_leaves: int = 15
     n_folds: int = 4  # sets of trees, each fitted without one fold of the training nights
     n_copies: int = 2  # of each training night, with something missing
-    n_jobs: int = 2  # threads; neither the trees nor what they say depends on it
+    n_jobs: int = 2  # sets of trees fitted at a time; they do not depend on it
     rows: RowMaker | None = field(default=None, init=False)
     trees: list[Trees] = field(default_factory=list, init=False)  # one per fold
     second: Trees | None = field(default=None, init=False)
@@ -108,8 +109,8 @@ class BoostedStager:
         if self.rows is None:
             raise ModelError(f"{prepared.record}: expected a fitted model, found one that was never fitted")
         rows, gap = self.rows(prepared), _gap(prepared)
-        first = np.mean([trees.predict(rows, self.n_jobs) for trees in self.trees], axis=0)
-        second = self.second.predict(second_rows(first, gap), self.n_jobs)
+        first = np.mean([trees.predict(rows) for trees in self.trees], axis=0)
+        second = self.second.predict(second_rows(first, gap))
         return np.where(gap[:, None], 1 / len(STAGES), _blend(first, second))
 
     def predict(self, prepared: NightFeatures) -> np.ndarray:  # int8 (n_epochs,)
@@ -160,7 +161,7 @@ def _fit_steps(stager: BoostedStager, prepared: Sequence[NightFeatures], labels:
     again = [[second_rows(p, _gap(night)) for p in ps] for night, ps in zip(prepared, first, strict=True)]
     size = (stager.n_rounds // 2, max(stager.n_leaves // 2, 2))
     _, n_rounds, second = _hold_out(again, labels, folds, size, stager.n_jobs, seed)
-    booster = fit_trees(*_flat(again, labels), n_rounds, size[1], stager.n_jobs, seed)
+    booster = fit_trees(*_flat(again, labels), n_rounds, size[1], seed)
     stager.second = Trees.of(booster, n_rounds)
     evidence = [_blend(one[0], two[0]) for one, two in zip(first, second, strict=True)]
     stager.chain = _choose_chain(labels, evidence)
@@ -182,15 +183,17 @@ def _hold_out(
 ) -> tuple[list, int, list[list[np.ndarray]]]:  # trees per fold, rounds; per night and copy the held-out probabilities
     "Fit trees without each fold, predict it after more and more rounds, and find the best number of them."
     candidates = [max(1, round(share * size[0])) for share in _ROUND_SHARES]
-    boosters, predicted = [], [[] for _ in rows]
-    for fold in range(folds.max() + 1):
+
+    def fit_without(fold: int) -> object:
         inside = np.flatnonzero(folds != fold)
-        kept = _flat([rows[i] for i in inside], [labels[i] for i in inside])
-        boosters.append(fit_trees(*kept, *size, n_jobs, seed))
-        for i in np.flatnonzero(folds == fold):
-            predicted[i] = [
-                [boosters[-1].predict(one, num_iteration=n, num_threads=1) for one in rows[i]] for n in candidates
-            ]
+        return fit_trees(*_flat([rows[i] for i in inside], [labels[i] for i in inside]), *size, seed)
+
+    with ThreadPoolExecutor(n_jobs) as threads:
+        boosters = list(threads.map(fit_without, range(folds.max() + 1)))
+    predicted = [
+        [[boosters[fold].predict(one, num_iteration=n, num_threads=1) for one in night] for n in candidates]
+        for fold, night in zip(folds, rows, strict=True)
+    ]
     surprises = [
         np.mean([surprise(given, night[k][0]) for given, night in zip(labels, predicted, strict=True)])
         for k in range(len(candidates))

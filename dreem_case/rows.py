@@ -54,7 +54,10 @@ def scale_within_night(
     reference: Scale | None = None,  # from the training nights; None: the night alone counts
 ) -> np.ndarray:  # float32, same shape: deviations from the centre in spreads, within ±LIMIT
     "Scale one channel by its own night, drawn towards the reference below `FULL_HOURS` of usable signal."
-    scale = _night_scale(values, weights, reference)
+    return _scaled(values, _night_scale(values, weights, reference))
+
+
+def _scaled(values: np.ndarray, scale: Scale) -> np.ndarray:
     return np.clip((values - scale.centre) / scale.spread, -LIMIT, LIMIT).astype(np.float32)
 
 
@@ -234,12 +237,9 @@ UNSCALED_REACH = 3  # epochs to each side, for the average of unscaled features 
 LEVELS = ("log_", "level_")  # beginnings of the names of features that a gain moves
 
 
-def _without_level(
-    maker: "RowMaker", values: np.ndarray, weights: np.ndarray, reference: Scale | None
-) -> np.ndarray:  # (n_epochs, n_features)
+def _without_level(maker: "RowMaker", values: np.ndarray, scale: Scale) -> np.ndarray:  # (n_epochs, n_features)
     "Subtract the centre of one channel's levels, and leave its other features as they are."
-    centre = _night_scale(values, weights, reference).centre
-    return values - np.where([name.startswith(LEVELS) for name in maker.feature_names], centre, 0)
+    return values - np.where([name.startswith(LEVELS) for name in maker.feature_names], scale.centre, 0)
 
 
 class FeaturesDiffer(ValueError):
@@ -314,10 +314,10 @@ def _rows(maker: RowMaker, night: NightFeatures) -> np.ndarray:
     "Scale each channel, fuse them, and add context, accelerometer and time."
     fallback = maker.references.get("")
     channels = [
-        (values, weights, maker.references.get(name, fallback))
+        (values, _night_scale(values, weights, maker.references.get(name, fallback)))
         for name, values, weights in zip(night.channel_names, night.eeg, night.weights, strict=True)
     ]
-    fused, weight = fuse_channels(np.stack([scale_within_night(*channel) for channel in channels]), night.weights)
+    fused, weight = fuse_channels(np.stack([_scaled(*channel) for channel in channels]), night.weights)
     if maker.sided:
         as_is = np.stack([_without_level(maker, *channel) for channel in channels])
     else:

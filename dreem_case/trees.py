@@ -23,7 +23,7 @@ _COLUMNS_PER_TREE = 130
 _PARAMETERS = {
     "objective": "multiclass", "num_class": len(STAGES), "learning_rate": 0.06, "min_data_in_leaf": 40,
     "bagging_fraction": 0.7, "bagging_freq": 1, "lambda_l2": 5.0, "max_bin": 63,
-    "deterministic": True, "force_row_wise": True, "verbose": -1,
+    "deterministic": True, "force_row_wise": True, "num_threads": 1, "verbose": -1,
 }
 
 
@@ -32,7 +32,6 @@ def fit_trees(
     labels: Sequence[np.ndarray],  # stage codes (n_epochs,) per night, below zero where not scored
     n_rounds: int,  # each adds a tree per stage
     n_leaves: int,  # of a tree, at most
-    n_jobs: int,  # threads; the trees do not depend on it
     seed: int,
 ) -> object:  # a lightgbm.Booster
     "Fit boosted trees to the scored epochs; raise `ModelError` without OpenMP."
@@ -46,7 +45,7 @@ def fit_trees(
     stages = np.concatenate([given[where] for given, where in zip(labels, scored, strict=True)])
     share = min(0.5, _COLUMNS_PER_TREE / matrix.shape[1])
     parameters = _PARAMETERS | {
-        "num_leaves": n_leaves, "feature_fraction": share, "num_threads": n_jobs, "seed": seed
+        "num_leaves": n_leaves, "feature_fraction": share, "seed": seed
     }
     return lightgbm.train(parameters, lightgbm.Dataset(matrix, stages, weight=weight / weight.mean()), n_rounds)
 
@@ -95,9 +94,9 @@ class Trees:
         "Give the arrays as plain lists."
         return {name: getattr(self, name).tolist() for name in _KEYS}
 
-    def predict(self, rows: np.ndarray, n_jobs: int = 1) -> np.ndarray:  # (n, n_columns) -> float (n, 5)
-        "Return stage probabilities; they do not depend on the number of threads."
-        return _predict(self, rows, n_jobs)
+    def predict(self, rows: np.ndarray) -> np.ndarray:  # (n, n_columns) -> float (n, 5)
+        "Return stage probabilities; raise `ValueError` for rows of other columns."
+        return _predict(self, rows)
 
 
 _KEYS = {  # a field, its name in LightGBM's text, its type
@@ -185,8 +184,8 @@ def _open(text: str) -> ctypes.c_void_p:
     return booster
 
 
-def _predict(trees: Trees, rows: np.ndarray, n_jobs: int) -> np.ndarray:
-    "Have the library predict; raise `ValueError` for rows of other columns."
+def _predict(trees: Trees, rows: np.ndarray) -> np.ndarray:
+    "Have the library predict, by one thread: a night takes some hundredths of a second."
     rows = np.ascontiguousarray(rows, np.float32)
     if rows.ndim != 2 or rows.shape[1] != trees.n_columns:
         raise ValueError(f"expected rows of {trees.n_columns} columns, found shape {rows.shape}")
@@ -195,6 +194,6 @@ def _predict(trees: Trees, rows: np.ndarray, n_jobs: int) -> np.ndarray:
         _call(
             "LGBM_BoosterPredictForMat", trees._booster, ctypes.c_void_p(rows.ctypes.data), _FLOAT32,
             ctypes.c_int32(len(rows)), ctypes.c_int32(trees.n_columns), _ROW_MAJOR, _PROBABILITIES, 0, -1,
-            f"num_threads={n_jobs}".encode(), ctypes.byref(n_found), ctypes.c_void_p(found.ctypes.data),
+            b"num_threads=1", ctypes.byref(n_found), ctypes.c_void_p(found.ctypes.data),
         )
     return found

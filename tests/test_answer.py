@@ -18,9 +18,9 @@ from dreem_case.answer import Answers, Busy
 from dreem_case.cache import ResultCache
 from dreem_case.casefile import open_night
 from dreem_case.folder_store import FolderStore, RecordChanged, RecordNotFound, RecordTooLarge, StoreUnavailable
-from dreem_case.forest import ForestStager
 from dreem_case.score import score_document, score_night
 from dreem_case.scoring_pool import ModelChanged, NightRefused, ScoringPool
+from dreem_case.stagers import load_stager
 from dreem_case.store import open_store
 from tests.conftest import until
 
@@ -340,16 +340,14 @@ def test_two_processes_compute_a_night_once(nights, tmp_path):
     assert (tmp_path / "log").read_text() == "night-1 "
 
 
-def test_real_nights_are_answered_as_the_library_scores_them(tmp_path):
+def test_real_nights_are_answered_as_the_library_scores_them(short_model, tmp_path):
     slow = np.convolve(np.random.default_rng(0).normal(size=40 * 7500), np.ones(25) / 5, "same")
     values = slow * np.repeat([10, 60], 20 * 7500)
     for record, n_samples in [("night-1", 40 * 7500), ("night-2", 20 * 7500 + 7), ("short", 7499)]:
         with h5py.File(tmp_path / f"{record}.h5", "w") as file:
             file["eeg1"] = values[:n_samples].astype(np.float32)
-    stager, night = ForestStager(n_trees=4), open_night(tmp_path / "night-1.h5")
-    stager.fit([stager.prepare(night)], [np.repeat([0, 3], 20)]).save(tmp_path / "model")
-    store = open_store(tmp_path)
-    with ScoringPool(tmp_path / "model") as pool:
+    stager, store = load_stager(short_model), open_store(tmp_path)
+    with ScoringPool(short_model) as pool:
         answers = Answers(store, ResultCache(tmp_path / "cache", 10**6), pool)
         for record in ["night-1", "night-2"] * 2:
             expected = score_document(score_night(open_night(tmp_path / f"{record}.h5"), stager), store.source)

@@ -114,7 +114,7 @@ def test_details_are_as_the_document_says_and_agree_with_the_hypnogram(client, r
     assert found.model_version == load_stager(short_model).version
     assert found.stages == client.get(f"/hypnogram/{record}").json
     assert found.stage_names == list(STAGE_NAMES)
-    lists = [found.stages, found.probabilities, found.confidence, found.usable]
+    lists = [found.stages, found.probabilities, found.confidence, found.review, found.usable]
     lists += [values for channel in found.channels for values in (channel.quality, channel.weight)]
     assert {len(values) for values in lists} == {found.n_epochs}
     assert [channel.name for channel in found.channels] == [f"eeg{i}" for i in range(1, 8)]

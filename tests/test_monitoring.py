@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from dreem_case.monitoring import Metrics
 
 NIGHT = {"stages": ["N2", "N2", "REM"], "usable": [True, False, True], "confidence": [1.0, 0.5, 0.6]}
+NIGHT |= {"review": [False, True, True]}
 
 
 def read(metrics):
@@ -93,6 +94,7 @@ def test_a_night_is_counted_by_what_the_model_said_of_it(metrics):
     assert found["epochs_total", "N2"] == 4
     assert found["epochs_total", "REM"] == 2
     assert found["unusable_epochs_total",] == 2
+    assert found["review_epochs_total",] == 4
     assert found["night_confidence_sum",] == pytest.approx(1.4)
     assert found["night_feature_shift_count",] == 1
 

@@ -10,6 +10,7 @@ from dreem_case.forest import ForestStager
 from dreem_case.night import Night, Signal
 from dreem_case.score import NoUsableEEG, feature_shift, score_document, score_night
 from dreem_case.stager import TimeOfNightStager
+from dreem_case.stagers import load_stager
 from dreem_case.stages import Stage, parse_hypnogram
 from dreem_case.store import open_store
 
@@ -49,6 +50,14 @@ def test_the_hypnogram_of_the_night_is_not_looked_at(nights, stager, score):
 def test_the_statistics_are_those_of_the_stages(score):
     assert score.statistics.recorded_min == score.n_epochs / 2
     assert score.statistics.stage_min[Stage.REM] == np.sum(score.stages == Stage.REM) / 2
+
+
+def test_the_score_says_what_a_person_should_look_at(nights, short_model):
+    stager = load_stager(short_model)
+    score = score_night(nights[0], stager)
+    assert np.array_equal(score.review, score.confidence < stager.review_threshold)
+    assert score_document(score, "x")["review"] == score.review.tolist()
+    assert 0 < score.review.sum() < score.n_epochs
 
 
 def test_the_score_names_its_model(stager, score):
@@ -112,6 +121,7 @@ def test_the_document_says_the_same_as_the_score(score):
     assert np.allclose(document["probabilities"], score.probabilities, atol=5e-5)
     assert np.allclose(document["confidence"], score.confidence, atol=5e-5)
     assert document["usable"] == score.usable.tolist()
+    assert document["review"] == [False] * score.n_epochs  # a forest has no measure of its doubt
     assert [channel["name"] for channel in document["channels"]] == list(score.channel_names)
     for channel, quality, weight in zip(document["channels"], score.quality, score.weights, strict=True):
         assert [Quality[name] for name in channel["quality"]] == quality.tolist()
