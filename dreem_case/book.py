@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 # %% ../nbs/library/book.ipynb #3162d644
 N_COLORS = 96
@@ -59,16 +60,17 @@ def run_chapter(
     given = {name: value for name, value in parameters.items() if name in declared}
     copy.parent.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
-    settings = {
-        "cwd": str(cwd),
-        "kernel_name": "python3",
-        "progress_bar": {"desc": chapter.stem, "disable": None, "leave": False},
-        "config": Config({"KernelManager": {"transport": "ipc"}}),  # no port for other users of the machine
-    }
-    try:
-        papermill.execute_notebook(str(chapter), str(copy), given, **settings)
-    except papermill.PapermillExecutionError as error:
-        raise ChapterFailed(f"chapter {chapter.stem} failed: {error.ename}: {error.evalue}") from None
+    with TemporaryDirectory() as sockets:  # no port for other users of the machine, no socket of another run
+        settings = {
+            "cwd": str(cwd),
+            "kernel_name": "python3",
+            "progress_bar": {"desc": chapter.stem, "disable": None, "leave": False},
+            "config": Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}}),
+        }
+        try:
+            papermill.execute_notebook(str(chapter), str(copy), given, **settings)
+        except papermill.PapermillExecutionError as error:
+            raise ChapterFailed(f"chapter {chapter.stem} failed: {error.ename}: {error.evalue}") from None
     shrink_pictures(copy)
     return time.perf_counter() - start
 

@@ -287,3 +287,10 @@ def test_a_large_output_is_not_published():
     made = nbformat.v4.new_output("display_data", data={"image/png": "A" * (publish.MAX_OUTPUT_BYTES + 1)})
     large = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("plot()", outputs=[made])])
     assert len(publish.output_problems(large, "1_one")) == 1
+
+
+def test_two_runs_of_one_folder_do_not_meet_in_their_sockets(tmp_path):
+    nbformat.write(notebook("from pathlib import Path", "print(list(Path().iterdir()))"), tmp_path / "one.ipynb")
+    (tmp_path / "empty").mkdir()
+    book.run_chapter(tmp_path / "one.ipynb", tmp_path / "copy.ipynb", {}, cwd=tmp_path / "empty")
+    assert nbformat.read(tmp_path / "copy.ipynb", 4).cells[-1].outputs[0].text == "[]\n"
