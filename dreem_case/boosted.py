@@ -5,11 +5,12 @@ __all__ = ['BOOSTED_VERSION', 'lose_channels', 'second_rows', 'BoostedStager']
 
 # %% ../nbs/library/boosted.ipynb #b8c8bb59
 import hashlib
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -26,24 +27,83 @@ from .stages import STAGES
 from .trees import Trees, fit_trees
 
 # %% ../nbs/library/boosted.ipynb #a60b683c
-def lose_channels(night: NightFeatures, random: np.random.Generator) -> NightFeatures:
-    "Return a night with some of its derivations, one of them failing for a while, and perhaps no accelerometer."
+class _Loss(NamedTuple):
+    "What a copy of a night lacks."
+
+    kept: tuple[str, ...]  # derivations that it still has
+    failing: tuple[int, int, int] | None  # one of them, from an epoch to another
+    accelerometer: bool  # that it lacks
+
+
+def _draw_loss(night: NightFeatures, random: np.random.Generator) -> _Loss:
     n = len(night.channel_names)
     kept = random.choice(n, random.integers(1, n + 1), replace=False)
-    night = keep_derivations(night, [night.channel_names[i] for i in kept])
+    failing = None
     if len(kept) > 1 and random.random() < 0.5:
         start, stop = np.sort(random.integers(0, night.n_epochs + 1, 2))
-        fails = random.integers(len(kept))
+        failing = int(random.integers(len(kept))), int(start), int(stop)
+    return _Loss(tuple(night.channel_names[i] for i in kept), failing, random.random() < 0.5)
+
+
+def _without(night: NightFeatures, loss: _Loss) -> NightFeatures:
+    night = keep_derivations(night, loss.kept)
+    if loss.failing:
+        place, start, stop = loss.failing
         eeg, weights = night.eeg.copy(), night.weights.copy()
-        eeg[fails, start:stop], weights[fails, start:stop] = np.nan, 0
+        eeg[place, start:stop], weights[place, start:stop] = np.nan, 0
         night = replace(night, eeg=eeg, weights=weights)
-    return without_accelerometer(night) if random.random() < 0.5 else night
+    return without_accelerometer(night) if loss.accelerometer else night
 
 
-def _copies(night: NightFeatures, n: int, random: np.random.Generator) -> list[NightFeatures]:
-    "Return the night and copies with something missing, where there is something to lose."
-    can_lose = len(night.channel_names) > 1 or night.accelerometer.shape[1] > 0
-    return [night, *(lose_channels(night, random) for _ in range(n if can_lose else 0))]
+def lose_channels(night: NightFeatures, random: np.random.Generator) -> NightFeatures:
+    "Return a night with some of its derivations, one of them failing for a while, and perhaps no accelerometer."
+    return _without(night, _draw_loss(night, random))
+
+# %% ../nbs/library/boosted.ipynb #880305a7
+_KEPT_BYTES = 2**30
+
+
+class _Rows:
+    "The rows of nights and their copies: the first ones kept, the others made at each use."
+
+    def __init__(
+        self,
+        make: Callable[[int, int], np.ndarray],  # of night and copy: float32 (n_epochs, n_columns)
+        counts: Sequence[int],  # copies of each night, itself among them
+    ):
+        self.make, self.counts = make, counts
+        self._kept: dict[tuple[int, int], np.ndarray] = {}
+        self._room, self._last = _KEPT_BYTES, threading.local()  # what each thread made last
+
+    def __call__(self, night: int, copy: int) -> np.ndarray:
+        "Give the rows of a night or of one of its copies."
+        place = night, copy
+        if place in self._kept:
+            return self._kept[place]
+        if getattr(self._last, "place", None) != place:
+            self._last.place, self._last.rows = place, self.make(night, copy)
+        rows = self._last.rows
+        if rows.nbytes <= self._room:
+            self._kept[place], self._room = rows, self._room - rows.nbytes
+        return rows
+
+    def of(self, nights: Sequence[int], labels: Sequence[np.ndarray]) -> tuple[Sequence[np.ndarray], list[np.ndarray]]:
+        "Line up nights and their copies, with their labels."
+        places = [(night, copy) for night in nights for copy in range(self.counts[night])]
+        return _Lined(self, places), [labels[night] for night, _ in places]
+
+
+class _Lined(Sequence):
+    "Rows in a line, made when asked for."
+
+    def __init__(self, rows: _Rows, places: Sequence[tuple[int, int]]):
+        self.rows, self.places = rows, places
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, which: int) -> np.ndarray:
+        return self.rows(*self.places[which])
 
 # %% ../nbs/library/boosted.ipynb #2e92740f
 _SECOND_SIDES = (1, 3, 8, 20)  # epochs before and after
@@ -148,58 +208,60 @@ _AS_GOOD = 0.005
 def _fit_steps(stager: BoostedStager, prepared: Sequence[NightFeatures], labels: list, seed: int) -> None:
     "Fit trees, second look, chain, temperature and threshold."
     used = [i for i, given in enumerate(labels) if (given >= 0).any()]
-    prepared, labels = [prepared[i] for i in used], [labels[i] for i in used]
-    if len(prepared) < 2:
-        raise ModelError(f"expected at least two scored nights, one to hold out, found {len(prepared)}")
+    labels = [labels[i] for i in used]
+    if len(used) < 2:
+        raise ModelError(f"expected at least two scored nights, one to hold out, found {len(used)}")
     random = np.random.default_rng(seed)
-    copies = [_copies(night, stager.n_copies, random) for night in prepared]
-    rows = [[stager.rows(night) for night in nights] for nights in copies]
-    folds = np.arange(len(prepared)) % min(stager.n_folds, len(prepared))
+    gaps, losses = zip(*(_look(prepared[i], stager.n_copies, random) for i in used), strict=True)
+    counts = [len(lost) for lost in losses]
+    rows = _Rows(lambda i, k: stager.rows(_variant(prepared[used[i]], losses[i][k])), counts)
+    folds = np.arange(len(used)) % min(stager.n_folds, len(used))
     size = (stager.n_rounds, stager.n_leaves)
     boosters, n_rounds, first = _hold_out(rows, labels, folds, size, stager.n_jobs, seed)
     stager.trees = [Trees.of(booster, n_rounds) for booster in boosters]
-    again = [[second_rows(p, _gap(night)) for p in ps] for night, ps in zip(prepared, first, strict=True)]
+    rows = _Rows(lambda i, k: second_rows(first[i][k], gaps[i]), counts)
     size = (stager.n_rounds // 2, max(stager.n_leaves // 2, 2))
-    _, n_rounds, second = _hold_out(again, labels, folds, size, stager.n_jobs, seed)
-    booster = fit_trees(*_flat(again, labels), n_rounds, size[1], seed)
+    _, n_rounds, second = _hold_out(rows, labels, folds, size, stager.n_jobs, seed)
+    booster = fit_trees(*rows.of(range(len(used)), labels), n_rounds, size[1], seed)
     stager.second = Trees.of(booster, n_rounds)
     evidence = [_blend(one[0], two[0]) for one, two in zip(first, second, strict=True)]
     stager.chain = _choose_chain(labels, evidence)
     together = np.concatenate([stager.chain.posterior(night) for night in evidence])
     stager.temperature = fit_temperature(np.concatenate(labels), together)
-    recorded = ~np.concatenate([_gap(night) for night in prepared])
+    recorded = ~np.concatenate(gaps)
     stager.review_threshold = fit_review_threshold(temper(together[recorded], stager.temperature))
 
 
-def _flat(rows: Sequence[Sequence[np.ndarray]], labels: Sequence[np.ndarray]) -> tuple[list, list]:
-    "Line up the copies of all nights with their labels."
-    return [one for night in rows for one in night], [
-        given for night, given in zip(rows, labels, strict=True) for _ in night
-    ]
+def _look(
+    night: NightFeatures, n_copies: int, random: np.random.Generator
+) -> tuple[np.ndarray, list[_Loss | None]]:
+    "Tell where a night was not recorded, and what it and its copies lack; none where there is nothing to lose."
+    can_lose = len(night.channel_names) > 1 or night.accelerometer.shape[1] > 0
+    return _gap(night), [None, *(_draw_loss(night, random) for _ in range(n_copies * can_lose))]
+
+
+def _variant(night: NightFeatures, loss: _Loss | None) -> NightFeatures:
+    return night if loss is None else _without(night, loss)
 
 
 def _hold_out(
-    rows: list, labels: list, folds: np.ndarray, size: tuple[int, int], n_jobs: int, seed: int
+    rows: _Rows, labels: list, folds: np.ndarray, size: tuple[int, int], n_jobs: int, seed: int
 ) -> tuple[list, int, list[list[np.ndarray]]]:  # trees per fold, rounds; per night and copy the held-out probabilities
     "Fit trees without each fold, predict it after more and more rounds, and find the best number of them."
     candidates = [max(1, round(share * size[0])) for share in _ROUND_SHARES]
 
     def fit_without(fold: int) -> object:
-        inside = np.flatnonzero(folds != fold)
-        return fit_trees(*_flat([rows[i] for i in inside], [labels[i] for i in inside]), *size, seed)
+        return fit_trees(*rows.of(np.flatnonzero(folds != fold), labels), *size, seed)
 
     with ThreadPoolExecutor(n_jobs) as threads:
         boosters = list(threads.map(fit_without, range(folds.max() + 1)))
-    predicted = [
-        [[boosters[fold].predict(one, num_iteration=n, num_threads=1) for one in night] for n in candidates]
-        for fold, night in zip(folds, rows, strict=True)
-    ]
-    surprises = [
-        np.mean([surprise(given, night[k][0]) for given, night in zip(labels, predicted, strict=True)])
-        for k in range(len(candidates))
-    ]
-    best = int(np.argmin(surprises))
-    return boosters, candidates[best], [night[best] for night in predicted]
+
+    def predict(night: int, copy: int, n_rounds: int) -> np.ndarray:
+        return boosters[folds[night]].predict(rows(night, copy), num_iteration=n_rounds, num_threads=1)
+
+    surprises = [[surprise(given, predict(i, 0, n)) for n in candidates] for i, given in enumerate(labels)]
+    best = candidates[int(np.argmin(np.mean(surprises, axis=0)))]
+    return boosters, best, [[predict(i, k, best) for k in range(n)] for i, n in enumerate(rows.counts)]
 
 
 def _choose_chain(labels: Sequence[np.ndarray], evidence: Sequence[np.ndarray]) -> Chain:

@@ -22,13 +22,13 @@ from .stages import STAGES
 _COLUMNS_PER_TREE = 130
 _PARAMETERS = {
     "objective": "multiclass", "num_class": len(STAGES), "learning_rate": 0.06, "min_data_in_leaf": 40,
-    "bagging_fraction": 0.7, "bagging_freq": 1, "lambda_l2": 5.0, "max_bin": 63,
+    "bagging_fraction": 0.7, "bagging_freq": 1, "lambda_l2": 5.0, "max_bin": 63, "bin_construct_sample_cnt": 100_000,
     "deterministic": True, "force_row_wise": True, "num_threads": 1, "verbose": -1,
 }
 
 
 def fit_trees(
-    rows: Sequence[np.ndarray],  # float32 (n_epochs, n_columns) per night; NaN: empty
+    rows: Sequence[np.ndarray],  # float32 (n_epochs, n_columns) per night, asked for a few times; NaN: empty
     labels: Sequence[np.ndarray],  # stage codes (n_epochs,) per night, below zero where not scored
     n_rounds: int,  # each adds a tree per stage
     n_leaves: int,  # of a tree, at most
@@ -39,15 +39,28 @@ def fit_trees(
         import lightgbm
     except OSError as error:
         raise ModelError(_NO_OPENMP.format(error)) from None
-    scored = [given >= 0 for given in labels]
-    weight = np.concatenate([np.full(where.sum(), 1 / max(where.sum(), 1)) for where in scored])
-    matrix = np.vstack([night[where] for night, where in zip(rows, scored, strict=True)])
-    stages = np.concatenate([given[where] for given, where in zip(labels, scored, strict=True)])
-    share = min(0.5, _COLUMNS_PER_TREE / matrix.shape[1])
-    parameters = _PARAMETERS | {
-        "num_leaves": n_leaves, "feature_fraction": share, "seed": seed
-    }
-    return lightgbm.train(parameters, lightgbm.Dataset(matrix, stages, weight=weight / weight.mean()), n_rounds)
+    share = min(0.5, _COLUMNS_PER_TREE / rows[0].shape[1])
+    parameters = _PARAMETERS | {"num_leaves": n_leaves, "feature_fraction": share, "seed": seed}
+    lightgbm.Sequence.register(_ScoredRows)  # LightGBM takes what it knows by name only
+    nights = [_ScoredRows(rows, i, np.flatnonzero(given >= 0)) for i, given in enumerate(labels)]
+    nights = [night for night in nights if len(night)]
+    weight = np.concatenate([np.full(len(night), 1 / len(night)) for night in nights])
+    stages = np.concatenate([labels[night.place][night.scored] for night in nights])
+    return lightgbm.train(parameters, lightgbm.Dataset(nights, stages, weight=weight / weight.mean()), n_rounds)
+
+
+class _ScoredRows:
+    "The rows of a night's scored epochs, in pieces."
+
+    def __init__(self, rows: Sequence[np.ndarray], place: int, scored: np.ndarray):
+        self.rows, self.place, self.scored = rows, place, scored
+        self.batch_size = len(scored)
+
+    def __len__(self) -> int:
+        return len(self.scored)
+
+    def __getitem__(self, which: int | slice) -> np.ndarray:
+        return self.rows[self.place][self.scored[which]].astype(np.float64)
 
 
 _NO_OPENMP = (
