@@ -69,10 +69,11 @@ class FeatureCache:
         folder: str | Path,  # on a local disk, made if absent; raises `CacheError` if it cannot be written
         max_bytes: int,  # of all nights together; 8 h of seven derivations take 2 MB
     ):
+        self.folder, self.max_bytes = Path(folder), max_bytes
         self._entries = ResultCache(folder, max_bytes)
 
     def __reduce__(self) -> tuple:  # to another process: the same folder
-        return type(self), (self._entries.folder, self._entries.max_bytes)
+        return type(self), (self.folder, self.max_bytes)
 
     def features(
         self,
