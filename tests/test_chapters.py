@@ -13,6 +13,16 @@ from tests.conftest import ROOT
 
 pytestmark = pytest.mark.smoke
 CHAPTERS = chapter_paths(ROOT)
+_BEST = ("kappa_per_night", "kappa_per_night_mean", "kappa_per_night_min")
+_CONFIDENCE = ("macro_f1", "ece", "review_gain", "flagged_share")
+_DROPS = ("one_gone", "one_gone_worst", "one_left", "gain", "sign", "part_night_failure", "no_accelerometer")
+FIGURES = {  # chapter -> what it leaves in the results of simulated nights
+    "3_model": {"forest.kappa_per_night_mean", "best.gain_over_forest", *(f"best.{name}" for name in _BEST)},
+    "4_performance": {
+        "scorers.kappa_pairwise_mean", "forest.kappa_per_night_mean", "forest.ece",
+        *(f"best.{name}" for name in (*_BEST, *_CONFIDENCE)), *(f"best.kappa_drop.{name}" for name in _DROPS),
+    },
+}  # fmt: skip
 
 
 def run(chapter: Path, data: Path, folder: Path) -> nbformat.NotebookNode:
@@ -29,6 +39,7 @@ def test_a_chapter_runs_on_short_nights(chapter, short_nights, tmp_path):
     assert output_problems(executed, chapter.stem) == []
     results = read_results(tmp_path / "results.json")
     assert all(row["data"] != "nights" for row in results.values())
+    assert {f"simulated.{name}" for name in FIGURES.get(chapter.stem, ())} <= set(results)
 
 
 @pytest.fixture(scope="session")
