@@ -76,3 +76,20 @@ def short_model(short_training, tmp_path_factory) -> Path:
 def short_forest(short_training, tmp_path_factory) -> Path:
     """A folder with a small forest, fitted to the short nights."""
     return saved_model("forest", short_training, tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def server():
+    """The address of an S3 server on loopback."""
+    from tests.stores import s3_server
+
+    with s3_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def content(tmp_path_factory) -> bytes:
+    """The h5 file of a night of ten minutes."""
+    from tests.stores import h5_content
+
+    return h5_content(tmp_path_factory.mktemp("made"), n_epochs=20)

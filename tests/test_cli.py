@@ -17,18 +17,7 @@ from dreem_case import cli, s3_store
 from dreem_case.folder_store import FolderStore
 from tests.conftest import until
 from tests.faulty_server import Between, cut, say, stop
-from tests.stores import REGION, BucketPlace, h5_content, put, s3_server
-
-
-@pytest.fixture(scope="module")
-def server():
-    with s3_server() as endpoint:
-        yield endpoint
-
-
-@pytest.fixture(scope="module")
-def content(tmp_path_factory):
-    return h5_content(tmp_path_factory.mktemp("made"), n_epochs=20)
+from tests.stores import REGION, BucketPlace, h5_content, put
 
 
 @pytest.fixture(scope="module")

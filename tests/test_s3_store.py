@@ -16,20 +16,9 @@ import pytest
 from dreem_case import s3_store
 from dreem_case.store import RecordNotFound, StoreError, StoreUnavailable, open_store
 from tests.faulty_server import Between, cut, drip, reset, say, stop, too_long, welcome, without_length
-from tests.stores import REGION, BucketPlace, client, h5_content, put, s3_server
+from tests.stores import REGION, BucketPlace, client, put
 
 CHAIN = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL_S3")
-
-
-@pytest.fixture(scope="module")
-def server():
-    with s3_server() as endpoint:
-        yield endpoint
-
-
-@pytest.fixture(scope="module")
-def content(tmp_path_factory):
-    return h5_content(tmp_path_factory.mktemp("made"), n_epochs=20)
 
 
 @pytest.fixture(autouse=True)

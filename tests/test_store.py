@@ -17,15 +17,9 @@ from dreem_case.casefile import MAX_HYPNOGRAM_BYTES, CaseFileError, RecordNameEr
 from dreem_case.folder_store import FolderStore, RecordChanged, RecordTooLarge
 from dreem_case.stages import UNSCORED
 from dreem_case.store import RecordNotFound, StoreError, StoreUnavailable, open_store
-from tests.stores import BucketPlace, FolderPlace, h5_content, put, s3_server
+from tests.stores import BucketPlace, FolderPlace, h5_content, put
 
 ABSENT = ["c", "A", "A/../a", "../h5/a", "/etc/passwd", "", ".", "..", "a\0", "a.h5", "a\n", "%61", "a" * 5000, "é"]
-
-
-@pytest.fixture(scope="module")
-def server():
-    with s3_server() as endpoint:
-        yield endpoint
 
 
 @pytest.fixture(scope="module")
