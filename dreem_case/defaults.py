@@ -118,7 +118,8 @@ def _is_current(name: str, folder: Path) -> bool:
         manifest, _ = read_model(folder, kind=name)
     except ModelError:
         return False
-    return manifest["metrics"].get("made_from") == made_from(name)
+    metrics = manifest.get("metrics")
+    return isinstance(metrics, dict) and metrics.get("made_from") == made_from(name)
 
 
 def _fit_default(name: str, folder: Path) -> None:
