@@ -22,6 +22,7 @@ class Answer:
     "A record's answer, as it is sent."
 
     key: str  # changes with the record's file, the model and the code; fit for an ETag
+    version: str  # of the record's file, as the store has it
     hypnogram: bytes  # a JSON list of stage names
     details: bytes  # the JSON of `score.score_document`
     from_cache: bool  # nobody had to compute it
@@ -35,14 +36,14 @@ def _refused(refusal: NightRefused) -> bytes:
     return json.dumps({"code": refusal.code, "detail": refusal.detail}).encode() + b"\n"
 
 
-def _read(key: str, record: str, entry: bytes, from_cache: bool) -> Answer:
+def _read(key: str, version: str, record: str, entry: bytes, from_cache: bool) -> Answer:
     "Take an entry apart; raise `NightRefused` if it is a refusal."
     start = entry.index(b"\n") + 1
     head = json.loads(entry[:start])
     if "code" in head:
         raise NightRefused(record, head["code"], head["detail"])
     end = start + head["hypnogram_bytes"]
-    return Answer(key, entry[start:end], entry[end:], from_cache)
+    return Answer(key, version, entry[start:end], entry[end:], from_cache)
 
 # %% ../nbs/library/answer.ipynb #972d0f88
 _LOG = logging.getLogger(__name__)
@@ -113,27 +114,29 @@ class Answers:
             self._source = self.store.source
         return self._source
 
-    def key(self, record: str) -> str:
-        "Give the key of the record's answer as things are now; raise what `Store.version` raises."
-        return self._key(record, self.store.version(record))
+    def key(
+        self,
+        record: str,
+        version: str | None = None,  # of the record's file; None: the one that it has now
+    ) -> str:
+        "Give the key of the record's answer; raise what `Store.version` raises."
+        version = self.store.version(record) if version is None else version
+        model = (self.pool.model_version, self.pool.scoring_version)
+        return cache_key(record, version, self.source, *model, __version__)
 
     def get(self, record: str) -> Answer:
         "Give the answer, computed if need be; raise `NightRefused`, `Busy`, `ModelChanged` or what the store does."
         for _ in range(_ATTEMPTS):
             version = self.store.version(record)
-            key = self._key(record, version)
+            key = self.key(record, version)
             entry = self.cache.get(key)
             if entry is not None:
-                return _read(key, record, entry, from_cache=True)
+                return _read(key, version, record, entry, from_cache=True)
             try:
-                return _read(key, record, self._wait(key, record, version), from_cache=False)
+                return _read(key, version, record, self._wait(key, record, version), from_cache=False)
             except RecordChanged:
                 _LOG.info("%s changed while it was scored", record)
         raise RecordChanged(record)
-
-    def _key(self, record: str, version: str) -> str:
-        model = (self.pool.model_version, self.pool.scoring_version)
-        return cache_key(record, version, self.source, *model, __version__)
 
     def _wait(self, key: str, record: str, version: str) -> bytes:
         "Wait for the entry, or compute it; raise `Busy` where too many wait already."

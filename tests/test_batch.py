@@ -1,0 +1,338 @@
+"""Scoring a store: the endpoint's own bytes, done once, whatever happens in between."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from io import BytesIO
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from pyarrow import parquet
+
+from dreem_case import batch
+from dreem_case.answer import Answers
+from dreem_case.batch import BatchError, ScoringJob, score_store
+from dreem_case.cache import ResultCache
+from dreem_case.outputs import FolderOutputs, OutputError
+from dreem_case.scoring_pool import ScoringPool
+from dreem_case.store import open_store
+from dreem_case.workers import DaskWorkers, Done, LocalWorkers, Workers
+from tests.conftest import until
+from tests.stores import REGION, client
+
+
+class Here(Workers):
+    """A worker that is this process, so that a test can put something in its way."""
+
+    def run(self, function, items):
+        for item in items:
+            yield Done(item, function(item))
+
+    def close(self):
+        if kept := getattr(batch._KEPT, "tools", None):
+            kept.answers.pool.close()
+            batch._KEPT.told = batch._KEPT.tools = None
+
+
+@pytest.fixture(scope="module")
+def pool(short_model):
+    with ScoringPool(short_model) as pool:
+        yield pool
+
+
+@pytest.fixture
+def here(pool, monkeypatch):
+    """A worker here, with one pool for all that the test does."""
+    with monkeypatch.context() as kept, Here() as workers:
+        kept.setattr(pool, "close", lambda: None)
+        kept.setattr(batch, "ScoringPool", lambda *_: pool)
+        yield workers
+
+
+@pytest.fixture(scope="module")
+def cut(short_nights, tmp_path_factory):
+    """Three nights of six minutes each."""
+    folder = tmp_path_factory.mktemp("six_minutes")
+    for path in (short_nights / "h5").glob("*.h5"):
+        with h5py.File(path) as whole, h5py.File(folder / path.name, "w") as part:
+            for name in whole:
+                part[name] = whole[name][: len(whole[name]) * 6 // 40]
+    return folder
+
+
+@pytest.fixture
+def nights(cut, tmp_path):
+    """The same, and one that never had a signal."""
+    shutil.copytree(cut, tmp_path / "nights")
+    with h5py.File(tmp_path / "nights" / "silent.h5", "w") as file:
+        file["eeg1"] = np.zeros(15_000, np.float32)
+    return tmp_path / "nights"
+
+
+@pytest.fixture
+def job(nights, short_model, tmp_path):
+    return ScoringJob(str(nights), str(short_model), str(tmp_path / "out"), str(tmp_path / "cache"))
+
+
+def table(job):
+    """The rows of the table, by record."""
+    rows = parquet.read_table(BytesIO(job.open_outputs().read(batch.TABLE))).to_pylist()
+    return {row["record"]: row for row in rows}
+
+
+def files(folder):
+    """Everything that lies in a folder, with its content."""
+    found = Path(folder).rglob("*")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found if path.is_file()}
+
+
+def but_the_table(job):
+    return {name: content for name, content in files(job.out).items() if name != batch.TABLE}
+
+
+def test_a_store_is_scored_as_the_endpoint_answers(job, nights, here, pool, tmp_path):
+    summary = score_store(job, here)
+    assert (summary.n_scored, summary.n_refused, summary.n_failed, summary.n_left) == (3, 1, 0, 0)
+    assert summary.problems[0]["code"] == "no_usable_eeg"
+    assert not summary.whole
+    outputs, rows = job.open_outputs(), table(job)
+    answers = Answers(open_store(nights), ResultCache(tmp_path / "own", 10**8), pool)
+    for record in sorted(set(rows) - {"silent"}):
+        answer = answers.get(record)
+        assert outputs.read(f"{record}.json") == answer.hypnogram
+        assert outputs.read(f"details/{record}.json") == answer.details
+        document, row = json.loads(answer.details), rows[record]
+        assert (row["status"], row["key"], row["version"]) == ("scored", answer.key, answer.version)
+        assert row["sleep_min"] == document["statistics"]["sleep_min"]
+        assert row["n_epochs"] == 12
+        assert row["confidence"] == pytest.approx(np.mean(document["confidence"]), abs=1e-4)
+        assert row["weight_eeg1"] == pytest.approx(np.mean(document["channels"][0]["weight"]), abs=1e-4)
+        assert row["seconds"] > 0
+    assert (rows["silent"]["status"], rows["silent"]["error_code"]) == ("refused", "no_usable_eeg")
+    assert "expected at least one epoch with a usable EEG" in rows["silent"]["error"]
+    assert outputs.read("silent.json") is None
+
+
+def test_what_is_done_and_current_is_left_alone(job, nights, here):
+    score_store(job, here)
+    before = files(job.out)
+    again = score_store(job, here)
+    assert (again.n_current, again.n_scored, again.n_refused) == (3, 0, 1)
+    assert files(job.out) == before
+    records = open_store(nights).records()
+    shutil.copyfile(nights / f"{records[1]}.h5", nights / f"{records[0]}.h5")
+    Path(job.out, f"{records[2]}.json").unlink()
+    changed = score_store(job, here)
+    assert (changed.n_current, changed.n_scored) == (1, 2)
+    assert job.open_outputs().read(f"{records[0]}.json") == job.open_outputs().read(f"{records[1]}.json")
+
+
+def test_a_file_that_became_unusable_takes_its_old_hypnogram_along(job, nights, here):
+    score_store(job, here)
+    record = open_store(nights).records()[0]
+    (nights / f"{record}.h5").write_bytes(b"no HDF5")
+    assert score_store(job, here).n_refused == 2
+    assert job.open_outputs().read(f"{record}.json") is None
+    assert table(job)[record]["error_code"] == "unreadable_file"
+    assert table(job)[record]["sleep_min"] is None
+
+
+def test_what_failed_for_the_moment_keeps_its_old_files_and_is_tried_again(job, nights, here, monkeypatch):
+    score_store(job, here)
+    before = but_the_table(job)
+    record = open_store(nights).records()[0]
+    shutil.copyfile(nights / f"{record}.h5", nights / "copy")
+    (nights / "copy").replace(nights / f"{record}.h5")  # another version
+
+    def fail(self, record):
+        raise RuntimeError("a fault in the code")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Answers, "get", fail)
+        summary = score_store(job, here)
+    assert (summary.n_current, summary.n_failed) == (2, 1)
+    row = table(job)[record]
+    assert (row["status"], row["error_code"]) == ("failed", "unexpected")
+    assert row["error"] == "RuntimeError: a fault in the code"
+    assert row["sleep_min"] is not None
+    assert but_the_table(job) == before
+    assert score_store(job, here).n_scored == 1
+    assert table(job)[record]["status"] == "scored"
+
+
+def test_a_store_that_goes_away_ends_the_run_and_costs_nothing(job, nights, here, monkeypatch):
+    score_store(job, here)
+    for record in open_store(nights).records():
+        shutil.copyfile(nights / f"{record}.h5", nights / "copy")
+        (nights / "copy").replace(nights / f"{record}.h5")
+    before = but_the_table(job)
+    summary = score_store(job, here, lambda summary, row: nights.exists() and nights.rename(nights.with_name("away")))
+    assert (summary.n_failed, summary.n_left) == (batch.GIVE_UP, 1)
+    assert summary.stopped.startswith("given up: expected an answer from the store")
+    assert {problem["code"] for problem in summary.problems} == {"store_unavailable"}
+    assert but_the_table(job) == before
+
+
+def test_a_full_disk_ends_the_run_and_costs_nothing(job, here, monkeypatch):
+    write, n_writes = FolderOutputs.write, iter(range(100))
+
+    def full(self, name, content):
+        if next(n_writes) >= 5:  # the table, and the first night
+            raise OutputError("a full disk", lasting=True)
+        write(self, name, content)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(FolderOutputs, "write", full)
+        summary = score_store(job, here)
+    assert (summary.n_scored, summary.n_failed, summary.n_left) == (1, 1, 2)
+    assert summary.stopped == "given up: expected a place that takes results, found a full disk"
+    assert parquet.read_table(BytesIO(job.open_outputs().read(batch.TABLE))).num_rows == 0
+    again = score_store(job, here)
+    assert (again.n_current, again.n_scored) == (1, 2)
+    assert len(table(job)) == 4
+
+
+def test_a_table_that_is_lost_or_damaged_is_made_again(job, here):
+    score_store(job, here)
+    whole = table(job)
+    for content in (None, b"nonsense"):
+        job.open_outputs().remove(batch.TABLE) if content is None else job.open_outputs().write(batch.TABLE, content)
+        summary = score_store(job, here)
+        assert (summary.n_current, summary.n_scored) == (3, 0)
+        assert table(job) == whole
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"record": "other"}', b"\xff"])
+def test_a_line_that_is_damaged_is_none(tmp_path, damage):
+    outputs = FolderOutputs(tmp_path)
+    outputs.write("rows/night-1.json", damage)
+    assert batch.read_row(outputs, "night-1") == batch.read_row(outputs, "night-2") == {}
+
+
+@pytest.mark.slow
+def test_a_night_that_takes_too_much_memory_fails_alone(job, nights):
+    values = np.resize(np.arange(-50, 50, dtype=np.int8), 24 * 3600 * 250)
+    with h5py.File(nights / "long.h5", "w") as file:  # a day
+        for name in ("eeg1", "eeg2", "eeg3"):
+            file.create_dataset(name, data=values, chunks=500_000, compression=1)
+    little = ScoringJob(job.store, job.model, job.out, job.cache, memory_mb=400)
+    with LocalWorkers(1) as workers:
+        summary = score_store(little, workers)
+    assert (summary.n_scored, summary.n_refused, summary.n_failed) == (3, 1, 1)
+    assert [p["code"] for p in summary.problems if p["record"] == "long"] == ["too_expensive"]
+    assert "400 MB" in table(job)["long"]["error"]
+
+
+def test_an_empty_store_cannot_begin(job, nights, here):
+    for path in nights.glob("*.h5"):
+        path.rename(path.with_suffix(".txt"))
+    with pytest.raises(BatchError, match="expected nights, found none"):
+        score_store(job, here)
+    assert not Path(job.out, batch.TABLE).exists()
+
+
+def test_two_records_that_differ_in_case_need_a_place_that_keeps_them_apart(job, nights, here, monkeypatch):
+    record = open_store(nights).records()[0]
+    shutil.copyfile(nights / "silent.h5", nights / f"{record.upper()}.h5")
+    with monkeypatch.context() as small:
+        small.setattr(FolderOutputs, "keeps_case", False)
+        with pytest.raises(BatchError, match=f"expected a place for each record, found {record.upper()} and {record}"):
+            score_store(job, here)
+    assert score_store(job, here).n_refused == 2
+    assert table(job)[record]["status"] == "scored"
+    assert table(job)[record.upper()]["status"] == "refused"
+
+
+def test_hypnograms_of_somebody_else_are_not_overwritten(job, nights, here):
+    record = open_store(nights).records()[0]
+    job.open_outputs().write(f"{record}.json", b'["WAKE"]')
+    with pytest.raises(BatchError, match="that this command did not write"):
+        score_store(job, here)
+    assert job.open_outputs().read(f"{record}.json") == b'["WAKE"]'
+
+
+COMMAND = [sys.executable, "-c", "from dreem_case.cli import main; main()", "score", "--json"]
+
+
+def command(job, *more):
+    return [*COMMAND, "--store", job.store, "--model", job.model, "--out", job.out, "--cache", job.cache, *more]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_is_stopped_goes_on(job, number):
+    def begun():
+        return any(Path(job.out).glob("night*.json")) or any(Path(job.out).glob("rows/*.json"))
+
+    with subprocess.Popen(
+        command(job, "--n-jobs", "1"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    ) as process:
+        until(lambda: process.poll() is not None or begun())
+        os.killpg(process.pid, number) if number == signal.SIGINT else process.kill()
+        said, beside = process.communicate(timeout=60)
+    done = len(list(Path(job.out).glob("rows/*.json")))
+    if number == signal.SIGINT:
+        assert process.returncode == 1, beside
+        assert json.loads(said)["stopped"] == "interrupted"
+        assert b"Traceback" not in beside
+        assert len(table(job)) == done
+    with LocalWorkers(1) as workers:
+        summary = score_store(job, workers)
+    assert (summary.n_scored + summary.n_current, summary.n_refused, summary.n_left) == (3, 1, 0)
+    assert summary.n_current + summary.n_refused >= done - 1
+    assert len(table(job)) == 4
+    for content in (c for n, c in files(job.out).items() if n.endswith(".json")):
+        json.loads(content)
+
+
+@pytest.mark.slow
+def test_two_runs_at_a_time_do_no_harm(job, here):
+    runs = [subprocess.Popen(command(job, "--n-jobs", "1"), stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [json.loads(run.communicate(timeout=120)[0]) for run in runs]
+    assert all(one["scored"] + one["there already"] == 3 and one["refused"] == 1 for one in said)
+    assert len(table(job)) == 4
+    before = files(job.out)
+    assert score_store(job, here).n_current == 3
+    assert files(job.out) == before
+
+
+def test_a_bucket_is_scored_into_a_bucket(job, nights, server, here, tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    client(server).create_bucket(Bucket="lab")
+    for path in nights.glob("*.h5"):
+        client(server).upload_file(str(path), "lab", f"nights/h5/{path.name}")
+    far = ScoringJob("s3://lab/nights", job.model, "s3://lab/hypnograms", job.cache, endpoint=server, region=REGION)
+    assert (score_store(far, here).n_scored, score_store(far, here).n_current) == (3, 3)
+    score_store(job, here)
+    record = open_store(nights).records()[0]
+    assert far.open_outputs().read(f"{record}.json") == job.open_outputs().read(f"{record}.json")
+    of_the_place = dict.fromkeys(("seconds", "source", "version", "key"))
+    assert table(far)[record] | of_the_place == table(job)[record] | of_the_place
+
+
+@pytest.mark.slow
+def test_a_cluster_scores_and_loses_nothing_when_a_worker_is_killed(job):
+    from distributed import LocalCluster
+
+    killed = []
+
+    def kill_one(summary, row):
+        if row is not None and not killed:
+            worker = next(iter(cluster.workers.values()))
+            killed.append(worker.pid)
+            os.kill(worker.pid, signal.SIGKILL)
+
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
+        DaskWorkers(cluster.scheduler_address) as workers,
+    ):
+        summary = score_store(job, workers, kill_one)
+    assert killed
+    assert (summary.n_scored, summary.n_refused, summary.n_failed, summary.n_left) == (3, 1, 0, 0)
+    assert len(table(job)) == 4

@@ -1,0 +1,147 @@
+"""Workers, here and on a Dask cluster: what is killed is done again, and who kills its worker fails alone."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dreem_case import workers
+from dreem_case.workers import DaskWorkers, Done, LocalWorkers, WorkersError
+from tests.conftest import until
+
+ITEMS = [f"night-{i}" for i in range(6)]
+
+
+def upper(item):
+    return item.upper()
+
+
+def pid(item):
+    return os.getpid()
+
+
+def die_once(folder, item):
+    """Kill this process for one of the items, the first time."""
+    marker = Path(folder) / "died"
+    if item == "night-2" and not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.02)
+    return item.upper()
+
+
+def die(item):
+    """Kill this process for one of the items, each time."""
+    if item == "night-2":
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.02)
+    return item.upper()
+
+
+class Bound:
+    """A function with its first argument, which travels."""
+
+    def __init__(self, function, first):
+        self.function, self.first = function, first
+
+    def __call__(self, item):
+        return self.function(self.first, item)
+
+
+@pytest.fixture(scope="module")
+def scheduler():
+    """A Dask scheduler with two worker processes, on loopback."""
+    import dask.config
+    from distributed import LocalCluster
+
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
+    ):
+        yield cluster
+
+
+@pytest.fixture(params=["local", pytest.param("dask", marks=pytest.mark.slow)])
+def some(request):
+    if request.param == "local":
+        yield LocalWorkers(2)
+    else:
+        with DaskWorkers(request.getfixturevalue("scheduler").scheduler_address) as found:
+            yield found
+
+
+def test_each_item_is_done_once(some):
+    found = list(some.run(upper, ITEMS))
+    assert sorted(found) == [Done(item, item.upper()) for item in ITEMS]
+    assert list(some.run(upper, [])) == []
+
+
+def test_a_worker_that_is_killed_loses_nothing(some, tmp_path):
+    found = list(some.run(Bound(die_once, tmp_path), ITEMS))
+    assert sorted(found) == [Done(item, item.upper()) for item in ITEMS]
+    assert (tmp_path / "died").exists()
+
+
+def test_who_kills_its_worker_each_time_fails_alone(some):
+    found = {done.item: done for done in some.run(die, ITEMS)}
+    assert "died" in found["night-2"].lost
+    assert found.pop("night-2").value is None
+    assert sorted(found.values()) == [Done(item, item.upper()) for item in ITEMS if item != "night-2"]
+
+
+def test_an_error_in_the_function_is_raised_as_it_is(some):
+    with pytest.raises(AttributeError):
+        list(some.run(upper, [3]))
+
+
+def test_a_run_that_is_left_leaves_nobody_behind():
+    local = LocalWorkers(2)
+    run = local.run(pid, ITEMS)
+    process = next(run).value
+    run.close()
+    until(lambda: not Path(f"/proc/{process}").exists())
+
+
+def test_workers_end_when_their_parent_is_killed():
+    code = (
+        "from dreem_case.workers import LocalWorkers\nfrom tests.test_workers import pid\n"
+        "for done in LocalWorkers(1).run(pid, ['night-1', 'night-2']):\n"
+        "    print(done.value, flush=True)\n    input()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        process = int(parent.stdout.readline())
+        parent.kill()
+    until(lambda: not Path(f"/proc/{process}").exists())
+
+
+def test_a_scheduler_that_is_not_there_is_an_error_within_seconds(monkeypatch):
+    monkeypatch.setattr(workers, "CONNECT_S", 1.0)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        start = time.monotonic()
+        address = f"tcp://127.0.0.1:{nobody.getsockname()[1]}"
+        with pytest.raises(WorkersError, match=f"expected a Dask scheduler at {address}, found none in 1 s"):
+            DaskWorkers(address)
+        assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize("address", ["nonsense", "ftp://host", "tcp://", ""])
+def test_an_address_that_is_none_is_an_error(address, monkeypatch):
+    monkeypatch.setattr(workers, "CONNECT_S", 1.0)
+    with pytest.raises(WorkersError, match="expected a Dask scheduler"):
+        DaskWorkers(address)
+
+
+def test_without_distributed_the_error_names_it():
+    code = (
+        "import sys; sys.modules['distributed'] = None\n"
+        "from dreem_case.workers import DaskWorkers, WorkersError\n"
+        "try: DaskWorkers('tcp://127.0.0.1:1')\nexcept WorkersError as error: print(error)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "expected the package distributed, found none" in run.stdout
