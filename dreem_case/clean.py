@@ -138,16 +138,13 @@ _PIECE = 4000  # blocks whose samples stay in the cache
 
 def _extremes(values: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the smallest and the largest value of each whole block of `length` samples."""
-    n_blocks = len(values) // length
-    low, high = (np.empty(n_blocks, dtype=values.dtype) for _ in range(2))
-    for start in range(0, n_blocks, _PIECE):
-        stop = min(start + _PIECE, n_blocks)
-        for smaller_or_larger, extreme in (np.minimum, low), (np.maximum, high):
-            found, width = values[start * length : stop * length], 1
-            while 2 * width <= length:
-                found = smaller_or_larger(found[:-width], found[width:])
-                width *= 2
-            extreme[start:stop] = smaller_or_larger(found[::length], found[length - width :: length])
+    blocks = values[: len(values) // length * length].reshape(-1, length)
+    low, high = (np.empty(len(blocks), dtype=values.dtype) for _ in range(2))
+    for start in range(0, len(blocks), _PIECE):
+        piece = slice(start, start + _PIECE)
+        across = np.ascontiguousarray(blocks[piece].T)
+        across.min(axis=0, out=low[piece])
+        across.max(axis=0, out=high[piece])
     return low, high
 
 
@@ -277,10 +274,10 @@ class Cleaned:
     @property
     def epoch_marks(self) -> np.ndarray:  # int8 (n_epochs, 300) codes of `Mark`
         "Cut the marks into whole epochs."
-        marks = np.zeros((self.n_epochs, round(EPOCH_S / BLOCK_S)), dtype=np.int8)
-        known = self.marks[: marks.size]
-        marks.flat[: len(known)] = known
-        return marks
+        per_epoch = round(EPOCH_S / BLOCK_S)
+        marks, known = np.zeros(self.n_epochs * per_epoch, dtype=np.int8), self.marks[: self.n_epochs * per_epoch]
+        marks[: len(known)] = known
+        return marks.reshape(self.n_epochs, per_epoch)
 
 
 def clean_eeg(
@@ -353,10 +350,9 @@ def _amounts(epochs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         piece = epochs[span]
         step = np.diff(piece, axis=1)
         clipped[span] = count(np.abs(piece) >= CLIP_UV)
-        square[span] = np.einsum("es,es->e", piece, piece)
-        fast[span] = np.einsum("es,es->e", step, step)
-    n = epochs.shape[1]
-    return clipped / n, square / n, fast / (n - 1)
+        square[span] = np.square(piece).mean(axis=1)
+        fast[span] = np.square(step).mean(axis=1)
+    return clipped / epochs.shape[1], square, fast
 
 
 def epoch_quality(
@@ -364,9 +360,9 @@ def epoch_quality(
 ) -> tuple[np.ndarray, np.ndarray]:  # int8 (n_epochs,) codes of `Quality`, float32 (n_epochs,) weights
     """Judge each whole epoch of a cleaned channel; the weight runs from 0, nothing usable, to 1."""
     marks = cleaned.epoch_marks
-    rail, flat, lost, bad = (
-        count(np.isin(marks, kinds)) / np.float64(marks.shape[1])
-        for kinds in ((Mark.RAIL,), (Mark.FLAT,), (Mark.RAIL, Mark.FLAT, Mark.JUMP), tuple(Mark)[1:])
+    rail, flat, lost, bad = (  # marks are in the order of their weight
+        count(marked) / np.float64(marks.shape[1])
+        for marked in (marks == Mark.RAIL, marks == Mark.FLAT, marks >= Mark.JUMP, marks > Mark.NONE)
     )
     clipped, square, square_fast = _amounts(cleaned.epochs)
     usable = np.maximum(1 - bad, 1e-6)

@@ -200,9 +200,8 @@ def _amplitude_features(epochs: np.ndarray) -> dict[str, np.ndarray]:
     for name, values in [("amplitude", epochs), ("slow_amplitude", slow), ("rise", rise)]:
         middle, high, top = np.log10(_percentiles(values) + _SMALL_UV)
         features |= {f"log_{name}": middle, f"{name}_p90": high - middle, f"{name}_p99": top - middle}
-    square, n = np.square(epochs), epochs.shape[1]
-    second, fourth = (np.einsum("es,es->e", part, part) / n for part in (epochs, square))
-    features["kurtosis"] = np.log10(fourth / (second**2 + _TINY) + 0.1)
+    square = np.square(epochs)
+    features["kurtosis"] = np.log10(np.square(square).mean(axis=1) / (square.mean(axis=1) ** 2 + _TINY) + 0.1)
     return features
 
 # %% ../nbs/library/features.ipynb #bba80e8c
@@ -222,8 +221,8 @@ def eeg_features(
     features = _spectral_features(np.concatenate(psd, axis=1))
     features |= _burst_features(np.concatenate(bands, axis=1), windows)
     features |= {name: np.concatenate([piece[name] for piece in amplitude]) for name in amplitude[0]}
-    moved = np.isin(cleaned.epoch_marks, (Mark.SWING, Mark.JUMP))
-    features["disturbed_share"] = count(moved) / moved.shape[1]
+    marks = cleaned.epoch_marks
+    features["disturbed_share"] = count((marks == Mark.SWING) | (marks == Mark.JUMP)) / marks.shape[1]
     none = ~windows.any(axis=1)
     table = {name: np.asarray(values, dtype=np.float32) for name, values in features.items()}
     for values in table.values():
