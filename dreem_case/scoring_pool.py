@@ -123,7 +123,7 @@ def _describe(folder: str) -> tuple[str, str]:
     return _load(folder).version, hashlib.sha256(json.dumps([source, libraries]).encode()).hexdigest()[:12]
 
 
-_SCORING_MODULES = (  # those that every model's version does not name already
+_SCORING_MODULES = (
     "stages", "night", "safe_h5", "casefile", "clean", "features", "evaluate", "rows", "stager", "score", "forest",
     "boosted", "trees", "chain", "confidence", "scoring_pool",
 )  # fmt: skip
