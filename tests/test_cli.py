@@ -237,7 +237,73 @@ def test_requests_go_unsigned_where_the_server_would_send_them_so(value, anonymo
     assert found == [("s3://nights", None, None, anonymous), ("s3://nights", None, None, True)]
 
 
-@pytest.mark.parametrize("words", [["--help"], ["records", "-h"], ["download", "--help"]])
+def test_what_programs_read_is_json(place, out):
+    assert run("records", "--json") == (0, '["a", "b"]\n', "")
+    counts = '{"copied": 2, "there already": 0, "failed": 0}\n'
+    assert run("download", "--out", out, "--json") == (0, counts, "")
+
+
+@pytest.mark.parametrize("address", ["folder", "bucket"])
+def test_simulated_nights_are_a_store(address, server, tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    reached = ("--endpoint", server, "--region", REGION)
+    out = tmp_path / "nights" if address == "folder" else BucketPlace(server, "made", "nights").address
+    code, said, beside = run("simulate", "--out", out, "--nights", 1, "--hours", 0.1, "--json", *reached)
+    assert (code, beside) == (0, "")
+    assert json.loads(run("records", "--store", out, "--json", *reached)[1]) == json.loads(said)
+    night = cli.open_store(out, server, REGION).open_night(json.loads(said)[0])
+    assert len(night.eeg_names) == 7
+    assert night.hypnogram is not None
+
+
+@pytest.fixture
+def scoring(short_nights, short_model, tmp_path):
+    """The options of a run over a store with three nights and two other files."""
+    nights = tmp_path / "nights"
+    nights.mkdir()
+    for path in (short_nights / "h5").glob("*.h5"):
+        (nights / path.name).write_bytes(path.read_bytes()[:-1] if "1" in path.name else path.read_bytes())
+    (nights / "notes.txt").touch()
+    (nights / "raw.HDF5").touch()
+    return "--store", nights, "--model", short_model, "--out", tmp_path / "out", "--cache", tmp_path / "cache"
+
+
+def test_a_store_is_scored_and_each_night_that_is_not_is_named(scoring, tmp_path, short_nights):
+    code, said, beside = run("score", *scoring, "--n-jobs", 1, "--json")
+    found = json.loads(said)
+    refused = [problem["record"] for problem in found["problems"]]
+    assert refused
+    assert (code, found["scored"], found["refused"], found["left"]) == (1, 3 - len(refused), len(refused), 0)
+    assert found["stopped"] == ""
+    assert "not used: 'raw.HDF5': expected the ending .h5, found .HDF5" in beside
+    assert f"{refused[0]}: expected" in beside
+    assert (tmp_path / "out" / "nights.parquet").is_file()
+    code, said, _ = run("score", *scoring, "--n-jobs", 1)
+    assert said == f"0 scored, {3 - len(refused)} there already, {len(refused)} refused, 0 failed, 0 left\n"
+
+
+def test_a_scoring_that_cannot_begin_says_why(scoring, tmp_path, monkeypatch):
+    monkeypatch.setattr("dreem_case.workers.CONNECT_S", 0.5)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").touch()
+    options = dict(zip(scoring[::2], scoring[1::2], strict=True))
+    for other, why in [
+        ({"--store": tmp_path / "empty"}, "expected nights, found none"),
+        ({"--model": tmp_path / "empty"}, "expected a model's manifest, found no such file"),
+        ({"--out": __file__}, "expected a place that takes results, found a file where a folder should be"),
+        ({"--out": "s3://absent-bucket", "--endpoint": "http://127.0.0.1:9"}, "s3://absent-bucket: expected a place"),
+        ({"--dask": "tcp://127.0.0.1:9"}, "expected a Dask scheduler at tcp://127.0.0.1:9, found none"),
+        ({"--dask": "tcp://127.0.0.1:9", "--n-jobs": 1}, "found both"),
+    ]:
+        words = [word for pair in (options | other).items() for word in pair]
+        code, said, beside = run("score", *words)
+        assert (code, said) == (2, ""), beside
+        assert why in beside
+        assert "Traceback" not in beside
+
+
+@pytest.mark.parametrize("words", [["--help"], *([name, "-h"] for name in sorted(cli.main.commands))])
 def test_each_command_has_help(words):
     code, said, _ = run(*words)
     assert code == 0
