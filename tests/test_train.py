@@ -1,0 +1,156 @@
+"""Training on a store: the same nights give the same model, and what it was made from lies beside it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import dreem_case.train as module
+from dreem_case.feature_cache import FeatureCache
+from dreem_case.model_file import ModelError
+from dreem_case.outputs import FolderOutputs, OutputError
+from dreem_case.stagers import load_stager, new_stager
+from dreem_case.store import open_store
+from dreem_case.train import TrainingError, draw_records, needed_memory, train, write_training
+from dreem_case.training_set import NightTables, StorePlace, survey_store
+from tests.test_training_set import Here
+
+SMALL = {"forest": {"n_trees": 4}, "boosted": {"n_rounds": 4, "n_folds": 2, "n_copies": 1}, "time-of-night": {}}
+
+
+@pytest.fixture(scope="module")
+def tables(short_nights, tmp_path_factory):
+    cache = FeatureCache(tmp_path_factory.mktemp("cache"), 10**8)
+    found = survey_store(StorePlace(str(short_nights)), cache, Here())
+    return NightTables(open_store(short_nights), cache, found.nights)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_any_stager_is_trained_and_loaded_again(name, tables, tmp_path):
+    training = train(name, tables, {"x": "no hypnogram"}, seed=3, settings=SMALL[name])
+    write_training(training, FolderOutputs(tmp_path))
+    loaded, report = load_stager(tmp_path), json.loads((tmp_path / "training.json").read_text())
+    np.testing.assert_array_equal(loaded.predict_proba(tables[0]), training.stager.predict_proba(tables[0]))
+    assert report == training.report
+    assert report["model_version"] == loaded.version
+    assert [night["record"] for night in report["data"]["nights"]] == [night.record for night in tables.nights]
+    assert [night["version"] for night in report["data"]["nights"]] == [night.version for night in tables.nights]
+    assert (report["seed"], report["left_out"], report["settings"]) == (3, {"x": "no hypnogram"}, SMALL[name])
+    assert report["data"]["source"] == tables.store.source
+
+
+def test_another_process_and_another_number_of_threads_give_the_same_model(tables, short_nights):
+    code = (
+        "import sys\n"
+        "from tests.test_train import *\n"
+        "cache, place = FeatureCache(sys.argv[2], 10**8), StorePlace(sys.argv[1])\n"
+        "found = survey_store(place, cache, Here(), reversed(place.open().records()))\n"
+        "tables = NightTables(place.open(), cache, found.nights)\n"
+        "for name in SMALL:\n"
+        "    print(train(name, tables, {}, seed=5, n_jobs=2, settings=SMALL[name]).stager.version)\n"
+    )
+    command = [sys.executable, "-c", code, str(short_nights), str(tables.cache.folder)]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout.split()
+    here = [train(name, tables, {}, seed=5, n_jobs=1, settings=SMALL[name]).stager.version for name in SMALL]
+    assert said == here
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 2_000_000])
+def test_rows_that_are_not_kept_give_the_same_model(kept_bytes, tables, monkeypatch):
+    whole = train("boosted", tables, {}, seed=5, settings=SMALL["boosted"])
+    monkeypatch.setattr("dreem_case.boosted._KEPT_BYTES", kept_bytes)
+    assert train("boosted", tables, {}, seed=5, settings=SMALL["boosted"]).stager.version == whole.stager.version
+
+
+def test_another_seed_gives_another_model(tables):
+    one, other = (train("forest", tables, {}, seed=seed, settings={"n_trees": 4}).stager.version for seed in (1, 2))
+    assert one != other
+
+
+def test_cross_validation_goes_into_the_manifest(tables, tmp_path):
+    steps = []
+    training = train("forest", tables, {}, n_folds=3, on_step=steps.append, settings={"n_trees": 4})
+    write_training(training, FolderOutputs(tmp_path))
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["metrics"]["kappa_per_night_mean"] == training.report["validation"]["kappa_per_night_mean"]
+    assert manifest["metrics"]["data"] == tables.store.source
+    assert len(training.report["validation"]["nights"]) == 3
+    assert steps == ["3 folds", "fold 1 of 3", "fold 2 of 3", "fold 3 of 3", "3 nights"]
+
+
+def test_of_many_nights_there_is_a_hash_that_any_change_changes(tables, monkeypatch):
+    whole = module._data(tables)
+    monkeypatch.setattr(module, "MAX_LISTED", 2)
+    many = module._data(tables)
+    assert many["nights"] is None
+    assert many["sha256"] == whole["sha256"]
+    relabelled = tables.nights[0]._replace(labels=np.where(tables.nights[0].labels == 2, 3, tables.nights[0].labels))
+    changed = NightTables(tables.store, tables.cache, [relabelled, *tables.nights[1:]])
+    assert module._data(changed)["sha256"] != many["sha256"]
+
+
+def test_a_store_without_scored_nights_is_refused_with_the_reasons(tables):
+    with pytest.raises(TrainingError, match="found none in 1 records; a: no hypnogram"):
+        train("forest", tables.subset([]), {"a": "no hypnogram"})
+    with pytest.raises(ModelError, match="at least two scored nights"):
+        train("boosted", tables.subset([0]), {}, settings=SMALL["boosted"])
+
+
+@pytest.mark.parametrize("name", ["forest", "boosted"])
+def test_too_little_memory_is_said_before_the_fit(name, tables, monkeypatch):
+    stager = new_stager(name, **SMALL[name])
+    needed = needed_memory(stager, tables.nights, tables[0])
+    monkeypatch.setattr(type(stager), "fit", lambda *_, **__: pytest.fail("the fit began"))
+    with pytest.raises(TrainingError, match=r"MB of memory to train on 3 nights, found .* MB; train on about [0-2]"):
+        train(name, tables, {}, available=needed - 1, settings=SMALL[name])
+
+
+@pytest.mark.parametrize("name", ["forest", "boosted"])
+def test_needed_memory_grows_with_the_nights(name, tables):
+    stager = new_stager(name)
+    first = needed_memory(stager, tables.nights, tables[0])
+    many = needed_memory(stager, tables.nights * 2000, tables[0])
+    more = needed_memory(stager, tables.nights * 4000, tables[0])
+    most = needed_memory(stager, tables.nights * 6000, tables[0])
+    assert first < 10**9 < many
+    assert most - more == pytest.approx(more - many, rel=0.01)
+
+
+def test_a_cache_that_cannot_hold_the_features_is_refused(tables, tmp_path):
+    small = NightTables(tables.store, FeatureCache(tmp_path, 10_000), tables.nights)
+    with pytest.raises(TrainingError, match=r"room in the cache for the features of 3 nights, .* found 0.01 MB"):
+        train("forest", small, {})
+
+
+def test_a_disk_that_fills_up_leaves_the_old_model(tables, tmp_path, monkeypatch):
+    out = FolderOutputs(tmp_path)
+    old = train("forest", tables, {}, seed=1, settings={"n_trees": 2})
+    write_training(old, out)
+    write = FolderOutputs.write
+
+    def full(self, name, content):
+        if name == "manifest.json":
+            raise OutputError("a full disk", lasting=True)
+        write(self, name, content)
+
+    monkeypatch.setattr(FolderOutputs, "write", full)
+    with pytest.raises(OutputError, match="a full disk"):
+        write_training(train("forest", tables, {}, seed=2, settings={"n_trees": 2}), out)
+    assert load_stager(tmp_path).version == old.stager.version
+
+
+def test_a_new_model_takes_the_place_of_the_old_one(tables, tmp_path):
+    for seed in (1, 2):
+        training = train("forest", tables, {}, seed=seed, settings={"n_trees": 2})
+        write_training(training, FolderOutputs(tmp_path))
+        assert load_stager(tmp_path).version == training.stager.version
+        assert len(list(tmp_path.glob("model.*"))) == 1
+
+
+def test_the_drawn_records_do_not_depend_on_the_order_of_the_list():
+    records = [f"night-{i}" for i in range(20)]
+    assert draw_records(records, 5, seed=1) == draw_records(records[::-1], 5, seed=1)
+    assert draw_records(records, 5, seed=1) != draw_records(records, 5, seed=2)
+    assert len(set(draw_records(records, 5))) == 5

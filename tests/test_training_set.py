@@ -1,0 +1,126 @@
+"""The scored nights of a store: what cannot be used is left out with its reason, the others are read when asked."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dreem_case.feature_cache import FeatureCache
+from dreem_case.features import night_features
+from dreem_case.folder_store import RecordChanged
+from dreem_case.store import StoreError, StoreUnavailable, open_store
+from dreem_case.training_set import GIVE_UP, NightTables, StorePlace, compute_features, survey_store
+from dreem_case.workers import Done, LocalWorkers, Workers
+from tests.test_feature_cache import put_night
+
+
+class Here(Workers):
+    """This process, which does the last record first."""
+
+    def run(self, function, items):
+        for item in reversed(list(items)):
+            yield Done(item, function(item))
+
+    def close(self):
+        pass
+
+
+def label(folder, record, names):
+    path = folder / "hypnograms" / f"{record}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(names))
+
+
+@pytest.fixture
+def nights(tmp_path):
+    """A folder with two scored nights, and others."""
+    folder = tmp_path / "nights"
+    for record in ("a", "b", "c", "d", "e"):
+        put_night(folder, record)
+    label(folder, "a", ["WAKE", "N2", "N2"])
+    label(folder, "b", ["N2"])
+    label(folder, "c", [])
+    label(folder, "d", ["N2"] * 4)
+    put_night(folder, "flat")
+    label(folder, "broken", ["N2"])
+    (folder / "h5" / "broken.h5").write_bytes(b"no h5")
+    return folder
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return FeatureCache(tmp_path / "cache", 10**7)
+
+
+def test_what_cannot_be_used_is_left_out_with_its_reason_and_the_others_go_on(nights, cache):
+    told = []
+    found = survey_store(StorePlace(str(nights)), cache, Here(), on_night=told.append)
+    assert [night.record for night in found.nights] == ["a", "b"]
+    assert [night.labels.tolist() for night in found.nights] == [[0, 2, 2], [2, -1, -1]]
+    assert list(found.left_out) == ["broken", "c", "d", "e", "flat"]
+    assert found.left_out["e"] == "expected a hypnogram, found none"
+    assert found.left_out["d"] == "expected at most 3 labels for as many whole epochs, found 4"
+    assert "expected a scored epoch, found none" in found.left_out["c"]
+    assert sorted(told) == ["a", "b", "broken", "c", "d", "e", "flat"]
+
+
+def test_two_processes_find_what_one_does(nights, cache):
+    place = StorePlace(str(nights))
+    here = survey_store(place, cache, Here())
+    with LocalWorkers(2) as workers:
+        there = survey_store(place, cache, workers)
+    assert there.left_out == here.left_out
+    assert [(n.record, n.version, n.labels_sha256, n.n_bytes) for n in there.nights] == [
+        (n.record, n.version, n.labels_sha256, n.n_bytes) for n in here.nights
+    ]
+
+
+def test_a_night_without_a_usable_channel_is_left_out(nights, cache, monkeypatch):
+    monkeypatch.setattr("dreem_case.feature_cache.night_features", unusable)
+    found = survey_store(StorePlace(str(nights)), cache, Here(), ["a"])
+    assert found.left_out == {"a": "expected an epoch with a usable channel, found none"}
+
+
+def unusable(night):
+    found = night_features(night)
+    return replace(found, weights=np.zeros_like(found.weights))
+
+
+def test_features_are_computed_for_nights_that_nobody_has_scored(nights, cache):
+    n, left_out = compute_features(StorePlace(str(nights)), cache, Here())
+    assert n == 6
+    assert list(left_out) == ["broken"]
+
+
+def test_a_store_that_goes_away_ends_the_survey(nights, cache):
+    place, records = StorePlace(str(nights)), ["a"] * (GIVE_UP + 2)
+    survey_store(place, cache, Here(), ["a"])
+    shutil.rmtree(nights)
+    with pytest.raises(StoreError):
+        survey_store(place, cache, Here())
+    nights.mkdir()
+    (nights / "h5").touch()
+    with pytest.raises(StoreUnavailable):
+        survey_store(StorePlace(str(nights)), cache, Here(), records)
+
+
+def test_another_order_of_the_list_gives_the_same_nights(nights, cache):
+    place = StorePlace(str(nights))
+    one = survey_store(place, cache, Here(), ["b", "e", "a"])
+    other = survey_store(place, cache, Here(), ["a", "b", "e"])
+    assert [night.record for night in one.nights] == [night.record for night in other.nights] == ["a", "b"]
+    assert one.left_out == other.left_out
+
+
+def test_tables_are_read_when_asked_and_never_of_another_file(nights, cache):
+    found = survey_store(StorePlace(str(nights)), cache, Here())
+    tables = NightTables(open_store(nights), cache, found.nights)
+    assert [night.record for night in tables] == ["a", "b"]
+    assert [night.record for night in tables.subset([1, 0])] == ["b", "a"]
+    put_night(nights, "b", n_epochs=4)
+    tables = NightTables(open_store(nights), FeatureCache(nights.parent / "other", 10**7), found.nights)
+    assert tables[0].record == "a"
+    with pytest.raises(RecordChanged):
+        tables[1]

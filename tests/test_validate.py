@@ -1,0 +1,129 @@
+"""Validation over a store: nothing is judged by a model that has seen it."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import dreem_case.validate as validate
+from dreem_case.confidence import review_gain
+from dreem_case.evaluate import EvaluationError, kappa, macro_f1
+from dreem_case.rows import table_from_matrix
+from dreem_case.stagers import new_stager
+from dreem_case.stages import STAGES
+from dreem_case.training_set import NightTables, ScoredNight
+from dreem_case.validate import cross_validate, figures, figures_table, judge_model
+
+
+class Tables(NightTables):
+    """Nights whose features are in memory."""
+
+    def __init__(self, features, nights):
+        self.features, self.nights = features, nights
+
+    def __getitem__(self, which):
+        return self.features[self.nights[which].record]
+
+    def subset(self, which):
+        return Tables(self.features, [self.nights[i] for i in which])
+
+
+def made_night(seed, n_epochs=120):
+    """Features that follow the stages, with some noise."""
+    random = np.random.default_rng(seed)
+    stages = np.resize(np.repeat([0, 1, 2, 3, 2, 4], 10), n_epochs).astype(np.int8)
+    values = np.column_stack([[1.0, 0.0, 0.5, 2.0, -0.5], [0.1, 0.3, 0.5, 0.7, 0.2]])[stages]
+    values = values + random.normal(size=values.shape) * [0.4, 0.1]
+    record = f"night-{seed}"
+    return table_from_matrix(record, values, ("log_delta", "sigma_share")), ScoredNight(record, "v", stages, 0)
+
+
+@pytest.fixture(scope="module")
+def tables():
+    made = [made_night(seed) for seed in range(5)]
+    return Tables({night.record: night for night, _ in made}, [scored for _, scored in made])
+
+
+def test_figures_are_those_of_the_functions_that_are_tested_elsewhere():
+    random = np.random.default_rng(0)
+    nights = [ScoredNight(f"n{i}", "v", random.integers(-1, 5, 200).astype(np.int8), 0) for i in range(2)]
+    probabilities = [random.dirichlet(np.ones(5), 200) for _ in nights]
+    flagged = [night.max(axis=1) < 0.4 for night in probabilities]
+    found = figures(nights, probabilities, flagged)
+    stages = [night.argmax(axis=1) for night in probabilities]
+    for i, night in enumerate(found["nights"]):
+        labels = nights[i].labels
+        assert night["kappa"] == pytest.approx(kappa(labels, stages[i]), abs=1e-4)
+        assert night["macro_f1"] == pytest.approx(macro_f1(labels, stages[i], STAGES), abs=1e-4)
+        assert night["review_gain"] == pytest.approx(review_gain(labels, stages[i], flagged[i]), abs=1e-4)
+        assert np.sum(night["confusion"]) == night["n_epochs"] == (labels >= 0).sum()
+    assert found["kappa_per_night_mean"] == pytest.approx(np.mean([n["kappa"] for n in found["nights"]]), abs=1e-4)
+    assert np.sum([night["confusion"] for night in found["nights"]], axis=0).tolist() == found["confusion"]
+
+
+def test_what_is_undefined_is_null_in_json_and_empty_in_the_table():
+    nights = [ScoredNight("one-stage", "v", np.full(4, 2, np.int8), 0)]
+    found = figures(nights, [np.tile([0.0, 0, 1, 0, 0], (4, 1))], [np.ones(4, bool)])
+    assert json.loads(json.dumps(found, allow_nan=False))["nights"][0]["kappa"] is None
+    assert figures_table(found).splitlines()[1].split() == ["one-stage", "1.000", "0.000", "1.000"]
+
+
+def test_no_fold_judges_a_night_that_it_was_fitted_to(tables, monkeypatch):
+    seen = []
+
+    class Watched:
+        def fit(self, prepared, labels, seed):
+            self.records = {night.record for night in prepared}
+            assert [len(given) for given in labels] == [night.n_epochs for night in prepared]
+            return self
+
+        def predict_proba(self, night):
+            assert night.record not in self.records
+            assert len(self.records) >= 3
+            seen.append(night.record)
+            return np.tile([0.6, 0.1, 0.1, 0.1, 0.1], (night.n_epochs, 1))
+
+        def review(self, probabilities):
+            return np.zeros(len(probabilities), bool)
+
+    monkeypatch.setattr(validate, "new_stager", lambda name, **settings: Watched())
+    found = cross_validate("forest", tables, n_folds=3)
+    assert sorted(seen) == [night["record"] for night in found["nights"]] == [n.record for n in tables.nights]
+
+
+def test_folds_depend_on_the_seed_and_on_nothing_else(tables):
+    first, again, other = (cross_validate("forest", tables, 2, seed, {"n_trees": 4}) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize("n_folds", [0, 1, 6])
+def test_numbers_that_give_no_folds_are_refused(tables, n_folds):
+    with pytest.raises(EvaluationError, match=f"expected 2 to 5 folds of 5 nights, found {n_folds}"):
+        cross_validate("forest", tables, n_folds)
+
+
+def test_a_model_is_judged_on_new_nights_only(tables):
+    some = tables.subset([1, 3])
+    stager = new_stager("forest", n_trees=4).fit(some, some.labels)
+    told = []
+    found = judge_model(stager, tables, told.append)
+    assert found["trained_on"] == ["night-1", "night-3"]
+    assert [night["record"] for night in found["nights"]] == told == ["night-0", "night-2", "night-4"]
+    assert found["model_version"] == stager.version
+    with pytest.raises(EvaluationError, match="not trained on, found none of 2"):
+        judge_model(stager, some)
+
+
+def test_a_model_that_does_not_name_its_nights_is_not_judged(tables):
+    stager = new_stager("time-of-night").fit(tables, tables.labels)
+    with pytest.raises(EvaluationError, match="names its training nights"):
+        judge_model(stager, tables)
+
+
+def test_a_night_without_the_features_of_the_others_is_an_error_that_names_it(tables):
+    odd = replace(tables[4], eeg_feature_names=("log_delta", "other"))
+    mixed = Tables({**tables.features, odd.record: odd}, tables.nights)
+    with pytest.raises(ValueError, match="night-4"):
+        cross_validate("forest", mixed, 5, settings={"n_trees": 2})
