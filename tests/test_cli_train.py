@@ -1,0 +1,170 @@
+"""features, train and evaluate from the command line: exit codes, what programs read, and what is never half done."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner
+
+from dreem_case.cli import main
+from dreem_case.outputs import FolderOutputs, OutputError, open_outputs
+from dreem_case.stagers import load_stager
+from dreem_case.tracking import TrackingError
+from tests.stores import REGION, client, s3_server
+from tests.test_feature_cache import put_night
+from tests.test_training_set import label
+
+
+def run(*words):
+    """Run the command as a shell would: exit code, standard output, standard error."""
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture(scope="module")
+def place(short_nights, tmp_path_factory):
+    """The options of a store of three scored nights, with their features in the cache."""
+    options = ("--store", short_nights, "--cache", tmp_path_factory.mktemp("cache"), "--n-jobs", 1)
+    code, said, _ = run("features", *options, "--json")
+    assert (code, json.loads(said)) == (0, {"with features": 3, "failed": 0, "problems": {}})
+    return options
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """A store of two scored nights, one that nobody has scored, and a file that is no night."""
+    for record in ("a", "b", "c"):
+        put_night(tmp_path / "nights", record, n_epochs=6, seed=ord(record))
+    for record in ("a", "b"):
+        label(tmp_path / "nights", record, ["WAKE", "N2", "N2", "REM", "REM", "N2"])
+    (tmp_path / "nights" / "h5" / "d.h5").write_bytes(b"no night")
+    return ("--store", tmp_path / "nights", "--cache", tmp_path / "cache", "--n-jobs", 1)
+
+
+def test_a_model_is_trained_and_says_what_it_was_made_from(place, short_nights, tmp_path):
+    code, said, _ = run("train", *place, "--out", tmp_path / "m", "--stager", "forest", "--folds", 3, "--json")
+    report = json.loads(said)
+    assert code == 0
+    assert report == json.loads((tmp_path / "m" / "training.json").read_text())
+    assert load_stager(tmp_path / "m").version == report["model_version"]
+    assert len(report["validation"]["nights"]) == 3
+
+
+def test_nights_without_labels_and_broken_files_are_named_and_do_not_stop_it(mixed, tmp_path):
+    code, said, told = run("train", *mixed, "--out", tmp_path / "m", "--stager", "time-of-night")
+    assert (code, said) == (0, "time-of-night: 2 nights, 12 epochs, 2 records left out\n")
+    assert "c: expected a hypnogram, found none" in told
+    assert "d: expected" in told
+    assert run("features", *mixed)[:2] == (1, "3 with features, 1 failed\n")
+
+
+def test_some_nights_are_drawn_and_the_model_is_judged_on_the_others(place, tmp_path):
+    out = tmp_path / "m"
+    code, said, _ = run("train", *place, "--out", out, "--stager", "forest", "--nights", 2, "--json")
+    trained = {night["record"] for night in json.loads(said)["data"]["nights"]}
+    assert (code, len(trained)) == (0, 2)
+    code, said, _ = run("evaluate", *place, "--model", out, "--json", "--out", tmp_path / "figures")
+    found = json.loads(said)
+    assert code == 0
+    assert set(found["trained_on"]) == trained
+    assert len(found["nights"]) == 1 and found["nights"][0]["record"] not in trained
+    assert found == json.loads((tmp_path / "figures" / "evaluation.json").read_text())
+    code, said, _ = run("evaluate", *place, "--model", out)
+    assert said.splitlines()[0].split() == ["record", "kappa", "macro_f1", "ece", "review_gain", "flagged_share"]
+
+
+def test_a_model_is_not_judged_on_the_nights_it_was_trained_on(place, tmp_path):
+    run("train", *place, "--out", tmp_path, "--stager", "forest")
+    code, said, told = run("evaluate", *place, "--model", tmp_path)
+    assert (code, said) == (2, "")
+    assert "was not trained on, found none" in told
+
+
+def test_a_kind_of_stager_is_judged_by_folds(place):
+    code, said, _ = run("evaluate", *place, "--stager", "time-of-night", "--folds", 3, "--json")
+    assert (code, len(json.loads(said)["nights"])) == (0, 3)
+    assert run("evaluate", *place, "--folds", 4)[0] == 2
+    assert run("evaluate", *place)[0] == 2
+    assert run("evaluate", *place, "--folds", 2, "--model", "m")[0] == 2
+
+
+def test_the_model_goes_to_a_bucket(place, tmp_path, monkeypatch):
+    for name, value in (("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "b"), ("DEFAULT_REGION", REGION)):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    with s3_server() as endpoint:
+        client(endpoint).create_bucket(Bucket="lab")
+        options = (*place, "--endpoint", endpoint, "--stager", "forest", "--json")
+        code, said, _ = run("train", *options, "--out", "s3://lab/models/july")
+        outputs = open_outputs("s3://lab/models/july", endpoint)
+        assert code == 0
+        for name in outputs.names():
+            (tmp_path / name).write_bytes(outputs.read(name))
+        assert run("train", *options, "--out", "s3://other")[0] == 2
+    assert load_stager(tmp_path).version == json.loads(said)["model_version"]
+
+
+def test_an_empty_store_and_a_store_without_labels_are_refused(tmp_path, mixed):
+    (tmp_path / "empty").mkdir()
+    rest = ("--cache", tmp_path / "cache", "--n-jobs", 1)
+    for command in (("features",), ("train", "--out", tmp_path / "m"), ("evaluate", "--folds", 2)):
+        code, said, told = run(command[0], "--store", tmp_path / "empty", *rest, *command[1:])
+        assert (code, said) == (2, "")
+        assert "expected nights, found none" in told
+    for path in (tmp_path / "nights" / "hypnograms").iterdir():
+        path.unlink()
+    code, _, told = run("train", *mixed, "--out", tmp_path / "m")
+    assert code == 2
+    assert "expected scored nights to train on, found none in 4 records; a: expected a hypnogram" in told
+
+
+def test_a_place_that_takes_no_model_is_found_out_before_the_training(place, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("dreem_case.train.train", lambda *_, **__: pytest.fail("the training began"))
+    code, said, told = run("train", *place, "--out", tmp_path / "file")
+    assert (code, said) == (2, "")
+    assert "expected a place that takes results" in told
+
+
+def test_a_full_disk_ends_the_command_and_leaves_the_old_model(place, tmp_path, monkeypatch):
+    assert run("train", *place, "--out", tmp_path, "--stager", "forest", "--seed", 1)[0] == 0
+    before = load_stager(tmp_path).version
+
+    def full(self, name, content):
+        raise OutputError("a full disk", lasting=True)
+
+    monkeypatch.setattr(FolderOutputs, "write", full)
+    code, said, told = run("train", *place, "--out", tmp_path, "--stager", "forest", "--seed", 2)
+    assert (code, said) == (1, "")
+    assert "a full disk" in told
+    assert load_stager(tmp_path).version == before
+
+
+def test_too_little_memory_and_too_small_a_cache_are_said(place, tmp_path, monkeypatch):
+    monkeypatch.setattr("dreem_case.train.available_memory", lambda: 10**8)
+    code, _, told = run("train", *place, "--out", tmp_path)
+    assert code == 2
+    assert "of memory to train on 3 nights, found 100 MB" in told
+
+
+def test_mlflow_is_asked_for_before_the_training_and_told_after_it(place, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    options = ("train", *place, "--out", tmp_path / "m", "--stager", "time-of-night", "--mlflow")
+    code, said, told = run(*options)
+    assert (code, said) == (2, "")
+    assert "expected MLflow to log to (pip install mlflow), found none" in told
+    assert not (tmp_path / "m").exists()
+    logged = []
+    monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace())
+    monkeypatch.setattr("dreem_case.tracking.log_training", logged.append)
+    assert run(*options)[0] == 0
+    assert [report["stager"] for report in logged] == ["time-of-night"]
+
+    def refuse(report):
+        raise TrackingError("no answer")
+
+    monkeypatch.setattr("dreem_case.tracking.log_training", refuse)
+    code, _, told = run(*options)
+    assert code == 1
+    assert "the model is at" in told and "not logged: no answer" in told
