@@ -235,7 +235,6 @@ def fit_once(
     prepared: Sequence[NightFeatures],
     labels: Sequence[np.ndarray],  # int8 (n_epochs,) each, below zero where not scored
     seed: int = 0,
-    n_jobs: int = 2,  # threads; the result does not depend on it
     folder: Path | str = "build/cache/folds",  # relative: to the project's folder
 ) -> Stager:
     "Fit a stager, or read it if the same nights and code have fitted it before; raise `ModelError` as `fit` does."
@@ -243,7 +242,7 @@ def fit_once(
     try:
         stager = load_stager(entry)
     except ModelError:
-        stager = new_stager(name, n_jobs=n_jobs).fit(prepared, labels, seed=seed)
+        stager = new_stager(name).fit(prepared, labels, seed=seed)
         stager.save(entry)
         _make_room(entry.parent)
     else:
@@ -281,18 +280,7 @@ def fold_models(
     folder: Path | str = "build/cache/folds",  # relative: to the project's folder
 ) -> Iterator[tuple[Stager, list[int]]]:  # a fitted stager, and the nights that it has not seen
     "Fit a stager to all nights outside each fold, each once."
-    from joblib import Parallel, delayed
-
-    nights, folder = np.arange(len(prepared)), in_project(folder)
-    held_out, jobs = [], []
+    nights = np.arange(len(prepared))
     for _, inside, test in grouped_folds(nights, nights if folds is None else folds):
-        held_out.append([int(i) for i in test])
-        jobs.append((name, [prepared[i] for i in inside], [labels[i] for i in inside], seed, 1, folder))
-    kept = Parallel(n_jobs=2, max_nbytes=None, return_as="generator")(delayed(_keep)(*job) for job in jobs)
-    for job, test, _ in zip(jobs, held_out, kept, strict=True):
-        yield fit_once(*job), test
-
-
-def _keep(*job) -> None:
-    "Fit once, in another process, which cannot hand over opened trees."
-    fit_once(*job)
+        stager = fit_once(name, [prepared[i] for i in inside], [labels[i] for i in inside], seed, folder)
+        yield stager, [int(i) for i in test]
