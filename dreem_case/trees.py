@@ -96,6 +96,8 @@ class Trees:
             name: np.array([entry for tree in trees for entry in tree.get(key, "").split()], kind)
             for name, (key, kind) in _KEYS.items()
         }
+        largest = np.finfo(float).max  # infinite where only an empty entry goes right
+        arrays["threshold"] = np.clip(arrays["threshold"], -largest, largest)
         return cls(booster.num_feature(), **arrays)
 
     @classmethod

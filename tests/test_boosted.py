@@ -13,6 +13,7 @@ from dreem_case.evaluate import kappa
 from dreem_case.model_file import ModelError, from_json, read_model, to_json, write_model
 from dreem_case.rows import FeaturesDiffer, table_from_bins
 from dreem_case.stager import fit_folds
+from dreem_case.trees import Trees, fit_trees
 from tests.conftest import ROOT
 from tests.test_rows import make_night, with_channels
 from tests.test_stager import staged_night
@@ -232,3 +233,12 @@ def test_predicting_loads_neither_pandas_nor_scikit_learn(saved):
     )
     run = subprocess.run([sys.executable, "-c", code, str(saved[0])], capture_output=True, text=True, check=True)
     assert run.stdout.split() == []
+
+
+def test_a_split_between_an_empty_entry_and_all_others_is_kept():
+    empty = np.arange(400) % 2 == 0
+    rows = np.random.default_rng(0).normal(size=(400, 2)).astype(np.float32)
+    rows[empty, 0] = np.nan
+    trees = Trees.of(fit_trees([rows], [empty.astype(np.int8)], 20, 4, 0), 20)
+    assert np.isfinite(trees.threshold).all()
+    assert np.array_equal(trees.predict(rows).argmax(axis=1), empty)
