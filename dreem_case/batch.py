@@ -329,8 +329,9 @@ def _collect(run: Iterable[Done], outputs: Outputs, table: NightTable, summary: 
 
 def _write_table(outputs: Outputs, table: NightTable) -> None:
     "Write the table, with the lines that a run before left and that it does not know."
-    known = table.rows()
-    for name in outputs.names("rows"):
-        if (record := name.removesuffix(".json")) not in known and (row := read_row(outputs, record)):
-            table.add(row)
+    unknown = {name.removesuffix(".json") for name in outputs.names("rows")} - set(table.rows())
+    with ThreadPoolExecutor(_LOOKS) as threads:
+        for row in threads.map(partial(read_row, outputs), sorted(unknown)):
+            if row:
+                table.add(row)
     outputs.write(TABLE, table.content())

@@ -151,6 +151,7 @@ WORKERS_S = 30.0  # for its first worker to come
 def _with_children(function: Callable, item: str) -> object:
     "Call a function in a process that may start others."
     multiprocessing.current_process()._config["daemon"] = False
+    os.environ.pop("MALLOC_TRIM_THRESHOLD_", None)
     return function(item)
 
 
