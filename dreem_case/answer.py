@@ -114,15 +114,10 @@ class Answers:
             self._source = self.store.source
         return self._source
 
-    def key(
-        self,
-        record: str,
-        version: str | None = None,  # of the record's file; None: the one that it has now
-    ) -> str:
-        "Give the key of the record's answer; raise what `Store.version` raises."
+    def key(self, record: str, version: str | None = None) -> str:
+        "Give the key of the answer for a version of the record's file, or for the one that the store has now."
         version = self.store.version(record) if version is None else version
-        model = (self.pool.model_version, self.pool.scoring_version)
-        return cache_key(record, version, self.source, *model, __version__)
+        return cache_key(record, version, self.source, self.pool.model_version, self.pool.scoring_version, __version__)
 
     def get(self, record: str) -> Answer:
         "Give the answer, computed if need be; raise `NightRefused`, `Busy`, `ModelChanged` or what the store does."

@@ -198,11 +198,12 @@ def test_pinned_versions_cover_every_requirement():
 
 
 def test_every_dependency_is_declared():
-    """What the core imports, and nothing else, stands in the dependencies; what the report needs, in its extra."""
+    """What the core imports, and nothing else, stands in the dependencies; what only some modules need, in an extra."""
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    core, report = project["dependencies"], project["optional-dependencies"]["report"]
+    core, extras = project["dependencies"], project["optional-dependencies"]
+    own = dict.fromkeys(OUTSIDE_THE_CORE, "report") | {"workers": "cluster"}  # module -> its extra
     names = {"sklearn": "scikit-learn", "yaml": "pyyaml", "IPython": "ipykernel", "PIL": "pillow"}
     names |= {"nbformat": "papermill", "traitlets": "papermill", "botocore": "boto3", "werkzeug": "flask"}
     names |= {"urllib3": "boto3"}
@@ -214,14 +215,16 @@ def test_every_dependency_is_declared():
         found |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level}
         found = {name.partition(".")[0] for name in found} - set(sys.stdlib_module_names) - {"dreem_case"}
         found = {names.get(name, name.replace("_", "-")) for name in found}
-        declared = core + (report if module in OUTSIDE_THE_CORE else [])
+        declared = core + extras.get(own.get(module), [])
         declared = {re.split(r"[<>=!]", line)[0] for line in declared}
         assert found <= declared, module
         used |= found
     assert {re.split(r"[<>=!]", line)[0] for line in core} <= used | never_imported
 
 
-ITS_JOB = {f"dreem_case.{name}": {"flask"} for name in ("api", "monitoring")} | {"dreem_case.s3_store": {"boto3"}}
+ITS_JOB = {f"dreem_case.{name}": {"flask"} for name in ("api", "monitoring")} | {
+    f"dreem_case.{name}": {"boto3"} for name in ("s3_store", "s3_outputs")
+}
 
 
 @pytest.mark.parametrize("module", ["dreem_case", *(f"dreem_case.{m}" for m in MODULES if m not in OUTSIDE_THE_CORE)])
