@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from .evaluate import EvaluationError, kappa, macro_f1
 
@@ -83,6 +82,8 @@ def fit_temperature(
 ) -> float:  # between 1/5 and 5
     "Find the temperature at which the labels are most likely."
     labels, probabilities = _scored(labels, probabilities)
+
+    from scipy.optimize import minimize_scalar  # here, since only a fit needs it
 
     def at(log_temperature: float) -> float:
         return surprise(labels, temper(probabilities, np.exp(log_temperature)))
