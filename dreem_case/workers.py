@@ -177,12 +177,16 @@ class DaskWorkers(Workers):
     def run(self, function: Callable, items: Iterable[str]) -> Iterator[Done]:
         "Call a function of one item for each, and yield what becomes of them as they are done."
         in_work: dict[Future, str] = {}
-        executor = self._client.get_executor(pure=False)
-        n_threads = sum(self._client.nthreads().values())
+        executor, call = self._client.get_executor(pure=False), partial(_with_children, function)
+        n_threads, suspects = sum(self._client.nthreads().values()), []
         try:
-            yield from self._finished(
-                executor, 2 * n_threads, partial(_with_children, function), deque(items), in_work
-            )
+            for done in self._finished(executor, 2 * n_threads, call, deque(items), in_work):
+                if done.lost:
+                    suspects.append(done.item)
+                else:
+                    yield done
+            for item in suspects:
+                yield from self._finished(executor, 1, call, deque([item]), in_work)
         except CancelledError:
             raise WorkersError(f"expected the scheduler {self._address}, found that it has gone") from None
         finally:
