@@ -27,7 +27,8 @@ def log_training(
     "Log a training as a run: parameters, the figures by which it was judged, and the whole report."
     mlflow, data = load_mlflow(), report["data"]
     parameters = {
-        "stager": report["stager"], "seed": report["seed"], **report["settings"], "model_version": report["model_version"],
+        "stager": report["stager"], "seed": report["seed"], **report["settings"],
+        "model_version": report["model_version"],
         "data_source": data["source"], "data_sha256": data["sha256"], "n_nights": data["n_nights"],
         "n_left_out": len(report["left_out"]), **{f"version_{name}": text for name, text in report["versions"].items()},
     }

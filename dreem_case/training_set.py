@@ -115,7 +115,9 @@ def _describe(place: StorePlace, cache: FeatureCache, record: str) -> int | Exce
         return error
 
 
-def _collect(function: Callable, place: StorePlace, workers: Workers, records: Iterable[str] | None, on_night: Callable) -> Survey:
+def _collect(
+    function: Callable, place: StorePlace, workers: Workers, records: Iterable[str] | None, on_night: Callable
+) -> Survey:
     "Call a function for each record, and put what comes back in order."
     wanted = list(place.open().records() if records is None else records)
     found, left_out, n_away = {}, {}, 0

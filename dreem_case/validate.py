@@ -75,7 +75,7 @@ def cross_validate(
     settings: Mapping[str, object] = MappingProxyType({}),  # of the stager
     on_fold: Callable[[int], object] = lambda n_done: None,  # is told how many folds are done
 ) -> dict:  # as `figures` returns
-    "Judge a kind of stager on each fold, fitted to the others; raise `EvaluationError` for a number that gives no folds."
+    "Judge a kind of stager on each fold, fitted to the others; raise `EvaluationError` where there are no folds."
     if not 2 <= n_folds <= len(nights):
         raise EvaluationError(f"expected 2 to {len(nights)} folds of {len(nights)} nights, found {n_folds}")
     folds = np.random.default_rng(seed).permutation(len(nights)) % n_folds
@@ -107,7 +107,7 @@ def judge_model(
         raise EvaluationError(f"expected a model that names its training nights, found none in {stager.version}")
     new = [i for i, night in enumerate(nights.nights) if night.record not in set(known)]
     if not new:
-        raise EvaluationError(f"expected nights that {stager.version} was not trained on, found none of {len(nights)}")
+        raise EvaluationError(f"expected nights unknown to {stager.version}, found none of {len(nights)}")
     judged, staged = nights.subset(new), []
     for night, found in zip(judged.nights, _stage(stager, judged), strict=True):
         staged.append(found)
