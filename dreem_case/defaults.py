@@ -123,7 +123,8 @@ def _is_current(name: str, folder: Path) -> bool:
 
 
 def _fit_default(name: str, folder: Path) -> None:
+    made = made_from(name)  # before the fit: what changes meanwhile is not in it
     store, stager = open_store(default_data()), new_stager(name)
     nights = [store.open_night(record) for record in store.records()]
     stager.fit([stager.prepare(night) for night in nights], [night.hypnogram for night in nights])
-    stager.save(folder, {"data": store.source, "made_from": made_from(name)})
+    stager.save(folder, {"data": store.source, "made_from": made})

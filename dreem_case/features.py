@@ -7,6 +7,7 @@ __all__ = ['WINDOW_S', 'FREQS_HZ', 'BANDS_HZ', 'BIN_CENTRES_HZ', 'ACCELEROMETER_
 
 # %% ../nbs/library/features.ipynb #0a4e0f47
 import hashlib
+import os
 from collections.abc import Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -311,10 +312,15 @@ class NightFeatures:
 SKIPPABLE = (*clean.STEPS, "weights", "accelerometer")
 
 
+def _n_threads() -> int:
+    "Take two threads, or one where the environment grants numerical libraries one, as workers beside others do."
+    return 1 if os.environ.get("OMP_NUM_THREADS") == "1" else 2
+
+
 def night_features(
     night: Night,
     skip: Set[str] = frozenset(),  # names in `SKIPPABLE` to leave out, for measuring what they buy
-    n_threads: int = 2,  # channels at work at the same time; the features do not depend on it
+    n_threads: int | None = None,  # channels at work at a time, which no feature depends on; None: as in `_n_threads`
 ) -> NightFeatures:
     """Clean and describe every channel of a night.
 
@@ -325,7 +331,7 @@ def night_features(
     if not night.eeg_names:
         found = ", ".join(night.signals) or "no signal"
         raise ValueError(f"{night.record}: expected an EEG channel, found {found}")
-    with ThreadPoolExecutor(n_threads) as threads:
+    with ThreadPoolExecutor(n_threads or _n_threads()) as threads:
         accelerometer = threads.submit(_night_accelerometer, night, "accelerometer" in skip)
         cleaned = [threads.submit(_cleaned, night, name, set(skip)) for name in night.eeg_names]
         described = [threads.submit(_described, channel, "weights" in skip) for channel in cleaned]
