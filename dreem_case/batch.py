@@ -127,7 +127,7 @@ def _score_record(job: ScoringJob, versions: tuple[str, str], record: str) -> tu
         version = tools.answers.store.version(record)
         if _is_done(tools.outputs, previous, tools.answers.key(record, version)):
             return previous, False
-        return _score(tools, record, version, start), True
+        return _score(tools, record, version, bool(previous), start), True
     except Exception as error:
         detail = str(error)
         if (code := _code(error)) == UNEXPECTED:
@@ -136,7 +136,7 @@ def _score_record(job: ScoringJob, versions: tuple[str, str], record: str) -> tu
         return _failed(record, previous, code, detail, time.perf_counter() - start), True
 
 
-def _score(tools: _Tools, record: str, version: str, start: float) -> dict:
+def _score(tools: _Tools, record: str, version: str, is_known: bool, start: float) -> dict:  # has a line already
     "Get a record's answer, write its files and return its line; raise what another attempt may change."
     try:
         answer = tools.answers.get(record)
@@ -150,12 +150,14 @@ def _score(tools: _Tools, record: str, version: str, start: float) -> dict:
         row |= night_row(json.loads(answer.details))
         tools.outputs.write(f"details/{record}.json", answer.details)
     row["seconds"] = round(time.perf_counter() - start, 3)
-    tools.outputs.write(f"rows/{record}.json", json.dumps(row).encode())
+    files = [(f"rows/{record}.json", json.dumps(row).encode())]
     if row["status"] == SCORED:
-        tools.outputs.write(f"{record}.json", answer.hypnogram)
+        files.insert(0 if is_known else 1, (f"{record}.json", answer.hypnogram))
     else:
         for name in (f"{record}.json", f"details/{record}.json"):  # of another version
             tools.outputs.remove(name)
+    for name, content in files:
+        tools.outputs.write(name, content)
     return row
 
 

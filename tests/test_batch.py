@@ -197,6 +197,27 @@ def test_a_full_disk_ends_the_run_and_costs_nothing(job, here, monkeypatch):
     assert len(table(job)) == 4
 
 
+@pytest.mark.parametrize("method", ["write", "remove"])
+def test_a_hypnogram_of_before_is_never_taken_for_a_new_one(method, job, nights, here, monkeypatch):
+    score_store(job, here)
+    record = open_store(nights).records()[0]
+    other = "silent" if method == "remove" else open_store(nights).records()[1]
+    shutil.copyfile(nights / f"{other}.h5", nights / f"{record}.h5")
+    real = getattr(FolderOutputs, method)
+
+    def fail(self, name, *content):
+        if name == f"{record}.json":
+            raise OutputError("a place that is away", lasting=False)
+        real(self, name, *content)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(FolderOutputs, method, fail)
+        assert score_store(job, here).n_failed == 1
+    again = score_store(job, here)
+    assert (again.n_scored, again.n_refused) == ((1, 1) if method == "write" else (0, 2))
+    assert job.open_outputs().read(f"{record}.json") == job.open_outputs().read(f"{other}.json")
+
+
 def test_a_table_that_is_lost_or_damaged_is_made_again(job, here):
     score_store(job, here)
     whole = table(job)
