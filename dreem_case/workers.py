@@ -6,6 +6,7 @@ __all__ = ['ATTEMPTS', 'CONNECT_S', 'WORKERS_S', 'WorkersError', 'Done', 'Worker
 # %% ../nbs/library/workers.ipynb #7f90ca5a
 import multiprocessing
 import os
+import re
 import signal
 import threading
 import time
@@ -146,6 +147,7 @@ class LocalWorkers(Workers):
 # %% ../nbs/library/workers.ipynb #076aafad
 CONNECT_S = 5.0  # for a scheduler to answer
 WORKERS_S = 30.0  # for its first worker to come
+_SCHEDULER = re.compile(r"(tcp|tls|ucx|wss?)://[^/\s]+:\d{1,5}")
 
 
 def _with_children(function: Callable, item: str) -> object:
@@ -162,7 +164,9 @@ class DaskWorkers(Workers):
         try:
             from distributed import Client, KilledWorker
         except ImportError:
-            raise WorkersError("expected the package distributed, found none: pip install distributed") from None
+            raise WorkersError("expected the package distributed, found none: install dreem_case[cluster]") from None
+        if not _SCHEDULER.fullmatch(address):
+            raise WorkersError(f"expected a Dask scheduler's address, tcp://host:8786, found {ascii(address)[:200]}")
         self._address, self._LOST = address, (KilledWorker,)
         try:
             self._client = Client(address, timeout=CONNECT_S, set_as_default=False)

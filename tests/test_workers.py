@@ -130,10 +130,10 @@ def test_a_scheduler_that_is_not_there_is_an_error_within_seconds(monkeypatch):
         assert time.monotonic() - start < 10
 
 
-@pytest.mark.parametrize("address", ["nonsense", "ftp://host", "tcp://", ""])
-def test_an_address_that_is_none_is_an_error(address, monkeypatch):
-    monkeypatch.setattr(workers, "CONNECT_S", 1.0)
-    with pytest.raises(WorkersError, match="expected a Dask scheduler"):
+@pytest.mark.parametrize("address", ["nonsense", "ftp://host:1", "tcp://", "tcp://host", "tcp://host:8786/x", ""])
+def test_an_address_that_is_none_is_an_error_before_anybody_is_asked(address, monkeypatch):
+    monkeypatch.setattr("distributed.Client", None)
+    with pytest.raises(WorkersError, match="expected a Dask scheduler's address, tcp://host:8786, found"):
         DaskWorkers(address)
 
 
