@@ -202,7 +202,7 @@ def _show_night(bar: tqdm, summary, row: dict | None) -> None:
 @click.option("--out", required=True, help="Where nights go: a folder, s3://bucket or s3://bucket/prefix.")
 @_with_bucket
 @click.option("--nights", "n_nights", type=click.IntRange(1), default=7, show_default=True, help="How many.")
-@click.option("--seed", default=1, show_default=True, help="Another seed makes other nights.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Another seed makes other nights.")
 @click.option("--hours", type=click.FloatRange(0.1, 12), help="Length of a night; without it, as in the case.")
 @_AS_JSON
 def simulate(
@@ -226,8 +226,7 @@ def simulate(
             records.append(night.record)
         outputs.write("manifest.json", json.dumps({"source": f"simulated nights, seed {seed}"}).encode())
     except OutputError as error:
-        click.echo(f"{out}: {error}", err=True)
-        sys.exit(1 if records else 2)
+        raise (click.ClickException if records else _CannotBegin)(f"{out}: {error}") from error
     click.echo(json.dumps(records) if as_json else "\n".join(records))
 
 
@@ -235,8 +234,8 @@ def simulate(
 @click.option("--data", default="", help="Folder of nights; without it, simulated nights.")
 @click.option("--headband", default="", help="npz file of headband spectra, for chapter 6.")
 @click.option("--raw-eeg", default="", help="h5 file of raw EEG, for chapters 1, 2, 4 and 5.")
-@click.option("--seed", default=1, show_default=True)
-@click.option("--max-nights", default=0, help="Limit the nights; 0: all.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+@click.option("--max-nights", type=click.IntRange(0), default=0, help="Limit the nights; 0: all.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for what is made; else build/.")
 def report(out: Path | None, **given) -> None:
     "Run the chapters of a clone of the project on a folder of nights, and render the site."
