@@ -39,7 +39,6 @@ def place(server, between, content, monkeypatch):
     put(place, "a", content, ["WAKE", "N1"])
     put(place, "b", content)
     place.write("manifest.json", b'{"source": "simulated nights, seed 1"}')
-    monkeypatch.setattr(s3_store, "TIMEOUT_S", 1.0)
     monkeypatch.setattr(s3_store, "ATTEMPTS", 2)
     monkeypatch.setenv("DREEM_CASE_STORE", place.address)
     monkeypatch.setenv("DREEM_CASE_S3_ENDPOINT", between.endpoint)
@@ -255,6 +254,18 @@ def test_simulated_nights_are_a_store(address, server, tmp_path, monkeypatch):
     night = cli.open_store(out, server, REGION).open_night(json.loads(said)[0])
     assert len(night.eeg_names) == 7
     assert night.hypnogram is not None
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [(("--seed", -1), "-1 is not in the range"), (("--out", __file__), "found a file where a folder should be"),
+     (("--out", "gs://nights"), "neither a folder nor s3://bucket")],
+)
+def test_a_simulation_that_cannot_begin_says_why(words, why, tmp_path):
+    code, said, beside = run("simulate", "--nights", 1, "--hours", 0.1, "--out", tmp_path, *words)
+    assert (code, said) == (2, "")
+    assert why in beside
+    assert "Error: " in beside
 
 
 @pytest.fixture
