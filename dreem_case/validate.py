@@ -107,7 +107,8 @@ def judge_model(
         raise EvaluationError(f"expected a model that names its training nights, found none in {stager.version}")
     new = [i for i, night in enumerate(nights.nights) if night.record not in set(known)]
     if not new:
-        raise EvaluationError(f"expected nights unknown to {stager.version}, found none of {len(nights)}")
+        expected = f"nights that {stager.version} was not trained on"
+        raise EvaluationError(f"expected {expected}, found none of {len(nights)}")
     judged, staged = nights.subset(new), []
     for night, found in zip(judged.nights, _stage(stager, judged), strict=True):
         staged.append(found)
