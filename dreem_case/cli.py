@@ -52,12 +52,15 @@ def _with_store(command: Callable) -> Callable:
 
 
 def _open(uri: str, endpoint: str | None, region: str | None, anonymous: bool) -> tuple[Store, list[str]]:
-    "Open a store and list its records; end the command if that is not possible."
+    "Open a store, list its records and name the other files; end the command if that is not possible."
     try:
         store = open_store(uri, endpoint, region, anonymous or None)
-        return store, store.records()
+        found, others = store.records(), store.passed_over()
     except (StoreError, StoreUnavailable) as error:
         raise _CannotBegin(f"{uri}: {error}") from error
+    for reason in others:
+        click.echo(f"not used: {reason}", err=True)
+    return store, found
 
 # %% ../nbs/library/cli.ipynb #96109e67
 @main.command()
@@ -158,9 +161,7 @@ def score(
     from dreem_case.batch import CANNOT_BEGIN, ScoringJob, score_store
     from dreem_case.outputs import OutputError
 
-    store, _ = _open(uri, endpoint, region, anonymous)
-    for reason in store.passed_over():
-        click.echo(f"not used: {reason}", err=True)
+    _open(uri, endpoint, region, anonymous)  # names the other files
     job = ScoringJob(
         uri, model, out, cache, endpoint=endpoint, region=region, anonymous=anonymous or None, memory_mb=memory_mb
     )

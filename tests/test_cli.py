@@ -76,6 +76,14 @@ def test_records_are_listed_one_a_line(place):
     assert run("records") == (0, "a\nb\n", "")
 
 
+def test_other_files_in_a_store_are_named(tmp_path, content):
+    for name in "a.h5", "raw.HDF5":
+        (tmp_path / name).write_bytes(content)
+    beside = "not used: 'raw.HDF5': expected the ending .h5, found .HDF5\n"
+    assert run("records", "--store", tmp_path) == (0, "a\n", beside)
+    assert run("features", "--store", tmp_path, "--cache", tmp_path / "cache", "--n-jobs", 1)[2] == beside
+
+
 def test_a_download_brings_nights_hypnograms_and_their_source(place, out, content):
     assert run("download", "--out", out) == (0, "2 copied, 0 there already, 0 failed\n", "")
     assert copies(out) == ALL
