@@ -21,6 +21,7 @@ from importlib.metadata import version as installed_version
 from multiprocessing import connection
 from pathlib import Path
 
+import psutil
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from .casefile import MissingSignalError, TooShortError, open_night
@@ -145,9 +146,17 @@ def _score(folder: str, version: str, record: str, path: str, source: str) -> tu
     except NoUsableEEG as error:
         raise NightRefused(record, NO_USABLE_EEG, str(error)) from None
     except CaseFileError as error:
+        if isinstance(error, UnreadableFileError) and _memory_is_short():  # HDF5 has its own words for it
+            os._exit(_OUT_OF_MEMORY)
         raise NightRefused(record, CODES.get(type(error), UNUSABLE_FILE), str(error)) from None
     except MemoryError:
         os._exit(_OUT_OF_MEMORY)
+
+
+def _memory_is_short() -> bool:
+    "Tell whether less than a quarter of the memory that this process may have is left."
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    return limit != resource.RLIM_INFINITY and getattr(psutil.Process().memory_info(), "data", 0) > 0.75 * limit
 
 
 def _json(value: object) -> bytes:
