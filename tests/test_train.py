@@ -12,9 +12,9 @@ from dreem_case.feature_cache import FeatureCache
 from dreem_case.model_file import ModelError
 from dreem_case.outputs import FolderOutputs, OutputError
 from dreem_case.stagers import load_stager, new_stager
-from dreem_case.store import open_store
+from dreem_case.store import StorePlace, open_store
 from dreem_case.train import TrainingError, draw_records, needed_memory, train, write_training
-from dreem_case.training_set import NightTables, StorePlace, survey_store
+from dreem_case.training_set import NightTables, survey_store
 from tests.test_training_set import Here
 
 SMALL = {"forest": {"n_trees": 4}, "boosted": {"n_rounds": 4, "n_folds": 2, "n_copies": 1}, "time-of-night": {}}

@@ -10,8 +10,8 @@ import pytest
 from dreem_case.feature_cache import FeatureCache
 from dreem_case.features import night_features
 from dreem_case.folder_store import RecordChanged
-from dreem_case.store import StoreError, StoreUnavailable, open_store
-from dreem_case.training_set import GIVE_UP, NightTables, StorePlace, compute_features, survey_store
+from dreem_case.store import GIVE_UP, StoreError, StorePlace, StoreUnavailable, open_store
+from dreem_case.training_set import NightTables, compute_features, survey_store
 from dreem_case.workers import Done, LocalWorkers, Workers
 from tests.test_feature_cache import put_night
 
