@@ -109,13 +109,13 @@ def simulated_record(index: int, seed: int) -> str:
 def default_night(
     index: int,  # position in the set; from 7 on the plans repeat
     seed: int = 1,
-    hours: float | None = None,  # None: as long as the case's night; else shortened to about this
+    hours: float | None = None,  # None: as long as the case's night; else about so long
 ) -> SimulatedNight:
     "Make the night at a position of the default set."
     turn = index % len(DEFAULT_PLANS)
     plan = DEFAULT_PLANS[turn]
     if hours is not None:
-        plan = plan.shorten(min(1.0, hours * 3600 / EPOCH_S / plan.n_epochs))
+        plan = plan.scale(hours * 3600 / EPOCH_S / plan.n_epochs)
     length_s = plan.n_epochs * EPOCH_S
     loose = [LooseSpan(name, at * length_s, (at + share) * length_s) for name, at, share in _LOOSE.get(turn, ())]
     return simulate_night(simulated_record(index, seed), seed, plan, loose, _TAIL_S[turn])
@@ -125,7 +125,7 @@ def write_default_nights(
     folder: str | Path,  # gets h5/, hypnograms/, truth/ and manifest.json
     n_nights: int = 7,
     seed: int = 1,
-    hours: float | None = None,  # None: the case's lengths; else shortened to about this
+    hours: float | None = None,  # None: the case's lengths; else about so long
 ) -> list[str]:  # the records
     "Write simulated nights in the case's layout, one at a time, with the hidden truth beside them."
     folder = Path(folder)
@@ -148,7 +148,7 @@ def _main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("out", help="folder to write to")
     parser.add_argument("--nights", type=int, default=len(DEFAULT_PLANS))
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--hours", type=float, default=None, help="shorten the nights to about this")
+    parser.add_argument("--hours", type=float, default=None, help="length of a night, about")
     args = parser.parse_args(arguments)
     print(*write_default_nights(args.out, args.nights, args.seed, args.hours), sep="\n")
 

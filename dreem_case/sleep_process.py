@@ -40,8 +40,8 @@ class NightPlan:
         "Count the labels."
         return sum(self.stage_counts)
 
-    def shorten(self, share: float) -> "NightPlan":  # share of the night to keep, up to 1
-        "Plan a shorter night with the same shares, and at least one epoch of each stage."
+    def scale(self, share: float) -> "NightPlan":  # of this night's length
+        "Plan a shorter or longer night with the same shares, and at least one epoch of each stage."
         counts = tuple(max(1, round(count * share)) for count in self.stage_counts)
         return NightPlan(sum(counts) + round((self.n_epochs - self.n_labels) * share), counts)
 

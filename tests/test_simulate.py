@@ -14,12 +14,12 @@ from dreem_case.sleep_process import DEFAULT_PLANS, NightPlan
 from dreem_case.stages import EPOCH_S, UNSCORED, Stage
 
 CASE_RECORD_STARTS = ("8e0bf011", "d8a9babd", "c5080eac", "62492470", "87748119", "9bd9224a", "8f3dc41c")
-SHORT = DEFAULT_PLANS[0].shorten(0.05)
+SHORT = DEFAULT_PLANS[0].scale(0.05)
 
 
 @pytest.fixture(scope="module")
 def night():
-    return simulate.simulate_night("tested", 3, DEFAULT_PLANS[1].shorten(0.15), tail_s=11.2)
+    return simulate.simulate_night("tested", 3, DEFAULT_PLANS[1].scale(0.15), tail_s=11.2)
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +102,12 @@ def test_scorers_confuse_what_dodh_scorers_confuse():
         simulated.append((sleep_process.score_truth(truth, rng), sleep_process.score_truth(truth, rng)))
     by_row = [table / table.sum(axis=1, keepdims=True) for table in (real, confusions(simulated))]
     assert np.abs(by_row[0] - by_row[1]).max() < 0.08
+
+
+def test_a_night_is_as_long_as_asked(monkeypatch):
+    monkeypatch.setattr(simulate, "simulate_night", lambda record, seed, plan, *rest: plan)
+    lengths = {hours: simulate.default_night(3, hours=hours).n_epochs for hours in (0.5, 8, 12)}
+    assert all(abs(n_epochs - hours * 3600 / EPOCH_S) <= 3 for hours, n_epochs in lengths.items())
 
 
 def test_the_hidden_stages_have_exactly_the_counts_asked_for():
