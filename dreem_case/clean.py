@@ -209,7 +209,7 @@ def _reach(values: np.ndarray, start: int, stop: int) -> np.ndarray:
 def _filtered(values: np.ndarray, fs_hz: float, gain: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Multiply the spectrum of a channel by a gain, and return the channel at `FS_HZ`."""
     values = np.asarray(values, dtype=np.float32)
-    ratio = Fraction(FS_HZ / fs_hz).limit_denominator(1000)
+    ratio = Fraction(EPOCH_S * FS_HZ, round(EPOCH_S * fs_hz))  # exact where an epoch has whole samples
     after, before = ratio.numerator, ratio.denominator  # so many samples take as long, out and in
     n_units, overlap = (-(-seconds * FS_HZ // after) for seconds in (_PIECE_S, _OVERLAP_S))
     hop = n_units - 2 * overlap
@@ -386,11 +386,25 @@ def epoch_quality(
 MOVING_G = 0.02  # per second; breathing and sensor noise stay below 0.01
 
 
+_STEPS_PER_S = 5
+
+
+def _in_steps(axes: np.ndarray, fs_hz: float) -> np.ndarray:
+    """Cut (k, n) into (k, n_steps, samples), five steps a second, repeating samples where they do not divide."""
+    n_steps, per_epoch = EPOCH_S * _STEPS_PER_S, round(EPOCH_S * fs_hz)
+    size = -(-per_epoch // n_steps)
+    n = axes.shape[1] * n_steps // per_epoch
+    axes = np.asarray(axes, dtype=np.float32)
+    if size * n_steps != per_epoch:
+        axes = axes[:, np.arange(n * size) * per_epoch // (n_steps * size)]
+    return axes[:, : n * size].reshape(len(axes), n, size)
+
+
 def _per_second(axes: np.ndarray, fs_hz: float) -> np.ndarray:
     """Cut (k, n) into (k, n_seconds, samples per second)."""
-    rate = round(fs_hz)
-    n_seconds = axes.shape[1] // rate
-    return np.asarray(axes, dtype=np.float32)[:, : n_seconds * rate].reshape(len(axes), n_seconds, rate)
+    steps = _in_steps(axes, fs_hz)
+    n = steps.shape[1] // _STEPS_PER_S
+    return steps[:, : n * _STEPS_PER_S].reshape(len(axes), n, _STEPS_PER_S * steps.shape[2])
 
 
 def movement(
@@ -421,7 +435,6 @@ def posture(
 
 # %% ../nbs/library/clean.ipynb #5a778217
 BREATHING_HZ = (0.1, 0.5)  # 6 to 30 breaths a minute
-_BREATHING_FS_HZ = 5
 _BREATHING_WINDOW_S = 60
 
 
@@ -437,19 +450,17 @@ def breathing(
     fs_hz: float,
 ) -> tuple[np.ndarray, np.ndarray]:  # (n_epochs,) breaths per minute, (n_epochs,) share in [0, 1]
     """Return each epoch's breathing rate, and the share of the band's power within ±0.03 Hz of it."""
-    step = round(fs_hz / _BREATHING_FS_HZ)
-    n = axes.shape[1] // round(EPOCH_S * fs_hz)
-    per_epoch, window = EPOCH_S * _BREATHING_FS_HZ, _BREATHING_WINDOW_S * _BREATHING_FS_HZ
-    whole = np.asarray(axes, dtype=np.float32)[:, : n * per_epoch * step]
-    slow = whole.reshape(len(axes), n * per_epoch, step).mean(axis=2)
-    slow -= _running_mean(slow, 10 * _BREATHING_FS_HZ)
+    per_epoch, window = EPOCH_S * _STEPS_PER_S, _BREATHING_WINDOW_S * _STEPS_PER_S
+    steps = _in_steps(axes, fs_hz)
+    slow = steps[:, : steps.shape[1] // per_epoch * per_epoch].mean(axis=2)
+    slow -= _running_mean(slow, 10 * _STEPS_PER_S)
     limit = 4 * np.sort(np.abs(slow), axis=1)[:, slow.shape[1] // 2, None]  # four times the median
     slow = np.clip(slow, -limit, limit)
     edge = (window - per_epoch) // 2
     padded = np.pad(slow, ((0, 0), (edge, edge)), mode="symmetric")
     minutes = np.lib.stride_tricks.sliding_window_view(padded, window, axis=1)[:, ::per_epoch]
     n_fft = 1024
-    freqs_hz = np.fft.rfftfreq(n_fft, 1 / _BREATHING_FS_HZ)
+    freqs_hz = np.fft.rfftfreq(n_fft, 1 / _STEPS_PER_S)
     band = (freqs_hz >= BREATHING_HZ[0]) & (freqs_hz <= BREATHING_HZ[1])
     spectrum = fft.rfft(minutes * np.hanning(window).astype(np.float32), n_fft, axis=2)[:, :, band]
     power, freqs_hz = np.square(np.abs(spectrum)).sum(axis=0) + 1e-12, freqs_hz[band]

@@ -356,6 +356,15 @@ def test_breathing_rate_is_found_within_half_a_breath(breaths_per_min):
     assert np.median(strength) > 0.7
 
 
+@pytest.mark.parametrize("fs_hz", [12.5, 25, 32, 51.2, 62.5, 100, 128])
+def test_breathing_and_movement_hardly_depend_on_the_rate(fs_hz):
+    axes = lying_still(fs_hz=fs_hz)[:, : round(1800 * fs_hz)]
+    rate, strength = clean.breathing(axes, fs_hz)
+    assert len(rate) == 60 and np.abs(rate - 14).max() < 0.5 and np.median(strength) > 0.7
+    assert len(clean.movement(axes, fs_hz)) == 1800
+    assert np.median(clean.movement(axes, fs_hz)) == pytest.approx(np.median(clean.movement(lying_still(), 50)), rel=0.3)
+
+
 def test_noise_has_no_strong_breathing():
     _, strength = clean.breathing(np.random.default_rng(0).normal(0, 0.002, (3, 1800 * 50)), 50)
     assert np.median(strength) < 0.5

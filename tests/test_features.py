@@ -267,7 +267,48 @@ def test_an_epoch_does_not_depend_on_how_the_night_goes_on(hours):
 def test_without_accelerometer_its_features_are_nan():
     found = night_features(night_of({"eeg1": noise_like_eeg(60)}, 2))
     assert np.isnan(found.accelerometer).all()
-    assert found.notes == ("staged by EEG alone",)
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize("still_g", [0.0, 0.97])
+def test_a_dead_accelerometer_is_none_and_is_noted(still_g):
+    found = night_features(night_of({"eeg1": noise_like_eeg(60)}, 2, np.full((3, 3000), still_g)))
+    assert np.isnan(found.accelerometer).all()
+    assert found.notes == ("a dead accelerometer, which is left out",)
+
+
+def test_an_accelerometer_that_dies_has_no_features_from_there():
+    axes = lying_still(10)
+    axes[:, 7 * 1500 + 200 :] = axes[:, [7 * 1500 + 200]]
+    found = night_features(night_of({"eeg1": noise_like_eeg(300)}, 10, axes))
+    assert np.isnan(found.accelerometer).any(axis=1).tolist() == [False] * 8 + [True] * 2
+    assert found.notes == ("a dead accelerometer in 2 epochs, left out there",)
+
+
+def test_one_axis_that_is_stuck_is_no_dead_accelerometer():
+    axes = lying_still(4)
+    axes[1] = 0
+    assert np.isfinite(night_features(night_of({"eeg1": noise_like_eeg(120)}, 4, axes)).accelerometer).all()
+
+
+@pytest.mark.parametrize(("eeg_hz", "axes_hz"), [(1000 / 3, 12.5), (250.1, 62.5), (100, 128), (512, 51.2), (257, 32)])
+def test_any_rate_of_whole_samples_in_an_epoch_puts_events_where_they_are(eeg_hz, axes_hz):
+    n_epochs, last = 240, 238  # two hours, at whose end a drift would show
+    random = np.random.default_rng(0)
+    values = random.normal(0, 10, round(n_epochs * 30 * eeg_hz)).astype(np.float32)
+    axes = np.array([[0.1], [0.2], [0.97]]) + random.normal(0, 0.002, (3, round(n_epochs * 30 * axes_hz)))
+    start, stop = (round((last * 30 + s) * eeg_hz) for s in (1, 29))
+    values[start:stop] += 50 * np.sin(2 * np.pi * 10 * np.arange(stop - start) / eeg_hz).astype(np.float32)
+    start, stop = (round((last * 30 + s) * axes_hz) for s in (1, 29))
+    axes[:, start:stop] += random.normal(0, 0.3, (3, stop - start))
+    signals = {"eeg1": Signal(values, eeg_hz, "µV", "eeg")}
+    signals |= {f"accelerometer_{i}": Signal(axis, axes_hz, "g", "accelerometer") for i, axis in enumerate(axes)}
+    found = night_features(Night("night-1", signals, n_epochs))
+    alpha = found.eeg[0, :, found.eeg_feature_names.index("log_alpha")]
+    moving = found.accelerometer[:, ACCELEROMETER_FEATURES.index("moving_share")]
+    assert found.eeg.shape[1] == len(found.accelerometer) == n_epochs
+    assert np.flatnonzero(alpha > alpha.mean() + 1).tolist() == [last]
+    assert np.flatnonzero(moving).tolist() == [last] and moving[last] == pytest.approx(28 / 30, abs=0.04)
 
 
 def test_an_accelerometer_that_ends_early_is_nan_from_there():

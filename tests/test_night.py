@@ -129,3 +129,31 @@ def test_a_loaded_night_reads_no_more():
 def test_signals_of_signals_are_the_same_signals():
     signals = make_night().signals
     assert dict(Signals(signals).items()) == dict(signals.items())
+
+
+def one_channel(fs_hz, kind, n_samples=10**6):
+    return {kind: Signal(np.broadcast_to(np.float32(0), n_samples), fs_hz, "", kind)}
+
+
+@pytest.mark.parametrize(("fs_hz", "kind"), [
+    (333.33, "eeg"), (250.123, "eeg"), (99, "eeg"), (0, "eeg"), (-250, "eeg"), (np.nan, "eeg"), (np.inf, "eeg"),
+    (9, "accelerometer"), (12.51, "accelerometer"), (np.nan, "accelerometer"),
+])
+def test_a_rate_that_cuts_epochs_within_a_sample_or_is_too_low_is_refused(fs_hz, kind):
+    with pytest.raises(NightError, match=rf"night-1: expected {kind} at \d+ Hz or more, with whole samples in 30 s"):
+        Night("night-1", one_channel(fs_hz, kind), 2)
+
+
+@pytest.mark.parametrize(("fs_hz", "kind"), [
+    (100, "eeg"), (250.1, "eeg"), (1000 / 3, "eeg"), (4096, "eeg"), (12.5, "accelerometer"), (51.2, "accelerometer"),
+])
+def test_any_rate_of_whole_samples_in_an_epoch_is_taken(fs_hz, kind):
+    assert Night("night-1", one_channel(fs_hz, kind), 2).n_epochs == 2
+
+
+def test_an_eeg_without_all_its_epochs_and_axes_of_two_rates_are_refused():
+    with pytest.raises(NightError, match=r"night-1: expected 3 whole epochs of eeg, found 89\.996 s"):
+        Night("night-1", one_channel(250, "eeg", 22_499), 3)
+    axes = {f"accelerometer_{hz}": one_channel(hz, "accelerometer")["accelerometer"] for hz in (50, 100)}
+    with pytest.raises(NightError, match="one rate for all axes of the accelerometer, found 50, 100 Hz"):
+        Night("night-1", axes, 3)
