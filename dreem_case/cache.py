@@ -51,7 +51,8 @@ class ResultCache:
         self._flights: dict[str, Future] = {}  # what threads of this process wait for
         self._flights_lock = threading.Lock()
         try:
-            _sweep(self.folder, max_bytes)
+            with _locked(self.folder, "write", _WRITE_WAIT_S):
+                _note(self.folder, _sweep(self.folder, max_bytes))
         except OSError as error:
             raise CacheError(f"expected a folder to write results to, found none: {error}") from None
 
@@ -79,8 +80,13 @@ class ResultCache:
         "Keep a result, on the disk when this returns; one that is larger than the cache is not kept."
         path, stored = _entry(self.folder, key), _digest(key, content) + content
         if len(stored) <= self.max_bytes:
-            _write(path, stored)
-            _sweep(self.folder, self.max_bytes)
+            with _locked(self.folder, "write", _WRITE_WAIT_S):
+                _make_room(self.folder, self.max_bytes, len(stored))
+                _write(path, stored)
+
+    def remove(self, key: str) -> None:
+        "Remove the entry, if it is there."
+        _entry(self.folder, key).unlink(missing_ok=True)
 
     @contextmanager
     def lock(
@@ -140,39 +146,58 @@ def _locked(folder: Path, name: str, wait_s: float) -> Iterator[None]:
 
 
 def _write(path: Path, stored: bytes) -> None:
-    "Write an entry so that it is there as a whole or not at all, whatever happens in between."
+    "Write an entry so that it is there as a whole or not at all, whatever happens in between; needs the lock."
     partial = path.parent / "partial"
-    with _locked(path.parent, "write", _WRITE_WAIT_S):
-        try:
-            with partial.open("wb") as file:
-                file.write(stored)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the new name survives a power cut, too
-        finally:
-            os.close(folder)
+    try:
+        with partial.open("wb") as file:
+            file.write(stored)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the new name survives a power cut, too
+    finally:
+        os.close(folder)
+
+# %% ../nbs/library/cache.ipynb #25a44474
+_SLACK = 0.01  # of the size, freed beyond what is needed
 
 
-def _sweep(folder: Path, max_bytes: int) -> None:
-    "Remove what a killed writer left, and the least recently used entries beyond the size."
-    with _locked(folder, "write", _WRITE_WAIT_S):
-        (folder / "partial").unlink(missing_ok=True)
-        entries = []
-        for path in folder.glob("*.entry"):
-            try:
-                entries.append((path.stat(), path))
-            except FileNotFoundError:  # a reader found it damaged
-                continue
-        total = 0
-        for state, path in sorted(entries, key=lambda entry: -entry[0].st_mtime_ns):
-            total += state.st_size
-            if total > max_bytes:
-                path.unlink(missing_ok=True)
+def _make_room(folder: Path, max_bytes: int, n_bytes: int) -> None:
+    "Note that an entry of so many bytes is to come, and remove others where it would not fit; needs the lock."
+    try:
+        total = int((folder / "size").read_text())
+    except (FileNotFoundError, ValueError):
+        total = max_bytes
+    if total + n_bytes > max_bytes:
+        total = _sweep(folder, max_bytes - n_bytes, round(_SLACK * max_bytes))
+    _note(folder, total + n_bytes)
+
+
+def _note(folder: Path, total: int) -> None:
+    (folder / "size").write_text(str(total))
+
+
+def _sweep(folder: Path, max_bytes: int, slack: int = 0) -> int:  # bytes that stay
+    "Remove what a killed writer left, and, beyond the size, the least recently used entries; needs the lock."
+    (folder / "partial").unlink(missing_ok=True)
+    entries = []
+    for path in folder.glob("*.entry"):
+        try:
+            entries.append((path.stat(), path))
+        except FileNotFoundError:  # a reader found it damaged
+            continue
+    total = sum(state.st_size for state, _ in entries)
+    keep = total if total <= max_bytes else max_bytes - slack
+    for state, path in sorted(entries, key=lambda entry: entry[0].st_mtime_ns):
+        if total <= keep:
+            break
+        path.unlink(missing_ok=True)
+        total -= state.st_size
+    return total
 
 # %% ../nbs/library/cache.ipynb #8d11a2c9
 def _join(flight: Future, wait_s: float) -> bytes:

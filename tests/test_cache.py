@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from dreem_case import cache as cache_module
 from dreem_case.cache import CacheError, ResultCache, StillComputing, _join, cache_key
 from tests.conftest import until
 
@@ -311,7 +312,40 @@ def test_keys_depend_on_every_part():
     assert cache_key("ä") == cache_key("ä")
 
 
-def test_the_folder_holds_nothing_but_entries_and_locks(cache):
+def test_the_folder_holds_nothing_but_entries_their_size_and_locks(cache):
     cache.put(KEY, b"content")
     names = {path.name for path in Path(cache.folder).iterdir()}
-    assert names == {"locks", f"{KEY}.entry"}
+    assert names == {"locks", "size", f"{KEY}.entry"}
+
+
+def test_the_entries_are_counted_when_the_size_is_reached_and_not_at_each_write(cache, monkeypatch):
+    counted = []
+
+    def count(folder, *limits, original=cache_module._sweep):
+        counted.append(len(entries(cache)))
+        return original(folder, *limits)
+
+    monkeypatch.setattr(cache_module, "_sweep", count)
+    for i in range(250):
+        cache.put(cache_key(str(i)), b"x" * 468)
+    assert sum(path.stat().st_size for path in cache.folder.glob("*.entry")) <= 100_000
+    assert set(counted) == {200}
+    assert len(counted) <= 25
+    assert 197 < len(entries(cache)) <= 200
+    assert cache.get(cache_key("249"))
+
+
+@pytest.mark.parametrize("note", [None, "", "x", "99999999"])
+def test_a_note_of_the_size_that_is_wrong_costs_no_entry(cache, note):
+    cache.put(KEY, b"content")
+    (cache.folder / "size").unlink() if note is None else (cache.folder / "size").write_text(note)
+    cache.put(OTHER, b"x" * 10)
+    assert entries(cache) == sorted([KEY, OTHER])
+    assert int((cache.folder / "size").read_text()) == sum(p.stat().st_size for p in cache.folder.glob("*.entry"))
+
+
+def test_an_entry_that_is_removed_is_gone(cache):
+    cache.put(KEY, b"content")
+    for _ in range(2):
+        cache.remove(KEY)
+        assert cache.get(KEY) is None
