@@ -69,12 +69,9 @@ class Signals(Mapping):
         "Cut the same span of time out of every signal, without reading any."
         return Signals({name: header.crop(start_s, stop_s) for name, header in self._headers.items()})
 
-# %% ../nbs/library/night.ipynb #f0308da1
+# %% ../nbs/library/night.ipynb #6939b8b5
 class NightError(ValueError):
     "A night that contradicts itself, or a part of it that is not there."
-
-
-MIN_FS_HZ = {"eeg": 100, "accelerometer": 10}
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +149,9 @@ class Night:
     def load(self) -> "Night":
         "Read every signal into memory."
         return replace(self, signals=dict(self.signals.items()))
+
+# %% ../nbs/library/night.ipynb #f0308da1
+MIN_FS_HZ = {"eeg": 100, "accelerometer": 10}
 
 
 def _check_signals(night: Night) -> None:
