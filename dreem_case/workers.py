@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from functools import cache, partial
 from importlib.metadata import version as installed_version
 from importlib.util import find_spec
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import NamedTuple
 
@@ -120,6 +121,7 @@ _ENVIRONMENT = {
 @contextmanager
 def interrupts_held() -> Iterator[None]:
     "Hold back Ctrl-C, for this thread and for what is started meanwhile; one that came is delivered at the end."
+    resource_tracker.ensure_running()  # which lets them through when it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
@@ -172,10 +174,10 @@ class LocalWorkers(_Processes):
         return self.n_jobs
 
     def _begin(self, function: Callable, item: str) -> Future:
-        with interrupts_held():
-            executor = self._idle.pop() if self._idle else ProcessPoolExecutor(
-                1, initializer=_begin_work, initargs=[os.getpid()], env=_ENVIRONMENT
-            )
+        executor = self._idle.pop() if self._idle else ProcessPoolExecutor(
+            1, initializer=_begin_work, initargs=[os.getpid()], env=_ENVIRONMENT
+        )
+        with interrupts_held():  # the process starts here
             future = executor.submit(function, item)
         self._busy[future] = executor
         return future
