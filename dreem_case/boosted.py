@@ -23,7 +23,7 @@ from .model_file import ModelError, from_json, read_model, to_json, write_model
 from .night import Night
 from .rows import NOT_RECORDED, ROWS_VERSION, RowMaker, Scale, add_sides
 from .stager import matched
-from .stages import STAGES
+from .stages import STAGE_NAMES, STAGES
 from .trees import Trees, fit_trees
 
 # %% ../nbs/library/boosted.ipynb #a60b683c
@@ -152,7 +152,7 @@ class BoostedStager:
         return night_features(night)
 
     def fit(self, prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray], seed: int = 0) -> Self:
-        "Fit all steps; raise `ModelError` if nights and labels do not belong together, or for one scored night."
+        "Fit all steps; raise `ModelError` for nights that do not fit their labels, a single one or a single stage."
         self.rows = RowMaker.fit(matched(prepared, labels), sided=True)
         _fit_steps(self, prepared, [np.asarray(given) for given in labels], seed)
         self.trained_on = tuple(night.record for night in prepared)
@@ -212,6 +212,9 @@ def _fit_steps(stager: BoostedStager, prepared: Sequence[NightFeatures], labels:
     labels = [labels[i] for i in used]
     if len(used) < 2:
         raise ModelError(f"expected at least two scored nights, one to hold out, found {len(used)}")
+    stages = np.unique(np.concatenate(labels))
+    if len(stages := stages[stages >= 0]) < 2:
+        raise ModelError(f"expected at least two stages to tell apart, found {STAGE_NAMES[stages[0]]} alone")
     random = np.random.default_rng(seed)
     gaps, losses = zip(*(_look(prepared[i], stager.n_copies, random) for i in used), strict=True)
     counts = [len(lost) for lost in losses]
@@ -272,7 +275,8 @@ def _choose_chain(labels: Sequence[np.ndarray], evidence: Sequence[np.ndarray]) 
     def merit(chain: Chain) -> float:
         stages = [chain.posterior(night).argmax(axis=1) for night in evidence]
         kappas = [kappa(given, found) for given, found in zip(labels, stages, strict=True)]
-        return np.nanmean(kappas) + macro_f1(np.concatenate(labels), np.concatenate(stages), STAGES)
+        known = [value for value in kappas if not np.isnan(value)]  # a night may have one stage only
+        return np.mean(known or 0) + macro_f1(np.concatenate(labels), np.concatenate(stages), STAGES)
 
     merits = {(strength, prior): merit(whole.weighed(strength, prior)) for strength in _STRENGTHS for prior in _PRIORS}
     as_good = [pair for pair, value in merits.items() if value >= max(merits.values()) - _AS_GOOD]

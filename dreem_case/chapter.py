@@ -53,12 +53,12 @@ def write_results(
 
 # %% ../nbs/library/chapter.ipynb #64444201
 def _plain(value):
-    "Turn numpy scalars and arrays into what JSON holds, to four decimals; what is undefined becomes None."
+    "Turn numpy scalars and arrays into what JSON holds, unrounded, so that all round alike; undefined becomes None."
     value = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, float):
-        return round(value, 4) if math.isfinite(value) else None
+        return value if math.isfinite(value) else None
     return value
 
 

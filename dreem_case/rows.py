@@ -303,10 +303,11 @@ class RowMaker:
 # %% ../nbs/library/rows.ipynb #ed3a3744
 def _check_names(record: str, kind: str, expected: Sequence[str], found: Sequence[str]) -> None:
     if tuple(found) != tuple(expected):
-        odd = ", ".join(sorted(set(expected) ^ set(found))) or "only their order"
+        odd = sorted(set(expected) ^ set(found))
+        words = ", ".join(odd[:4]) + f" and {len(odd) - 4} more" * (len(odd) > 4) if odd else "only their order"
         raise FeaturesDiffer(
             f"{record}: expected the {len(expected)} {kind} features that the model was fitted to, "
-            f"found {len(found)} that differ in: {odd}"
+            f"found {len(found)} that differ in: {words}"
         )
 
 

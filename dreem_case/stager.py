@@ -62,6 +62,8 @@ def matched(prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray]) -> 
             raise ModelError(
                 f"{night.record}: expected {night.n_epochs} labels, found shape {np.shape(given)}"
             )
+        if (highest := np.max(given, initial=-1)) >= len(STAGES):
+            raise ModelError(f"{night.record}: expected labels of at most {len(STAGES) - 1}, found {highest}")
     if not any((np.asarray(given) >= 0).any() for given in labels):
         raise ModelError("expected scored epochs to learn from, found none")
     return prepared
@@ -94,6 +96,8 @@ class TimeOfNightStager:
 
     def predict_proba(self, prepared: NightFeatures) -> np.ndarray:  # (n_epochs, 5)
         "Return the shares of each epoch's half hour; past the longest training night, those of its last one."
+        if self.shares is None:
+            raise ModelError(f"{prepared.record}: expected a fitted model, found one that was never fitted")
         bins = np.arange(prepared.n_epochs) // self.epochs_per_bin
         return self.shares[np.minimum(bins, len(self.shares) - 1)]
 
@@ -106,7 +110,9 @@ class TimeOfNightStager:
         return np.zeros(len(probabilities), bool)
 
     def save(self, folder: Path | str, metrics: Mapping | None = None) -> None:
-        "Write the shares."
+        "Write the shares; raise `ModelError` if there are none."
+        if self.shares is None:
+            raise ModelError(f"{folder}: expected a fitted model, found one that was never fitted")
         manifest = {
             "kind": "time-of-night",
             "metrics": dict(metrics or {}),

@@ -87,6 +87,9 @@ class Trees:
         object.__setattr__(self, "_booster", _open(_text(self)))
         weakref.finalize(self, _library().LGBM_BoosterFree, self._booster)
 
+    def __reduce__(self):  # a copy opens the library's trees for itself
+        return type(self), (self.n_columns, *(getattr(self, name) for name in _KEYS))
+
     @classmethod
     def of(cls, booster: object, n_rounds: int) -> Self:  # a lightgbm.Booster
         "Take the first rounds of trees out of what LightGBM has fitted."

@@ -1,5 +1,8 @@
 """Boosted stager: same contract as the forest, bears missing parts, and its file is checked before it is trusted."""
 
+import copy
+import gc
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
@@ -95,6 +98,24 @@ def test_an_unscored_night_and_a_stage_that_nobody_has_do_not_stop_the_fit(night
     assert kappa(labels[3], stager.predict(prepared[3])) > 0.9
 
 
+def test_nights_of_one_stage_each_are_learned_from():
+    prepared = [make_night(i, 60, record=f"night {i}") for i in range(4)]
+    prepared = [replace(night, eeg=night.eeg + np.float32(i % 2)) for i, night in enumerate(prepared)]
+    stager = small().fit(prepared, [np.full(60, 2 * (i % 2)) for i in range(4)])
+    assert np.isfinite(stager.predict_proba(prepared[0])).all()
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])
+def test_a_copy_of_a_model_stages_alike_and_outlives_it(nights, copied):
+    prepared, labels = zip(*nights[:2], strict=True)
+    stager = small().fit(prepared, labels)
+    expected, one = stager.predict_proba(prepared[0]), copied(stager)
+    one.trees, one.second = [copied(trees) for trees in one.trees], copied(one.second)
+    del stager
+    gc.collect()
+    assert np.array_equal(one.predict_proba(prepared[0]), expected)
+
+
 def test_copies_lose_channels_and_never_all():
     night, random = make_night(), np.random.default_rng(0)
     copies = [lose_channels(night, random) for _ in range(60)]
@@ -109,6 +130,11 @@ def test_what_it_cannot_fit_is_refused(nights, fitted):
         small().fit([nights[0][0]], [nights[0][1]])
     with pytest.raises(ModelError, match=r"night 0: expected 400 labels, found shape \(399,\)"):
         small().fit([nights[0][0]], [nights[0][1][:-1]])
+    one_stage = [np.where(labels < 0, labels, 2) for _, labels in nights]
+    with pytest.raises(ModelError, match="expected at least two stages to tell apart, found N2 alone"):
+        small().fit([night for night, _ in nights], one_stage)
+    with pytest.raises(ModelError, match="night 1: expected labels of at most 4, found 5"):
+        small().fit([nights[0][0], nights[1][0]], [nights[0][1], np.where(nights[1][1] == 4, 5, nights[1][1])])
     with pytest.raises(ModelError, match="never fitted"):
         small().predict(nights[0][0])
     with pytest.raises(FeaturesDiffer, match="bins"):

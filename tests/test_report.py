@@ -62,6 +62,12 @@ def test_a_figure_of_numpy_becomes_plain_json(tmp_path):
     }  # fmt: skip
 
 
+def test_a_figure_rounds_in_the_readme_as_in_its_chapter(tmp_path):
+    path, value = tmp_path / "results.json", 0.77496
+    chapter.record_results({"best.kappa_per_night_mean": value}, "simulated", 7, path)
+    assert f"| {value:.2f} |" in chapter.headline_table(chapter.read_results(path))
+
+
 def test_a_figure_recorded_again_replaces_the_first(tmp_path):
     path = tmp_path / "results.json"
     for value in (0.1, 0.2):

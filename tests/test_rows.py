@@ -163,6 +163,9 @@ def test_other_features_are_refused_with_their_names(maker):
     with pytest.raises(rows.FeaturesDiffer, match=r"odd: expected the 2 EEG features.*log_delta, log_theta"):
         maker(renamed)
     swapped = replace(make_night(), eeg_feature_names=("sigma_share", "log_delta"))
+    many = replace(make_night(), eeg_feature_names=tuple(f"f{i}" for i in range(300)))
+    with pytest.raises(rows.FeaturesDiffer, match=r"found 300 that differ in: f0, f1, f10, f100 and 298 more$"):
+        maker(many)
     with pytest.raises(rows.FeaturesDiffer, match="only their order"):
         maker(swapped)
 

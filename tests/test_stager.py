@@ -66,6 +66,19 @@ def test_a_time_of_night_model_of_another_shape_is_refused(tmp_path, manifest, s
         TimeOfNightStager.load(tmp_path)
 
 
+def test_a_baseline_that_was_never_fitted_says_so(nights, tmp_path):
+    for asked in (lambda: TimeOfNightStager().predict(nights[0][0]), lambda: TimeOfNightStager().save(tmp_path)):
+        with pytest.raises(ModelError, match="expected a fitted model, found one that was never fitted"):
+            asked()
+
+
+@pytest.mark.parametrize("name", STAGERS)
+def test_a_label_that_is_no_stage_is_refused(nights, name):
+    prepared, labels = zip(*nights[:2], strict=True)
+    with pytest.raises(ModelError, match="night 1: expected labels of at most 4, found 9"):
+        new_stager(name).fit(prepared, [labels[0], np.full_like(labels[1], 9)])
+
+
 def test_a_stager_without_doubt_of_its_own_marks_nothing_and_is_far_from_nothing(nights):
     prepared, labels = zip(*nights[:2], strict=True)
     stager = TimeOfNightStager().fit(prepared, labels)
