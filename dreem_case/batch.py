@@ -17,14 +17,15 @@ from functools import partial
 from multiprocessing.util import Finalize
 from pathlib import Path
 
-from .answer import Answers, Busy
+from .answer import Answers, Busy, score_file
 from .cache import CacheError, ResultCache
+from .feature_cache import FeatureCache, FeaturesDamaged
 from .folder_store import RecordChanged, Store
 from .model_file import ModelError
 from .night_table import NightTable, night_row
 from .outputs import OutputError, Outputs, open_outputs
 from .scoring_pool import TOO_EXPENSIVE, ModelChanged, NightRefused, PoolError, ScoringPool
-from .store import GIVE_UP, RecordNotFound, StoreError, StoreUnavailable, open_store
+from .store import GIVE_UP, RecordNotFound, StoreError, StorePlace, StoreUnavailable
 from .workers import Done, Workers, WorkersError
 
 # %% ../nbs/library/batch.ipynb #79c10f12
@@ -36,36 +37,47 @@ class BatchError(ValueError):
 class ScoringJob:
     "Which nights to score, by what, and where to leave the results."
 
-    store: str  # a folder of nights, s3://bucket or s3://bucket/prefix
+    store: StorePlace
     model: str  # a folder with a saved model
-    out: str  # a folder, s3://bucket or s3://bucket/prefix
+    out: str  # a folder, or s3://bucket or s3://bucket/prefix with the endpoint and the region of the store
     cache: str = "~/.cache/dreem-case"  # a folder on each machine
-    cache_mb: int = 1000  # most that the answers may take there
-    endpoint: str | None = None  # of the buckets, as the region
-    region: str | None = None
-    anonymous: bool | None = None  # requests to the store
+    cache_mb: int = 20_000  # most that features may take there, and answers a tenth of it
     memory_mb: int = 1500  # of the process that scores a night
     time_limit_s: float = 60.0  # for one night
 
-    def open_store(self) -> Store:
-        "Open the store; raise `StoreError`."
-        return open_store(self.store, self.endpoint, self.region, self.anonymous)
-
     def open_outputs(self) -> Outputs:
         "Open the place of the results; raise `OutputError`."
-        return open_outputs(self.out, self.endpoint, self.region)
+        return open_outputs(self.out, self.store.endpoint, self.store.region)
 
     def start_answers(self, store: Store) -> Answers:
         "Start a pool of one process; raise `ModelError`, `PoolError` or `CacheError`."
-        cache = ResultCache(Path(self.cache).expanduser() / "answers", self.cache_mb * 1_000_000)
-        return Answers(store, cache, ScoringPool(self.model, 1, self.memory_mb, self.time_limit_s))
+        cache, max_bytes = Path(self.cache).expanduser(), self.cache_mb * 1_000_000
+        answers, features = ResultCache(cache / "answers", max_bytes // 10), FeatureCache(cache / "features", max_bytes)
+        pool = ScoringPool(self.model, 1, self.memory_mb, self.time_limit_s)
+        return Answers(store, answers, pool, score=partial(_score_features, features))
 
     def from_anywhere(self) -> "ScoringJob":
-        "Give the same job with addresses that hold in every working directory."
+        "Give the same job with addresses that hold in every working directory; a home is each machine's own."
         def absolute(address: str) -> str:
             return address if "://" in address else str(Path(address).resolve())
 
-        return replace(self, store=absolute(self.store), model=absolute(self.model), out=absolute(self.out))
+        store, cache = self.store._replace(uri=absolute(self.store.uri)), self.cache
+        cache = cache if cache.startswith("~") else absolute(cache)
+        return replace(self, store=store, model=absolute(self.model), out=absolute(self.out), cache=cache)
+
+
+def _score_features(
+    cache: FeatureCache, store: Store, pool: ScoringPool, record: str, version: str, source: str
+) -> tuple[bytes, bytes]:
+    "Score a record by its features, computed in the pool where there are none; raise as `score_file` does."
+    if not pool.scores_features:
+        return score_file(store, pool, record, version, source)
+    compute = partial(pool.features, record)
+    try:
+        return pool.score(record, cache.packed(store, record, version, compute), source)
+    except FeaturesDamaged:
+        cache.remove(record, version)
+        return pool.score(record, cache.packed(store, record, version, compute), source)
 
 # %% ../nbs/library/batch.ipynb #390bec3c
 class _Tools:
@@ -73,7 +85,7 @@ class _Tools:
 
     def __init__(self, job: ScoringJob, versions: tuple[str, str]):  # of the model, and of the code that scores
         self.outputs = job.open_outputs()
-        self.answers = job.start_answers(job.open_store())
+        self.answers = job.start_answers(job.store.open())
         pool = self.answers.pool
         if (found := (pool.model_version, pool.scoring_version)) != versions:
             pool.close()
@@ -180,7 +192,8 @@ def _is_done(outputs: Outputs, row: dict, key: str) -> bool:
     "Tell whether a night's files are there, and current."
     if row.get("key") != key or row["status"] == FAILED:
         return False
-    return row["status"] == REFUSED or outputs.read(f"{row['record']}.json") is not None
+    files = (f"{row['record']}.json", f"details/{row['record']}.json")
+    return row["status"] == REFUSED or all(outputs.read(name) is not None for name in files)
 
 # %% ../nbs/library/batch.ipynb #184f54bf
 TABLE = "nights.parquet"
@@ -191,7 +204,7 @@ def _listed(job: ScoringJob, store: Store, outputs: Outputs) -> list[str]:
     "List the records; raise `BatchError` where the results could not be kept apart from each other or from others."
     records = store.records()
     if not records:
-        raise BatchError(f"{job.store}: expected nights, found none")
+        raise BatchError(f"{job.store.uri}: expected nights, found none")
     if not outputs.keeps_case:
         first: dict[str, str] = {}
         for record in records:
@@ -209,7 +222,7 @@ def _listed(job: ScoringJob, store: Store, outputs: Outputs) -> list[str]:
 def _current(answers: Answers, outputs: Outputs, table: NightTable, records: list[str]) -> dict[str, dict]:
     "Find the nights whose results are there and current, with their rows."
     known = table.rows("status", "key", "error_code", "error")
-    scored = {name.removesuffix(".json") for name in outputs.names()}
+    scored = {name.removesuffix(".json") for name in outputs.names() & outputs.names("details")}
     there = {
         record: row
         for record in records
@@ -282,9 +295,10 @@ def score_store(
     summary says so. Raises one of `CANNOT_BEGIN` where it cannot begin.
     """
     start, job = time.perf_counter(), job.from_anywhere()
-    store, outputs = job.open_store(), job.open_outputs()
+    store, outputs = job.store.open(), job.open_outputs()
     records = _listed(job, store, outputs)
     table = NightTable(outputs.read(TABLE))
+    table.keep(records)
     answers = job.start_answers(store)
     with answers.pool as pool:
         versions = (pool.model_version, pool.scoring_version)
@@ -303,7 +317,7 @@ def score_store(
     except (WorkersError, OutputError) as error:
         summary.stopped = f"given up: {error}"
     try:
-        _write_table(outputs, table)
+        _write_table(outputs, table, records)
     except OutputError as error:
         summary.stopped = summary.stopped or f"the table could not be written: {error}"
     summary.seconds = round(time.perf_counter() - start, 3)
@@ -328,9 +342,9 @@ def _collect(run: Iterable[Done], outputs: Outputs, table: NightTable, summary: 
             return
 
 
-def _write_table(outputs: Outputs, table: NightTable) -> None:
+def _write_table(outputs: Outputs, table: NightTable, records: list[str]) -> None:
     "Write the table, with the lines that a run before left and that it does not know."
-    unknown = {name.removesuffix(".json") for name in outputs.names("rows")} - set(table.rows())
+    unknown = {name.removesuffix(".json") for name in outputs.names("rows")} & set(records) - set(table.rows())
     with ThreadPoolExecutor(_LOOKS) as threads:
         for row in threads.map(partial(read_row, outputs), sorted(unknown)):
             if row:

@@ -51,6 +51,14 @@ def _with_store(command: Callable) -> Callable:
                         help="A folder of nights, s3://bucket or s3://bucket/prefix.")(_with_bucket(command))
 
 
+def _with_cache(command: Callable) -> Callable:
+    "Give a command the options that lead to what need not be computed again."
+    command = click.option("--cache-mb", type=click.IntRange(1), default=20_000, show_default=True,
+                           help="Most that features may take there; a night takes two.")(command)
+    return click.option("--cache", default="~/.cache/dreem-case", show_default=True, envvar="DREEM_CASE_CACHE",
+                        help="Folder for what need not be computed again; on a cluster, of each machine.")(command)
+
+
 def _open(uri: str, endpoint: str | None, region: str | None, anonymous: bool) -> tuple[Store, list[str]]:
     "Open a store, list its records and name the other files; end the command if that is not possible."
     try:
@@ -145,12 +153,11 @@ def _show(bar: tqdm, before: int, n_bytes: int) -> None:
 @click.option("--dask", "scheduler", help="Address of a Dask scheduler whose workers do the work: tcp://host:8786.")
 @click.option("--n-jobs", type=click.IntRange(1), help="Processes of this machine; without it, one for each core.")
 @click.option("--memory-mb", type=click.IntRange(500), default=1500, show_default=True, help="Most for one night.")
-@click.option("--cache", default="~/.cache/dreem-case", show_default=True, envvar="DREEM_CASE_CACHE",
-              help="Folder for results that need not be computed again, on each machine.")
+@_with_cache
 @_AS_JSON
 def score(
     uri: str, endpoint: str | None, region: str | None, anonymous: bool, model: str, out: str,
-    scheduler: str | None, n_jobs: int | None, memory_mb: int, cache: str, as_json: bool,
+    scheduler: str | None, n_jobs: int | None, memory_mb: int, cache: str, cache_mb: int, as_json: bool,
 ) -> None:
     """Score the nights of a store that have no current result in --out.
 
@@ -161,9 +168,8 @@ def score(
     from dreem_case.outputs import OutputError
 
     _open(uri, endpoint, region, anonymous)  # names the other files
-    job = ScoringJob(
-        uri, model, out, cache, endpoint=endpoint, region=region, anonymous=anonymous or None, memory_mb=memory_mb
-    )
+    place = StorePlace(uri, endpoint, region, anonymous or None)
+    job = ScoringJob(place, model, out, cache, cache_mb, memory_mb)
     with tqdm(unit=" nights", disable=None) as bar:
         try:
             with _workers(scheduler, n_jobs) as workers:
@@ -256,15 +262,8 @@ def report(out: Path | None, **given) -> None:
 # %% ../nbs/library/cli.ipynb #2df82117
 def _with_features(command: Callable) -> Callable:
     "Give a command the options that lead to the features of a store's nights."
-    for option in (
-        click.option("--n-jobs", type=click.IntRange(1), help="Processes; without it, one for each core."),
-        click.option("--cache-mb", type=click.IntRange(1), default=20_000, show_default=True,
-                     help="Most that features may take there; a night takes two."),
-        click.option("--cache", default="~/.cache/dreem-case", show_default=True, envvar="DREEM_CASE_CACHE",
-                     help="Folder for features, so that they are computed once."),
-    ):
-        command = option(command)
-    return _with_store(_AS_JSON(command))
+    n_jobs = click.option("--n-jobs", type=click.IntRange(1), help="Processes; without it, one for each core.")
+    return _with_store(n_jobs(_with_cache(_AS_JSON(command))))
 
 
 @contextmanager

@@ -4,11 +4,15 @@
 __all__ = ['FeaturesDamaged', 'pack_features', 'unpack_features', 'FeatureCache']
 
 # %% ../nbs/library/feature_cache.ipynb #f7d1f691
+from collections.abc import Callable
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from zipfile import BadZipFile
 
+import h5py
 import numpy as np
+import scipy
 
 from .cache import ResultCache, cache_key
 from .casefile import open_night
@@ -55,10 +59,15 @@ def unpack_features(record: str, content: bytes) -> NightFeatures:
     return NightFeatures(record, **arrays, **{name: tuple(map(str, found)) for name, found in texts.items()})
 
 # %% ../nbs/library/feature_cache.ipynb #ee0f3d5d
-_READING = (f"dreem_case.{name}" for name in ("feature_cache", "casefile", "safe_h5", "night"))
-_CODE = (FEATURES_VERSION, source_hash(*_READING))
+_READING = (f"dreem_case.{name}" for name in ("feature_cache", "casefile", "safe_h5", "night", "stages"))
+_CODE = (FEATURES_VERSION, source_hash(*_READING), h5py.__version__, np.__version__, scipy.__version__)
 _WAIT_S = 600.0  # for another process that computes the same night
 _ATTEMPTS = 3  # at a record that changes meanwhile
+
+
+def _computed(path: Path) -> bytes:
+    "Compute the features of a file in this process."
+    return pack_features(night_features(open_night(path)))
 
 
 class FeatureCache:
@@ -73,7 +82,7 @@ class FeatureCache:
         self._entries = ResultCache(folder, max_bytes)
 
     def __reduce__(self) -> tuple:  # to another process: the same folder
-        return type(self), (self.folder, self.max_bytes)
+        return _opened, (self.folder, self.max_bytes)
 
     def features(
         self,
@@ -96,14 +105,37 @@ class FeatureCache:
         raise RecordChanged(record)
 
     def _of_version(self, store: Store, record: str, version: str) -> NightFeatures:
-        key = cache_key("features", record, version, *_CODE)
-
-        def compute() -> bytes:
-            with store.fetched(record, version) as path:
-                return pack_features(night_features(open_night(path)))
-
         try:
-            return unpack_features(record, self._entries.compute_once(key, compute, _WAIT_S))
+            return unpack_features(record, self.packed(store, record, version))
         except FeaturesDamaged:
-            self._entries.put(key, content := compute())
-            return unpack_features(record, content)
+            self.remove(record, version)
+            return unpack_features(record, self.packed(store, record, version))
+
+    def packed(
+        self,
+        store: Store,
+        record: str,
+        version: str,  # that the record's file must have
+        compute: Callable[[Path], bytes] = _computed,  # from the file, as `pack_features` writes them
+    ) -> bytes:
+        "Return a record's features as they lie here; raise what `compute` raises, and as `features` does."
+
+        def fetch_and_compute() -> bytes:
+            with store.fetched(record, version) as path:
+                return compute(path)
+
+        return self._entries.compute_once(_key(record, version), fetch_and_compute, _WAIT_S)
+
+    def remove(self, record: str, version: str) -> None:
+        "Remove a record's features, which are none."
+        self._entries.remove(_key(record, version))
+
+
+def _key(record: str, version: str) -> str:
+    return cache_key("features", record, version, *_CODE)
+
+
+@lru_cache(maxsize=4)
+def _opened(folder: Path, max_bytes: int) -> FeatureCache:
+    "Open a cache that another process sends with each of its tasks."
+    return FeatureCache(folder, max_bytes)

@@ -5,6 +5,7 @@ __all__ = ['COLUMNS', 'night_row', 'NightTable']
 
 # %% ../nbs/library/night_table.ipynb #9e6117e3
 import logging
+from collections.abc import Iterable
 from io import BytesIO
 
 # %% ../nbs/library/night_table.ipynb #1c826afb
@@ -89,6 +90,15 @@ class NightTable:
         self._pack()
         found = [row for part in self._parts for row in part.select(["record", *columns]).to_pylist()]
         return {row["record"]: row for row in found}
+
+    def keep(self, records: Iterable[str]) -> None:
+        "Drop the rows of all other records."
+        import pyarrow
+        from pyarrow import compute
+
+        self._pack()
+        wanted = pyarrow.array(sorted(records), "string")
+        self._parts = [part.filter(compute.is_in(part["record"], wanted)) for part in self._parts]
 
     def content(self) -> bytes:
         "Write the rows to a parquet file, by record."

@@ -13,9 +13,10 @@ import os
 import resource
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import version as installed_version
 from multiprocessing import connection
@@ -125,24 +126,18 @@ def _describe(folder: str) -> tuple[str, str]:
 
 
 _SCORING_MODULES = (
-    "stages", "night", "safe_h5", "casefile", "clean", "features", "evaluate", "rows", "stager", "score", "forest",
+    "stages", "night", "safe_h5", "casefile", "clean", "features", "feature_cache", "evaluate", "rows", "stager", "score", "forest",
     "boosted", "trees", "chain", "confidence", "scoring_pool",
 )  # fmt: skip
 
 # %% ../nbs/library/scoring_pool.ipynb #7b3e31d1
-def _score(folder: str, version: str, record: str, path: str, source: str) -> tuple[bytes, bytes]:
-    "Score a file; return its hypnogram and the whole document as JSON."
-    from dreem_case.score import NoUsableEEG, score_document, score_night
+@contextmanager
+def _refusing(record: str) -> Iterator[None]:
+    "Raise `NightRefused` for what is wrong with a file, and end the process where its memory is used up."
+    from dreem_case.score import NoUsableEEG
 
     try:
-        stager = _load(folder)
-        if stager.version != version:
-            raise ModelChanged(f"expected model {version}, found {stager.version}")
-        score = score_night(open_night(path), stager)
-        document = score_document(score, source) | {"record": record}
-        return _json(document["stages"]), _json(document)
-    except ModelError:
-        raise ModelChanged(f"expected model {version}, found none that can be loaded") from None
+        yield
     except NoUsableEEG as error:
         raise NightRefused(record, NO_USABLE_EEG, str(error)) from None
     except CaseFileError as error:
@@ -159,6 +154,35 @@ def _memory_is_short() -> bool:
     return limit != resource.RLIM_INFINITY and getattr(psutil.Process().memory_info(), "data", 0) > 0.75 * limit
 
 
+def _features(record: str, path: str) -> bytes:
+    "Compute the features of a file, packed."
+    from dreem_case.feature_cache import pack_features
+    from dreem_case.features import night_features
+
+    with _refusing(record):
+        return pack_features(night_features(open_night(path)))
+
+
+def _score(folder: str, version: str, record: str, night: str | bytes, source: str) -> tuple[bytes, bytes]:
+    "Score a file or packed features; return the hypnogram and the whole document as JSON."
+    from dreem_case.feature_cache import unpack_features
+    from dreem_case.score import score_document, score_features, score_night
+
+    with _refusing(record):
+        try:
+            stager = _load(folder)
+        except ModelError:
+            raise ModelChanged(f"expected model {version}, found none that can be loaded") from None
+        if stager.version != version:
+            raise ModelChanged(f"expected model {version}, found {stager.version}")
+        if isinstance(night, bytes):
+            score = score_features(unpack_features(record, night), stager)
+        else:
+            score = score_night(open_night(night), stager)
+        document = score_document(score, source) | {"record": record}
+        return _json(document["stages"]), _json(document)
+
+
 def _json(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
 
@@ -166,8 +190,9 @@ def _json(value: object) -> bytes:
 _LOG = logging.getLogger(__name__)
 _START_S = 30.0  # for a fork server with its libraries, and for the model
 _TASKS_PER_PROCESS = 100  # then a new one takes over, in case a library keeps memory
-_PRELOADED = ("dreem_case.score", "dreem_case.scoring_pool")
+_PRELOADED = ("dreem_case.feature_cache", "dreem_case.score", "dreem_case.scoring_pool")
 _PRELOADED_FOR = {kind: (f"dreem_case.{kind}",) for kind in ("boosted", "forest")}  # kind of model -> modules
+_WITH_FEATURES = tuple(_PRELOADED_FOR)  # kinds whose `prepare` is `night_features`
 
 
 class _Pool(ProcessPool):
@@ -282,7 +307,9 @@ class ScoringPool:
         self.n_processes, self.memory_mb, self.time_limit_s = n_processes, memory_mb, time_limit_s
         self._folder = str(Path(model_folder).resolve())
         self._free = threading.BoundedSemaphore(n_processes)
-        self._processes = _Processes(n_processes, memory_mb, str(read_manifest(self._folder).get("kind")))
+        kind = str(read_manifest(self._folder).get("kind"))
+        self.scores_features = kind in _WITH_FEATURES
+        self._processes = _Processes(n_processes, memory_mb, kind)
         try:
             self.model_version, self.scoring_version = self._processes.run(_START_S, _describe, self._folder)
         except (TimeoutError, ProcessExpired, BrokenProcessPool, MemoryError) as error:
@@ -296,11 +323,27 @@ class ScoringPool:
     def score(
         self,
         record: str,
-        path: str | Path,  # the record's h5 file
+        night: str | Path | bytes,  # the record's h5 file; or, if `scores_features`, what `features` gave for it
         source: str,  # what the night is from, in words
     ) -> tuple[bytes, bytes]:  # JSON: the hypnogram, and the whole of `score_document`
-        "Score a night; raise `NightRefused`, `ModelChanged`, or `PoolError` from a closed pool."
-        task = (_score, self._folder, self.model_version, record, str(path), source)
+        """Score a night.
+
+        Raises `NightRefused`, `ModelChanged`, `feature_cache.FeaturesDamaged` for bytes that are no features, or
+        `PoolError` from a closed pool.
+        """
+        given = night if isinstance(night, bytes) else str(night)
+        return self._run(record, _score, self._folder, self.model_version, record, given, source)
+
+    def features(
+        self,
+        record: str,
+        path: str | Path,  # the record's h5 file
+    ) -> bytes:  # as `feature_cache.pack_features` writes them
+        "Compute a night's features; raise `NightRefused`, or `PoolError` from a closed pool."
+        return self._run(record, _features, record, str(path))
+
+    def _run(self, record: str, *task):
+        "Run a task about a night in a process; raise `NightRefused` where it takes too much."
         try:
             with self._free:
                 return self._processes.run(self.time_limit_s, *task)

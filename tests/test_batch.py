@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -16,11 +17,16 @@ from pyarrow import parquet
 
 from dreem_case import batch
 from dreem_case.answer import Answers
+from dreem_case.api import make_app
 from dreem_case.batch import BatchError, ScoringJob, score_store
 from dreem_case.cache import ResultCache
+from dreem_case.feature_cache import FeatureCache
+from dreem_case.folder_store import FolderStore
+from dreem_case.monitoring import Metrics
 from dreem_case.outputs import FolderOutputs, OutputError
 from dreem_case.scoring_pool import ScoringPool
-from dreem_case.store import open_store
+from dreem_case.store import GIVE_UP, StorePlace, open_store
+from dreem_case.training_set import compute_features
 from dreem_case.workers import DaskWorkers, Done, LocalWorkers, Workers
 from tests.conftest import until
 from tests.stores import REGION, client
@@ -76,7 +82,7 @@ def nights(cut, tmp_path):
 
 @pytest.fixture
 def job(nights, short_model, tmp_path):
-    return ScoringJob(str(nights), str(short_model), str(tmp_path / "out"), str(tmp_path / "cache"))
+    return ScoringJob(StorePlace(str(nights)), str(short_model), str(tmp_path / "out"), str(tmp_path / "cache"))
 
 
 def table(job):
@@ -102,10 +108,11 @@ def test_a_store_is_scored_as_the_endpoint_answers(job, nights, here, pool, tmp_
     assert not summary.whole
     outputs, rows = job.open_outputs(), table(job)
     answers = Answers(open_store(nights), ResultCache(tmp_path / "own", 10**8), pool)
+    endpoint = make_app(answers, Metrics()).test_client()
     for record in sorted(set(rows) - {"silent"}):
         answer = answers.get(record)
-        assert outputs.read(f"{record}.json") == answer.hypnogram
-        assert outputs.read(f"details/{record}.json") == answer.details
+        assert outputs.read(f"{record}.json") == endpoint.get(f"/hypnogram/{record}").data
+        assert outputs.read(f"details/{record}.json") == endpoint.get(f"/hypnogram/{record}/details").data
         document, row = json.loads(answer.details), rows[record]
         assert (row["status"], row["key"], row["version"]) == ("scored", answer.key, answer.version)
         assert row["sleep_min"] == document["statistics"]["sleep_min"]
@@ -114,8 +121,72 @@ def test_a_store_is_scored_as_the_endpoint_answers(job, nights, here, pool, tmp_
         assert row["weight_eeg1"] == pytest.approx(np.mean(document["channels"][0]["weight"]), abs=1e-4)
         assert row["seconds"] > 0
     assert (rows["silent"]["status"], rows["silent"]["error_code"]) == ("refused", "no_usable_eeg")
-    assert "expected at least one epoch with a usable EEG" in rows["silent"]["error"]
+    assert endpoint.get("/hypnogram/silent").json["detail"] == rows["silent"]["error"]
     assert outputs.read("silent.json") is None
+
+
+def test_features_are_computed_once_for_whoever_asks(job, nights, here, monkeypatch):
+    score_store(job, here)
+    cached = replace(job, out=f"{job.out}-2", cache=f"{job.cache}-2")
+    n, _ = compute_features(job.store, FeatureCache(f"{cached.cache}/features", 10**9), here)
+    assert n == 4
+    monkeypatch.setattr(FolderStore, "fetched", None)  # no file is looked into
+    assert score_store(cached, here).n_scored == 3
+    of_the_run = {"rows", batch.TABLE}
+    found, expected = (
+        {name: content for name, content in files(place).items() if name.split("/")[0] not in of_the_run}
+        for place in (cached.out, job.out)
+    )
+    assert found == expected
+
+
+def test_features_that_are_none_are_computed_again(job, nights, here):
+    score_store(job, here)
+    before = files(job.out)
+    for entry in Path(job.cache, "features").glob("*.entry"):
+        ResultCache(f"{job.cache}/features", 10**9).put(entry.stem, b"no features")
+    shutil.rmtree(f"{job.cache}/answers")
+    shutil.rmtree(job.out)
+    assert score_store(job, here).n_scored == 3
+    for name in (name for name in before if not name.startswith(("rows", batch.TABLE))):
+        assert Path(job.out, name).read_bytes() == before[name]
+
+
+def test_the_table_is_of_the_nights_that_the_store_has_now(job, nights, here):
+    score_store(job, here)
+    gone, stays, *_ = open_store(nights).records()
+    before = files(job.out)
+    (nights / f"{gone}.h5").unlink()
+    Path(job.out, batch.TABLE).unlink()
+    assert score_store(job, here).n_records == 3
+    assert set(table(job)) == {*open_store(nights).records()}
+    assert stays in table(job)
+    assert but_the_table(job) == {name: content for name, content in before.items() if name != batch.TABLE}
+    (nights / f"{stays}.h5").unlink()
+    score_store(job, here)
+    assert set(table(job)) == {*open_store(nights).records()}
+
+
+@pytest.mark.parametrize("knows", [True, False], ids=["known to the table", "unknown to the table"])
+def test_details_that_somebody_removed_are_made_again(job, nights, here, knows):
+    score_store(job, here)
+    before = but_the_table(job)
+    record = open_store(nights).records()[0]
+    Path(job.out, "details", f"{record}.json").unlink()
+    if not knows:
+        Path(job.out, batch.TABLE).unlink()
+    assert score_store(job, here).n_scored == 1
+    assert set(but_the_table(job)) == set(before)
+    assert files(f"{job.out}/details")[f"{record}.json"] == before[f"details/{record}.json"]
+
+
+def test_workers_elsewhere_are_told_whole_addresses(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    near = ScoringJob(StorePlace("nights", region="x"), "model", "out", "cache").from_anywhere()
+    model, out, cache = (str(tmp_path / name) for name in ("model", "out", "cache"))
+    assert near == ScoringJob(StorePlace(f"{tmp_path}/nights", region="x"), model, out, cache)
+    far = ScoringJob(StorePlace("s3://lab/nights"), str(tmp_path), "s3://lab/out", "~/cache")
+    assert far.from_anywhere() == far  # whose home it is, each worker knows
 
 
 def test_what_is_done_and_current_is_left_alone(job, nights, here):
@@ -172,7 +243,7 @@ def test_a_store_that_goes_away_ends_the_run_and_costs_nothing(job, nights, here
         (nights / "copy").replace(nights / f"{record}.h5")
     before = but_the_table(job)
     summary = score_store(job, here, lambda summary, row: nights.exists() and nights.rename(nights.with_name("away")))
-    assert (summary.n_failed, summary.n_left) == (batch.GIVE_UP, 1)
+    assert (summary.n_failed, summary.n_left) == (GIVE_UP, 1)
     assert summary.stopped.startswith("given up: expected an answer from the store")
     assert {problem["code"] for problem in summary.problems} == {"store_unavailable"}
     assert but_the_table(job) == before
@@ -241,7 +312,7 @@ def test_a_night_that_takes_too_much_memory_fails_alone(job, nights):
     with h5py.File(nights / "long.h5", "w") as file:  # a day
         for i in range(1, 8):
             file.create_dataset(f"eeg{i}", data=values, chunks=500_000, compression=1)
-    little = ScoringJob(job.store, job.model, job.out, job.cache, memory_mb=400)
+    little = replace(job, memory_mb=400)
     with LocalWorkers(1) as workers:
         summary = score_store(little, workers)
     assert (summary.n_scored, summary.n_refused, summary.n_failed) == (3, 1, 1)
@@ -281,7 +352,7 @@ COMMAND = [sys.executable, "-c", "from dreem_case.cli import main; main()", "sco
 
 
 def command(job, *more):
-    return [*COMMAND, "--store", job.store, "--model", job.model, "--out", job.out, "--cache", job.cache, *more]
+    return [*COMMAND, "--store", job.store.uri, "--model", job.model, "--out", job.out, "--cache", job.cache, *more]
 
 
 @pytest.mark.slow
@@ -328,7 +399,7 @@ def test_a_bucket_is_scored_into_a_bucket(job, nights, server, here, tmp_path, m
     client(server).create_bucket(Bucket="lab")
     for path in nights.glob("*.h5"):
         client(server).upload_file(str(path), "lab", f"nights/h5/{path.name}")
-    far = ScoringJob("s3://lab/nights", job.model, "s3://lab/hypnograms", job.cache, endpoint=server, region=REGION)
+    far = ScoringJob(StorePlace("s3://lab/nights", server, REGION), job.model, "s3://lab/hypnograms", job.cache)
     assert (score_store(far, here).n_scored, score_store(far, here).n_current) == (3, 3)
     score_store(job, here)
     record = open_store(nights).records()[0]
@@ -350,7 +421,7 @@ def test_a_cluster_scores_and_loses_nothing_when_a_worker_is_killed(job):
             os.kill(worker.pid, signal.SIGKILL)
 
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
         DaskWorkers(cluster.scheduler_address) as workers,
     ):
         summary = score_store(job, workers, kill_one)

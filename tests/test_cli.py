@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from dreem_case import cli, s3_store
 from dreem_case.folder_store import FolderStore
+from dreem_case.store import GIVE_UP
 from tests.conftest import until
 from tests.faulty_server import Between, cut, say, stop
 from tests.stores import REGION, BucketPlace, h5_content, put
@@ -155,7 +156,7 @@ def test_a_store_that_fails_on_and_on_is_given_up(place, between, out, content):
     between.only, between.fault = ("HEAD", ".h5"), say(503)
     code, said, beside = run("download", "--out", out)
     assert (code, said) == (1, "0 copied, 0 there already, 22 failed\n")
-    assert beside.splitlines()[cli.GIVE_UP :] == ["gave up with 19 more to go"]
+    assert beside.splitlines()[GIVE_UP:] == ["gave up with 19 more to go"]
 
 
 def test_a_full_disk_ends_the_download(place, out, monkeypatch):

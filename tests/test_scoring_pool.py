@@ -18,12 +18,13 @@ from pebble import ProcessExpired
 
 from dreem_case import scoring_pool
 from dreem_case.casefile import open_night
+from dreem_case.feature_cache import FeaturesDamaged
 from dreem_case.forest import ForestStager
 from dreem_case.model_file import MANIFEST, ModelError
 from dreem_case.safe_h5 import CaseFileError
 from dreem_case.score import score_document, score_night
 from dreem_case.scoring_pool import CODES, ModelChanged, NightRefused, PoolError, ScoringPool
-from dreem_case.stagers import load_stager
+from dreem_case.stagers import STAGERS, load_stager, new_stager
 from tests.conftest import until
 
 
@@ -241,12 +242,31 @@ def test_a_model_that_was_replaced_is_not_used(model, paths, tmp_path):
         assert pool.score(paths[0].stem, paths[0], "x")
 
 
-@pytest.mark.parametrize("kind", ["boosted", "forest"])
-def test_every_kind_of_model_is_served(kind, request, paths):
-    folder = request.getfixturevalue({"boosted": "short_model", "forest": "short_forest"}[kind])
+@pytest.mark.parametrize("kind", STAGERS)
+def test_every_kind_of_model_is_served_and_scores_features_as_it_scores_the_file(
+    kind, request, short_training, paths, tmp_path
+):
+    if kind == "time-of-night":
+        new_stager(kind).fit(*short_training).save(folder := tmp_path / "model", {})
+    else:
+        folder = request.getfixturevalue({"boosted": "short_model", "forest": "short_forest"}[kind])
     with ScoringPool(folder) as pool:
-        assert pool.model_version.startswith(f"{kind}-")
-        assert json.loads(pool.score("night-1", paths[0], "x")[1])["model_version"] == pool.model_version
+        scored = pool.score("night-1", paths[0], "x")
+        assert json.loads(scored[1])["model_version"] == pool.model_version
+        assert pool.model_version.startswith(kind)
+        assert pool.scores_features == (kind != "time-of-night")
+        if pool.scores_features:
+            assert pool.score("night-1", pool.features("night-1", paths[0]), "x") == scored
+
+
+def test_what_is_no_file_and_no_features_is_told_apart(pool, tmp_path):
+    (tmp_path / "torn.h5").write_bytes(b"no HDF5")
+    for ask in (pool.features, lambda record, path: pool.score(record, path, "x")):
+        with pytest.raises(NightRefused) as refused:
+            ask("torn", tmp_path / "torn.h5")
+        assert refused.value.code == "unreadable_file"
+    with pytest.raises(FeaturesDamaged, match="night-1: expected packed features"):
+        pool.score("night-1", b"no features", "x")
 
 
 MANIFESTS = [None, b"", b"[]", b"{}", b'{"version": 3}', b"\xff", b"[" * 10**5, b'"' + b"x" * 2_000_000 + b'"']
