@@ -1,14 +1,18 @@
-"""Scoring a store with one worker and with two, on a Dask cluster, from a bucket; and what a worker takes in memory.
+"""Scoring a store: by one worker and two, on a Dask cluster, from a bucket, with features kept from before; and memory.
 
-`make bench` runs this and leaves build/bench/batch.json. Rates are those between the first night and the last, without
-the start of the workers; ratios compare runs of this call. The bucket is a server on this machine, in this process.
+`make bench` runs this and leaves build/bench/batch.json. A rate counts from when all workers have started and scored a
+night or two to the last night. Each run has results and caches of its own, so no night is known from another run. Runs
+that are compared take turns, and a ratio is the median of the turns. Nights are hard links to a few simulated ones,
+each a record of its own; their files are in the system's cache. The bucket is a server on this machine.
 """
 
 import argparse
 import contextlib
+import itertools
 import json
 import logging
 import os
+import shutil
 import statistics
 import tempfile
 import threading
@@ -19,97 +23,107 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "build/bench"
-N_EMPTY = 300  # tasks that do nothing, to see what handing one out costs
+N_SIMULATED = 5
+N_FIRST = 4  # nights of each run that are not timed: the workers start, and load the model
+N_TURNS = 3
 N_FROM_BUCKET = 6
+N_EMPTY = 300  # tasks that do nothing, to see what handing one out costs
 SAMPLE_S = 0.05
 
 
-def write_nights(folder: Path, n_nights: int, n_simulated: int, hours: float) -> None:
+def write_nights(folder: Path, n_nights: int, hours: float) -> None:
     """Simulate some nights, and give them more names until there are enough."""
     from dreem_case.simulate import write_default_nights
 
-    write_default_nights(folder, n_nights=n_simulated, hours=hours)
+    write_default_nights(folder, n_nights=min(N_SIMULATED, n_nights), hours=hours)
     made = sorted((folder / "h5").glob("*.h5"))
-    for i in range(n_simulated, n_nights):
-        os.link(made[i % n_simulated], folder / "h5" / f"night-{i}.h5")
+    for i in range(len(made), n_nights):
+        os.link(made[i % len(made)], folder / "h5" / f"night-{i}.h5")
 
 
-def subset(nights: Path, folder: Path, n_nights: int) -> Path:
+def subset(nights: Path, n_nights: int) -> str:
     """Make a store of the first nights of another."""
-    (folder / "h5").mkdir(parents=True)
-    for path in sorted((nights / "h5").glob("*.h5"))[:n_nights]:
-        os.link(path, folder / "h5" / path.name)
-    return folder
+    folder = nights.parent / f"first-{n_nights}"
+    if not folder.exists():
+        (folder / "h5").mkdir(parents=True)
+        for path in sorted((nights / "h5").glob("*.h5"))[:n_nights]:
+            os.link(path, folder / "h5" / path.name)
+    return str(folder)
 
 
-class Memory:
-    """Watches what processes take, with their children: the most at a time, in MB."""
+class Counter(logging.Handler):
+    """Counts the requests that the bucket's server logs."""
 
-    def __init__(self):
-        self.peak_mb, self._ended = 0.0, threading.Event()
-        self._thread = threading.Thread(target=self._watch)
+    n = 0
 
-    def __enter__(self) -> "Memory":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._ended.wait(SAMPLE_S):
-            with contextlib.suppress(psutil.Error):
-                workers = [c for c in psutil.Process().children() if "LokyProcess" in " ".join(c.cmdline())]
-                self.peak_mb = max([self.peak_mb, *map(_tree_mb, workers)])
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count one."""
+        self.n += 1
 
 
-def _tree_mb(process: psutil.Process) -> float:
-    processes = [process, *process.children(recursive=True)]
-    return sum(one.memory_full_info().pss for one in processes) / 1e6
+REQUESTS = Counter()
 
 
-def score(store: str, model: Path, folder: Path, workers, **reached) -> dict[str, float]:
-    """Score a store; return nights a minute, and the seconds that a night took its worker."""
-    from dreem_case.batch import ScoringJob, score_store
+def score(job, workers) -> dict[str, float]:
+    """Score a store; return what its nights took, all but the first."""
+    from dreem_case.batch import score_store
 
-    done, seconds = [], []
+    done = []
 
     def on_night(summary, row):
         if row is not None:
-            done.append(time.perf_counter())
-            seconds.append(row["seconds"])
+            done.append((time.perf_counter(), time.process_time(), REQUESTS.n))
 
-    with tempfile.TemporaryDirectory(dir=folder) as place:
-        job = ScoringJob(store, str(model), f"{place}/out", f"{place}/cache", **reached)
-        start = time.perf_counter()
-        with workers, Memory() as memory:
-            summary = score_store(job, workers, on_night)
-    if not summary.whole:
+    with workers:
+        summary = score_store(job, workers, on_night)
+    if not summary.whole or summary.n_current:
         raise RuntimeError(f"expected all nights scored, found {summary}")
-    return {
-        "nights_per_minute": 60 * (len(done) - 1) / (done[-1] - done[0]),
-        "night_seconds": statistics.median(seconds),
-        "start_seconds": done[0] - start,
-        "peak_mb": memory.peak_mb,
-    }
+    n_timed = len(done) - N_FIRST
+    seconds, own_seconds, requests = (
+        (last - first) / n_timed for first, last in zip(done[N_FIRST - 1], done[-1], strict=True)
+    )
+    return {"nights_per_minute": 60 / seconds, "own_seconds": own_seconds, "requests": requests}
+
+
+def peak_mb(job, workers) -> float:
+    """Score a store; return the most that a worker had in memory, with the process that scores for it."""
+    peaks, ended = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(SAMPLE_S):
+            with contextlib.suppress(psutil.Error):
+                peaks.extend(map(tree_mb, psutil.Process().children()))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        score(job, workers)
+    finally:
+        ended.set()
+        watching.join()
+    return max(peaks)
+
+
+def tree_mb(process: psutil.Process) -> float:
+    """Add up a process and its children; what several share counts in parts."""
+    return sum(one.memory_full_info().pss for one in [process, *process.children(recursive=True)]) / 1e6
 
 
 @contextlib.contextmanager
 def cluster():
-    """Run a Dask scheduler and two workers of one thread; give its address."""
+    """Run a Dask scheduler and two workers of one thread; give its workers as the library's."""
     from distributed import LocalCluster
 
-    settings = {"n_workers": 2, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
-    with LocalCluster(**settings) as running:
-        yield running.scheduler_address
-
-
-def task_seconds(address: str) -> float:
-    """Measure what it costs to have a worker of a cluster do nothing."""
     from dreem_case.workers import DaskWorkers
 
-    with DaskWorkers(address) as workers:
+    settings = {"n_workers": 2, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(**settings) as running, DaskWorkers(running.scheduler_address) as workers:
+        yield workers
+
+
+def task_seconds() -> float:
+    """Measure what it costs to have a worker of a cluster do nothing."""
+    with cluster() as workers:
         list(workers.run(str.upper, ["night"] * 20))
         start = time.perf_counter()
         list(workers.run(str.upper, [f"night-{i}" for i in range(N_EMPTY)]))
@@ -117,75 +131,116 @@ def task_seconds(address: str) -> float:
 
 
 @contextlib.contextmanager
-def bucket(nights: Path):
-    """Put nights into a bucket of a server here; give its address and how to reach it."""
+def bucket(nights: str):
+    """Put nights into a bucket of a server here; give where that is."""
     import boto3
     from moto.server import ThreadedMotoServer
 
+    from dreem_case.store import StorePlace
+
     os.environ |= {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    log = logging.getLogger("werkzeug")
+    log.propagate = False
+    log.setLevel(logging.INFO)
+    log.addHandler(REQUESTS)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     try:
         endpoint = "http://{}:{}".format(*server.get_host_and_port())
         client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
         client.create_bucket(Bucket="nights")
-        for path in (nights / "h5").glob("*.h5"):
+        for path in Path(nights, "h5").glob("*.h5"):
             client.upload_file(str(path), "nights", f"h5/{path.name}")
-        yield "s3://nights", {"endpoint": endpoint, "region": "us-east-1"}
+        yield {"store": StorePlace("s3://nights", endpoint, "us-east-1"), "out": "s3://nights/out"}
     finally:
         server.stop()
+
+
+def size(folder: str | Path) -> int:
+    """Add up the bytes of a folder's files."""
+    return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+
+
+def measure(folder: Path, model: str, n_nights: int, n_few: int, n_many: int, hours: float) -> dict[str, float]:
+    """Return all figures."""
+    from dreem_case.batch import ScoringJob
+    from dreem_case.store import StorePlace
+    from dreem_case.workers import LocalWorkers
+
+    n_timed, numbers = n_nights + N_FIRST, itertools.count()
+    write_nights(nights := folder / "nights", max(n_timed, n_many), hours)
+    stores = {n: subset(nights, n) for n in (n_timed, n_few, n_many, N_FROM_BUCKET + N_FIRST)}
+
+    def job(n: int, **given) -> ScoringJob:
+        place = folder / f"run-{next(numbers)}"
+        places = {"store": StorePlace(stores[n]), "out": f"{place}/out", "cache": f"{place}/cache"} | given
+        return ScoringJob(model=model, **places)
+
+    turns = []
+    for _ in range(N_TURNS):
+        by_one, one = job(n_timed), LocalWorkers(1)
+        found = {"one": score(by_one, one), "two": score(job(n_timed), LocalWorkers(2))}
+        with cluster() as workers:
+            found["dask"] = score(job(n_timed), workers)
+        turns.append(found)
+
+    def median(ratio) -> float:
+        return statistics.median(map(ratio, turns))
+
+    def rate(kind: str) -> float:
+        return median(lambda turn: turn[kind]["nights_per_minute"])
+
+    shutil.rmtree(f"{by_one.cache}/answers")
+    again = job(n_timed, cache=by_one.cache)
+    n_few_mb, n_many_mb = (peak_mb(job(n), LocalWorkers(1)) for n in (n_few, n_many))
+    n_far = N_FROM_BUCKET + N_FIRST
+    near = score(job(n_far), LocalWorkers(1))
+    with bucket(stores[n_far]) as reached:
+        far = score(job(n_far, **reached), LocalWorkers(1))
+    return {
+        "n_cores": os.cpu_count(),
+        "n_nights": n_nights,
+        "hours": hours,
+        "h5_mb": size(stores[n_timed]) / n_timed / 1e6,
+        "nights_per_minute_1_worker": rate("one"),
+        "nights_per_minute_2_workers": rate("two"),
+        "nights_per_minute_dask": rate("dask"),
+        "speedup_2_workers": median(lambda turn: turn["two"]["nights_per_minute"] / turn["one"]["nights_per_minute"]),
+        "dask_overhead": median(lambda turn: turn["two"]["nights_per_minute"] / turn["dask"]["nights_per_minute"]) - 1,
+        "dask_task_seconds": task_seconds(),
+        "client_seconds": median(lambda turn: turn["two"]["own_seconds"]),
+        "client_seconds_dask": median(lambda turn: turn["dask"]["own_seconds"]),
+        "peak_mb_per_worker_5_nights": n_few_mb,
+        "peak_mb_per_worker_50_nights": n_many_mb,
+        "feature_cache_speedup": score(again, LocalWorkers(1))["nights_per_minute"] / rate("one"),
+        "features_mb": size(f"{by_one.cache}/features") / n_timed / 1e6,
+        "results_kb": size(by_one.out) / n_timed / 1e3,
+        "table_kb": Path(by_one.out, "nights.parquet").stat().st_size / n_timed / 1e3,
+        "bucket_rate_to_folder": far["nights_per_minute"] / near["nights_per_minute"],
+        "bucket_requests": far["requests"],
+    }
 
 
 def main() -> None:
     """Measure all, and write the result."""
     from dreem_case.defaults import default_model_folder
-    from dreem_case.workers import DaskWorkers, LocalWorkers
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--nights", type=int, default=20)
-    parser.add_argument("--hours", type=float, default=7)
     parser.add_argument("--few", type=int, default=5)
     parser.add_argument("--many", type=int, default=50)
-    parser.add_argument("--model", type=Path, help="without it, the default model")
+    parser.add_argument("--hours", type=float, default=8)
+    parser.add_argument("--model", help="without it, the default model")
     given = parser.parse_args()
-    model = given.model or default_model_folder()
+    model = given.model or str(default_model_folder())
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=FOLDER) as name:
-        folder = Path(name)
-        write_nights(folder / "all", max(given.nights, given.many), min(5, given.few), given.hours)
-        stores = {n: subset(folder / "all", folder / f"{n}", n) for n in {given.nights, given.few, given.many}}
-        one = score(str(stores[given.nights]), model, folder, LocalWorkers(1))
-        two = score(str(stores[given.nights]), model, folder, LocalWorkers(2))
-        few = score(str(stores[given.few]), model, folder, LocalWorkers(1))
-        many = score(str(stores[given.many]), model, folder, LocalWorkers(1))
-        with cluster() as address:
-            dask = score(str(stores[given.nights]), model, folder, DaskWorkers(address))
-            empty = task_seconds(address)
-        small = subset(folder / "all", folder / "small", N_FROM_BUCKET)
-        near = score(str(small), model, folder, LocalWorkers(2))
-        with bucket(small) as (store, reached):
-            far = score(store, model, folder, LocalWorkers(2), **reached)
-        h5_mb = statistics.mean(path.stat().st_size for path in (small / "h5").iterdir()) / 1e6
-    figures = {
-        "n_cores": os.cpu_count(),
-        "hours": given.hours,
-        "h5_mb": h5_mb,
-        "night_seconds": one["night_seconds"],
-        "start_seconds": one["start_seconds"],
-        "nights_per_minute_1_worker": one["nights_per_minute"],
-        "nights_per_minute_2_workers": two["nights_per_minute"],
-        "speedup_2_workers": two["nights_per_minute"] / one["nights_per_minute"],
-        "peak_mb_per_worker_5_nights": few["peak_mb"],
-        "peak_mb_per_worker_50_nights": many["peak_mb"],
-        "dask_task_seconds": empty,
-        "dask_overhead": empty / one["night_seconds"],
-        "dask_rate_to_joblib": dask["nights_per_minute"] / two["nights_per_minute"],
-        "bucket_rate_to_folder": far["nights_per_minute"] / near["nights_per_minute"],
-    }
-    figures = {name: round(value, 4) for name, value in figures.items()}
-    (FOLDER / "batch.json").write_text(json.dumps(figures, indent=1) + "\n")
-    print(json.dumps(figures, indent=1))
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
+        figures = measure(Path(folder), model, given.nights, given.few, given.many, given.hours)
+    figures["seconds"] = time.perf_counter() - start
+    text = json.dumps({name: float(f"{value:.4g}") for name, value in figures.items()}, indent=1)
+    (FOLDER / "batch.json").write_text(text + "\n")
+    print(text)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from .chain import Chain
 from .confidence import fit_review_threshold, fit_temperature, needs_review, surprise, temper
 from .evaluate import kappa, macro_f1
 from .faults import keep_derivations, without_accelerometer
-from .features import FEATURES_VERSION, NightFeatures, night_features, source_hash
+from .features import FEATURES_VERSION, NightFeatures, granted_threads, night_features, source_hash
 from .model_file import ModelError, from_json, read_model, to_json, write_model
 from .night import Night
 from .rows import NOT_RECORDED, ROWS_VERSION, RowMaker, Scale, add_sides
@@ -136,7 +136,7 @@ class BoostedStager:
     n_leaves: int = 15
     n_folds: int = 4  # sets of trees, each fitted without one fold of the training nights
     n_copies: int = 2  # of each training night, with something missing
-    n_jobs: int = 2  # sets of trees fitted or asked at a time; nothing depends on it
+    n_jobs: int = 2  # sets of trees fitted at a time; nothing depends on it
     rows: RowMaker | None = field(default=None, init=False)
     trees: list[Trees] = field(default_factory=list, init=False)  # one per fold
     second: Trees | None = field(default=None, init=False)
@@ -169,7 +169,7 @@ class BoostedStager:
         if self.rows is None:
             raise ModelError(f"{prepared.record}: expected a fitted model, found one that was never fitted")
         rows, gap = self.rows(prepared), _gap(prepared)
-        with ThreadPoolExecutor(self.n_jobs) as threads:
+        with ThreadPoolExecutor(granted_threads()) as threads:
             first = np.mean(list(threads.map(lambda trees: trees.predict(rows), self.trees)), axis=0)
         second = self.second.predict(second_rows(first, gap))
         return np.where(gap[:, None], 1 / len(STAGES), _blend(first, second))

@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['WINDOW_S', 'FREQS_HZ', 'BANDS_HZ', 'BIN_CENTRES_HZ', 'ACCELEROMETER_FEATURES', 'DEAD_G', 'SKIPPABLE',
            'FEATURES_VERSION', 'window_power', 'eeg_features', 'spectral_bins', 'accelerometer_features',
-           'NightFeatures', 'night_features', 'source_hash']
+           'NightFeatures', 'granted_threads', 'night_features', 'source_hash']
 
 # %% ../nbs/library/features.ipynb #0a4e0f47
 import hashlib
@@ -318,7 +318,7 @@ class NightFeatures:
 SKIPPABLE = (*clean.STEPS, "weights", "accelerometer")
 
 
-def _n_threads() -> int:
+def granted_threads() -> int:
     "Take two threads, or one where the environment grants numerical libraries one, as workers beside others do."
     return 1 if os.environ.get("OMP_NUM_THREADS") == "1" else 2
 
@@ -326,7 +326,7 @@ def _n_threads() -> int:
 def night_features(
     night: Night,
     skip: Set[str] = frozenset(),  # names in `SKIPPABLE` to leave out, for measuring what they buy
-    n_threads: int | None = None,  # channels at work at a time, which no feature depends on; None: as in `_n_threads`
+    n_threads: int | None = None,  # channels at work at a time, which no feature depends on; None: `granted_threads`
 ) -> NightFeatures:
     """Clean and describe every channel of a night.
 
@@ -337,7 +337,7 @@ def night_features(
     if not night.eeg_names:
         found = ", ".join(night.signals) or "no signal"
         raise ValueError(f"{night.record}: expected an EEG channel, found {found}")
-    with ThreadPoolExecutor(n_threads or _n_threads()) as threads:
+    with ThreadPoolExecutor(n_threads or granted_threads()) as threads:
         accelerometer = threads.submit(_night_accelerometer, night, "accelerometer" in skip)
         cleaned = [threads.submit(_cleaned, night, name, set(skip)) for name in night.eeg_names]
         described = [threads.submit(_described, channel, "weights" in skip) for channel in cleaned]
