@@ -165,6 +165,7 @@ def score(
     and current is left alone: an interrupted run is continued by the same command.
     """
     from dreem_case.batch import CANNOT_BEGIN, ScoringJob, score_store
+    from dreem_case.cache import CacheError
     from dreem_case.outputs import OutputError
 
     _open(uri, endpoint, region, anonymous)  # names the other files
@@ -175,8 +176,8 @@ def score(
             with _workers(scheduler, n_jobs) as workers:
                 summary = score_store(job, workers, partial(_show_night, bar))
         except CANNOT_BEGIN as error:
-            place = f"{out}: " if isinstance(error, OutputError) else ""
-            raise _CannotBegin(f"{place}{error}") from error
+            at = {OutputError: f"{out}: ", CacheError: f"{cache}: "}.get(type(error), "")
+            raise _CannotBegin(f"{at}{error}") from error
     for problem in summary.problems:
         click.echo(f"{problem['record']}: {problem['detail'].removeprefix(problem['record'] + ': ')}", err=True)
     if summary.stopped:
