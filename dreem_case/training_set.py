@@ -5,18 +5,22 @@ __all__ = ['ScoredNight', 'Survey', 'survey_store', 'compute_features', 'NightTa
 
 # %% ../nbs/library/training_set.ipynb #d612e9f1
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from functools import lru_cache, partial
+from pathlib import Path
+from socket import gethostname
 from typing import NamedTuple
+from uuid import uuid4
 
 import numpy as np
 
+from .cache import CacheError
 from .casefile import parse_labels
 from .feature_cache import FeatureCache
 from .features import NightFeatures
 from .folder_store import RecordChanged, Store
-from .store import GIVE_UP, RecordNotFound, StorePlace, StoreUnavailable
+from .store import GIVE_UP, RecordNotFound, StoreError, StorePlace, StoreUnavailable
 from .workers import Workers
 
 # %% ../nbs/library/training_set.ipynb #dbc9387c
@@ -39,13 +43,31 @@ class ScoredNight(NamedTuple):
         return hashlib.sha256(self.labels.tobytes()).hexdigest()
 
 
-_opened = lru_cache(1)(StorePlace.open)  # in each process
+class _Places(NamedTuple):
+    "What a process has to open that looks at nights."
+
+    store: StorePlace
+    cache: Path
+    cache_bytes: int
+    mark: str  # a file in the cache's folder
 
 
-def _look(place: StorePlace, cache: FeatureCache, record: str) -> ScoredNight | Exception:
-    "Look at a night; an error is a result."
+@lru_cache(1)
+def _opened(places: _Places) -> tuple[Store, FeatureCache]:
+    "Open a store and a cache, once in each process; raise `StoreError` or `CacheError`, which say where."
+    if not (places.cache / places.mark).is_file():
+        expected = f"{places.cache} to be one folder on a disk that all workers share"
+        raise CacheError(f"expected {expected}, found another one of that name at {gethostname()}")
     try:
-        store = _opened(place)
+        return places.store.open(), FeatureCache(places.cache, places.cache_bytes)
+    except StoreError as error:
+        raise StoreError(f"{error}, at {gethostname()}") from None
+
+
+def _look(places: _Places, record: str) -> ScoredNight | Exception:
+    "Look at a night; an error is a result."
+    store, cache = _opened(places)
+    try:
         content = store.labels(record)
         if content is None:
             raise ValueError(f"{record}: expected a hypnogram, found none")
@@ -77,7 +99,7 @@ def survey_store(
     on_night: Callable[[str], object] = lambda record: None,  # is told each record that was looked at
 ) -> Survey:
     "Look at the records of a store; raise `StoreError`, `WorkersError`, or `StoreUnavailable` where it is away."
-    return _collect(partial(_look, place, cache), place, workers, records, on_night)
+    return _collect(_look, place, cache, workers, records, on_night)
 
 
 def compute_features(
@@ -88,24 +110,30 @@ def compute_features(
     on_night: Callable[[str], object] = lambda record: None,
 ) -> tuple[int, dict[str, str]]:  # nights that have features now, and record -> reason for those that have none
     "Compute the features of a store's nights, scored or not, where they are not there; raise as `survey_store` does."
-    found = _collect(partial(_describe, place, cache), place, workers, records, on_night)
+    found = _collect(_describe, place, cache, workers, records, on_night)
     return len(found.nights), found.left_out
 
 
-def _describe(place: StorePlace, cache: FeatureCache, record: str) -> int | Exception:
+def _describe(places: _Places, record: str) -> int | Exception:
+    store, cache = _opened(places)
     try:
-        return cache.features(_opened(place), record).n_epochs
+        return cache.features(store, record).n_epochs
     except (ValueError, RecordNotFound, OSError) as error:
         return error
 
 
 def _collect(
-    function: Callable, place: StorePlace, workers: Workers, records: Iterable[str] | None, on_night: Callable
+    function: Callable, place: StorePlace, cache: FeatureCache, workers: Workers, records: Iterable[str] | None,
+    on_night: Callable,
 ) -> Survey:
     "Call a function for each record, and put what comes back in order."
     wanted = list(place.open().records() if records is None else records)
-    found, left_out, n_away = {}, {}, 0
-    with closing(workers.run(function, wanted)) as run:
+    if "://" not in place.uri:
+        place = place._replace(uri=str(Path(place.uri).resolve()))
+    found, left_out, n_away, folder = {}, {}, 0, cache.folder.resolve()
+    with ExitStack() as stack:
+        places = _Places(place, folder, cache.max_bytes, stack.enter_context(_marked(folder)))
+        run = stack.enter_context(closing(workers.run(partial(function, places), wanted)))
         for record, value, lost in run:
             on_night(record)
             if lost or isinstance(value, Exception):
@@ -117,6 +145,20 @@ def _collect(
             if n_away == GIVE_UP:
                 raise value
     return Survey([found[record] for record in sorted(found)], dict(sorted(left_out.items())))
+
+
+@contextmanager
+def _marked(folder: Path) -> Iterator[str]:
+    "Leave a file in a folder for a while; raise `CacheError` where that is not possible."
+    mark = folder / f".seen-{uuid4().hex}"
+    try:
+        mark.touch()
+    except OSError as error:
+        raise CacheError(f"expected a folder to write results to, found none: {error}") from None
+    try:
+        yield mark.name
+    finally:
+        mark.unlink(missing_ok=True)
 
 # %% ../nbs/library/training_set.ipynb #d4911521
 class NightTables(Sequence):

@@ -3,10 +3,14 @@
 import json
 import shutil
 from dataclasses import replace
+from socket import gethostname
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from dreem_case import training_set
+from dreem_case.cache import CacheError
 from dreem_case.feature_cache import FeatureCache
 from dreem_case.features import night_features
 from dreem_case.folder_store import RecordChanged
@@ -95,15 +99,31 @@ def test_features_are_computed_for_nights_that_nobody_has_scored(nights, cache):
 
 
 def test_a_store_that_goes_away_ends_the_survey(nights, cache):
-    place, records = StorePlace(str(nights)), ["a"] * (GIVE_UP + 2)
-    survey_store(place, cache, Here(), ["a"])
+    def go_away(record):
+        shutil.rmtree(nights / "h5", ignore_errors=True)
+        (nights / "h5").touch()
+
+    with pytest.raises(StoreUnavailable):
+        survey_store(StorePlace(str(nights)), cache, Here(), ["a"] * (GIVE_UP + 2), go_away)
     shutil.rmtree(nights)
     with pytest.raises(StoreError):
-        survey_store(place, cache, Here())
-    nights.mkdir()
-    (nights / "h5").touch()
-    with pytest.raises(StoreUnavailable):
-        survey_store(StorePlace(str(nights)), cache, Here(), records)
+        survey_store(StorePlace(str(nights)), cache, Here())
+
+
+def test_a_process_that_sees_another_folder_under_the_name_of_the_cache_ends_the_survey(nights, cache, monkeypatch):
+    monkeypatch.setattr("dreem_case.training_set.uuid4", lambda: SimpleNamespace(hex="x"))
+    compute_features(StorePlace(str(nights)), cache, Here(), ["a"])
+    assert not list(cache.folder.glob(".seen-*"))
+    monkeypatch.setattr("pathlib.Path.is_file", lambda path: path.name != ".seen-x")
+    training_set._opened.cache_clear()
+    with pytest.raises(CacheError, match="to be one folder on a disk that all workers share, found"):
+        survey_store(StorePlace(str(nights)), cache, Here())
+    assert not list(cache.folder.glob(".seen-*"))
+
+
+def test_a_process_that_cannot_open_the_store_says_where(nights, cache):
+    with pytest.raises(StoreError, match=f"expected a folder of nights, found .*, at {gethostname()}"):
+        survey_store(StorePlace(f"{nights}/absent"), cache, Here(), ["a"])
 
 
 def test_another_order_of_the_list_gives_the_same_nights(nights, cache):
