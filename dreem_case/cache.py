@@ -52,7 +52,9 @@ class ResultCache:
         self._flights_lock = threading.Lock()
         try:
             with _locked(self.folder, "write", _WRITE_WAIT_S):
-                _note(self.folder, _sweep(self.folder, max_bytes))
+                total = _sweep(self.folder, max_bytes)
+                with suppress(OSError):  # a full disk: what is there can be read
+                    _note(self.folder, total)
         except OSError as error:
             raise CacheError(f"expected a folder to write results to, found none: {error}") from None
 
@@ -231,6 +233,6 @@ def _get_or_compute(cache: ResultCache, key: str, compute: Callable[[], bytes], 
             content = compute()
             try:
                 cache.put(key, content)
-            except OSError:
-                _LOG.exception("a result could not be written to the cache")
+            except OSError as error:
+                _LOG.error("a result could not be written to the cache: %s", error)
         return content

@@ -230,6 +230,12 @@ def test_a_result_is_given_even_if_the_disk_is_full(cache, monkeypatch, caplog):
     assert not (cache.folder / "partial").exists()
 
 
+def test_a_full_disk_is_no_reason_not_to_read(cache, monkeypatch):
+    cache.put(KEY, b"content")
+    monkeypatch.setattr(Path, "write_text", no_space)
+    assert ResultCache(cache.folder, 100_000).get(KEY) == b"content"
+
+
 def no_space(*_, **__):
     raise OSError(errno.ENOSPC, "No space left on device")
 
