@@ -2,13 +2,14 @@
 
 # %% auto #0
 __all__ = ['MAX_LISTED', 'TRAINING', 'TrainingError', 'needed_memory', 'available_memory', 'check_memory', 'Training', 'train',
-           'draw_records', 'write_training']
+           'draw_records', 'check_place', 'write_training', 'rescue_training']
 
 # %% ../nbs/library/train.ipynb #336b05c9
 import hashlib
 import json
 import platform
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -23,7 +24,7 @@ import psutil
 
 from . import __version__
 from .features import FEATURES_VERSION, NightFeatures
-from .outputs import Outputs
+from .outputs import OutputError, Outputs
 from .rows import ROWS_VERSION, RowMaker
 from .stager import Stager
 from .stagers import new_stager
@@ -177,6 +178,13 @@ def draw_records(records: Sequence[str], n: int, seed: int = 0) -> list[str]:
 
 # %% ../nbs/library/train.ipynb #0641d842
 TRAINING = "training.json"
+_PROBE = "training.probe"
+
+
+def check_place(out: Outputs) -> None:
+    "Raise `OutputError` where nothing can be written."
+    out.write(_PROBE, bytes(100_000))
+    out.remove(_PROBE)
 
 
 def write_training(
@@ -184,16 +192,42 @@ def write_training(
     out: Outputs,  # of this model alone
 ) -> None:
     "Write the model, what it was made from, and its manifest; raise `OutputError` where the place fails."
-    found = training.report["validation"] or {}
-    metrics = {name: value for name, value in found.items() if name not in ("nights", "confusion", "stage_names")}
-    with tempfile.TemporaryDirectory() as folder:
-        training.stager.save(folder, {"data": training.report["data"]["source"], **metrics})
-        files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            _save(training, Path(folder))
+            files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    except OSError as error:
+        raise OutputError(f"no room for temporary files: {error}", lasting=True) from error
     manifest = files.pop("manifest.json")
-    files[TRAINING] = json.dumps(training.report, indent=1).encode()
     for name, content in files.items():
         out.write(name, content)
     out.write("manifest.json", manifest)
     for name in out.names():
         if name.startswith("model.") and name not in files:
             out.remove(name)
+
+
+def rescue_training(
+    training: Training,
+    folders: Sequence[Path],  # to try
+) -> Path | None:  # the new folder; None where nobody took it
+    "Keep a training in a new folder within the first of these that takes it."
+    for folder in folders:
+        try:
+            kept = Path(tempfile.mkdtemp(prefix="dreem-case-model-", dir=folder))
+        except OSError:
+            continue
+        try:
+            _save(training, kept)
+            return kept
+        except OSError:
+            shutil.rmtree(kept, ignore_errors=True)
+    return None
+
+
+def _save(training: Training, folder: Path) -> None:
+    "Write all files of a training into a folder."
+    found = training.report["validation"] or {}
+    metrics = {name: value for name, value in found.items() if name not in ("nights", "confusion", "stage_names")}
+    (folder / TRAINING).write_text(json.dumps(training.report, indent=1))
+    training.stager.save(folder, {"data": training.report["data"]["source"], **metrics})
