@@ -32,8 +32,24 @@ TRUSTED_TYPES = {
 
 
 def dump_estimators(state: Mapping) -> bytes:  # of arrays, numbers, texts, scikit-learn estimators
-    "Write out estimators and what belongs to them."
-    return skops.io.dumps(dict(state), compression=zipfile.ZIP_DEFLATED, compresslevel=6)
+    """Write out estimators and what belongs to them.
+
+    The same fit gives the same bytes: skops names objects by where they lay in memory, and dates its members. Here
+    they are numbered, and have no date.
+    """
+    numbers, names = {}, {}
+    with zipfile.ZipFile(BytesIO(skops.io.dumps(dict(state)))) as made:
+        schema = json.loads(made.read("schema.json"))
+        for entry in _parts(schema):
+            entry["__id__"] = numbers.setdefault(entry["__id__"], len(numbers))
+            if "file" in entry:
+                entry["file"] = names.setdefault(entry["file"], f"{len(names)}.npy")
+        members = {name: made.read(old) for old, name in names.items()}
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in {**members, "schema.json": json.dumps(schema, indent=1)}.items():
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED, compresslevel=6)
+    return file.getvalue()
 
 
 def load_estimators(
@@ -101,6 +117,16 @@ def _check_tree_arrays(tree: dict, archive: zipfile.ZipFile, folder: Path | str)
 
 def _entries(schema: object, folder: Path | str) -> Iterator[dict]:
     "Give all entries of a schema, each after its kind and its type were found on the list."
+    for part in _parts(schema):
+        name = f"{part['__module__']}.{part['__class__']}"
+        if name not in TRUSTED_TYPES.get(part["__loader__"], ()):
+            found = f"{name} as a {part['__loader__']}"[:200]
+            raise ModelError(f"{folder}: expected only types on the fixed list, found {found}")
+        yield part
+
+
+def _parts(schema: object) -> Iterator[dict]:
+    "Give all entries of a schema."
     left = [schema]
     while left:
         part = left.pop()
@@ -109,8 +135,4 @@ def _entries(schema: object, folder: Path | str) -> Iterator[dict]:
         elif isinstance(part, dict):
             left += part.values()
             if "__loader__" in part:
-                name = f"{part['__module__']}.{part['__class__']}"
-                if name not in TRUSTED_TYPES.get(part["__loader__"], ()):
-                    found = f"{name} as a {part['__loader__']}"[:200]
-                    raise ModelError(f"{folder}: expected only types on the fixed list, found {found}")
                 yield part
