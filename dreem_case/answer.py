@@ -96,7 +96,7 @@ class Answers:
         queue: int = 4,  # nights that may be in line, beyond those that the pool scores at once
         waiting: int = 128,  # requests that may wait for a night
         on_computation: Callable[[Computation], object] = lambda computation: None,
-        score: Callable[[Store, ScoringPool, str, str, str], tuple[bytes, bytes]] = score_file,  # or to the same effect
+        score: Callable[[Store, ScoringPool, str, str, str], tuple[bytes, bytes]] = score_file,  # or how else
     ):
         self.store, self.cache, self.pool = store, cache, pool
         self._source: str | None = None  # not asked for yet
@@ -136,8 +136,7 @@ class Answers:
         if not self._waiting.acquire(blocking=False):
             raise Busy(self._retry_after_s)
         try:
-            wait_s = 2 * self.pool.time_limit_s
-            return self.cache.compute_once(key, lambda: self._compute(record, version), wait_s)
+            return self.cache.compute_once(key, lambda: self._compute(record, version), 2 * self.pool.time_limit_s)
         except StillComputing:
             raise Busy(self._retry_after_s) from None
         finally:
@@ -154,7 +153,7 @@ class Answers:
             return _scored(hypnogram, details)
         except RecordTooLarge as error:
             outcome = TOO_LARGE
-            return _refused(NightRefused(record, TOO_LARGE, str(error)))
+            return _refused(NightRefused(record, outcome, str(error)))
         except NightRefused as refusal:
             outcome = refusal.code
             if outcome == TOO_EXPENSIVE:

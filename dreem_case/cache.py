@@ -38,7 +38,7 @@ _LOG = logging.getLogger(__name__)
 _DIGEST_BYTES = 32
 _WRITE_WAIT_S = 30.0  # a write takes milliseconds; only a stopped process holds the lock this long
 
-
+# %% ../nbs/library/cache.ipynb #81039ff1
 class ResultCache:
     "Results by key in a folder, up to a size; the least recently used go first."
 
@@ -51,10 +51,7 @@ class ResultCache:
         self._flights: dict[str, Future] = {}  # what threads of this process wait for
         self._flights_lock = threading.Lock()
         try:
-            with _locked(self.folder, "write", _WRITE_WAIT_S):
-                total = _sweep(self.folder, max_bytes)
-                with suppress(OSError):  # a full disk: what is there can be read
-                    _note(self.folder, total)
+            _begin(self.folder, max_bytes)
         except OSError as error:
             raise CacheError(f"expected a folder to write results to, found none: {error}") from None
 
@@ -166,6 +163,14 @@ def _write(path: Path, stored: bytes) -> None:
 
 # %% ../nbs/library/cache.ipynb #25a44474
 _SLACK = 0.01  # of the size, freed beyond what is needed
+
+
+def _begin(folder: Path, max_bytes: int) -> None:
+    "Put a folder in order, and note what its entries take."
+    with _locked(folder, "write", _WRITE_WAIT_S):
+        total = _sweep(folder, max_bytes)
+        with suppress(OSError):  # a full disk: what is there can be read
+            _note(folder, total)
 
 
 def _make_room(folder: Path, max_bytes: int, n_bytes: int) -> None:

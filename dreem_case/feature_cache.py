@@ -65,11 +65,15 @@ _WAIT_S = 600.0  # for another process that computes the same night
 _ATTEMPTS = 3  # at a record that changes meanwhile
 
 
+def _key(record: str, version: str) -> str:
+    return cache_key("features", record, version, *_CODE)
+
+
 def _computed(path: Path) -> bytes:
     "Compute the features of a file in this process."
     return pack_features(night_features(open_night(path)))
 
-
+# %% ../nbs/library/feature_cache.ipynb #fe2c07ad
 class FeatureCache:
     "Features of nights in any store, computed when first asked for; for several threads, and several processes."
 
@@ -129,10 +133,6 @@ class FeatureCache:
     def remove(self, record: str, version: str) -> None:
         "Remove a record's features, which are none."
         self._entries.remove(_key(record, version))
-
-
-def _key(record: str, version: str) -> str:
-    return cache_key("features", record, version, *_CODE)
 
 
 @lru_cache(maxsize=4)

@@ -208,3 +208,16 @@ def test_two_processes_compute_a_night_once(store, cache, tmp_path):
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate(timeout=60)[0].split() for process in processes]
     assert sorted(word for words in said for word in words) == ["3", "3", "computed"]
+
+
+def test_a_cache_that_comes_with_each_task_is_opened_once(cache):
+    assert pickle.loads(pickle.dumps(cache)) is pickle.loads(pickle.dumps(cache))
+
+
+def test_whoever_computes_elsewhere_gets_bytes_that_are_not_looked_into(store, cache, calls):
+    version = store.version("night-1")
+    assert cache.packed(store, "night-1", version, lambda path: path.name.encode()) == b"night-1.h5"
+    assert cache.packed(store, "night-1", version) == b"night-1.h5"
+    assert calls == []
+    assert cache.features(store, "night-1").n_epochs == 3
+    assert calls == ["night-1"]
