@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 import click
 from tqdm import tqdm
@@ -92,9 +92,10 @@ def download(
     uri: str, endpoint: str | None, region: str | None, anonymous: bool, out: Path, as_json: bool,
     records: tuple[str, ...],
 ) -> None:
-    """Copy RECORDS and their hypnograms, or all there are, to a folder.
+    """Copy nights and their hypnograms to a folder.
 
-    What is there and current is left alone: an interrupted download is continued by the same command.
+    Copies RECORDS, or all there are. What is there and current is left alone: an interrupted download is continued by
+    the same command.
     """
     store, found = _open(uri, endpoint, region, anonymous)
     wanted = list(dict.fromkeys(records)) or found
@@ -159,10 +160,11 @@ def score(
     uri: str, endpoint: str | None, region: str | None, anonymous: bool, model: str, out: str,
     scheduler: str | None, n_jobs: int | None, memory_mb: int, cache: str, cache_mb: int, as_json: bool,
 ) -> None:
-    """Score the nights of a store that have no current result in --out.
+    """Score the nights of a store.
 
-    Leaves there a hypnogram of each night, its details, and nights.parquet, a table with a row for each. What is there
-    and current is left alone: an interrupted run is continued by the same command.
+    Scores those that have no current result in --out, and leaves there a hypnogram of each night, its details, and
+    nights.parquet, a table with a row for each. What is there and current is left alone: an interrupted run is
+    continued by the same command.
     """
     from dreem_case.batch import CANNOT_BEGIN, ScoringJob, score_store
     from dreem_case.cache import CacheError
@@ -215,7 +217,7 @@ def _show_night(bar: tqdm, summary, row: dict | None) -> None:
 def simulate(
     out: str, endpoint: str | None, region: str | None, n_nights: int, seed: int, hours: float | None, as_json: bool
 ) -> None:
-    "Make simulated nights with their hypnograms, in the case's layout."
+    "Make simulated nights with their hypnograms."
     from dreem_case.casefile import write_night
     from dreem_case.outputs import OutputError, open_outputs
     from dreem_case.simulate import default_night
@@ -245,7 +247,10 @@ def simulate(
 @click.option("--max-nights", type=click.IntRange(0), default=0, help="Limit the nights; 0: all.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for what is made; else build/.")
 def report(out: Path | None, **given) -> None:
-    "Run the chapters of a clone of the project on a folder of nights, and render the site."
+    """Run the report on a folder of nights.
+
+    Runs the chapters of the clone of the project that it is called in, and renders the site.
+    """
     try:
         from dreem_case.book import ChapterFailed
         from dreem_case.chapter import ReportError
@@ -263,8 +268,13 @@ def report(out: Path | None, **given) -> None:
 # %% ../nbs/library/cli.ipynb #2df82117
 def _with_features(command: Callable) -> Callable:
     "Give a command the options that lead to the features of a store's nights."
-    n_jobs = click.option("--n-jobs", type=click.IntRange(1), help="Processes; without it, one for each core.")
-    return _with_store(n_jobs(_with_cache(_AS_JSON(command))))
+    for option in (
+        click.option("--n-jobs", type=click.IntRange(1), help="Processes; without it, one for each core."),
+        click.option("--dask", "scheduler", help="Address of a Dask scheduler whose workers compute the features: "
+                     "tcp://host:8786. --cache has to be a folder that they share with this machine."),
+    ):
+        command = option(command)
+    return _with_store(_with_cache(_AS_JSON(command)))
 
 
 @contextmanager
@@ -292,12 +302,12 @@ def _feature_cache(cache: str, cache_mb: int):
     return FeatureCache(Path(cache).expanduser() / "features", cache_mb * 1_000_000)
 
 
-def _each_night(function: Callable, place, cache, n_jobs: int | None, records: list[str]) -> tuple:
+def _each_night(function: Callable, place, cache, workers: tuple, records: list[str]) -> tuple:
     "Have workers look at records, with a bar of progress; name those that are left out."
     if not records:
         raise _CannotBegin(f"{place.uri}: expected nights, found none")
-    with _workers(None, n_jobs) as workers, tqdm(total=len(records), unit=" nights", disable=None) as bar:
-        found, left_out = function(place, cache, workers, records, lambda record: bar.update())
+    with _workers(*workers) as made, tqdm(total=len(records), unit=" nights", disable=None) as bar:
+        found, left_out = function(place, cache, made, records, lambda record: bar.update())
     for record, reason in left_out.items():
         click.echo(f"{ascii(record)[1:-1][:60]}: {reason}", err=True)
     return found, left_out
@@ -307,43 +317,59 @@ def _each_night(function: Callable, place, cache, n_jobs: int | None, records: l
 @_with_features
 @click.argument("records", nargs=-1)
 def features(
-    uri: str, endpoint: str | None, region: str | None, anonymous: bool, cache: str, cache_mb: int, n_jobs: int | None,
-    as_json: bool, records: tuple[str, ...],
+    uri: str, endpoint: str | None, region: str | None, anonymous: bool, cache: str, cache_mb: int,
+    scheduler: str | None, n_jobs: int | None, as_json: bool, records: tuple[str, ...],
 ) -> None:
-    "Compute the features of RECORDS, or of all nights, where they are not in the cache."
+    """Compute the features of nights that have none in the cache.
+
+    Computes those of RECORDS, or of all nights of the store.
+    """
     from dreem_case.training_set import compute_features
 
     listed = _open(uri, endpoint, region, anonymous)[1]
     with _whole_or_not():
         place = StorePlace(uri, endpoint, region, anonymous or None)
         wanted = list(dict.fromkeys(records)) or listed
-        n, left_out = _each_night(compute_features, place, _feature_cache(cache, cache_mb), n_jobs, wanted)
+        n, left_out = _each_night(compute_features, place, _feature_cache(cache, cache_mb), (scheduler, n_jobs), wanted)
     counts = {"with features": n, "failed": len(left_out)}
     click.echo(json.dumps(counts | {"problems": left_out}) if as_json else _said(counts))
     sys.exit(1 if left_out else 0)
 
 # %% ../nbs/library/cli.ipynb #abb3558f
-_STAGERS = click.Choice(["boosted", "forest", "time-of-night"])
+class _KindOfStager(click.Choice):
+    "The names of the stagers, looked up when they are asked for: what these need takes longer to load than all else."
+
+    case_sensitive = True
+
+    def __init__(self):
+        "Know nothing yet."
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        from dreem_case.stagers import STAGERS
+
+        return tuple(STAGERS)
 
 
 @main.command()
 @_with_features
 @click.option("--out", required=True, help="Where the model goes: a folder, s3://bucket or s3://bucket/prefix.")
-@click.option("--stager", type=_STAGERS, default="boosted", show_default=True, help="Kind of model.")
+@click.option("--stager", type=_KindOfStager(), default="boosted", show_default=True, help="Kind of model.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed, the same model.")
 @click.option("--folds", type=click.IntRange(2), help="Judge the kind of model by cross-validation over the nights.")
 @click.option("--nights", type=click.IntRange(1), help="Train on so many records, drawn by the seed.")
 @click.option("--mlflow", is_flag=True, help="Log the training with MLflow.")
 def train(
-    uri: str, endpoint: str | None, region: str | None, anonymous: bool, cache: str, cache_mb: int, n_jobs: int | None,
-    as_json: bool, out: str, stager: str, seed: int, folds: int | None, nights: int | None, mlflow: bool,
+    uri: str, endpoint: str | None, region: str | None, anonymous: bool, cache: str, cache_mb: int,
+    scheduler: str | None, n_jobs: int | None, as_json: bool, out: str, stager: str, seed: int, folds: int | None,
+    nights: int | None, mlflow: bool,
 ) -> None:
     "Train a model on the scored nights of a store."
     from joblib import cpu_count
 
     from dreem_case.outputs import OutputError, open_outputs
     from dreem_case.tracking import TrackingError, load_mlflow, log_training
-    from dreem_case.train import draw_records, train, write_training
+    from dreem_case.train import check_place, draw_records, rescue_training, train, write_training
     from dreem_case.training_set import NightTables, survey_store
     from dreem_case.validate import figures_table
 
@@ -352,10 +378,10 @@ def train(
         if mlflow:
             load_mlflow()
         outputs = open_outputs(out, endpoint, region)
-        outputs.names()  # what is not there is found out here
+        check_place(outputs)
         features, place = _feature_cache(cache, cache_mb), StorePlace(uri, endpoint, region, anonymous or None)
         wanted = draw_records(listed, nights, seed) if nights else listed
-        found, left_out = _each_night(survey_store, place, features, n_jobs, wanted)
+        found, left_out = _each_night(survey_store, place, features, (scheduler, n_jobs), wanted)
         training = train(
             stager, NightTables(store, features, found), left_out, seed, folds or 0, n_jobs=n_jobs or cpu_count(),
             on_step=partial(click.echo, err=True),
@@ -365,7 +391,8 @@ def train(
         if mlflow:
             log_training(training.report)
     except OutputError as error:
-        raise click.ClickException(f"{out}: {error}") from error
+        kept = rescue_training(training, [Path(gettempdir()), Path.cwd(), features.folder])
+        raise click.ClickException(f"{out}: {error}; the model is at {kept or 'no other place, either'}") from error
     except TrackingError as error:
         raise click.ClickException(f"the model is at {out}, but is not logged: {error}") from error
     report = training.report
@@ -382,17 +409,22 @@ def train(
 @main.command()
 @_with_features
 @click.option("--model", help="Folder of a saved model, judged on the nights that it was not trained on.")
-@click.option("--stager", type=_STAGERS, default="boosted", show_default=True, help="Kind of model for --folds.")
+@click.option("--stager", type=_KindOfStager(), default="boosted", show_default=True, help="Kind of model for --folds.")
 @click.option("--folds", type=click.IntRange(2), help="Judge a kind of model by cross-validation, without --model.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed, the same folds.")
 @click.option("--out", help="Where evaluation.json goes as well: a folder, s3://bucket or s3://bucket/prefix.")
 def evaluate(
-    uri: str, endpoint: str | None, region: str | None, anonymous: bool, cache: str, cache_mb: int, n_jobs: int | None,
-    as_json: bool, model: str | None, stager: str, folds: int | None, seed: int, out: str | None,
+    uri: str, endpoint: str | None, region: str | None, anonymous: bool, cache: str, cache_mb: int,
+    scheduler: str | None, n_jobs: int | None, as_json: bool, model: str | None, stager: str, folds: int | None,
+    seed: int, out: str | None,
 ) -> None:
-    "Judge a model, or a kind of model, night by night on the scored nights of a store."
-    from dreem_case.outputs import open_outputs
-    from dreem_case.stagers import load_stager
+    """Judge a model, or a kind of model, on scored nights.
+
+    Judges every scored night of the store by itself, with a model that was not trained on it.
+    """
+    from dreem_case.outputs import OutputError, open_outputs
+    from dreem_case.stagers import load_stager, new_stager
+    from dreem_case.train import available_memory, check_memory, check_place
     from dreem_case.training_set import NightTables, survey_store
     from dreem_case.validate import cross_validate, figures_table, judge_model
 
@@ -401,21 +433,29 @@ def evaluate(
     store, listed = _open(uri, endpoint, region, anonymous)
     with _whole_or_not():
         outputs = open_outputs(out, endpoint, region) if out else None
+        if outputs:
+            check_place(outputs)
         fitted = load_stager(model) if model else None
         known = set(getattr(fitted, "trained_on", ()))
         features, place = _feature_cache(cache, cache_mb), StorePlace(uri, endpoint, region, anonymous or None)
         new = [record for record in listed if record not in known]
         if listed and not new:
             raise _CannotBegin(f"{uri}: expected nights that {fitted.version} was not trained on, found none")
-        survey, left_out = _each_night(survey_store, place, features, n_jobs, new)
+        survey, left_out = _each_night(survey_store, place, features, (scheduler, n_jobs), new)
         nights = NightTables(store, features, survey)
         with tqdm(total=folds or len(survey), unit=" folds" if folds else " nights", disable=None) as bar:
             if folds:
+                check_memory(new_stager(stager), nights, available_memory())
                 found = cross_validate(stager, nights, folds, seed, on_fold=lambda n_done: bar.update())
             else:
                 found = judge_model(fitted, nights, lambda record: bar.update())
                 found["trained_on"] = [record for record in listed if record in known]
-        found["left_out"] = left_out
+    found["left_out"] = left_out
+    click.echo(json.dumps(found) if as_json else figures_table(found))
+    if model and not as_json and found["trained_on"]:
+        click.echo(f"not judged, since {fitted.version} was trained on them: {', '.join(found['trained_on'])}")
+    try:
         if outputs:
             outputs.write("evaluation.json", json.dumps(found, indent=1).encode())
-    click.echo(json.dumps(found) if as_json else figures_table(found))
+    except OutputError as error:
+        raise click.ClickException(f"{out}: {error}") from error

@@ -1,6 +1,7 @@
 """features, train and evaluate from the command line: exit codes, what programs read, and what is never half done."""
 
 import json
+import re
 import sys
 from types import SimpleNamespace
 
@@ -72,6 +73,7 @@ def test_some_nights_are_drawn_and_the_model_is_judged_on_the_others(place, tmp_
     assert len(found["nights"]) == 1 and found["nights"][0]["record"] not in trained
     assert found == json.loads((tmp_path / "figures" / "evaluation.json").read_text())
     code, said, _ = run("evaluate", *place, "--model", out)
+    assert set(re.search("was trained on them: (.*)", said)[1].split(", ")) == trained
     assert said.splitlines()[0].split() == ["record", "kappa", "macro_f1", "ece", "review_gain", "flagged_share"]
 
 
@@ -119,26 +121,37 @@ def test_an_empty_store_and_a_store_without_labels_are_refused(tmp_path, mixed):
     assert "expected scored nights to train on, found none in 4 records; a: expected a hypnogram" in told
 
 
+def full(self, name, content):
+    raise OutputError("a full disk", lasting=True)
+
+
 def test_a_place_that_takes_no_model_is_found_out_before_the_training(place, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    monkeypatch.setattr("dreem_case.train.train", lambda *_, **__: pytest.fail("the training began"))
-    code, said, told = run("train", *place, "--out", tmp_path / "file")
-    assert (code, said) == (2, "")
-    assert "expected a place that takes results" in told
-
-
-def test_a_full_disk_ends_the_command_and_leaves_the_old_model(place, tmp_path, monkeypatch):
-    assert run("train", *place, "--out", tmp_path, "--stager", "forest", "--seed", 1)[0] == 0
-    before = load_stager(tmp_path).version
-
-    def full(self, name, content):
-        raise OutputError("a full disk", lasting=True)
-
     monkeypatch.setattr(FolderOutputs, "write", full)
-    code, said, told = run("train", *place, "--out", tmp_path, "--stager", "forest", "--seed", 2)
+    monkeypatch.setattr("dreem_case.train.train", lambda *_, **__: pytest.fail("the training began"))
+    for out, found in ("file", "a file where a folder should be"), ("folder", "a full disk"):
+        code, said, told = run("train", *place, "--out", tmp_path / out)
+        assert (code, said) == (2, "")
+        assert f"expected a place that takes results, found {found}" in told
+
+
+def test_a_disk_that_fills_up_during_the_fit_costs_neither_the_old_model_nor_the_new_one(place, tmp_path, monkeypatch):
+    out, elsewhere, write = tmp_path / "m", tmp_path / "elsewhere", FolderOutputs.write
+    assert run("train", *place, "--out", out, "--stager", "forest", "--seed", 1)[0] == 0
+    before = load_stager(out).version
+
+    def fills_up(self, name, content):
+        (write if name == "training.probe" else full)(self, name, content)
+
+    elsewhere.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
+    monkeypatch.setattr(FolderOutputs, "write", fills_up)
+    code, said, told = run("train", *place, "--out", out, "--stager", "forest", "--seed", 2)
     assert (code, said) == (1, "")
-    assert "a full disk" in told
-    assert load_stager(tmp_path).version == before
+    assert f"{out}: expected a place that takes results, found a full disk; the model is at {elsewhere}" in told
+    (kept,) = elsewhere.iterdir()
+    assert json.loads((kept / "training.json").read_text())["model_version"] == load_stager(kept).version != before
+    assert load_stager(out).version == before
 
 
 def test_too_little_memory_and_too_small_a_cache_are_said(place, tmp_path, monkeypatch):
