@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing.util import Finalize
 from pathlib import Path
+from socket import gethostname
 
 from .answer import Answers, Busy, score_file
 from .cache import CacheError, ResultCache
@@ -26,7 +27,7 @@ from .night_table import NightTable, night_row
 from .outputs import OutputError, Outputs, open_outputs
 from .scoring_pool import TOO_EXPENSIVE, ModelChanged, NightRefused, PoolError, ScoringPool
 from .store import GIVE_UP, RecordNotFound, StoreError, StorePlace, StoreUnavailable
-from .workers import Done, Workers, WorkersError
+from .workers import Done, Workers, WorkersError, interrupts_held
 
 # %% ../nbs/library/batch.ipynb #79c10f12
 class BatchError(ValueError):
@@ -89,7 +90,8 @@ class _Tools:
         pool = self.answers.pool
         if (found := (pool.model_version, pool.scoring_version)) != versions:
             pool.close()
-            raise PoolError(f"expected model {versions[0]} and code {versions[1]}, found {found[0]} and {found[1]}")
+            expected = f"workers with model {versions[0]} and code {versions[1]}"
+            raise WorkersError(f"expected {expected}, found {found[0]} and {found[1]} at {gethostname()}")
 
 
 _KEPT = threading.local()
@@ -140,6 +142,8 @@ def _score_record(job: ScoringJob, versions: tuple[str, str], record: str) -> tu
         if _is_done(tools.outputs, previous, tools.answers.key(record, version)):
             return previous, False
         return _score(tools, record, version, bool(previous), start), True
+    except WorkersError:
+        raise
     except Exception as error:
         detail = str(error)
         if (code := _code(error)) == UNEXPECTED:
@@ -200,11 +204,8 @@ TABLE = "nights.parquet"
 _LOOKS = 16  # at records of the store, at a time
 
 
-def _listed(job: ScoringJob, store: Store, outputs: Outputs) -> list[str]:
-    "List the records; raise `BatchError` where the results could not be kept apart from each other or from others."
-    records = store.records()
-    if not records:
-        raise BatchError(f"{job.store.uri}: expected nights, found none")
+def _check_place(job: ScoringJob, outputs: Outputs, records: list[str]) -> None:
+    "Raise `BatchError` where the results could not be kept apart from each other or from those of others."
     if not outputs.keeps_case:
         first: dict[str, str] = {}
         for record in records:
@@ -216,7 +217,6 @@ def _listed(job: ScoringJob, store: Store, outputs: Outputs) -> list[str]:
     if strange:
         found = f"{strange[0]} and {len(strange) - 1} more that this command did not write"
         raise BatchError(f"{job.out}: expected a place for results, found {found}")
-    return records
 
 
 def _current(answers: Answers, outputs: Outputs, table: NightTable, records: list[str]) -> dict[str, dict]:
@@ -295,11 +295,17 @@ def score_store(
     summary says so. Raises one of `CANNOT_BEGIN` where it cannot begin.
     """
     start, job = time.perf_counter(), job.from_anywhere()
-    store, outputs = job.store.open(), job.open_outputs()
-    records = _listed(job, store, outputs)
+    if "://" in job.model:
+        raise BatchError(f"expected a folder with a model, found the address {job.model}")
+    store = job.store.open()
+    records = store.records()
+    if not records:
+        raise BatchError(f"{job.store.uri}: expected nights, found none")
+    _check_place(job, outputs := job.open_outputs(), records)
     table = NightTable(outputs.read(TABLE))
     table.keep(records)
-    answers = job.start_answers(store)
+    with interrupts_held():  # its processes leave Ctrl-C to this one
+        answers = job.start_answers(store)
     with answers.pool as pool:
         versions = (pool.model_version, pool.scoring_version)
         outputs.write(TABLE, table.content())  # what cannot be written to is found out here

@@ -171,6 +171,8 @@ def score(
     from dreem_case.outputs import OutputError
 
     _open(uri, endpoint, region, anonymous)  # names the other files
+    if out.rstrip("/") == f"{uri.rstrip('/')}/hypnograms":
+        click.echo(f"{out} is where the store keeps its hypnograms: training will take these for labels", err=True)
     place = StorePlace(uri, endpoint, region, anonymous or None)
     job = ScoringJob(place, model, out, cache, cache_mb, memory_mb)
     with tqdm(unit=" nights", disable=None) as bar:

@@ -82,7 +82,7 @@ class FeatureCache:
         folder: str | Path,  # on a local disk, made if absent; raises `CacheError` if it cannot be written
         max_bytes: int,  # of all nights together; 8 h of seven derivations take 2 MB
     ):
-        self.folder, self.max_bytes = Path(folder), max_bytes
+        self.folder, self.max_bytes = Path(folder).absolute(), max_bytes  # wherever a process is that it is sent to
         self._entries = ResultCache(folder, max_bytes)
 
     def __reduce__(self) -> tuple:  # to another process: the same folder

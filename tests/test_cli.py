@@ -303,6 +303,14 @@ def test_a_store_is_scored_and_each_night_that_is_not_is_named(scoring, tmp_path
     assert said == f"0 scored, {3 - len(refused)} there already, {len(refused)} refused, 0 failed, 0 left\n"
 
 
+def test_results_in_the_place_of_the_labels_are_said_to_be_taken_for_labels(scoring):
+    options = dict(zip(scoring[::2], scoring[1::2], strict=True)) | {"--cache": __file__}
+    options["--out"] = f"{options['--store']}/hypnograms"
+    code, _, beside = run("score", *(word for pair in options.items() for word in pair))
+    assert code == 2
+    assert "training will take these for labels" in beside
+
+
 def test_a_scoring_that_cannot_begin_says_why(scoring, tmp_path, monkeypatch):
     monkeypatch.setattr("dreem_case.workers.CONNECT_S", 0.5)
     (tmp_path / "empty").mkdir()
@@ -311,6 +319,8 @@ def test_a_scoring_that_cannot_begin_says_why(scoring, tmp_path, monkeypatch):
     for other, why in [
         ({"--store": tmp_path / "empty"}, "expected nights, found none"),
         ({"--model": tmp_path / "empty"}, "expected a model's manifest, found no such file"),
+        ({"--model": "s3://lab/model"}, "expected a folder with a model, found the address s3://lab/model"),
+        ({"--cache": __file__}, f"{__file__}: expected a folder to write results to"),
         ({"--out": __file__}, "expected a place that takes results, found a file where a folder should be"),
         ({"--out": "s3://absent-bucket", "--endpoint": "http://127.0.0.1:9"}, "s3://absent-bucket: expected a place"),
         ({"--dask": "tcp://127.0.0.1:9"}, "expected a Dask scheduler at tcp://127.0.0.1:9, found none"),
