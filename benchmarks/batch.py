@@ -27,7 +27,7 @@ N_SIMULATED = 5
 N_FIRST = 4  # nights of each run that are not timed: the workers start, and load the model
 N_TURNS = 3
 N_FROM_BUCKET = 6
-N_EMPTY = 300  # tasks that do nothing, to see what handing one out costs
+N_EMPTY = 300  # tasks that do nothing
 SAMPLE_S = 0.05
 
 
@@ -111,23 +111,29 @@ def tree_mb(process: psutil.Process) -> float:
 
 @contextlib.contextmanager
 def cluster():
-    """Run a Dask scheduler and two workers of one thread; give its workers as the library's."""
+    """Run a Dask scheduler and two workers of one thread, set up as the README says; give them as the library's."""
+    import dask
     from distributed import LocalCluster
 
     from dreem_case.workers import DaskWorkers
 
+    quiet = {"distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "500ms"}
     settings = {"n_workers": 2, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
-    with LocalCluster(**settings) as running, DaskWorkers(running.scheduler_address) as workers:
+    with (
+        dask.config.set(quiet),
+        LocalCluster(**settings) as running,
+        DaskWorkers(running.scheduler_address) as workers,
+    ):
         yield workers
 
 
 def task_seconds() -> float:
-    """Measure what it costs to have a worker of a cluster do nothing."""
+    """Measure what the scheduler and this process spend on a task, which does nothing."""
     with cluster() as workers:
         list(workers.run(str.upper, ["night"] * 20))
-        start = time.perf_counter()
+        start = time.process_time()
         list(workers.run(str.upper, [f"night-{i}" for i in range(N_EMPTY)]))
-        return (time.perf_counter() - start) / N_EMPTY
+        return (time.process_time() - start) / N_EMPTY
 
 
 @contextlib.contextmanager
@@ -238,7 +244,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
         figures = measure(Path(folder), model, given.nights, given.few, given.many, given.hours)
     figures["seconds"] = time.perf_counter() - start
-    text = json.dumps({name: float(f"{value:.4g}") for name, value in figures.items()}, indent=1)
+    rounded = {name: value if isinstance(value, int) else float(f"{value:.4g}") for name, value in figures.items()}
+    text = json.dumps(rounded, indent=1)
     (FOLDER / "batch.json").write_text(text + "\n")
     print(text)
 

@@ -1225,6 +1225,7 @@ d = { 'settings': { 'branch': 'main',
                                     'dreem_case.workers._call_at_worker': ('library/workers.html#_call_at_worker', 'dreem_case/workers.py'),
                                     'dreem_case.workers._check_versions': ('library/workers.html#_check_versions', 'dreem_case/workers.py'),
                                     'dreem_case.workers._end_with': ('library/workers.html#_end_with', 'dreem_case/workers.py'),
+                                    'dreem_case.workers._start_tracker': ('library/workers.html#_start_tracker', 'dreem_case/workers.py'),
                                     'dreem_case.workers._versions': ('library/workers.html#_versions', 'dreem_case/workers.py'),
                                     'dreem_case.workers.interrupts_held': ( 'library/workers.html#interrupts_held',
                                                                             'dreem_case/workers.py')}}}

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing.util import Finalize
@@ -304,9 +304,10 @@ def score_store(
     _check_place(job, outputs := job.open_outputs(), records)
     table = NightTable(outputs.read(TABLE))
     table.keep(records)
-    with interrupts_held():  # its processes leave Ctrl-C to this one
-        answers = job.start_answers(store)
-    with answers.pool as pool:
+    with ExitStack() as started:
+        with interrupts_held():  # a pool that starts is not disturbed, and ends well afterwards
+            answers = job.start_answers(store)
+            pool = started.enter_context(answers.pool)
         versions = (pool.model_version, pool.scoring_version)
         outputs.write(TABLE, table.content())  # what cannot be written to is found out here
         current = _current(answers, outputs, table, records)
