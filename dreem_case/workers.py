@@ -112,21 +112,36 @@ class _Processes(Workers):
                 yield done
 
 # %% ../nbs/library/workers.ipynb #2f5065a2
-_ENVIRONMENT = {
-    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"),
-    "PYTHONWARNINGS": "ignore:resource_tracker",
-}
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    "Hold back Ctrl-C, for this thread and for what is started meanwhile; one that came is delivered at the end."
-    resource_tracker.ensure_running()  # which lets them through when it starts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    "Keep Ctrl-C from processes that are started meanwhile, and from this thread until the end."
+    _start_tracker()
+    is_main, came = threading.current_thread() is threading.main_thread(), []
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # what is started inherits it
+    before = signal.signal(signal.SIGINT, lambda *_: came.append(True)) if is_main else None  # from other threads
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if is_main:
+            signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
+
+
+def _start_tracker() -> None:
+    "Start Python's resource tracker unless it runs; starting, it would let Ctrl-C through."
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = "ignore:resource_tracker"
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        os.environ.pop("PYTHONWARNINGS")
+        if before is not None:
+            os.environ["PYTHONWARNINGS"] = before
 
 
 def _begin_work(parent: int) -> None:  # its process id
@@ -175,7 +190,7 @@ class LocalWorkers(_Processes):
 
     def _begin(self, function: Callable, item: str) -> Future:
         executor = self._idle.pop() if self._idle else ProcessPoolExecutor(
-            1, initializer=_begin_work, initargs=[os.getpid()], env=_ENVIRONMENT
+            1, initializer=_begin_work, initargs=[os.getpid()], env=_ONE_THREAD
         )
         with interrupts_held():  # the process starts here
             future = executor.submit(function, item)
