@@ -251,21 +251,31 @@ def _variant(night: NightFeatures, loss: _Loss | None) -> NightFeatures:
 def _hold_out(
     rows: _Rows, labels: list, folds: np.ndarray, size: tuple[int, int], n_jobs: int, seed: int
 ) -> tuple[list, int, list[list[np.ndarray]]]:  # trees per fold, rounds; per night and copy the held-out probabilities
-    "Fit trees without each fold, predict it after more and more rounds, and find the best number of them."
-    candidates = [max(1, round(share * size[0])) for share in _ROUND_SHARES]
+    "Fit trees without each fold for as long as it gets more likely, and find the best number of rounds for all."
+    candidates, limit = sorted({max(1, round(share * size[0])) for share in _ROUND_SHARES}), size[0]
 
-    def fit_without(fold: int) -> object:
-        return fit_trees(*rows.of(np.flatnonzero(folds != fold), labels), *size, seed)
+    def predict(booster: object, night: int, copy: int, n_rounds: int) -> np.ndarray:
+        return booster.predict(rows(night, copy), num_iteration=n_rounds, num_threads=1)
+
+    def fit_without(fold: int) -> tuple[object, list[list[float]]]:
+        inside, held, surprises = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold), []
+
+        def enough(booster: object, n_rounds: int) -> bool:
+            nonlocal limit
+            if n_rounds in candidates:
+                surprises.append([surprise(labels[i], predict(booster, i, 0, n_rounds)) for i in held])
+                if np.mean(surprises[-1]) > min(np.mean(surprises, axis=1)):
+                    limit = min(limit, n_rounds)
+            return n_rounds >= limit
+
+        return fit_trees(*rows.of(inside, labels), *size, seed, enough), surprises
 
     with ThreadPoolExecutor(n_jobs) as threads:
-        boosters = list(threads.map(fit_without, range(folds.max() + 1)))
-
-    def predict(night: int, copy: int, n_rounds: int) -> np.ndarray:
-        return boosters[folds[night]].predict(rows(night, copy), num_iteration=n_rounds, num_threads=1)
-
-    surprises = [[surprise(given, predict(i, 0, n)) for n in candidates] for i, given in enumerate(labels)]
-    best = candidates[int(np.argmin(np.mean(surprises, axis=0)))]
-    return boosters, best, [[predict(i, k, best) for k in range(n)] for i, n in enumerate(rows.counts)]
+        boosters, surprises = zip(*threads.map(fit_without, range(folds.max() + 1)), strict=True)
+    n_tried = candidates.index(limit) + 1
+    best = candidates[int(np.argmin(np.hstack([found[:n_tried] for found in surprises]).mean(axis=1)))]
+    held_out = [[predict(boosters[folds[i]], i, k, best) for k in range(n)] for i, n in enumerate(rows.counts)]
+    return list(boosters), best, held_out
 
 
 def _choose_chain(labels: Sequence[np.ndarray], evidence: Sequence[np.ndarray]) -> Chain:

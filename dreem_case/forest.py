@@ -95,6 +95,7 @@ def _fit_forest(
     forest = RandomForestClassifier(
         stager.n_trees,
         min_samples_leaf=stager.min_samples_leaf,
+        max_samples=0.5,
         class_weight="balanced_subsample",
         n_jobs=stager.n_jobs,
         random_state=seed,

@@ -6,7 +6,7 @@ __all__ = ['fit_trees', 'Trees']
 # %% ../nbs/library/trees.ipynb #e4c683a0
 import ctypes
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
@@ -22,7 +22,7 @@ from .stages import STAGES
 _COLUMNS_PER_TREE = 130
 _PARAMETERS = {
     "objective": "multiclass", "num_class": len(STAGES), "learning_rate": 0.06, "min_data_in_leaf": 40,
-    "bagging_fraction": 0.7, "bagging_freq": 1, "lambda_l2": 5.0, "max_bin": 63, "bin_construct_sample_cnt": 100_000,
+    "bagging_fraction": 0.7, "bagging_freq": 1, "lambda_l2": 5.0, "max_bin": 63, "bin_construct_sample_cnt": 5000,
     "deterministic": True, "force_row_wise": True, "num_threads": 1, "verbose": -1,
 }
 
@@ -33,6 +33,7 @@ def fit_trees(
     n_rounds: int,  # each adds a tree per stage
     n_leaves: int,  # of a tree, at most
     seed: int,
+    enough: Callable[[object, int], bool] | None = None,  # asked after each round, of booster and number of rounds
 ) -> object:  # a lightgbm.Booster
     "Fit boosted trees to the scored epochs; raise `ModelError` without OpenMP."
     try:
@@ -46,7 +47,13 @@ def fit_trees(
     nights = [night for night in nights if len(night)]
     weight = np.concatenate([np.full(len(night), 1 / len(night)) for night in nights])
     stages = np.concatenate([labels[night.place][night.scored] for night in nights])
-    return lightgbm.train(parameters, lightgbm.Dataset(nights, stages, weight=weight / weight.mean()), n_rounds)
+    dataset = lightgbm.Dataset(nights, stages, weight=weight / weight.mean())
+
+    def ask(round_: object) -> None:
+        if enough and enough(round_.model, round_.iteration + 1):
+            raise lightgbm.callback.EarlyStopException(round_.iteration, [])
+
+    return lightgbm.train(parameters, dataset, n_rounds, callbacks=[ask])
 
 
 class _ScoredRows:
