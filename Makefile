@@ -2,10 +2,10 @@
 #               DATA=<folder of nights>  HEADBAND=<nights.npz>  RAW_EEG=<nap.h5>  (all optional)
 # make serve    the endpoint and its page, at http://127.0.0.1:8000 (settings: DREEM_CASE_*)
 # make test     everything that must hold
-# make bench    speed and memory of a night and of the server, into build/bench/
+# make bench    speed and memory of a night, of the server and of many nights, into build/bench/
 # make check    the pages that the last report made
 # make export   notebooks cleaned, modules exported
-# make publish  put the last full report into the committed notebooks and the README
+# make publish  put the last full report and benchmark into the committed notebooks and the README
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -51,6 +51,7 @@ test: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/stage_night.py
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/serve.py
+	$(BIN)/python benchmarks/batch.py
 
 check: $(STAMP)
 	$(BIN)/python -m pytest -m built

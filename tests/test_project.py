@@ -16,7 +16,7 @@ import yaml
 
 from dreem_case.book import chapter_paths
 from dreem_case.chapter import HEADLINES, headlines, read_results
-from dreem_case.publish import fill_markers, output_problems
+from dreem_case.publish import fill_markers, output_problems, throughput
 from tests.conftest import ROOT
 
 LIBRARY = sorted((ROOT / "nbs" / "library").glob("*.ipynb"))
@@ -147,6 +147,11 @@ def test_readme_figures_are_the_published_ones():
         pytest.skip("nothing is published yet")
     readme = (ROOT / "README.md").read_text()
     assert readme == fill_markers(readme, "figures", headlines(results))
+
+
+def test_the_readme_says_what_the_published_benchmark_found():
+    readme, figures = (ROOT / "README.md").read_text(), json.loads((ROOT / "benchmarks" / "batch.json").read_text())
+    assert readme == fill_markers(readme, "throughput", throughput(figures))
 
 
 def test_published_figures_are_complete():

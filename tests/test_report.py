@@ -267,6 +267,21 @@ def test_publishing_takes_outputs_figures_and_costs(project, monkeypatch):
     assert str(project) not in "".join(p.read_text() for p in (project / "nbs").rglob("*.ipynb"))
 
 
+def test_a_benchmark_is_published_unless_it_was_cut_short(project, root):
+    assert publish.publish_benchmark(project) == []
+    for folder in ("build/bench", "benchmarks"):
+        (project / folder).mkdir(parents=True)
+    (project / "README.md").write_text("<!-- throughput -->\n<!-- /throughput -->\n")
+    figures = json.loads((root / "benchmarks/batch.json").read_text()) | {"n_nights": 20, "hours": 8.0}
+    (project / "build/bench/batch.json").write_text(json.dumps(figures))
+    publish.publish_benchmark(project)
+    assert json.loads((project / "benchmarks/batch.json").read_text()) == figures
+    assert publish.throughput(figures) in (project / "README.md").read_text()
+    (project / "build/bench/batch.json").write_text(json.dumps(figures | {"n_nights": 6}))
+    with pytest.raises(chapter.ReportError, match=r"expected a benchmark of 20 nights of 8 h, found 6 of 8 h"):
+        publish.publish_benchmark(project)
+
+
 @pytest.mark.parametrize("missing", ["headband", "raw_eeg"])
 def test_a_run_without_the_real_data_is_not_published(project, missing):
     finish(project, FULL | {missing: False})
