@@ -164,7 +164,7 @@ class LocalWorkers(_Processes):
 
     def __init__(self, n_jobs: int | None = None):  # processes; None: one for each core
         self.n_jobs = n_jobs or cpu_count()
-        self._idle: list[ProcessPoolExecutor] = []  # each with one process
+        self._idle: list[ProcessPoolExecutor] = []  # each with one process; none may be forgotten by an interrupt
         self._busy: dict[Future, ProcessPoolExecutor] = {}
 
     def run(self, function: Callable, items: Iterable[str]) -> Iterator[Done]:
@@ -180,21 +180,22 @@ class LocalWorkers(_Processes):
         self._end(kill=True)
 
     def _room(self) -> int:
-        for future in [future for future in self._busy if future.done()]:
-            executor = self._busy.pop(future)
-            if isinstance(future.exception(), BrokenProcessPool):
-                executor.shutdown(wait=True, kill_workers=True)
-            else:
-                self._idle.append(executor)
+        with interrupts_held():
+            for future in [future for future in self._busy if future.done()]:
+                executor = self._busy.pop(future)
+                if isinstance(future.exception(), BrokenProcessPool):
+                    executor.shutdown(wait=True, kill_workers=True)
+                else:
+                    self._idle.append(executor)
         return self.n_jobs
 
     def _begin(self, function: Callable, item: str) -> Future:
-        executor = self._idle.pop() if self._idle else ProcessPoolExecutor(
-            1, initializer=_begin_work, initargs=[os.getpid()], env=_ONE_THREAD
-        )
-        with interrupts_held():  # the process starts here
+        with interrupts_held():  # a process starts here
+            executor = self._idle.pop() if self._idle else ProcessPoolExecutor(
+                1, initializer=_begin_work, initargs=[os.getpid()], env=_ONE_THREAD
+            )
             future = executor.submit(function, item)
-        self._busy[future] = executor
+            self._busy[future] = executor
         return future
 
     def _end(self, kill: bool) -> None:
