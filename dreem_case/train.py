@@ -24,6 +24,7 @@ import psutil
 
 from . import __version__
 from .features import FEATURES_VERSION, NightFeatures
+from .model_file import MANIFEST
 from .outputs import OutputError, Outputs
 from .rows import ROWS_VERSION, RowMaker
 from .stager import Stager
@@ -182,29 +183,44 @@ _PROBE = "training.probe"
 
 
 def check_place(out: Outputs) -> None:
-    "Raise `OutputError` where nothing can be written."
+    "Raise `OutputError` where nothing can be written, or where something else than a model lies."
+    _model_file(out)
     out.write(_PROBE, bytes(100_000))
     out.remove(_PROBE)
 
 
+def _model_file(out: Outputs) -> str | None:
+    "Name the file of the model that lies in a place, None without one; raise `OutputError` for another's manifest."
+    if (content := out.read(MANIFEST)) is None:
+        return None
+    try:
+        name = json.loads(content)["model_file"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        raise OutputError(f"a {MANIFEST} that is no model's", lasting=True) from None
+    return name if isinstance(name, str) and name.startswith("model.") and "/" not in name else None
+
+
 def write_training(
     training: Training,
-    out: Outputs,  # of this model alone
+    out: Outputs,
 ) -> None:
-    "Write the model, what it was made from, and its manifest; raise `OutputError` where the place fails."
+    """Write the model, what it was made from, and its manifest, and remove the file of the model that lay there.
+
+    Raises `OutputError` where the place fails, or where something else than a model lies.
+    """
     try:
         with tempfile.TemporaryDirectory() as folder:
             _save(training, Path(folder))
             files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
     except OSError as error:
         raise OutputError(f"no room for temporary files: {error}", lasting=True) from error
-    manifest = files.pop("manifest.json")
-    for name, content in files.items():
+    old, manifest = _model_file(out), files.pop(MANIFEST)
+    for name, content in [*files.items(), (MANIFEST, manifest)]:
         out.write(name, content)
-    out.write("manifest.json", manifest)
-    for name in out.names():
-        if name.startswith("model.") and name not in files:
-            out.remove(name)
+    for name in files.keys() - out.names():  # an old model's, and another training took its place meanwhile
+        out.write(name, files[name])
+    if old and old not in files and out.read(MANIFEST) == manifest:  # nobody else's now
+        out.remove(old)
 
 
 def rescue_training(

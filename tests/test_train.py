@@ -13,7 +13,7 @@ from dreem_case.model_file import ModelError
 from dreem_case.outputs import FolderOutputs, OutputError
 from dreem_case.stagers import load_stager, new_stager
 from dreem_case.store import StorePlace, open_store
-from dreem_case.train import TrainingError, draw_records, needed_memory, train, write_training
+from dreem_case.train import TrainingError, check_place, draw_records, needed_memory, train, write_training
 from dreem_case.training_set import NightTables, survey_store
 from tests.test_training_set import Here
 
@@ -154,3 +154,44 @@ def test_the_drawn_records_do_not_depend_on_the_order_of_the_list():
     assert draw_records(records, 5, seed=1) == draw_records(records[::-1], 5, seed=1)
     assert draw_records(records, 5, seed=1) != draw_records(records, 5, seed=2)
     assert len(set(draw_records(records, 5))) == 5
+
+
+def test_a_new_model_removes_the_file_of_the_old_one_and_no_other(tables, tmp_path):
+    (tmp_path / "model.onnx").touch()
+    (tmp_path / "other.onnx").touch()
+    for seed in (1, 2):
+        write_training(train("forest", tables, {}, seed=seed, settings={"n_trees": 2}), FolderOutputs(tmp_path))
+    assert len(list(tmp_path.glob("model.*"))) == 2
+    assert (tmp_path / "model.onnx").exists() and (tmp_path / "other.onnx").exists()
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    for name in ("../other.onnx", "other.onnx", "model.x/../other.onnx", 5):
+        (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"model_file": name}))
+        write_training(train("forest", tables, {}, settings={"n_trees": 2}), FolderOutputs(tmp_path))
+        assert (tmp_path / "other.onnx").exists()
+
+
+@pytest.mark.parametrize("content", ['{"source": "real nights"}', "[]", "no JSON", "[" * 10**5])
+def test_a_place_with_another_manifest_is_refused(content, tables, tmp_path):
+    (tmp_path / "manifest.json").write_text(content)
+    out = FolderOutputs(tmp_path)
+    with pytest.raises(OutputError, match="found a manifest.json that is no model's"):
+        check_place(out)
+    with pytest.raises(OutputError, match="found a manifest.json that is no model's"):
+        write_training(train("forest", tables, {}, settings={"n_trees": 2}), out)
+    assert (tmp_path / "manifest.json").read_text() == content
+
+
+def test_of_two_trainings_at_once_one_leaves_a_whole_model(tables, tmp_path, monkeypatch):
+    one, other = (train("forest", tables, {}, seed=seed, settings={"n_trees": 2}) for seed in (1, 2))
+    write = FolderOutputs.write
+
+    def meanwhile(self, name, content):
+        if name == "manifest.json":
+            monkeypatch.setattr(FolderOutputs, "write", write)
+            write_training(other, FolderOutputs(tmp_path))
+        write(self, name, content)
+
+    for _ in range(2):  # with nothing there, and over a model
+        monkeypatch.setattr(FolderOutputs, "write", meanwhile)
+        write_training(one, FolderOutputs(tmp_path))
+        assert load_stager(tmp_path).version == one.stager.version
