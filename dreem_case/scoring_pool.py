@@ -126,8 +126,8 @@ def _describe(folder: str) -> tuple[str, str]:
 
 
 _SCORING_MODULES = (
-    "stages", "night", "safe_h5", "casefile", "clean", "features", "feature_cache", "evaluate", "rows", "stager", "score",
-    "forest", "boosted", "trees", "chain", "confidence", "scoring_pool",
+    "stages", "night", "safe_h5", "casefile", "clean", "features", "feature_cache", "evaluate", "rows", "stager",
+    "score", "forest", "boosted", "trees", "chain", "confidence", "scoring_pool",
 )  # fmt: skip
 
 # %% ../nbs/library/scoring_pool.ipynb #7b3e31d1
