@@ -224,7 +224,9 @@ def simulate(
     from dreem_case.outputs import OutputError, open_outputs
     from dreem_case.simulate import default_night
 
-    records = []
+    records, manifest = [], json.dumps({"source": f"simulated nights, seed {seed}"}).encode()
+        _check_source(out, outputs, manifest)
+        outputs.write("manifest.json", manifest)  # first: no simulated night lies anywhere without it
     try:
         outputs = open_outputs(out, endpoint, region)
         for index in tqdm(range(n_nights), unit=" nights", disable=None):
@@ -235,10 +237,18 @@ def simulate(
             outputs.write(f"hypnograms/{night.record}.json", labels)
             outputs.write(f"h5/{night.record}.h5", h5)  # last: where it is, the record is there
             records.append(night.record)
-        outputs.write("manifest.json", json.dumps({"source": f"simulated nights, seed {seed}"}).encode())
     except OutputError as error:
         raise (click.ClickException if records else _CannotBegin)(f"{out}: {error}") from error
     click.echo(json.dumps(records) if as_json else "\n".join(records))
+def _check_source(out: str, outputs, manifest: bytes) -> None:
+    "End the command where nights lie that come from somewhere else than this manifest says."
+    expected = f"{out}: expected no nights, or simulated ones of this seed"
+    if (found := outputs.read("manifest.json")) not in (None, manifest):
+        raise _CannotBegin(f"{expected}, found the manifest.json of others")
+    if found is None and any(name.lower().endswith((".h5", ".hdf5")) for name in outputs.names() | outputs.names("h5")):
+        raise _CannotBegin(f"{expected}, found nights without a manifest.json that says where they come from")
+
+
 
 
 @main.command()
