@@ -155,9 +155,10 @@ def bucket(nights: str):
         endpoint = "http://{}:{}".format(*server.get_host_and_port())
         client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
         client.create_bucket(Bucket="nights")
+        client.create_bucket(Bucket="results")
         for path in Path(nights, "h5").glob("*.h5"):
             client.upload_file(str(path), "nights", f"h5/{path.name}")
-        yield {"store": StorePlace("s3://nights", endpoint, "us-east-1"), "out": "s3://nights/out"}
+        yield {"store": StorePlace("s3://nights", endpoint, "us-east-1"), "out": "s3://results"}
     finally:
         server.stop()
 

@@ -204,6 +204,14 @@ TABLE = "nights.parquet"
 _LOOKS = 16  # at records of the store, at a time
 
 
+def _check_apart(job: ScoringJob) -> None:
+    "Raise `BatchError` where the place of the results is the store, lies in it, or contains it."
+    places = [[part for part in address.split("/") if part] for address in (job.store.uri, job.out)]
+    if all(one == other for one, other in zip(*places, strict=False)):
+        found = f"{job.out}, where what is written could be taken for labels of the store {job.store.uri}"
+        raise BatchError(f"expected a place for results apart from the store, found {found}")
+
+
 def _check_place(job: ScoringJob, outputs: Outputs, records: list[str]) -> None:
     "Raise `BatchError` where the results could not be kept apart from each other or from those of others."
     if not outputs.keeps_case:
@@ -297,6 +305,7 @@ def score_store(
     start, job = time.perf_counter(), job.from_anywhere()
     if "://" in job.model:
         raise BatchError(f"expected a folder with a model, found the address {job.model}")
+    _check_apart(job)
     store = job.store.open()
     records = store.records()
     if not records:

@@ -171,8 +171,6 @@ def score(
     from dreem_case.outputs import OutputError
 
     _open(uri, endpoint, region, anonymous)  # names the other files
-    if out.rstrip("/") == f"{uri.rstrip('/')}/hypnograms":
-        click.echo(f"{out} is where the store keeps its hypnograms: training will take these for labels", err=True)
     place = StorePlace(uri, endpoint, region, anonymous or None)
     job = ScoringJob(place, model, out, cache, cache_mb, memory_mb)
     with tqdm(unit=" nights", disable=None) as bar:
@@ -225,10 +223,10 @@ def simulate(
     from dreem_case.simulate import default_night
 
     records, manifest = [], json.dumps({"source": f"simulated nights, seed {seed}"}).encode()
-        _check_source(out, outputs, manifest)
-        outputs.write("manifest.json", manifest)  # first: no simulated night lies anywhere without it
     try:
         outputs = open_outputs(out, endpoint, region)
+        _check_source(out, outputs, manifest)
+        outputs.write("manifest.json", manifest)  # first: no simulated night lies anywhere without it
         for index in tqdm(range(n_nights), unit=" nights", disable=None):
             night = default_night(index, seed, hours).night
             with TemporaryDirectory() as folder:
@@ -240,6 +238,8 @@ def simulate(
     except OutputError as error:
         raise (click.ClickException if records else _CannotBegin)(f"{out}: {error}") from error
     click.echo(json.dumps(records) if as_json else "\n".join(records))
+
+
 def _check_source(out: str, outputs, manifest: bytes) -> None:
     "End the command where nights lie that come from somewhere else than this manifest says."
     expected = f"{out}: expected no nights, or simulated ones of this seed"
@@ -247,8 +247,6 @@ def _check_source(out: str, outputs, manifest: bytes) -> None:
         raise _CannotBegin(f"{expected}, found the manifest.json of others")
     if found is None and any(name.lower().endswith((".h5", ".hdf5")) for name in outputs.names() | outputs.names("h5")):
         raise _CannotBegin(f"{expected}, found nights without a manifest.json that says where they come from")
-
-
 
 
 @main.command()

@@ -348,6 +348,24 @@ def test_hypnograms_of_somebody_else_are_not_overwritten(job, nights, here):
     assert job.open_outputs().read(f"{record}.json") == b'["WAKE"]'
 
 
+@pytest.mark.parametrize("store", ["nights", "link", "s3://lab/nights", "s3://lab/nights/"])
+@pytest.mark.parametrize("inner", ["", "/", "/hypnograms", "/h5/x", "/..", None])
+def test_results_lie_apart_from_the_store(job, nights, here, tmp_path, monkeypatch, store, inner):
+    monkeypatch.chdir(tmp_path)
+    Path("link").symlink_to(nights)
+    monkeypatch.setattr(batch.StorePlace, "open", lambda place: open_store(nights))
+    place = store if inner is None else f"{store.rstrip('/')}{inner}"
+    out = place.removesuffix("/nights/..") if "://" in place else place
+    within = replace(job, store=StorePlace(store), out=out)
+    with pytest.raises(BatchError, match="expected a place for results apart from the store"):
+        score_store(within, here)
+    assert sorted(path.name for path in nights.iterdir()) == sorted(f"{r}.h5" for r in open_store(nights).records())
+
+
+def test_a_name_that_begins_as_the_stores_does_is_a_place_apart(job, nights, here):
+    assert score_store(replace(job, out=f"{nights}-scored"), here).n_scored == 3
+
+
 COMMAND = [sys.executable, "-c", "from dreem_case.cli import main; main()", "score", "--json"]
 
 
@@ -399,7 +417,7 @@ def test_a_bucket_is_scored_into_a_bucket(job, nights, server, here, tmp_path, m
     client(server).create_bucket(Bucket="lab")
     for path in nights.glob("*.h5"):
         client(server).upload_file(str(path), "lab", f"nights/h5/{path.name}")
-    far = ScoringJob(StorePlace("s3://lab/nights", server, REGION), job.model, "s3://lab/hypnograms", job.cache)
+    far = ScoringJob(StorePlace("s3://lab/nights", server, REGION), job.model, "s3://lab/nights-scored", job.cache)
     assert (score_store(far, here).n_scored, score_store(far, here).n_current) == (3, 3)
     score_store(job, here)
     record = open_store(nights).records()[0]

@@ -277,6 +277,35 @@ def test_a_simulation_that_cannot_begin_says_why(words, why, tmp_path):
     assert "Error: " in beside
 
 
+def test_simulated_nights_do_not_go_among_others(tmp_path):
+    words = ("simulate", "--nights", 1, "--hours", 0.1, "--out")
+    named, unnamed, plain = tmp_path / "named", tmp_path / "unnamed", tmp_path / "plain"
+    for folder, name, content in [
+        (named, "manifest.json", '{"source": "real nights of the lab"}'), (unnamed, "h5/a.h5", ""), (plain, "a.H5", "")
+    ]:
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(content)
+        code, said, beside = run(*words, folder)
+        assert (code, said) == (2, "")
+        assert "expected no nights, or simulated ones of this seed, found" in beside
+        assert copies(folder) == [name]
+        assert (folder / name).read_text() == content
+    code, made, _ = run(*words, tmp_path / "made")
+    assert (code, run(*words, tmp_path / "made")[1]) == (0, made)
+    assert run(*words, tmp_path / "made", "--seed", 2)[0] == 2
+    assert FolderStore(tmp_path / "made").source == "simulated nights, seed 1"
+
+
+def test_a_simulation_that_is_interrupted_goes_on(tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("dreem_case.casefile.write_night", interrupted)
+        assert run("simulate", "--nights", 1, "--hours", 0.1, "--out", tmp_path)[0] == 1
+    assert run("simulate", "--nights", 1, "--hours", 0.1, "--out", tmp_path)[0] == 0
+
+
 @pytest.fixture
 def scoring(short_nights, short_model, tmp_path):
     """The options of a run over a store with three nights and two other files."""
@@ -303,14 +332,6 @@ def test_a_store_is_scored_and_each_night_that_is_not_is_named(scoring, tmp_path
     assert said == f"0 scored, {3 - len(refused)} there already, {len(refused)} refused, 0 failed, 0 left\n"
 
 
-def test_results_in_the_place_of_the_labels_are_said_to_be_taken_for_labels(scoring):
-    options = dict(zip(scoring[::2], scoring[1::2], strict=True)) | {"--cache": __file__}
-    options["--out"] = f"{options['--store']}/hypnograms"
-    code, _, beside = run("score", *(word for pair in options.items() for word in pair))
-    assert code == 2
-    assert "training will take these for labels" in beside
-
-
 def test_a_scoring_that_cannot_begin_says_why(scoring, tmp_path, monkeypatch):
     monkeypatch.setattr("dreem_case.workers.CONNECT_S", 0.5)
     (tmp_path / "empty").mkdir()
@@ -321,6 +342,7 @@ def test_a_scoring_that_cannot_begin_says_why(scoring, tmp_path, monkeypatch):
         ({"--model": tmp_path / "empty"}, "expected a model's manifest, found no such file"),
         ({"--model": "s3://lab/model"}, "expected a folder with a model, found the address s3://lab/model"),
         ({"--cache": __file__}, f"{__file__}: expected a folder to write results to"),
+        ({"--out": f"{options['--store']}/hypnograms"}, "expected a place for results apart from the store, found"),
         ({"--out": __file__}, "expected a place that takes results, found a file where a folder should be"),
         ({"--out": "s3://absent-bucket", "--endpoint": "http://127.0.0.1:9"}, "s3://absent-bucket: expected a place"),
         ({"--dask": "tcp://127.0.0.1:9"}, "expected a Dask scheduler at tcp://127.0.0.1:9, found none"),
