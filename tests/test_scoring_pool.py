@@ -223,9 +223,9 @@ def test_a_model_that_was_replaced_is_not_used(model, paths, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(model, folder)
     with ScoringPool(folder) as pool:
-        night = open_night(paths[0])
-        other = ForestStager(n_trees=3)
-        other.fit([other.prepare(night)], [np.arange(night.n_epochs) % 5]).save(folder)  # even of another kind
+        other, nights = ForestStager(n_trees=3), [open_night(path) for path in paths]
+        labels = [np.arange(night.n_epochs) % 5 for night in nights]
+        other.fit([other.prepare(night) for night in nights], labels).save(folder)  # even of another kind
         assert pool.score(paths[0].stem, paths[0], "x")  # the process has the old one
         assert not pool.alive  # and the next process will not have it
         os.kill(pool._processes.run(5, os.getpid), signal.SIGKILL)
