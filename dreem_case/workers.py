@@ -250,7 +250,8 @@ class DaskWorkers(_Processes):
         if not _SCHEDULER.fullmatch(address):
             raise WorkersError(f"expected a Dask scheduler's address, tcp://host:8786, found {ascii(address)[:200]}")
         self._address, self._DIED = address, (KilledWorker,)
-        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it has to say is in the errors here
+        for name in ("distributed.client", "tornado.application"):  # of a scheduler that dies; the errors here say it
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
             self._client = Client(address, timeout=CONNECT_S, set_as_default=False)
         except (OSError, ValueError):

@@ -1,8 +1,13 @@
 """features, train and evaluate from the command line: exit codes, what programs read, and what is never half done."""
 
 import json
+import os
 import re
+import signal
+import subprocess
 import sys
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +17,7 @@ from dreem_case.cli import main
 from dreem_case.outputs import FolderOutputs, OutputError, open_outputs
 from dreem_case.stagers import load_stager
 from dreem_case.tracking import TrackingError
+from tests.conftest import until
 from tests.stores import REGION, client, s3_server
 from tests.test_feature_cache import put_night
 from tests.test_training_set import label
@@ -105,6 +111,67 @@ def test_the_model_goes_to_a_bucket(place, tmp_path, monkeypatch):
             (tmp_path / name).write_bytes(outputs.read(name))
         assert run("train", *options, "--out", "s3://other")[0] == 2
     assert load_stager(tmp_path).version == json.loads(said)["model_version"]
+
+
+COMMAND = [sys.executable, "-c", "from dreem_case.cli import main; main()"]
+
+
+@pytest.fixture(scope="module")
+def cluster(root):
+    """A Dask scheduler and a worker as processes of their own: the address, and the scheduler's process."""
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    begin = partial(subprocess.Popen, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
+    options = ["--host", "127.0.0.1", "--dashboard-address", ":0"]
+    scheduler = begin([sys.executable, "-m", "distributed.cli.dask_scheduler", *options, "--port", "0"])
+    address = next(found[0] for line in scheduler.stderr if (found := re.search(r"tcp://127.0.0.1:\d+", line)))
+    worker = begin([sys.executable, "-m", "distributed.cli.dask_worker", address, *options, "--no-nanny"])
+    with scheduler, worker:
+        yield address, scheduler
+        for process in worker, scheduler:
+            process.kill()
+
+
+@pytest.mark.slow
+def test_a_cluster_computes_features_until_its_scheduler_dies(cluster, place, short_nights, tmp_path):
+    address, scheduler = cluster
+    options = ("--store", short_nights, "--cache", tmp_path / "cache", "--dask", address)
+    here = run("train", *place, "--stager", "forest", "--out", tmp_path / "here")
+    assert run("train", *options, "--stager", "forest", "--out", tmp_path / "there")[:2] == here[:2]
+    assert len(list((tmp_path / "cache" / "features").glob("*.entry"))) == 3
+    assert run("features", *options, "--n-jobs", 1)[0] == 2
+    many = tmp_path / "many"
+    for i in range(200):
+        put_night(many, f"night-{i}", seed=i)
+    words = ["features", "--store", many, "--cache", tmp_path / "other", "--dask", address]
+    with subprocess.Popen([*COMMAND, *map(str, words)], stderr=subprocess.PIPE, text=True) as process:
+        until(lambda: any((tmp_path / "other").glob("features/*.entry")))
+        scheduler.kill()
+        told = process.communicate(timeout=60)[1]
+    assert (process.returncode, told) == (2, f"Error: expected the scheduler {address}, found that it has gone\n")
+    assert any((tmp_path / "other").glob("features/*.entry"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["features", "train", "score"])
+def test_an_interrupt_ends_a_command_without_a_word_too_much(command, short_nights, short_forest, tmp_path):
+    out = ["--out", tmp_path]
+    more = {"features": [], "train": out, "score": [*out, "--model", short_forest]}[command]
+    words = [command, "--store", short_nights, "--cache", tmp_path / "cache", "--n-jobs", "2", *more]
+    with subprocess.Popen(
+        [*COMMAND, *map(str, words)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        until(lambda: any((tmp_path / "cache").glob("features/*.entry")))
+        os.killpg(process.pid, signal.SIGINT)
+        told = process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+    assert told.strip() == ("interrupted; the same command goes on" if command == "score" else "Aborted!")
+    until(lambda: not alive_in(process.pid))
+
+
+def alive_in(session):
+    """The processes of a session that have not ended."""
+    stats = [path.read_text().rpartition(")")[2].split() for path in Path("/proc").glob("[0-9]*/stat") if path.exists()]
+    return [stat for stat in stats if int(stat[3]) == session and stat[0] not in "ZX"]
 
 
 def test_an_empty_store_and_a_store_without_labels_are_refused(tmp_path, mixed):

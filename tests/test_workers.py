@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -61,7 +63,7 @@ def scheduler():
 
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 1}),
-        LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=":0") as cluster,
     ):
         yield cluster
 
@@ -94,6 +96,19 @@ def test_who_kills_its_worker_each_time_fails_alone(some):
     assert sorted(found.values()) == [Done(item, item.upper()) for item in ITEMS if item != "night-2"]
 
 
+def count(folder, item):
+    """Leave a file for each call, and kill this process for one of the items."""
+    (Path(folder) / f"{item}.{uuid.uuid4().hex}").touch()
+    return die(item)
+
+
+def test_who_dies_takes_nobodys_work_with_it(tmp_path):
+    with LocalWorkers(2) as local:
+        assert len(list(local.run(Bound(count, tmp_path), ITEMS))) == len(ITEMS)
+    calls = Counter(path.stem for path in tmp_path.iterdir())
+    assert calls == {item: 2 if item == "night-2" else 1 for item in ITEMS}
+
+
 def test_an_error_in_the_function_is_raised_as_it_is(some):
     with pytest.raises(AttributeError):
         list(some.run(upper, [3]))
@@ -117,6 +132,36 @@ def test_workers_end_when_their_parent_is_killed():
         process = int(parent.stdout.readline())
         parent.kill()
     until(lambda: not Path(f"/proc/{process}").exists())
+
+
+@pytest.mark.slow
+def test_workers_of_another_version_end_a_run(scheduler, monkeypatch):
+    monkeypatch.setattr(workers, "_versions", lambda: {**there, "dreem_case": "0.0.1 (abc)", "numpy": "1.0"})
+    there = {name: workers.installed_version(name) for name in workers._LIBRARIES}
+    with DaskWorkers(scheduler.scheduler_address) as found:
+        pattern = r"expected workers with dreem_case 0.0.1 \(abc\), numpy 1.0, found dreem_case .*, numpy .* at tcp://"
+        with pytest.raises(WorkersError, match=pattern):
+            list(found.run(upper, ITEMS))
+
+
+@pytest.mark.slow
+def test_workers_that_go_and_come_lose_nothing_and_workers_that_stay_away_end_a_run(monkeypatch):
+    from distributed import LocalCluster
+
+    monkeypatch.setattr(workers, "_LOOK_S", 0.1)
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=":0") as cluster,
+        DaskWorkers(cluster.scheduler_address) as found,
+    ):
+        run = found.run(upper, ITEMS)
+        done = [next(run)]
+        os.kill(cluster.workers[0].pid, signal.SIGKILL)  # its nanny starts another
+        assert sorted([*done, *run]) == [Done(item, item.upper()) for item in ITEMS]
+        monkeypatch.setattr(workers, "WORKERS_S", 0.5)
+        cluster.scale(0)
+        until(lambda: not found._count_threads())
+        with pytest.raises(WorkersError, match=r"expected workers at the scheduler tcp://.*, found none in 0.5 s"):
+            list(found.run(upper, ITEMS))
 
 
 def test_a_scheduler_that_is_not_there_is_an_error_within_seconds(monkeypatch):
