@@ -112,6 +112,11 @@ class Store(ABC):
         reasons += [_why_not_labels(name, kind, name[:-5] in records) for name, kind in labels]
         return [reason for reason in reasons if reason]
 
+    def scored(self) -> list[str]:
+        "List the records that have a hypnogram file, in the order of `records`."
+        labels = {name for name, kind in self._entries("hypnograms") if kind == "file"}
+        return [record for record in self.records() if f"{record}.json" in labels]
+
     def version(self, record: str) -> str:
         "Give the text that changes whenever the record's h5 file may have changed."
         return self.look(record).version
@@ -294,9 +299,11 @@ class FolderStore(Store):
 
 # %% ../nbs/library/folder_store.ipynb #6abc3cb9
 def _kind(entry: os.DirEntry) -> str:
-    "Say what an entry of a folder is: 'file', 'a link' or 'none'."
+    "Say what an entry of a folder is: 'file', 'a link', 'a folder' or 'none'."
     if entry.is_symlink():
         return "a link"
+    if entry.is_dir():
+        return "a folder"
     return "file" if entry.is_file(follow_symlinks=False) else "none"
 
 

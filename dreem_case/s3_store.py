@@ -148,7 +148,7 @@ class _Bucket:
             if page is None or "IsTruncated" not in page:  # a web page is an empty list to the parser
                 raise StoreUnavailable("no list of a bucket")
             yield from ((file["Key"].removeprefix(folder), "file") for file in page.get("Contents", []))
-            yield from ((inner["Prefix"][len(folder) : -1], "none") for inner in page.get("CommonPrefixes", []))
+            yield from ((inner["Prefix"][len(folder) : -1], "a folder") for inner in page.get("CommonPrefixes", []))
             token = page.get("NextContinuationToken")
             if token and token == wanted.get("ContinuationToken"):
                 raise StoreUnavailable("a list without end")

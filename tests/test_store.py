@@ -16,7 +16,7 @@ from dreem_case import folder_store, s3_store
 from dreem_case.casefile import MAX_HYPNOGRAM_BYTES, CaseFileError, RecordNameError
 from dreem_case.folder_store import FolderStore, RecordChanged, RecordTooLarge
 from dreem_case.stages import UNSCORED
-from dreem_case.store import RecordNotFound, StoreError, StoreUnavailable, open_store
+from dreem_case.store import RecordNotFound, StoreError, StoreUnavailable, error_code, open_store
 from tests.stores import BucketPlace, FolderPlace, h5_content, put
 
 ABSENT = ["c", "A", "A/../a", "../h5/a", "/etc/passwd", "", ".", "..", "a\0", "a.h5", "a\n", "%61", "a" * 5000, "é"]
@@ -326,9 +326,17 @@ def test_a_file_that_looks_meant_and_is_not_used_is_named(place):
         (reason,) = store.passed_over()
         assert ascii(name.split("/")[1])[1:-1] in reason
         assert ": expected " in reason
-        assert ", found " in reason
+        assert (", found a folder" if "folder" in name else ", found ") in reason
         assert store.records() == ["a", "b"]
         place.remove(name)
+
+
+def test_scored_records_are_those_with_a_hypnogram_file(place):
+    scored = [record for record in place.open().records() if place.open().labels(record) is not None]
+    assert 0 < len(scored) < len(place.open().records())
+    for name in "hypnograms/absent.json", "hypnograms/a.json/x", "hypnograms/b.txt":
+        place.write(name, b"[]")
+    assert place.open().scored() == scored
 
 
 def test_other_files_are_passed_over_in_silence(place):
@@ -471,3 +479,13 @@ def test_an_address_that_is_no_store_is_refused(tmp_path, uri):
 def test_a_file_is_no_store(folder):
     with pytest.raises(StoreError):
         open_store(folder / "h5" / "a.h5")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(RecordNotFound("a"), "record_not_found"), (RecordChanged("a"), "record_changed"),
+     (StoreUnavailable("no answer"), "store_unavailable"), (RecordTooLarge("a", "less", "more"), "unusable_file"),
+     (OSError(), "failed")],
+)
+def test_programs_are_told_why_a_record_cannot_be_had(error, code):
+    assert error_code(error) == code
