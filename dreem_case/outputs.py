@@ -7,6 +7,8 @@ __all__ = ['OutputError', 'Outputs', 'FolderOutputs', 'open_outputs']
 import errno
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from .spool import spool_folder
@@ -47,8 +49,12 @@ class Outputs(ABC):
         "Read a file; None where there is none."
 
     @abstractmethod
-    def names(self, folder: str = "") -> set[str]:  # without the folder
-        "Name the files right in a folder, hidden ones not; none where there is no folder."
+    def sizes(self, folder: str = "") -> dict[str, int]:  # name, without the folder -> bytes
+        "List the files right in a folder, hidden ones not; none where there is no folder."
+
+    def names(self, folder: str = "") -> set[str]:
+        "Name the files right in a folder, as `sizes` lists them."
+        return set(self.sizes(folder))
 
     @abstractmethod
     def remove(self, name: str) -> None:
@@ -61,6 +67,8 @@ _LASTING = {
     errno.EROFS: "a file system that is read only",
     errno.EACCES: "no permission to write",
     errno.EPERM: "no permission to write",
+    errno.ENOTDIR: "a file where a folder should be",
+    errno.EEXIST: "a file where a folder should be",
 }
 
 
@@ -70,16 +78,18 @@ def _failed(error: OSError) -> OutputError:
     return OutputError(found, error.errno in _LASTING)
 
 
+_TURNS = 100  # at making a folder that others remove
+
+
 class FolderOutputs(Outputs):
-    "Results in a folder, made if it is not there."
+    "Results in a folder, made with the first file if it is not there."
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         self._partial = self.folder / ".partial"
         try:
-            self._partial.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
-            raise OutputError("a file where a folder should be", lasting=True) from None
+            with suppress(FileNotFoundError):
+                os.scandir(self.folder).close()
         except OSError as error:
             raise _failed(error) from error
 
@@ -87,7 +97,7 @@ class FolderOutputs(Outputs):
     def keeps_case(self) -> bool:
         "Tell whether the file system does."
         try:
-            with spool_folder(self._partial) as spool:
+            with self._spool() as spool:
                 (spool / "A").touch()
                 return not (spool / "a").exists()
         except OSError as error:
@@ -97,8 +107,8 @@ class FolderOutputs(Outputs):
         "Write a file, as a whole or not at all; it is on the disk when this returns."
         path = self.folder / name
         try:
-            path.parent.mkdir(exist_ok=True)
-            with spool_folder(self._partial) as spool:
+            with self._spool() as spool:
+                path.parent.mkdir(exist_ok=True)
                 with (spool / "new").open("wb") as file:
                     file.write(content)
                     file.flush()
@@ -116,15 +126,20 @@ class FolderOutputs(Outputs):
         except OSError as error:
             raise _failed(error) from error
 
-    def names(self, folder: str = "") -> set[str]:
-        "Name the files right in a folder, hidden ones not."
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        "List the files right in a folder, hidden ones not."
+        found = {}
         try:
             with os.scandir(self.folder / folder) as entries:
-                return {entry.name for entry in entries if entry.is_file() and not entry.name.startswith(".")}
+                for entry in entries:
+                    if entry.is_file() and not entry.name.startswith("."):
+                        with suppress(FileNotFoundError):  # it was removed meanwhile
+                            found[entry.name] = entry.stat().st_size
         except FileNotFoundError:
-            return set()
+            return {}
         except OSError as error:
             raise _failed(error) from error
+        return found
 
     def remove(self, name: str) -> None:
         "Remove a file, if it is there."
@@ -133,6 +148,24 @@ class FolderOutputs(Outputs):
         except OSError as error:
             raise _failed(error) from error
 
+    @contextmanager
+    def _spool(self) -> Iterator[Path]:
+        "Make a folder for half-written files, and remove it with what was made for it."
+        try:
+            with ExitStack() as made:
+                for turn in range(_TURNS):
+                    try:
+                        self._partial.mkdir(parents=True, exist_ok=True)
+                        spool = made.enter_context(spool_folder(self._partial))
+                        break
+                    except FileNotFoundError:  # another writer was done, and removed it in between
+                        if turn == _TURNS - 1:
+                            raise
+                yield spool
+        finally:
+            with suppress(OSError):  # others write
+                self._partial.rmdir()
+
 # %% ../nbs/library/outputs.ipynb #549b852e
 def open_outputs(
     uri: str | Path,  # a folder, or s3://bucket or s3://bucket/prefix
@@ -140,7 +173,8 @@ def open_outputs(
     region: str | None = None,
 ) -> Outputs:
     "Open a place for results; raise `OutputError` where there can be none."
-    address = str(uri)
+    if not (address := str(uri)):
+        raise OutputError("an empty address", lasting=True)
     if address.startswith("s3://"):
         from dreem_case.s3_outputs import S3Outputs
 

@@ -64,18 +64,18 @@ class S3Outputs(Outputs):
         except (BotoCoreError, HTTPError) as error:
             raise _failed(error) from error
 
-    def names(self, folder: str = "") -> set[str]:
-        "Name the objects right under a folder, hidden ones not."
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        "List the objects right under a folder, hidden ones not."
         prefix = f"{self._prefix}{folder}/" if folder else self._prefix
-        found, wanted = set(), {}
+        found, wanted = {}, {}
         while wanted is not None:
             page = self._ask("list_objects_v2", Prefix=prefix, Delimiter="/", **wanted)
             if page is None or "IsTruncated" not in page:  # a web page is an empty list to the parser
                 raise OutputError("no list of a bucket", lasting=True)
-            found |= {file["Key"].removeprefix(prefix) for file in page.get("Contents", [])}
+            found |= {file["Key"].removeprefix(prefix): file["Size"] for file in page.get("Contents", [])}
             token = page.get("NextContinuationToken")
             wanted = {"ContinuationToken": token} if token else None
-        return {name for name in found if name and not name.startswith(".")}
+        return {name: size for name, size in found.items() if name and not name.startswith(".")}
 
     def remove(self, name: str) -> None:
         "Remove an object, if it is there."

@@ -20,7 +20,8 @@ def open_store(
     spool: str | Path | None = None,
 ) -> Store:
     "Open the store at an address; raise `StoreError` for one that is none."
-    address = str(uri)
+    if not (address := str(uri)):
+        raise StoreError("expected a folder or s3://bucket, found an empty address")
     if address.startswith("s3://"):
         from dreem_case.s3_store import S3Store  # loads boto3, which nobody with a folder needs
 

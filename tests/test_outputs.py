@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -41,6 +42,7 @@ def test_what_is_written_is_read_listed_and_removed(outputs):
     outputs.write("a.json", b"new")
     outputs.write("details/a.json", b"{}")
     assert outputs.read("a.json") == b"new"
+    assert outputs.sizes() == {"a.json": 3}
     assert outputs.read("b.json") is None
     assert (outputs.names(), outputs.names("details"), outputs.names("absent")) == ({"a.json"}, {"a.json"}, set())
     outputs.remove("details/a.json")
@@ -82,7 +84,7 @@ def test_a_folder_that_takes_nothing_says_that_it_lasts(tmp_path, monkeypatch, c
             outputs.write("a.json", b"new")
     assert error.value.lasting
     assert outputs.read("a.json") == b"old"
-    assert list((tmp_path / ".partial").iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_a_file_in_the_way_harms_only_its_own_name(tmp_path):
@@ -106,13 +108,35 @@ def test_a_writer_that_is_killed_leaves_the_old_file_and_the_next_one_cleans_up(
     assert outputs.read("a.json") == b"old"
     assert len(list((tmp_path / ".partial").iterdir())) == 1
     outputs.write("a.json", b"newer")
-    assert list((tmp_path / ".partial").iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_who_writes_nothing_leaves_nothing_and_who_writes_only_that(tmp_path):
+    outputs = open_outputs(tmp_path / "a" / "results")
+    assert (outputs.read("a.json"), outputs.sizes(), outputs.keeps_case) == (None, {}, True)
+    outputs = open_outputs(tmp_path / "b" / "results")
+    outputs.remove("a.json")
+    assert not (tmp_path / "b").exists()
+    outputs.write("details/a.json", b"{}")
+    assert [str(path.relative_to(tmp_path / "b")) for path in sorted((tmp_path / "b").rglob("*"))] == [
+        "results", "results/details", "results/details/a.json"
+    ]  # fmt: skip
+
+
+def test_many_that_write_at_a_time_do_not_remove_each_others_places(tmp_path):
+    outputs = open_outputs(tmp_path)
+    with ThreadPoolExecutor(8) as threads:
+        for written in [threads.submit(outputs.write, f"{i}.json", b"1") for i in range(400)]:
+            written.result()
+    assert outputs.sizes() == {f"{i}.json": 1 for i in range(400)}
+    assert len(list(tmp_path.iterdir())) == 400
 
 
 @pytest.mark.parametrize(
     ("address", "found"),
-    [("s3://", "s3://bucket"), ("http://host/x", "neither a folder nor s3://bucket"), (__file__, "a file where")],
-)
+    [("s3://", "s3://bucket"), ("http://host/x", "neither a folder nor s3://bucket"), (__file__, "a file where"),
+     ("", "an empty address")],
+)  # fmt: skip
 def test_what_is_no_place_is_an_error(address, found):
     with pytest.raises(OutputError, match=found) as error:
         open_outputs(address)

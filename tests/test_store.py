@@ -470,7 +470,7 @@ def test_a_damaged_file_that_was_replaced_meanwhile_is_not_blamed(folder, conten
         raise CaseFileError("a", "a whole file", "half of one")
 
 
-@pytest.mark.parametrize("uri", ["absent", "http://host/x", "file:///tmp", "S3://bucket"])
+@pytest.mark.parametrize("uri", ["absent", "http://host/x", "file:///tmp", "S3://bucket", ""])
 def test_an_address_that_is_no_store_is_refused(tmp_path, uri):
     with pytest.raises(StoreError, match="expected a folder"):
         open_store(uri if "://" in uri else tmp_path / uri)
