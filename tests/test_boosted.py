@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dreem_case import trees
+from dreem_case import boosted, trees
 from dreem_case.boosted import BoostedStager, lose_channels
 from dreem_case.evaluate import kappa
 from dreem_case.model_file import ModelError, from_json, read_model, to_json, write_model
@@ -114,6 +114,21 @@ def test_a_copy_of_a_model_stages_alike_and_outlives_it(nights, copied):
     del stager
     gc.collect()
     assert np.array_equal(one.predict_proba(prepared[0]), expected)
+
+
+def test_trees_that_no_longer_help_are_not_fitted(nights, monkeypatch):
+    asked = []
+
+    def counting(*arguments):
+        *rest, enough = arguments if len(arguments) > 5 else (*arguments, None)
+        return fit_trees(*rest, enough and (lambda booster, n: asked.append(n) or enough(booster, n)))
+
+    monkeypatch.setattr(boosted, "fit_trees", counting)
+    prepared, labels = zip(*nights[:2], strict=True)
+    random = np.random.default_rng(0)
+    guessed = [np.where(given < 0, given, random.permutation(given.clip(0))) for given in labels]
+    stager = small(n_rounds=40).fit(prepared, guessed)
+    assert len(stager.trees[0].n_leaves) == 10 * 5 and max(asked) < 40
 
 
 def test_copies_lose_channels_and_never_all():
