@@ -538,7 +538,6 @@ def test_a_server_that_cannot_start_says_what_to_set(make, folder, short_model, 
 
 
 def test_a_store_that_is_away_stops_the_check_and_not_the_server(make, short_model, tmp_path, monkeypatch):
-    monkeypatch.setattr(s3_store, "TIMEOUT_S", 1.0)
     monkeypatch.setattr(s3_store, "ATTEMPTS", 1)
     given = {"s3_endpoint": "http://127.0.0.1:9", "s3_anonymous": True}
     app = make("s3://nights-secret", short_model, tmp_path, **given)
