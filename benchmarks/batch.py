@@ -119,12 +119,12 @@ def cluster():
 
     quiet = {"distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "500ms"}
     settings = {"n_workers": 2, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
-    with (
-        dask.config.set(quiet),
-        LocalCluster(**settings) as running,
-        DaskWorkers(running.scheduler_address) as workers,
-    ):
-        yield workers
+    before = dict(os.environ)
+    with dask.config.set(quiet), LocalCluster(**settings) as running:
+        for name in set(os.environ) - set(before):  # what Dask sets for its workers, the next runs' would inherit
+            del os.environ[name]
+        with DaskWorkers(running.scheduler_address) as workers:
+            yield workers
 
 
 def task_seconds() -> float:
