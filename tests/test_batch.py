@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from socket import gethostname
 
 import h5py
 import numpy as np
@@ -22,10 +23,11 @@ from dreem_case.batch import BatchError, ScoringJob, score_store
 from dreem_case.cache import ResultCache
 from dreem_case.feature_cache import FeatureCache
 from dreem_case.folder_store import FolderStore
+from dreem_case.model_file import ModelError
 from dreem_case.monitoring import Metrics
 from dreem_case.outputs import FolderOutputs, OutputError
 from dreem_case.scoring_pool import ScoringPool
-from dreem_case.store import GIVE_UP, StorePlace, open_store
+from dreem_case.store import GIVE_UP, StorePlace, StoreUnavailable, open_store
 from dreem_case.training_set import compute_features
 from dreem_case.workers import DaskWorkers, Done, LocalWorkers, Workers
 from tests.conftest import until
@@ -120,6 +122,8 @@ def test_a_store_is_scored_as_the_endpoint_answers(job, nights, here, pool, tmp_
         assert row["confidence"] == pytest.approx(np.mean(document["confidence"]), abs=1e-4)
         assert row["weight_eeg1"] == pytest.approx(np.mean(document["channels"][0]["weight"]), abs=1e-4)
         assert row["seconds"] > 0
+    hypnograms = {f"{record}.json" for record in rows} - {"silent.json"}
+    assert {path.name for path in Path(job.out).iterdir()} == {"details", "rows", "store.txt", batch.TABLE} | hypnograms
     assert (rows["silent"]["status"], rows["silent"]["error_code"]) == ("refused", "no_usable_eeg")
     assert endpoint.get("/hypnogram/silent").json["detail"] == rows["silent"]["error"]
     assert outputs.read("silent.json") is None
@@ -230,7 +234,10 @@ def test_what_failed_for_the_moment_keeps_its_old_files_and_is_tried_again(job, 
     row = table(job)[record]
     assert (row["status"], row["error_code"]) == ("failed", "unexpected")
     assert row["error"] == "RuntimeError: a fault in the code"
-    assert row["sleep_min"] is not None
+    assert row["seconds"] is not None
+    assert {name for name, value in row.items() if value is not None} == {
+        "record", "status", "error_code", "error", "seconds"
+    }  # fmt: skip
     assert but_the_table(job) == before
     assert score_store(job, here).n_scored == 1
     assert table(job)[record]["status"] == "scored"
@@ -253,7 +260,7 @@ def test_a_full_disk_ends_the_run_and_costs_nothing(job, here, monkeypatch):
     write, n_writes = FolderOutputs.write, iter(range(100))
 
     def full(self, name, content):
-        if next(n_writes) >= 5:  # the table, and the first night
+        if next(n_writes) >= 6:  # the store's name, the table, and the first night
             raise OutputError("a full disk", lasting=True)
         write(self, name, content)
 
@@ -261,7 +268,7 @@ def test_a_full_disk_ends_the_run_and_costs_nothing(job, here, monkeypatch):
         broken.setattr(FolderOutputs, "write", full)
         summary = score_store(job, here)
     assert (summary.n_scored, summary.n_failed, summary.n_left) == (1, 1, 2)
-    assert summary.stopped == "given up: expected a place that takes results, found a full disk"
+    assert summary.stopped == f"given up: expected a place that takes results, found a full disk, at {gethostname()}"
     assert parquet.read_table(BytesIO(job.open_outputs().read(batch.TABLE))).num_rows == 0
     again = score_store(job, here)
     assert (again.n_current, again.n_scored) == (1, 2)
@@ -299,11 +306,101 @@ def test_a_table_that_is_lost_or_damaged_is_made_again(job, here):
         assert table(job) == whole
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"record": "other"}', b"\xff"])
+LINE = {"record": "night-1", "status": "refused", "key": "k", "error_code": "too_long", "error": "expected less"}
+
+
+def line(**changed):
+    """The line of a refused night, changed."""
+    return json.dumps(LINE | changed).encode()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"{", b"[]", b"\xff", b"[" * 100_000, line(record="other"), line(status="odd"), line(status=[]), line(key=7),
+     line(error_code=None), line(status="failed"), line(n_epochs="many"), line(status="scored")],
+)  # fmt: skip
 def test_a_line_that_is_damaged_is_none(tmp_path, damage):
     outputs = FolderOutputs(tmp_path)
     outputs.write("rows/night-1.json", damage)
     assert batch.read_row(outputs, "night-1") == batch.read_row(outputs, "night-2") == {}
+    outputs.write("rows/night-1.json", line())
+    assert batch.read_row(outputs, "night-1") == LINE
+
+
+@pytest.mark.parametrize("damage", [b'{"record": "%s", "status": "scored", "n_epochs": "many"}', b"[" * 100_000])
+def test_a_line_that_is_damaged_costs_no_other_night(damage, job, nights, here):
+    score_store(job, here)
+    record = open_store(nights).records()[0]
+    Path(job.out, batch.TABLE).unlink()
+    Path(job.out, "rows", f"{record}.json").write_bytes(damage.replace(b"%s", record.encode()))
+    assert score_store(job, here).counts() == {
+        "scored": 1, "there already": 2, "refused": 1, "failed": 0, "left": 0
+    }  # fmt: skip
+    assert len(table(job)) == 4
+
+
+@pytest.mark.parametrize("knows", [True, False], ids=["known to the table", "unknown to the table"])
+@pytest.mark.parametrize("place", ["", "details"])
+@pytest.mark.parametrize("size", [0, 20])
+def test_a_file_that_is_cut_short_is_made_again(place, size, knows, job, nights, here):
+    score_store(job, here)
+    record = open_store(nights).records()[0]
+    path = Path(job.out, place, f"{record}.json")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:size])
+    if not knows:
+        Path(job.out, batch.TABLE).unlink()
+    assert score_store(job, here).n_scored == 1
+    assert path.read_bytes() == whole
+    assert score_store(job, here).n_current == 3
+
+
+@pytest.mark.parametrize("lost", ["all", "one"])
+def test_a_place_that_lost_its_lines_is_still_known_by_its_table(lost, job, nights, here):
+    score_store(job, here)
+    record = open_store(nights).records()[0]
+    shutil.rmtree(f"{job.out}/rows") if lost == "all" else Path(job.out, "rows", f"{record}.json").unlink()
+    assert score_store(job, here).n_current == 3
+    shutil.copyfile(nights / f"{record}.h5", nights / "copy")
+    (nights / "copy").replace(nights / f"{record}.h5")
+    assert score_store(job, here).n_scored == 1
+
+
+def test_the_results_of_one_store_are_not_replaced_by_those_of_another(job, nights, here, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    score_store(job, here)
+    before = files(job.out)
+    shutil.copytree(nights, tmp_path / "other" / "nights")
+    other = replace(job, store=StorePlace(str(tmp_path / "other" / "nights")))
+    with pytest.raises(BatchError, match=rf"found those of {nights}; if .* remove store\.txt"):
+        score_store(other, here)
+    assert files(job.out) == before
+    assert score_store(replace(job, store=StorePlace("nights/")), here).n_current == 3
+    Path(job.out, "store.txt").unlink()
+    assert score_store(other, here).n_scored == 3
+
+
+@pytest.mark.parametrize("fault", ["store", "out"])
+def test_a_worker_that_cannot_reach_a_place_says_where_it_is(fault, job, nights, here, monkeypatch):
+    class Elsewhere(Here):
+        def run(self, function, items):
+            def gone(*_):
+                raise StoreUnavailable("status 403") if fault == "store" else OutputError("a 403", lasting=False)
+
+            with monkeypatch.context() as there:
+                there.setattr(*((Answers, "get") if fault == "store" else (FolderOutputs, "read")), gone)
+                yield from super().run(function, items)
+
+    summary = score_store(job, Elsewhere())
+    assert summary.n_failed == GIVE_UP
+    assert all(problem["detail"].endswith(f"403, at {gethostname()}") for problem in summary.problems)
+
+
+def test_a_run_that_cannot_begin_leaves_nothing(job, here, tmp_path):
+    with pytest.MonkeyPatch.context() as broken, pytest.raises(ModelError):
+        broken.setattr(ScoringJob, "start_answers", lambda *_: ScoringPool(tmp_path))
+        score_store(job, here)
+    assert not Path(job.out).exists()
 
 
 @pytest.mark.slow
@@ -343,9 +440,12 @@ def test_two_records_that_differ_in_case_need_a_place_that_keeps_them_apart(job,
 def test_hypnograms_of_somebody_else_are_not_overwritten(job, nights, here):
     record = open_store(nights).records()[0]
     job.open_outputs().write(f"{record}.json", b'["WAKE"]')
-    with pytest.raises(BatchError, match="that this command did not write"):
+    with pytest.raises(BatchError, match=rf"found {record}\.json that this command did not write"):
         score_store(job, here)
-    assert job.open_outputs().read(f"{record}.json") == b'["WAKE"]'
+    job.open_outputs().write("silent.json", b'["WAKE"]')
+    with pytest.raises(BatchError, match=r"json and 1 more that this command did not write"):
+        score_store(job, here)
+    assert files(job.out) == dict.fromkeys((f"{record}.json", "silent.json"), b'["WAKE"]')
 
 
 @pytest.mark.parametrize("store", ["nights", "link", "s3://lab/nights", "s3://lab/nights/"])
@@ -422,7 +522,7 @@ def test_a_bucket_is_scored_into_a_bucket(job, nights, server, here, tmp_path, m
     score_store(job, here)
     record = open_store(nights).records()[0]
     assert far.open_outputs().read(f"{record}.json") == job.open_outputs().read(f"{record}.json")
-    of_the_place = dict.fromkeys(("seconds", "source", "version", "key"))
+    of_the_place = dict.fromkeys(("seconds", "source", "version", "key", "details_bytes"))
     assert table(far)[record] | of_the_place == table(job)[record] | of_the_place
 
 
