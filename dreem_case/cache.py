@@ -75,6 +75,10 @@ class ResultCache:
             os.utime(path, ns=(now, now))
         return content
 
+    def __contains__(self, key: str) -> bool:
+        "Tell whether there is an entry, whole or not."
+        return _entry(self.folder, key).is_file()
+
     def put(self, key: str, content: bytes) -> None:
         "Keep a result, on the disk when this returns; one that is larger than the cache is not kept."
         path, stored = _entry(self.folder, key), _digest(key, content) + content

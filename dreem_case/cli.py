@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
+from typing import NamedTuple
 
 import click
 from tqdm import tqdm
@@ -20,7 +21,16 @@ from . import __version__
 from .casefile import CaseFileError
 from .download import copy_record, copy_source
 from .folder_store import RecordChanged
-from .store import GIVE_UP, RecordNotFound, Store, StoreError, StorePlace, StoreUnavailable, open_store
+from dreem_case.store import (
+    GIVE_UP,
+    RecordNotFound,
+    Store,
+    StoreError,
+    StorePlace,
+    StoreUnavailable,
+    error_code,
+    open_store,
+)
 
 # %% ../nbs/library/cli.ipynb #85ef954d
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -59,7 +69,15 @@ def _with_cache(command: Callable) -> Callable:
                         help="Folder for what need not be computed again; on a cluster, of each machine.")(command)
 
 
-def _open(uri: str, endpoint: str | None, region: str | None, anonymous: bool) -> tuple[Store, list[str]]:
+class _Opened(NamedTuple):
+    "A store, what it holds, and which files it does not use."
+
+    store: Store
+    records: list[str]
+    not_used: list[str]
+
+
+def _open(uri: str, endpoint: str | None, region: str | None, anonymous: bool) -> _Opened:
     "Open a store, list its records and name the other files; end the command if that is not possible."
     try:
         store = open_store(uri, endpoint, region, anonymous or None)
@@ -68,7 +86,9 @@ def _open(uri: str, endpoint: str | None, region: str | None, anonymous: bool) -
         raise _CannotBegin(f"{uri}: {error}") from error
     for reason in others:
         click.echo(f"not used: {reason}", err=True)
-    return store, found
+    if not found:
+        raise _CannotBegin(f"{uri}: expected nights, found none")
+    return _Opened(store, found, others)
 
 # %% ../nbs/library/cli.ipynb #96109e67
 @main.command()
@@ -76,8 +96,8 @@ def _open(uri: str, endpoint: str | None, region: str | None, anonymous: bool) -
 @_AS_JSON
 def records(uri: str, endpoint: str | None, region: str | None, anonymous: bool, as_json: bool) -> None:
     "List the records of a store, one a line."
-    found = _open(uri, endpoint, region, anonymous)[1]
-    click.echo(json.dumps(found) if as_json else "\n".join(found), nl=bool(found) or as_json)
+    found = _open(uri, endpoint, region, anonymous).records
+    click.echo(json.dumps(found) if as_json else "\n".join(found))
 
 # %% ../nbs/library/cli.ipynb #388d8bcd
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -97,10 +117,8 @@ def download(
     Copies RECORDS, or all there are. What is there and current is left alone: an interrupted download is continued by
     the same command.
     """
-    store, found = _open(uri, endpoint, region, anonymous)
+    store, found, not_used = _open(uri, endpoint, region, anonymous)
     wanted = list(dict.fromkeys(records)) or found
-    if not wanted:
-        raise _CannotBegin(f"{uri}: expected nights, found none")
     try:
         out.mkdir(parents=True, exist_ok=True)
         source = copy_source(store, out)
@@ -108,10 +126,10 @@ def download(
         raise _CannotBegin(f"{out}: {error}") from error
     if source != store.source:
         click.echo(f"{out} says that its nights are: {source}. These are: {store.source}.", err=True)
-    n_copied, n_current = _copy_all(store, wanted, out)
+    n_copied, n_current, problems = _copy_all(store, wanted, out)
     n_failed = len(wanted) - n_copied - n_current
     counts = {"copied": n_copied, "there already": n_current, "failed": n_failed}
-    click.echo(json.dumps(counts) if as_json else _said(counts))
+    click.echo(json.dumps(counts | {"problems": problems, "not_used": not_used}) if as_json else _said(counts))
     sys.exit(1 if n_failed else 0)
 
 
@@ -119,9 +137,12 @@ def _said(counts: dict[str, int]) -> str:
     return ", ".join(f"{n} {what}" for what, n in counts.items())
 
 
-def _copy_all(store: Store, records: list[str], out: Path) -> tuple[int, int]:  # copied, and current before
+def _copy_all(
+    store: Store, records: list[str], out: Path
+) -> tuple[int, int, list[dict[str, str]]]:  # copied, current before, and what failed: record, code, detail
     "Copy records with a bar of progress, naming those that fail; give up where the others would fail too."
     n_copied = n_current = n_in_a_row = 0
+    problems = []
     with tqdm(unit="B", unit_scale=True, disable=None) as bar:
         for place, record in enumerate(records, 1):
             bar.set_description_str(f"{place}/{len(records)} {ascii(record)[1:41]}")
@@ -130,6 +151,7 @@ def _copy_all(store: Store, records: list[str], out: Path) -> tuple[int, int]:  
             except (CaseFileError, RecordNotFound, OSError) as error:
                 text = str(error).removeprefix(f"{record}: ")
                 bar.write(f"{ascii(record)[1:-1][:60]}: {text}", file=sys.stderr)
+                problems.append({"record": record, "code": error_code(error), "detail": text})
                 of_the_record = isinstance(error, CaseFileError | RecordNotFound | RecordChanged)
                 n_in_a_row = 0 if of_the_record else n_in_a_row + 1
                 if n_in_a_row == GIVE_UP or getattr(error, "errno", None) in _NO_ROOM:
@@ -139,7 +161,7 @@ def _copy_all(store: Store, records: list[str], out: Path) -> tuple[int, int]:  
             n_copied, n_current, n_in_a_row = n_copied + copied.is_new, n_current + (not copied.is_new), 0
             if copied.has_own_labels:
                 bar.write(f"{record}: the store has no hypnogram; the one that is here stays", file=sys.stderr)
-    return n_copied, n_current
+    return n_copied, n_current, problems
 
 
 def _show(bar: tqdm, before: int, n_bytes: int) -> None:
@@ -154,11 +176,13 @@ def _show(bar: tqdm, before: int, n_bytes: int) -> None:
 @click.option("--dask", "scheduler", help="Address of a Dask scheduler whose workers do the work: tcp://host:8786.")
 @click.option("--n-jobs", type=click.IntRange(1), help="Processes of this machine; without it, one for each core.")
 @click.option("--memory-mb", type=click.IntRange(500), default=1500, show_default=True, help="Most for one night.")
+@click.option("--time-limit-s", type=click.FloatRange(1), default=60, show_default=True, help="Most for one night.")
 @_with_cache
 @_AS_JSON
 def score(
     uri: str, endpoint: str | None, region: str | None, anonymous: bool, model: str, out: str,
-    scheduler: str | None, n_jobs: int | None, memory_mb: int, cache: str, cache_mb: int, as_json: bool,
+    scheduler: str | None, n_jobs: int | None, memory_mb: int, time_limit_s: float, cache: str, cache_mb: int,
+    as_json: bool,
 ) -> None:
     """Score the nights of a store.
 
@@ -170,9 +194,9 @@ def score(
     from dreem_case.cache import CacheError
     from dreem_case.outputs import OutputError
 
-    _open(uri, endpoint, region, anonymous)  # names the other files
+    not_used = _open(uri, endpoint, region, anonymous).not_used
     place = StorePlace(uri, endpoint, region, anonymous or None)
-    job = ScoringJob(place, model, out, cache, cache_mb, memory_mb)
+    job = ScoringJob(place, model, out, cache, cache_mb, memory_mb, time_limit_s)
     with tqdm(unit=" nights", disable=None) as bar:
         try:
             with _workers(scheduler, n_jobs) as workers:
@@ -184,8 +208,8 @@ def score(
         click.echo(f"{problem['record']}: {problem['detail'].removeprefix(problem['record'] + ': ')}", err=True)
     if summary.stopped:
         click.echo(f"{summary.stopped}; the same command goes on", err=True)
-    click.echo(json.dumps(summary.counts() | {"problems": summary.problems, "stopped": summary.stopped})
-               if as_json else _said(summary.counts()))
+    more = {"problems": summary.problems, "stopped": summary.stopped, "not_used": not_used}
+    click.echo(json.dumps(summary.counts() | more) if as_json else _said(summary.counts()))
     sys.exit(0 if summary.whole else 1)
 
 
@@ -290,7 +314,7 @@ def _with_features(command: Callable) -> Callable:
 @contextmanager
 def _whole_or_not() -> Iterator[None]:
     "End a command that leaves nothing unless all its steps can be done."
-    from dreem_case.cache import CacheError
+    from dreem_case.cache import CacheError, StillComputing
     from dreem_case.evaluate import EvaluationError
     from dreem_case.model_file import ModelError
     from dreem_case.outputs import OutputError
@@ -298,8 +322,8 @@ def _whole_or_not() -> Iterator[None]:
     from dreem_case.train import TrainingError
     from dreem_case.workers import WorkersError
 
-    known = (CacheError, EvaluationError, ModelError, OutputError, StoreError, StoreUnavailable, TrackingError,
-             TrainingError, WorkersError)
+    known = (CacheError, CaseFileError, EvaluationError, ModelError, OutputError, RecordNotFound, StillComputing,
+             StoreError, StoreUnavailable, TrackingError, TrainingError, WorkersError)
     try:
         yield
     except known as error:
@@ -313,14 +337,22 @@ def _feature_cache(cache: str, cache_mb: int):
 
 
 def _each_night(function: Callable, place, cache, workers: tuple, records: list[str]) -> tuple:
-    "Have workers look at records, with a bar of progress; name those that are left out."
-    if not records:
-        raise _CannotBegin(f"{place.uri}: expected nights, found none")
+    "Have workers look at records, with a bar of progress; name those that failed."
+    from dreem_case.training_set import NOT_SCORED
+
     with _workers(*workers) as made, tqdm(total=len(records), unit=" nights", disable=None) as bar:
         found, left_out = function(place, cache, made, records, lambda record: bar.update())
-    for record, reason in left_out.items():
-        click.echo(f"{ascii(record)[1:-1][:60]}: {reason}", err=True)
-    return found, left_out
+    failed = [night for night in left_out if night["code"] != NOT_SCORED]
+    for night in failed:
+        click.echo(f"{ascii(night['record'])[1:-1][:60]}: {night['detail']}", err=True)
+    return found, failed
+
+
+def _scored(uri: str, opened: _Opened) -> list[str]:
+    "List the records that have a hypnogram; end the command if there are none."
+    if not (scored := opened.store.scored()):
+        raise _CannotBegin(f"{uri}: expected scored nights, found none with a hypnogram in {len(opened.records)}")
+    return scored
 
 
 @main.command()
@@ -336,14 +368,17 @@ def features(
     """
     from dreem_case.training_set import compute_features
 
-    listed = _open(uri, endpoint, region, anonymous)[1]
+    opened = _open(uri, endpoint, region, anonymous)
     with _whole_or_not():
         place = StorePlace(uri, endpoint, region, anonymous or None)
-        wanted = list(dict.fromkeys(records)) or listed
-        n, left_out = _each_night(compute_features, place, _feature_cache(cache, cache_mb), (scheduler, n_jobs), wanted)
-    counts = {"with features": n, "failed": len(left_out)}
-    click.echo(json.dumps(counts | {"problems": left_out}) if as_json else _said(counts))
-    sys.exit(1 if left_out else 0)
+        wanted = list(dict.fromkeys(records)) or opened.records
+        n, failed = _each_night(compute_features, place, _feature_cache(cache, cache_mb), (scheduler, n_jobs), wanted)
+    n_lost = len(wanted) - n - len(failed)
+    if n_lost:
+        click.echo(f"expected room in the cache for all nights, found {cache_mb} MB (--cache-mb)", err=True)
+    counts = {"with features": n, "failed": len(failed), "not kept": n_lost}
+    click.echo(json.dumps(counts | {"problems": failed, "not_used": opened.not_used}) if as_json else _said(counts))
+    sys.exit(1 if failed or n_lost else 0)
 
 # %% ../nbs/library/cli.ipynb #abb3558f
 class _KindOfStager(click.Choice):
@@ -367,7 +402,7 @@ class _KindOfStager(click.Choice):
 @click.option("--stager", type=_KindOfStager(), default="boosted", show_default=True, help="Kind of model.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed, the same model.")
 @click.option("--folds", type=click.IntRange(2), help="Judge the kind of model by cross-validation over the nights.")
-@click.option("--nights", type=click.IntRange(1), help="Train on so many records, drawn by the seed.")
+@click.option("--nights", type=click.IntRange(1), help="Train on so many scored nights, drawn by the seed.")
 @click.option("--mlflow", is_flag=True, help="Log the training with MLflow.")
 def train(
     uri: str, endpoint: str | None, region: str | None, anonymous: bool, cache: str, cache_mb: int,
@@ -379,21 +414,25 @@ def train(
 
     from dreem_case.outputs import OutputError, open_outputs
     from dreem_case.tracking import TrackingError, load_mlflow, log_training
-    from dreem_case.train import check_place, draw_records, rescue_training, train, write_training
+    from dreem_case.train import check_model_place, draw_records, rescue_training, write_training
+    from dreem_case.train import train as fit
     from dreem_case.training_set import NightTables, survey_store
-    from dreem_case.validate import figures_table
+    from dreem_case.validate import check_folds, figures_table
 
-    store, listed = _open(uri, endpoint, region, anonymous)
+    opened = _open(uri, endpoint, region, anonymous)
     with _whole_or_not():
         if mlflow:
             load_mlflow()
         outputs = open_outputs(out, endpoint, region)
-        check_place(outputs)
+        check_model_place(outputs)
         features, place = _feature_cache(cache, cache_mb), StorePlace(uri, endpoint, region, anonymous or None)
-        wanted = draw_records(listed, nights, seed) if nights else listed
-        found, left_out = _each_night(survey_store, place, features, (scheduler, n_jobs), wanted)
-        training = train(
-            stager, NightTables(store, features, found), left_out, seed, folds or 0, n_jobs=n_jobs or cpu_count(),
+        scored = _scored(uri, opened)
+        wanted = draw_records(scored, nights, seed) if nights else scored
+        if folds:
+            check_folds(folds, len(wanted))
+        found, failed = _each_night(survey_store, place, features, (scheduler, n_jobs), wanted)
+        training = fit(
+            stager, NightTables(opened.store, features, found), failed, seed, folds or 0, n_jobs=n_jobs or cpu_count(),
             on_step=partial(click.echo, err=True),
         )
     try:
@@ -406,41 +445,55 @@ def train(
     except TrackingError as error:
         raise click.ClickException(f"the model is at {out}, but is not logged: {error}") from error
     report = training.report
+    n_not_scored = len(opened.records) - len(scored) + len(wanted) - len(found) - len(failed)
     if as_json:
-        click.echo(json.dumps(report))
-        return
-    if report["validation"]:
-        click.echo(figures_table(report["validation"]))
-    n = report["data"]
-    counts = {"nights": n["n_nights"], "epochs": n["n_epochs"], "records left out": len(left_out)}
-    click.echo(f"{report['model_version']}: {_said(counts)}")
+        click.echo(json.dumps(report | {"n_not_scored": n_not_scored, "not_used": opened.not_used}))
+    else:
+        if report["validation"]:
+            click.echo(figures_table(report["validation"]))
+        n = report["data"]
+        counts = {"nights": n["n_nights"], "epochs": n["n_epochs"], "not scored": n_not_scored, "failed": len(failed)}
+        click.echo(f"{report['model_version']}: {_said(counts)}")
+    sys.exit(1 if failed else 0)
 
 # %% ../nbs/library/cli.ipynb #a91b71d5
 @main.command()
 @_with_features
 @click.option("--model", help="Folder of a saved model, judged on the nights that it was not trained on.")
-@click.option("--stager", type=_KindOfStager(), default="boosted", show_default=True, help="Kind of model for --folds.")
+@click.option("--stager", type=_KindOfStager(), show_default="boosted", help="Kind of model, for --folds.")
 @click.option("--folds", type=click.IntRange(2), help="Judge a kind of model by cross-validation, without --model.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed, the same folds.")
+@click.option("--seed", type=click.IntRange(0), show_default="0", help="The same seed, the same folds and models.")
 @click.option("--out", help="Where evaluation.json goes as well: a folder, s3://bucket or s3://bucket/prefix.")
 def evaluate(
     uri: str, endpoint: str | None, region: str | None, anonymous: bool, cache: str, cache_mb: int,
-    scheduler: str | None, n_jobs: int | None, as_json: bool, model: str | None, stager: str, folds: int | None,
-    seed: int, out: str | None,
+    scheduler: str | None, n_jobs: int | None, as_json: bool, model: str | None, stager: str | None, folds: int | None,
+    seed: int | None, out: str | None,
 ) -> None:
     """Judge a model, or a kind of model, on scored nights.
 
     Judges every scored night of the store by itself, with a model that was not trained on it.
     """
+    from joblib import cpu_count
+
     from dreem_case.outputs import OutputError, open_outputs
     from dreem_case.stagers import load_stager, new_stager
-    from dreem_case.train import available_memory, check_memory, check_place
+    from dreem_case.train import (
+        TrainingError,
+        available_memory,
+        check_memory,
+        check_place,
+        check_room,
+        thread_settings,
+    )
     from dreem_case.training_set import NightTables, survey_store
-    from dreem_case.validate import cross_validate, figures_table, judge_model
+    from dreem_case.validate import check_folds, cross_validate, figures_table, judge_model
 
     if (model is None) == (folds is None):
         raise click.UsageError("expected --model or --folds, found " + ("both" if model else "neither"))
-    store, listed = _open(uri, endpoint, region, anonymous)
+    if model and (stager or seed is not None):
+        raise click.UsageError("expected --stager and --seed with --folds, found them with --model, which has its own")
+    stager, seed = stager or "boosted", seed or 0
+    opened = _open(uri, endpoint, region, anonymous)
     with _whole_or_not():
         outputs = open_outputs(out, endpoint, region) if out else None
         if outputs:
@@ -448,19 +501,29 @@ def evaluate(
         fitted = load_stager(model) if model else None
         known = set(getattr(fitted, "trained_on", ()))
         features, place = _feature_cache(cache, cache_mb), StorePlace(uri, endpoint, region, anonymous or None)
-        new = [record for record in listed if record not in known]
-        if listed and not new:
-            raise _CannotBegin(f"{uri}: expected nights that {fitted.version} was not trained on, found none")
-        survey, left_out = _each_night(survey_store, place, features, (scheduler, n_jobs), new)
-        nights = NightTables(store, features, survey)
+        scored = _scored(uri, opened)
+        new = [record for record in scored if record not in known]
+        if not new:
+            raise _CannotBegin(f"{uri}: expected scored nights that {fitted.version} was not trained on, found none")
+        if folds:
+            check_folds(folds, len(new))
+        survey, failed = _each_night(survey_store, place, features, (scheduler, n_jobs), new)
+        nights = NightTables(opened.store, features, survey)
         with tqdm(total=folds or len(survey), unit=" folds" if folds else " nights", disable=None) as bar:
             if folds:
-                check_memory(new_stager(stager), nights, available_memory())
-                found = cross_validate(stager, nights, folds, seed, on_fold=lambda n_done: bar.update())
+                threads = thread_settings(stager, n_jobs or cpu_count())
+                check_folds(folds, len(nights))
+                check_memory(new_stager(stager, **threads), nights, available_memory())
+                found = cross_validate(stager, nights, folds, seed, threads, lambda n_done: bar.update())
             else:
+                try:
+                    check_room(nights)
+                except TrainingError as error:
+                    bar.write(f"{error}; features are computed twice", file=sys.stderr)
                 found = judge_model(fitted, nights, lambda record: bar.update())
-                found["trained_on"] = [record for record in listed if record in known]
-    found["left_out"] = left_out
+                found["trained_on"] = [record for record in scored if record in known]
+    n_not_scored = len(opened.records) - len(scored) + len(new) - len(survey) - len(failed)
+    found |= {"left_out": failed, "n_not_scored": n_not_scored, "not_used": opened.not_used}
     click.echo(json.dumps(found) if as_json else figures_table(found))
     if model and not as_json and found["trained_on"]:
         click.echo(f"not judged, since {fitted.version} was trained on them: {', '.join(found['trained_on'])}")
@@ -469,3 +532,4 @@ def evaluate(
             outputs.write("evaluation.json", json.dumps(found, indent=1).encode())
     except OutputError as error:
         raise click.ClickException(f"{out}: {error}") from error
+    sys.exit(1 if failed else 0)

@@ -130,6 +130,10 @@ class FeatureCache:
 
         return self._entries.compute_once(_key(record, version), fetch_and_compute, _WAIT_S)
 
+    def holds(self, record: str, version: str) -> bool:
+        "Tell whether a record's features lie here."
+        return _key(record, version) in self._entries
+
     def remove(self, record: str, version: str) -> None:
         "Remove a record's features, which are none."
         self._entries.remove(_key(record, version))

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from dreem_case import cli, s3_store
+from dreem_case.batch import Summary
 from dreem_case.folder_store import FolderStore
 from dreem_case.store import GIVE_UP
 from tests.conftest import until
@@ -205,6 +206,7 @@ def test_a_folder_that_names_another_source_keeps_it(place, out):
 def test_a_command_that_cannot_begin_says_why(place, between, out, tmp_path, monkeypatch):
     for words, why in [
         (("records", "--store", tmp_path / "absent"), "found no folder"),
+        (("records", "--store", tmp_path), "expected nights, found none"),
         (("records", "--store", "s3://"), "expected an address s3://bucket"),
         (("records", "--store", "s3://absent-bucket"), "found status 404"),
         (("records", "--endpoint", "http://127.0.0.1:9"), "no whole answer"),
@@ -247,8 +249,14 @@ def test_requests_go_unsigned_where_the_server_would_send_them_so(value, anonymo
 
 def test_what_programs_read_is_json(place, out):
     assert run("records", "--json") == (0, '["a", "b"]\n', "")
-    counts = '{"copied": 2, "there already": 0, "failed": 0}\n'
-    assert run("download", "--out", out, "--json") == (0, counts, "")
+    put(place, "x" * 200, b"")
+    code, said, _ = run("download", "--out", out, "--json", "a", "c")
+    (not_used,) = json.loads(said).pop("not_used")
+    assert not_used.startswith("'xxx")
+    assert code == 1
+    counts = {"copied": 1, "there already": 0, "failed": 1, "not_used": [not_used]}
+    problem = {"record": "c", "code": "record_not_found", "detail": "expected a record of this store, found no 'c'"}
+    assert json.loads(said) == counts | {"problems": [problem]}
 
 
 @pytest.mark.parametrize("address", ["folder", "bucket"])
@@ -325,11 +333,20 @@ def test_a_store_is_scored_and_each_night_that_is_not_is_named(scoring, tmp_path
     assert refused
     assert (code, found["scored"], found["refused"], found["left"]) == (1, 3 - len(refused), len(refused), 0)
     assert found["stopped"] == ""
-    assert "not used: 'raw.HDF5': expected the ending .h5, found .HDF5" in beside
+    assert found["not_used"] == ["'raw.HDF5': expected the ending .h5, found .HDF5"]
+    assert all(set(problem) == {"record", "code", "detail"} for problem in found["problems"])
+    assert f"not used: {found['not_used'][0]}" in beside
     assert f"{refused[0]}: expected" in beside
     assert (tmp_path / "out" / "nights.parquet").is_file()
     code, said, _ = run("score", *scoring, "--n-jobs", 1)
     assert said == f"0 scored, {3 - len(refused)} there already, {len(refused)} refused, 0 failed, 0 left\n"
+
+
+def test_a_night_has_the_time_that_it_is_given(scoring, monkeypatch):
+    jobs = []
+    monkeypatch.setattr("dreem_case.batch.score_store", lambda job, *_: jobs.append(job) or Summary(0))
+    assert run("score", *scoring, "--time-limit-s", 900, "--memory-mb", 3000)[0] == 0
+    assert (jobs[0].time_limit_s, jobs[0].memory_mb) == (900, 3000)
 
 
 def test_a_scoring_that_cannot_begin_says_why(scoring, tmp_path, monkeypatch):
@@ -343,6 +360,8 @@ def test_a_scoring_that_cannot_begin_says_why(scoring, tmp_path, monkeypatch):
         ({"--model": "s3://lab/model"}, "expected a folder with a model, found the address s3://lab/model"),
         ({"--cache": __file__}, f"{__file__}: expected a folder to write results to"),
         ({"--out": f"{options['--store']}/hypnograms"}, "expected a place for results apart from the store, found"),
+        ({"--out": ""}, "expected a place that takes results, found an empty address"),
+        ({"--store": ""}, "expected a folder or s3://bucket, found an empty address"),
         ({"--out": __file__}, "expected a place that takes results, found a file where a folder should be"),
         ({"--out": "s3://absent-bucket", "--endpoint": "http://127.0.0.1:9"}, "s3://absent-bucket: expected a place"),
         ({"--dask": "tcp://127.0.0.1:9"}, "expected a Dask scheduler at tcp://127.0.0.1:9, found none"),

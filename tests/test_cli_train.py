@@ -13,10 +13,16 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
+from dreem_case import cli
+from dreem_case.cache import StillComputing
 from dreem_case.cli import main
+from dreem_case.feature_cache import FeatureCache
 from dreem_case.outputs import FolderOutputs, OutputError, open_outputs
+from dreem_case.safe_h5 import UnreadableFileError
 from dreem_case.stagers import load_stager
+from dreem_case.store import RecordNotFound
 from dreem_case.tracking import TrackingError
+from dreem_case.train import TrainingError
 from tests.conftest import until
 from tests.stores import REGION, client, s3_server
 from tests.test_feature_cache import put_night
@@ -35,7 +41,8 @@ def place(short_nights, tmp_path_factory):
     """The options of a store of three scored nights, with their features in the cache."""
     options = ("--store", short_nights, "--cache", tmp_path_factory.mktemp("cache"), "--n-jobs", 1)
     code, said, _ = run("features", *options, "--json")
-    assert (code, json.loads(said)) == (0, {"with features": 3, "failed": 0, "problems": {}})
+    counts = {"with features": 3, "failed": 0, "not kept": 0}
+    assert (code, json.loads(said)) == (0, counts | {"problems": [], "not_used": []})
     return options
 
 
@@ -47,6 +54,7 @@ def mixed(tmp_path):
     for record in ("a", "b"):
         label(tmp_path / "nights", record, ["WAKE", "N2", "N2", "REM", "REM", "N2"])
     (tmp_path / "nights" / "h5" / "d.h5").write_bytes(b"no night")
+    label(tmp_path / "nights", "d", ["WAKE"])
     return ("--store", tmp_path / "nights", "--cache", tmp_path / "cache", "--n-jobs", 1)
 
 
@@ -54,17 +62,32 @@ def test_a_model_is_trained_and_says_what_it_was_made_from(place, short_nights, 
     code, said, _ = run("train", *place, "--out", tmp_path / "m", "--stager", "forest", "--folds", 3, "--json")
     report = json.loads(said)
     assert code == 0
-    assert report == json.loads((tmp_path / "m" / "training.json").read_text())
+    assert report.items() >= json.loads((tmp_path / "m" / "training.json").read_text()).items()
+    assert (report["n_not_scored"], report["not_used"]) == (0, [])
     assert load_stager(tmp_path / "m").version == report["model_version"]
     assert len(report["validation"]["nights"]) == 3
 
 
-def test_nights_without_labels_and_broken_files_are_named_and_do_not_stop_it(mixed, tmp_path):
-    code, said, told = run("train", *mixed, "--out", tmp_path / "m", "--stager", "time-of-night")
-    assert (code, said) == (0, "time-of-night: 2 nights, 12 epochs, 2 records left out\n")
-    assert "c: expected a hypnogram, found none" in told
-    assert "d: expected" in told
-    assert run("features", *mixed)[:2] == (1, "3 with features, 1 failed\n")
+def test_nights_without_labels_are_counted_and_broken_files_are_named_and_do_not_stop_it(mixed, tmp_path):
+    out, options = tmp_path / "m", ("--stager", "time-of-night")
+    code, said, told = run("train", *mixed, "--out", out, *options)
+    assert (code, said) == (1, "time-of-night: 2 nights, 12 epochs, 1 not scored, 1 failed\n")
+    assert told.startswith("d: expected") and told.endswith("\n2 nights\n") and len(told.splitlines()) == 2
+    code, said, _ = run("evaluate", *mixed, *options, "--folds", 2, "--json")
+    found = json.loads(said)
+    assert (code, found["n_not_scored"]) == (1, 1)
+    assert [(night["record"], night["code"]) for night in found["left_out"]] == [("d", "unreadable_file")]
+    code, said, _ = run("features", *mixed, "--json")
+    assert (code, json.loads(said)["problems"]) == (1, found["left_out"])
+    assert run("features", *mixed)[:2] == (1, "3 with features, 1 failed, 0 not kept\n")
+
+
+def test_files_that_are_not_used_are_among_what_programs_read(mixed, tmp_path):
+    (tmp_path / "nights" / "h5" / "E.H5").touch()
+    by_time = ("--stager", "time-of-night")
+    for words in ("features",), ("train", "--out", tmp_path / "m", *by_time), ("evaluate", "--folds", 2, *by_time):
+        _, said, _ = run(words[0], *mixed, *words[1:], "--json")
+        assert json.loads(said)["not_used"] == ["'E.H5': expected the ending .h5, found .H5"]
 
 
 def test_some_nights_are_drawn_and_the_model_is_judged_on_the_others(place, tmp_path):
@@ -96,6 +119,66 @@ def test_a_kind_of_stager_is_judged_by_folds(place):
     assert run("evaluate", *place, "--folds", 4)[0] == 2
     assert run("evaluate", *place)[0] == 2
     assert run("evaluate", *place, "--folds", 2, "--model", "m")[0] == 2
+    for words in ("--stager", "forest"), ("--seed", 0):
+        code, _, told = run("evaluate", *place, "--model", "m", *words)
+        assert code == 2
+        assert "expected --stager and --seed with --folds" in told
+
+
+def test_too_many_folds_are_refused_before_the_nights_are_read(mixed, tmp_path, monkeypatch):
+    monkeypatch.setattr("dreem_case.training_set.survey_store", lambda *_: pytest.fail("nights were read"))
+    for words in ("evaluate",), ("train", "--out", tmp_path / "m"):
+        code, _, told = run(*words, *mixed, "--folds", 4)
+        assert code == 2
+        assert "expected 2 to 3 folds of 3 nights, found 4" in told
+
+
+def test_nights_are_drawn_among_the_scored_ones(mixed, tmp_path):
+    (tmp_path / "nights" / "h5" / "d.h5").unlink()
+    for seed in range(4):
+        options = ("--out", tmp_path / "m", "--stager", "time-of-night", "--nights", 2, "--seed", seed)
+        assert run("train", *mixed, *options)[0] == 0
+
+
+def test_folds_are_fitted_with_as_many_threads_as_asked_for(place, monkeypatch):
+    used = []
+    monkeypatch.setattr("dreem_case.validate.new_stager", lambda *_, **settings: used.append(settings) or sys.exit(9))
+    assert run("evaluate", *place, "--stager", "forest", "--folds", 2)[0] == 9
+    assert used == [{"n_jobs": 1}]
+
+
+def test_a_cache_that_is_too_small_is_said(mixed, tmp_path, monkeypatch):
+    (tmp_path / "nights" / "h5" / "d.h5").unlink()
+    assert run("features", *mixed)[:2] == (0, "3 with features, 0 failed, 0 not kept\n")
+    size = max(path.stat().st_size for path in (tmp_path / "cache" / "features").glob("*.entry"))
+    monkeypatch.setattr(cli, "_feature_cache", lambda *_: FeatureCache(tmp_path / "small", round(2.5 * size)))
+    code, said, told = run("features", *mixed, "--cache-mb", 7)
+    assert (code, said) == (1, "2 with features, 0 failed, 1 not kept\n")
+    assert "expected room in the cache for all nights, found 7 MB" in told
+
+
+def test_a_model_judged_with_too_small_a_cache_says_that_features_are_computed_twice(place, tmp_path, monkeypatch):
+    run("train", *place, "--out", tmp_path, "--stager", "forest", "--nights", 2)
+    monkeypatch.setattr("dreem_case.train.check_room", refuse_room)
+    code, _, told = run("evaluate", *place, "--model", tmp_path)
+    assert code == 0
+    assert "expected room; features are computed twice" in told
+
+
+def refuse_room(nights):
+    raise TrainingError("expected room")
+
+
+@pytest.mark.parametrize("error", [RecordNotFound("a"), UnreadableFileError("a", "one", "none"), StillComputing("x")])
+def test_a_night_that_goes_away_meanwhile_is_said(error, place, tmp_path, monkeypatch):
+    def gone(*_):
+        raise error
+
+    monkeypatch.setattr("dreem_case.training_set.NightTables.__getitem__", gone)
+    for words in ("train", "--out", tmp_path / "m"), ("evaluate", "--folds", 2):
+        code, said, told = run(words[0], *place, *words[1:], "--stager", "forest")
+        assert (code, said) == (2, "")
+        assert told.splitlines()[-1] == f"Error: {error}"
 
 
 def test_the_model_goes_to_a_bucket(place, tmp_path, monkeypatch):
@@ -185,7 +268,11 @@ def test_an_empty_store_and_a_store_without_labels_are_refused(tmp_path, mixed):
         path.unlink()
     code, _, told = run("train", *mixed, "--out", tmp_path / "m")
     assert code == 2
-    assert "expected scored nights to train on, found none in 4 records; a: expected a hypnogram" in told
+    assert "expected scored nights, found none with a hypnogram in 4" in told
+    label(tmp_path / "nights", "d", ["WAKE"])
+    code, _, told = run("train", *mixed, "--out", tmp_path / "m")
+    assert code == 2
+    assert "expected scored nights to train on, found none in 1 records; d: expected" in told
 
 
 def full(self, name, content):

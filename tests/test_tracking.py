@@ -10,7 +10,7 @@ from dreem_case.tracking import TrackingError, load_mlflow, log_training
 
 REPORT = {
     "stager": "forest", "model_version": "forest-1", "seed": 3, "settings": {"n_trees": 4}, "seconds": 2.5,
-    "peak_memory_mb": 300, "left_out": {"x": "no hypnogram"}, "versions": {"numpy": "2.4"},
+    "peak_memory_mb": 300, "left_out": [{"record": "x"}], "versions": {"numpy": "2.4"},
     "validation": {"kappa_per_night_mean": 0.7, "review_gain": None, "nights": [{}], "confusion": [[1]]},
     "data": {"source": "simulated nights", "sha256": "ab", "n_nights": 2, "nights": [{}]},
 }

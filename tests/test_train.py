@@ -13,11 +13,20 @@ from dreem_case.model_file import ModelError
 from dreem_case.outputs import FolderOutputs, OutputError
 from dreem_case.stagers import load_stager, new_stager
 from dreem_case.store import StorePlace, open_store
-from dreem_case.train import TrainingError, check_place, draw_records, needed_memory, train, write_training
+from dreem_case.train import (
+    TrainingError,
+    available_memory,
+    check_model_place,
+    draw_records,
+    needed_memory,
+    train,
+    write_training,
+)
 from dreem_case.training_set import NightTables, survey_store
 from tests.test_training_set import Here
 
 SMALL = {"forest": {"n_trees": 4}, "boosted": {"n_rounds": 4, "n_folds": 2, "n_copies": 1}, "time-of-night": {}}
+LEFT_OUT = [{"record": "x", "code": "unreadable_file", "detail": "no whole file"}]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +38,7 @@ def tables(short_nights, tmp_path_factory):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_any_stager_is_trained_and_loaded_again(name, tables, tmp_path):
-    training = train(name, tables, {"x": "no hypnogram"}, seed=3, settings=SMALL[name])
+    training = train(name, tables, LEFT_OUT, seed=3, settings=SMALL[name])
     write_training(training, FolderOutputs(tmp_path))
     loaded, report = load_stager(tmp_path), json.loads((tmp_path / "training.json").read_text())
     np.testing.assert_array_equal(loaded.predict_proba(tables[0]), training.stager.predict_proba(tables[0]))
@@ -37,41 +46,69 @@ def test_any_stager_is_trained_and_loaded_again(name, tables, tmp_path):
     assert report["model_version"] == loaded.version
     assert [night["record"] for night in report["data"]["nights"]] == [night.record for night in tables.nights]
     assert [night["version"] for night in report["data"]["nights"]] == [night.version for night in tables.nights]
-    assert (report["seed"], report["left_out"], report["settings"]) == (3, {"x": "no hypnogram"}, SMALL[name])
+    assert (report["seed"], report["folds"], report["left_out"]) == (3, 0, LEFT_OUT)
+    assert report["settings"].items() >= SMALL[name].items()
+    assert "n_jobs" not in report["settings"]
     assert report["data"]["source"] == tables.store.source
 
 
-def test_another_process_and_another_number_of_threads_give_the_same_model(tables, short_nights):
+def written(tables, folder, n_jobs):
+    """Train each kind of stager, and return the files of each model, without what time and memory it took."""
+    for name in SMALL:
+        training = train(name, tables, [], seed=5, n_folds=2, n_jobs=n_jobs, settings=SMALL[name])
+        write_training(training, FolderOutputs(folder / name))
+    found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("*/m*")}
+    for name in SMALL:
+        report = json.loads((folder / name / "training.json").read_text())
+        of_the_run = ("seconds", "threads", "needed_memory_mb", "peak_memory_mb")
+        found[name] = {entry: value for entry, value in report.items() if entry not in of_the_run}
+    return found
+
+
+def test_another_process_and_another_number_of_threads_give_the_same_files(tables, short_nights, tmp_path):
     code = (
         "import sys\n"
+        "from pathlib import Path\n"
         "from tests.test_train import *\n"
         "cache, place = FeatureCache(sys.argv[2], 10**8), StorePlace(sys.argv[1])\n"
         "found = survey_store(place, cache, Here(), reversed(place.open().records()))\n"
-        "tables = NightTables(place.open(), cache, found.nights)\n"
-        "for name in SMALL:\n"
-        "    print(train(name, tables, {}, seed=5, n_jobs=2, settings=SMALL[name]).stager.version)\n"
+        "tables, folder = NightTables(place.open(), cache, found.nights), Path(sys.argv[3])\n"
+        "print(sorted(written(tables, folder, n_jobs=2)))\n"
     )
-    command = [sys.executable, "-c", code, str(short_nights), str(tables.cache.folder)]
-    said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout.split()
-    here = [train(name, tables, {}, seed=5, n_jobs=1, settings=SMALL[name]).stager.version for name in SMALL]
-    assert said == here
+    command = [sys.executable, "-c", code, str(short_nights), str(tables.cache.folder), str(tmp_path / "there")]
+    subprocess.run(command, capture_output=True, timeout=120, check=True)
+    here, there = written(tables, tmp_path / "here", n_jobs=1), {}
+    for name in here:
+        path = tmp_path / "there" / name
+        there[name] = path.read_bytes() if path.is_file() else json.loads((path / "training.json").read_text())
+    assert len(here) == 3 * 3
+    for name, content in here.items():
+        assert there[name] == content if isinstance(content, bytes) else there[name].items() >= content.items()
+
+
+def test_the_limits_of_the_process_count_as_memory(monkeypatch):
+    held = module.psutil.Process().memory_info()
+    monkeypatch.setattr(module.resource, "getrlimit", lambda kind: (held.vms + 10**9, -1))
+    assert available_memory() < 10**9 + 10**8
+    monkeypatch.setattr(module.resource, "getrlimit", lambda kind: (1000, -1))
+    assert available_memory() == 0
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 2_000_000])
 def test_rows_that_are_not_kept_give_the_same_model(kept_bytes, tables, monkeypatch):
-    whole = train("boosted", tables, {}, seed=5, settings=SMALL["boosted"])
+    whole = train("boosted", tables, [], seed=5, settings=SMALL["boosted"])
     monkeypatch.setattr("dreem_case.boosted._KEPT_BYTES", kept_bytes)
-    assert train("boosted", tables, {}, seed=5, settings=SMALL["boosted"]).stager.version == whole.stager.version
+    assert train("boosted", tables, [], seed=5, settings=SMALL["boosted"]).stager.version == whole.stager.version
 
 
 def test_another_seed_gives_another_model(tables):
-    one, other = (train("forest", tables, {}, seed=seed, settings={"n_trees": 4}).stager.version for seed in (1, 2))
+    one, other = (train("forest", tables, [], seed=seed, settings={"n_trees": 4}).stager.version for seed in (1, 2))
     assert one != other
 
 
 def test_cross_validation_goes_into_the_manifest(tables, tmp_path):
     steps = []
-    training = train("forest", tables, {}, n_folds=3, on_step=steps.append, settings={"n_trees": 4})
+    training = train("forest", tables, [], n_folds=3, on_step=steps.append, settings={"n_trees": 4})
     write_training(training, FolderOutputs(tmp_path))
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest["metrics"]["kappa_per_night_mean"] == training.report["validation"]["kappa_per_night_mean"]
@@ -92,10 +129,10 @@ def test_of_many_nights_there_is_a_hash_that_any_change_changes(tables, monkeypa
 
 
 def test_a_store_without_scored_nights_is_refused_with_the_reasons(tables):
-    with pytest.raises(TrainingError, match="found none in 1 records; a: no hypnogram"):
-        train("forest", tables.subset([]), {"a": "no hypnogram"})
+    with pytest.raises(TrainingError, match="found none in 1 records; x: no whole file"):
+        train("forest", tables.subset([]), LEFT_OUT)
     with pytest.raises(ModelError, match="at least two scored nights"):
-        train("boosted", tables.subset([0]), {}, settings=SMALL["boosted"])
+        train("boosted", tables.subset([0]), [], settings=SMALL["boosted"])
 
 
 @pytest.mark.parametrize("name", ["forest", "boosted"])
@@ -104,7 +141,7 @@ def test_too_little_memory_is_said_before_the_fit(name, tables, monkeypatch):
     needed = needed_memory(stager, tables.nights, tables[0])
     monkeypatch.setattr(type(stager), "fit", lambda *_, **__: pytest.fail("the fit began"))
     with pytest.raises(TrainingError, match=r"MB of memory to train on 3 nights, found .* MB; train on about [0-2]"):
-        train(name, tables, {}, available=needed - 1, settings=SMALL[name])
+        train(name, tables, [], available=needed - 1, settings=SMALL[name])
 
 
 @pytest.mark.parametrize("name", ["forest", "boosted"])
@@ -121,12 +158,12 @@ def test_needed_memory_grows_with_the_nights(name, tables):
 def test_a_cache_that_cannot_hold_the_features_is_refused(tables, tmp_path):
     small = NightTables(tables.store, FeatureCache(tmp_path, 10_000), tables.nights)
     with pytest.raises(TrainingError, match=r"room in the cache for the features of 3 nights, .* found 0.01 MB"):
-        train("forest", small, {})
+        train("forest", small, [])
 
 
 def test_a_disk_that_fills_up_leaves_the_old_model(tables, tmp_path, monkeypatch):
     out = FolderOutputs(tmp_path)
-    old = train("forest", tables, {}, seed=1, settings={"n_trees": 2})
+    old = train("forest", tables, [], seed=1, settings={"n_trees": 2})
     write_training(old, out)
     write = FolderOutputs.write
 
@@ -137,13 +174,13 @@ def test_a_disk_that_fills_up_leaves_the_old_model(tables, tmp_path, monkeypatch
 
     monkeypatch.setattr(FolderOutputs, "write", full)
     with pytest.raises(OutputError, match="a full disk"):
-        write_training(train("forest", tables, {}, seed=2, settings={"n_trees": 2}), out)
+        write_training(train("forest", tables, [], seed=2, settings={"n_trees": 2}), out)
     assert load_stager(tmp_path).version == old.stager.version
 
 
 def test_a_new_model_takes_the_place_of_the_old_one(tables, tmp_path):
     for seed in (1, 2):
-        training = train("forest", tables, {}, seed=seed, settings={"n_trees": 2})
+        training = train("forest", tables, [], seed=seed, settings={"n_trees": 2})
         write_training(training, FolderOutputs(tmp_path))
         assert load_stager(tmp_path).version == training.stager.version
         assert len(list(tmp_path.glob("model.*"))) == 1
@@ -160,13 +197,13 @@ def test_a_new_model_removes_the_file_of_the_old_one_and_no_other(tables, tmp_pa
     (tmp_path / "model.onnx").touch()
     (tmp_path / "other.onnx").touch()
     for seed in (1, 2):
-        write_training(train("forest", tables, {}, seed=seed, settings={"n_trees": 2}), FolderOutputs(tmp_path))
+        write_training(train("forest", tables, [], seed=seed, settings={"n_trees": 2}), FolderOutputs(tmp_path))
     assert len(list(tmp_path.glob("model.*"))) == 2
     assert (tmp_path / "model.onnx").exists() and (tmp_path / "other.onnx").exists()
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     for name in ("../other.onnx", "other.onnx", "model.x/../other.onnx", 5):
         (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"model_file": name}))
-        write_training(train("forest", tables, {}, settings={"n_trees": 2}), FolderOutputs(tmp_path))
+        write_training(train("forest", tables, [], settings={"n_trees": 2}), FolderOutputs(tmp_path))
         assert (tmp_path / "other.onnx").exists()
 
 
@@ -174,15 +211,15 @@ def test_a_new_model_removes_the_file_of_the_old_one_and_no_other(tables, tmp_pa
 def test_a_place_with_another_manifest_is_refused(content, tables, tmp_path):
     (tmp_path / "manifest.json").write_text(content)
     out = FolderOutputs(tmp_path)
-    with pytest.raises(OutputError, match="found a manifest.json that is no model's"):
-        check_place(out)
-    with pytest.raises(OutputError, match="found a manifest.json that is no model's"):
-        write_training(train("forest", tables, {}, settings={"n_trees": 2}), out)
+    with pytest.raises(OutputError, match=r"found a manifest\.json that is no model's"):
+        check_model_place(out)
+    with pytest.raises(OutputError, match=r"found a manifest\.json that is no model's"):
+        write_training(train("forest", tables, [], settings={"n_trees": 2}), out)
     assert (tmp_path / "manifest.json").read_text() == content
 
 
 def test_of_two_trainings_at_once_one_leaves_a_whole_model(tables, tmp_path, monkeypatch):
-    one, other = (train("forest", tables, {}, seed=seed, settings={"n_trees": 2}) for seed in (1, 2))
+    one, other = (train("forest", tables, [], seed=seed, settings={"n_trees": 2}) for seed in (1, 2))
     write = FolderOutputs.write
 
     def meanwhile(self, name, content):
@@ -195,3 +232,18 @@ def test_of_two_trainings_at_once_one_leaves_a_whole_model(tables, tmp_path, mon
         monkeypatch.setattr(FolderOutputs, "write", meanwhile)
         write_training(one, FolderOutputs(tmp_path))
         assert load_stager(tmp_path).version == one.stager.version
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "name"),
+    [("memory.max", "memory.current", "inactive_file"),
+     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file")],
+)
+def test_memory_that_the_kernel_would_free_counts_as_available(limit, used, name, tmp_path):
+    (tmp_path / limit).parent.mkdir(exist_ok=True)
+    (tmp_path / limit).write_text("1000000\n")
+    (tmp_path / used).write_text("900000\n")
+    (tmp_path / used).with_name("memory.stat").write_text(f"anon 100000\n{name} 700000\nactive_file 100000\n")
+    assert available_memory(tmp_path) == 800_000
+    (tmp_path / limit).write_text("max\n")
+    assert available_memory(tmp_path) > 10**6

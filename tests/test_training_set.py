@@ -63,10 +63,12 @@ def test_what_cannot_be_used_is_left_out_with_its_reason_and_the_others_go_on(ni
     found = survey_store(StorePlace(str(nights)), cache, Here(), on_night=told.append)
     assert [night.record for night in found.nights] == ["a", "b"]
     assert [night.labels.tolist() for night in found.nights] == [[0, 2, 2], [2, -1, -1]]
-    assert list(found.left_out) == ["broken", "c", "d", "e", "flat"]
-    assert found.left_out["e"] == "expected a hypnogram, found none"
-    assert found.left_out["d"] == "expected at most 3 labels for as many whole epochs, found 4"
-    assert "expected a scored epoch, found none" in found.left_out["c"]
+    reasons = {night["record"]: (night["code"], night["detail"]) for night in found.left_out}
+    assert list(reasons) == ["broken", "c", "d", "e", "flat"]
+    assert reasons["e"] == ("not_scored", "expected a hypnogram, found none")
+    assert reasons["d"] == ("unusable_file", "expected at most 3 labels for as many whole epochs, found 4")
+    assert reasons["c"] == ("not_scored", "expected a scored epoch, found none in 3")
+    assert [reasons[record][0] for record in ("broken", "flat")] == ["unreadable_file", "not_scored"]
     assert sorted(told) == ["a", "b", "broken", "c", "d", "e", "flat"]
 
 
@@ -84,7 +86,8 @@ def test_two_processes_find_what_one_does(nights, cache):
 def test_a_night_without_a_usable_channel_is_left_out(nights, cache, monkeypatch):
     monkeypatch.setattr("dreem_case.feature_cache.night_features", unusable)
     found = survey_store(StorePlace(str(nights)), cache, Here(), ["a"])
-    assert found.left_out == {"a": "expected an epoch with a usable channel, found none"}
+    reason = {"code": "no_usable_eeg", "detail": "expected an epoch with a usable channel, found none"}
+    assert found.left_out == [{"record": "a", **reason}]
 
 
 def unusable(night):
@@ -95,7 +98,17 @@ def unusable(night):
 def test_features_are_computed_for_nights_that_nobody_has_scored(nights, cache):
     n, left_out = compute_features(StorePlace(str(nights)), cache, Here())
     assert n == 6
-    assert list(left_out) == ["broken"]
+    assert [night["record"] for night in left_out] == ["broken"]
+
+
+def test_features_that_the_cache_had_no_room_for_are_not_counted(nights, tmp_path):
+    whole = FeatureCache(tmp_path / "whole", 10**7)
+    compute_features(StorePlace(str(nights)), whole, Here())
+    size = max(path.stat().st_size for path in whole.folder.glob("*.entry"))
+    small = FeatureCache(tmp_path / "small", round(2.5 * size))
+    n, left_out = compute_features(StorePlace(str(nights)), small, Here())
+    assert n == len(list(small.folder.glob("*.entry"))) == 2
+    assert [night["record"] for night in left_out] == ["broken"]
 
 
 def test_a_store_that_goes_away_ends_the_survey(nights, cache):
