@@ -322,12 +322,11 @@ def score_store(
     start, job = time.perf_counter(), job.from_anywhere()
     if "://" in job.model:
         raise BatchError(f"expected a folder with a model, found the address {job.model}")
+    store, outputs = job.store.open(), job.open_outputs()
     _check_apart(job)
-    store = job.store.open()
     records = store.records()
     if not records:
         raise BatchError(f"{job.store.uri}: expected nights, found none")
-    outputs = job.open_outputs()
     table = NightTable(outputs.read(TABLE))
     table.keep(records)
     _check_place(job, outputs, table, records)
