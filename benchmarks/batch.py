@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "build/bench"
 N_SIMULATED = 5
 N_FIRST = 4  # nights of each run that are not timed: the workers start, and load the model
-N_TURNS = 3
+N_TURNS = 5
 N_FROM_BUCKET = 6
 N_EMPTY = 300  # tasks that do nothing
 SAMPLE_S = 0.05
@@ -168,7 +168,7 @@ def size(folder: str | Path) -> int:
     return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
 
 
-def measure(folder: Path, model: str, n_nights: int, n_few: int, n_many: int, hours: float) -> dict[str, float]:
+def measure(folder: Path, model: str, n_nights: int, n_few: int, n_many: int, hours: float) -> dict:
     """Return all figures."""
     from dreem_case.batch import ScoringJob
     from dreem_case.store import StorePlace
@@ -191,14 +191,16 @@ def measure(folder: Path, model: str, n_nights: int, n_few: int, n_many: int, ho
             found["dask"] = score(job(n_timed), workers)
         turns.append(found)
 
-    def median(ratio) -> float:
-        return statistics.median(map(ratio, turns))
+    def median(kind: str, name: str) -> float:
+        return statistics.median(turn[kind][name] for turn in turns)
 
-    def rate(kind: str) -> float:
-        return median(lambda turn: turn[kind]["nights_per_minute"])
+    def ratios(kind: str, to: str) -> list[float]:
+        return [turn[kind]["nights_per_minute"] / turn[to]["nights_per_minute"] for turn in turns]
+
+    speedups, overheads = ratios("two", "one"), [ratio - 1 for ratio in ratios("two", "dask")]
 
     shutil.rmtree(f"{by_one.cache}/answers")
-    again = job(n_timed, cache=by_one.cache)
+    kept = score(job(n_timed, cache=by_one.cache), LocalWorkers(1))
     n_few_mb, n_many_mb = (peak_mb(job(n), LocalWorkers(1)) for n in (n_few, n_many))
     n_far = N_FROM_BUCKET + N_FIRST
     near = score(job(n_far), LocalWorkers(1))
@@ -209,23 +211,30 @@ def measure(folder: Path, model: str, n_nights: int, n_few: int, n_many: int, ho
         "n_nights": n_nights,
         "hours": hours,
         "h5_mb": size(stores[n_timed]) / n_timed / 1e6,
-        "nights_per_minute_1_worker": rate("one"),
-        "nights_per_minute_2_workers": rate("two"),
-        "nights_per_minute_dask": rate("dask"),
-        "speedup_2_workers": median(lambda turn: turn["two"]["nights_per_minute"] / turn["one"]["nights_per_minute"]),
-        "dask_overhead": median(lambda turn: turn["two"]["nights_per_minute"] / turn["dask"]["nights_per_minute"]) - 1,
+        "nights_per_minute_1_worker": median("one", "nights_per_minute"),
+        "nights_per_minute_2_workers": median("two", "nights_per_minute"),
+        "nights_per_minute_dask": median("dask", "nights_per_minute"),
+        "speedup_2_workers": statistics.median(speedups),
+        "speedup_of_each_turn": speedups,
+        "dask_overhead": statistics.median(overheads),
+        "dask_overhead_of_each_turn": overheads,
         "dask_task_seconds": task_seconds(),
-        "client_seconds": median(lambda turn: turn["two"]["own_seconds"]),
-        "client_seconds_dask": median(lambda turn: turn["dask"]["own_seconds"]),
+        "client_seconds": median("two", "own_seconds"),
         "peak_mb_per_worker_5_nights": n_few_mb,
         "peak_mb_per_worker_50_nights": n_many_mb,
-        "feature_cache_speedup": score(again, LocalWorkers(1))["nights_per_minute"] / rate("one"),
+        "feature_cache_speedup": kept["nights_per_minute"] / median("one", "nights_per_minute"),
         "features_mb": size(f"{by_one.cache}/features") / n_timed / 1e6,
         "results_kb": size(by_one.out) / n_timed / 1e3,
-        "table_kb": Path(by_one.out, "nights.parquet").stat().st_size / n_timed / 1e3,
         "bucket_rate_to_folder": far["nights_per_minute"] / near["nights_per_minute"],
         "bucket_requests": far["requests"],
     }
+
+
+def rounded(value):
+    """Round numbers to four digits."""
+    if isinstance(value, list):
+        return [rounded(each) for each in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def main() -> None:
@@ -245,8 +254,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
         figures = measure(Path(folder), model, given.nights, given.few, given.many, given.hours)
     figures["seconds"] = time.perf_counter() - start
-    rounded = {name: value if isinstance(value, int) else float(f"{value:.4g}") for name, value in figures.items()}
-    text = json.dumps(rounded, indent=1)
+    text = json.dumps({name: rounded(value) for name, value in figures.items()}, indent=1)
     (FOLDER / "batch.json").write_text(text + "\n")
     print(text)
 
