@@ -6,7 +6,9 @@ __all__ = ['main', 'records', 'download', 'score', 'simulate', 'report', 'featur
 # %% ../nbs/library/cli.ipynb #073a601e
 import errno
 import json
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -37,6 +39,8 @@ from dreem_case.store import (
 @click.version_option(__version__, prog_name="dreem-case")
 def main() -> None:
     "Sleep nights, from a folder or a bucket."
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 class _CannotBegin(click.ClickException):

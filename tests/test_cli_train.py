@@ -235,8 +235,11 @@ def test_a_cluster_computes_features_until_its_scheduler_dies(cluster, place, sh
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["features", "train", "score"])
-def test_an_interrupt_ends_a_command_without_a_word_too_much(command, short_nights, short_forest, tmp_path):
+@pytest.mark.parametrize(
+    ("command", "number"),
+    [("features", signal.SIGINT), ("train", signal.SIGINT), ("score", signal.SIGINT), ("score", signal.SIGTERM)],
+)
+def test_an_interrupt_ends_a_command_without_a_word_too_much(command, number, short_nights, short_forest, tmp_path):
     out = ["--out", tmp_path]
     more = {"features": [], "train": out, "score": [*out, "--model", short_forest]}[command]
     words = [command, "--store", short_nights, "--cache", tmp_path / "cache", "--n-jobs", "2", *more]
@@ -244,7 +247,7 @@ def test_an_interrupt_ends_a_command_without_a_word_too_much(command, short_nigh
         [*COMMAND, *map(str, words)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         until(lambda: any((tmp_path / "cache").glob("features/*.entry")))
-        os.killpg(process.pid, signal.SIGINT)
+        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
         told = process.communicate(timeout=60)[1]
     assert process.returncode == 1
     assert told.strip() == ("interrupted; the same command goes on" if command == "score" else "Aborted!")
