@@ -138,7 +138,7 @@ def _tried(function: Callable, places: _Places, record: str) -> object:
     except (ValueError, RecordNotFound, OSError) as error:
         return error
 
-
+# %% ../nbs/library/training_set.ipynb #91416741
 def _collect(
     function: Callable, place: StorePlace, cache: FeatureCache, workers: Workers, records: Iterable[str] | None,
     on_night: Callable,

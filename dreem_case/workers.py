@@ -112,9 +112,6 @@ class _Processes(Workers):
                 yield done
 
 # %% ../nbs/library/workers.ipynb #2f5065a2
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
-
-
 @contextmanager
 def interrupts_held() -> Iterator[None]:
     "Keep Ctrl-C from processes that are started meanwhile, and from this thread until the end."
@@ -142,6 +139,9 @@ def _start_tracker() -> None:
         os.environ.pop("PYTHONWARNINGS")
         if before is not None:
             os.environ["PYTHONWARNINGS"] = before
+
+# %% ../nbs/library/workers.ipynb #a5792745
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 
 
 def _begin_work(parent: int) -> None:  # its process id
