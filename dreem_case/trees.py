@@ -35,11 +35,9 @@ def fit_trees(
     seed: int,
     enough: Callable[[object, int], bool] | None = None,  # asked after each round, of booster and number of rounds
 ) -> object:  # a lightgbm.Booster
-    "Fit boosted trees to the scored epochs; raise `ModelError` without OpenMP."
-    try:
-        import lightgbm
-    except OSError as error:
-        raise ModelError(_NO_OPENMP.format(error)) from None
+    "Fit boosted trees to the scored epochs; raise `ModelError` without LightGBM or OpenMP."
+    _library()  # first, for the number of threads
+    import lightgbm
     share = min(0.5, _COLUMNS_PER_TREE / rows[0].shape[1])
     parameters = _PARAMETERS | {"num_leaves": n_leaves, "feature_fraction": share, "seed": seed}
     lightgbm.Sequence.register(_ScoredRows)  # LightGBM takes what it knows by name only
@@ -68,11 +66,6 @@ class _ScoredRows:
 
     def __getitem__(self, which: int | slice) -> np.ndarray:
         return self.rows[self.place][self.scored[which]].astype(np.float64)
-
-
-_NO_OPENMP = (
-    "expected the OpenMP library that LightGBM uses (on Debian: apt install libgomp1), found none: {}"
-)
 
 # %% ../nbs/library/trees.ipynb #cf2c7539
 @dataclass(frozen=True, eq=False)
@@ -192,8 +185,10 @@ def _library() -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(str(found))
     except OSError as error:
-        raise ModelError(_NO_OPENMP.format(error)) from None
+        expected = "the OpenMP library that LightGBM uses (on Debian: apt install libgomp1)"
+        raise ModelError(f"expected {expected}, found none: {error}") from None
     library.LGBM_GetLastError.restype = ctypes.c_char_p
+    library.LGBM_SetMaxThreads(1)
     return library
 
 

@@ -1,10 +1,12 @@
 """Boosted stager: same contract as the forest, bears missing parts, and its file is checked before it is trusted."""
 
 import copy
+import ctypes
 import gc
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -129,6 +131,16 @@ def test_trees_that_no_longer_help_are_not_fitted(nights, monkeypatch):
     guessed = [np.where(given < 0, given, random.permutation(given.clip(0))) for given in labels]
     stager = small(n_rounds=40).fit(prepared, guessed)
     assert len(stager.trees[0].n_leaves) == 10 * 5 and max(asked) < 40
+
+
+def test_fits_side_by_side_never_get_more_threads_than_their_buffers_are_for():
+    random = np.random.default_rng(0)
+    rows = [(random.normal(size=(400, 60)) * (random.random((400, 60)) < 0.05)).astype(np.float32)]
+    labels = [random.integers(0, 5, 400)]
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda seed: fit_trees(rows, labels, 2, 4, seed), range(40)))
+    most = ctypes.c_int()
+    assert trees._library().LGBM_GetMaxThreads(ctypes.byref(most)) == 0 and most.value == 1
 
 
 def test_copies_lose_channels_and_never_all():
