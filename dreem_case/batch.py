@@ -22,7 +22,7 @@ from .answer import Answers, Busy, score_file
 from .cache import CacheError, ResultCache
 from .feature_cache import FeatureCache, FeaturesDamaged
 from .folder_store import RecordChanged, Store
-from .model_file import ModelError
+from .model_file import ModelError, fetch_model
 from .night_table import NightTable, is_row, night_row
 from .outputs import OutputError, Outputs, open_outputs
 from .scoring_pool import TOO_EXPENSIVE, ModelChanged, NightRefused, PoolError, ScoringPool
@@ -39,7 +39,7 @@ class ScoringJob:
     "Which nights to score, by what, and where to leave the results."
 
     store: StorePlace
-    model: str  # a folder with a saved model
+    model: str  # of a saved model: a folder, or s3://bucket or s3://bucket/prefix, as `out`
     out: str  # a folder, or s3://bucket or s3://bucket/prefix with the endpoint and the region of the store
     cache: str = "~/.cache/dreem-case"  # a folder on each machine
     cache_mb: int = 20_000  # most that features may take there, and answers a tenth of it
@@ -54,7 +54,8 @@ class ScoringJob:
         "Start a pool of one process; raise `ModelError`, `PoolError` or `CacheError`."
         cache, max_bytes = Path(self.cache).expanduser(), self.cache_mb * 1_000_000
         answers, features = ResultCache(cache / "answers", max_bytes // 10), FeatureCache(cache / "features", max_bytes)
-        pool = ScoringPool(self.model, 1, self.memory_mb, self.time_limit_s)
+        model = fetch_model(self.model, cache, self.store.endpoint, self.store.region)
+        pool = ScoringPool(model, 1, self.memory_mb, self.time_limit_s)
         return Answers(store, answers, pool, score=partial(_score_features, features))
 
     def from_anywhere(self) -> "ScoringJob":
@@ -320,8 +321,6 @@ def score_store(
     summary says so. Raises one of `CANNOT_BEGIN` where it cannot begin.
     """
     start, job = time.perf_counter(), job.from_anywhere()
-    if "://" in job.model:
-        raise BatchError(f"expected a folder with a model, found the address {job.model}")
     store, outputs = job.store.open(), job.open_outputs()
     _check_apart(job)
     records = store.records()

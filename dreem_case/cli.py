@@ -175,7 +175,8 @@ def _show(bar: tqdm, before: int, n_bytes: int) -> None:
 # %% ../nbs/library/cli.ipynb #b35feed9
 @main.command()
 @_with_store
-@click.option("--model", required=True, envvar="DREEM_CASE_MODEL", help="Folder of a saved model.")
+@click.option("--model", required=True, envvar="DREEM_CASE_MODEL",
+              help="A saved model: a folder, s3://bucket or s3://bucket/prefix.")
 @click.option("--out", required=True, help="Where results go: a folder, s3://bucket or s3://bucket/prefix.")
 @click.option("--dask", "scheduler", help="Address of a Dask scheduler whose workers do the work: tcp://host:8786.")
 @click.option("--n-jobs", type=click.IntRange(1), help="Processes of this machine; without it, one for each core.")
@@ -463,7 +464,7 @@ def train(
 # %% ../nbs/library/cli.ipynb #a91b71d5
 @main.command()
 @_with_features
-@click.option("--model", help="Folder of a saved model, judged on the nights that it was not trained on.")
+@click.option("--model", help="A saved model, a folder or s3://bucket/prefix, judged on nights that it was not trained on.")
 @click.option("--stager", type=_KindOfStager(), show_default="boosted", help="Kind of model, for --folds.")
 @click.option("--folds", type=click.IntRange(2), help="Judge a kind of model by cross-validation, without --model.")
 @click.option("--seed", type=click.IntRange(0), show_default="0", help="The same seed, the same folds and models.")
@@ -479,6 +480,7 @@ def evaluate(
     """
     from joblib import cpu_count
 
+    from dreem_case.model_file import fetch_model
     from dreem_case.outputs import OutputError, open_outputs
     from dreem_case.stagers import load_stager, new_stager
     from dreem_case.train import (
@@ -502,7 +504,9 @@ def evaluate(
         outputs = open_outputs(out, endpoint, region) if out else None
         if outputs:
             check_place(outputs)
-        fitted = load_stager(model) if model else None
+        fitted = None
+        if model:
+            fitted = load_stager(fetch_model(model, Path(cache).expanduser(), endpoint, region))
         known = set(getattr(fitted, "trained_on", ()))
         features, place = _feature_cache(cache, cache_mb), StorePlace(uri, endpoint, region, anonymous or None)
         scored = _scored(uri, opened)

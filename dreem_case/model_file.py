@@ -2,16 +2,20 @@
 
 # %% auto #0
 __all__ = ['MANIFEST', 'MAX_MANIFEST_BYTES', 'MAX_MODEL_BYTES', 'MAX_JSON_BYTES', 'ModelError', 'write_model', 'read_model',
-           'read_manifest', 'to_json', 'from_json']
+           'read_manifest', 'fetch_model', 'to_json', 'from_json']
 
 # %% ../nbs/library/model_file.ipynb #4923235c
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+from .outputs import OutputError, Outputs, open_outputs
+from .spool import spool_folder
 from .stages import STAGE_NAMES
 
 # %% ../nbs/library/model_file.ipynb #ea0ae62e
@@ -117,6 +121,53 @@ def _read_model_file(folder: Path, manifest: dict) -> bytes:
             f"{folder / name}: expected the file that the manifest describes, found another hash"
         )
     return content
+
+# %% ../nbs/library/model_file.ipynb #05093767
+def fetch_model(
+    address: str,  # a folder, or s3://bucket or s3://bucket/prefix
+    cache: Path,  # a folder, made if absent
+    endpoint: str | None = None,  # of a bucket, as the region; see `open_outputs`
+    region: str | None = None,
+) -> Path:
+    "Give the folder of a model, fetched if it lies in a bucket; raise `ModelError` where there is none."
+    if "://" not in address:
+        return Path(address)
+    folder = cache / "models"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with spool_folder(folder) as spool:
+            (new := spool / "new").mkdir()
+            _fetch(open_outputs(address, endpoint, region), new)
+            kept = folder / hashlib.sha256((new / MANIFEST).read_bytes()).hexdigest()
+            try:
+                _read_model_file(kept, read_manifest(kept))
+            except ModelError:  # not there, or damaged
+                shutil.rmtree(kept, ignore_errors=True)
+                with suppress(FileExistsError):  # another process was first
+                    new.rename(kept)
+            return kept
+    except OutputError as error:
+        raise ModelError(f"{address}: expected a place with a model, found {error.found}") from None
+    except ModelError as error:
+        raise ModelError(str(error).replace(str(new), address)) from None
+    except OSError as error:
+        raise ModelError(f"{address}: expected room for the model in the cache, found none: {error}") from None
+
+
+def _fetch(place: Outputs, folder: Path) -> None:
+    "Copy a model to an empty folder; raise `ModelError` unless it is whole."
+    sizes = place.sizes()
+
+    def copy(name: str, max_bytes: int) -> None:
+        if sizes.get(name, 0) > max_bytes:
+            raise ModelError(f"{folder / name}: expected at most {max_bytes} bytes, found {sizes[name]}")
+        if name in sizes and (content := place.read(name)) is not None:  # no name that leads elsewhere
+            (folder / name).write_bytes(content)
+
+    copy(MANIFEST, MAX_MANIFEST_BYTES)
+    manifest = read_manifest(folder)
+    copy(str(manifest.get("model_file")), MAX_MODEL_BYTES)
+    _read_model_file(folder, manifest)
 
 # %% ../nbs/library/model_file.ipynb #0460014f
 def to_json(state: Mapping) -> bytes:  # of numbers, texts, and lists and mappings of them

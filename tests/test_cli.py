@@ -357,7 +357,7 @@ def test_a_scoring_that_cannot_begin_says_why(scoring, tmp_path, monkeypatch):
     for other, why in [
         ({"--store": tmp_path / "empty"}, "expected nights, found none"),
         ({"--model": tmp_path / "empty"}, "expected a model's manifest, found no such file"),
-        ({"--model": "s3://lab/model"}, "expected a folder with a model, found the address s3://lab/model"),
+        ({"--model": "gs://lab/model"}, "found the address gs://lab/model, which is neither a folder nor s3://bucket"),
         ({"--cache": __file__}, f"{__file__}: expected a folder to write results to"),
         ({"--out": f"{options['--store']}/hypnograms"}, "expected a place for results apart from the store, found"),
         ({"--out": ""}, "expected a place that takes results, found an empty address"),

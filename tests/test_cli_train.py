@@ -181,18 +181,26 @@ def test_a_night_that_goes_away_meanwhile_is_said(error, place, tmp_path, monkey
         assert told.splitlines()[-1] == f"Error: {error}"
 
 
-def test_the_model_goes_to_a_bucket(place, tmp_path, monkeypatch):
+def test_a_model_goes_to_a_bucket_and_is_used_from_there(place, tmp_path, monkeypatch):
     for name, value in (("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "b"), ("DEFAULT_REGION", REGION)):
         monkeypatch.setenv(f"AWS_{name}", value)
     with s3_server() as endpoint:
         client(endpoint).create_bucket(Bucket="lab")
         options = (*place, "--endpoint", endpoint, "--stager", "forest", "--json")
-        code, said, _ = run("train", *options, "--out", "s3://lab/models/july")
+        code, said, _ = run("train", *options, "--nights", 2, "--out", "s3://lab/models/july")
         outputs = open_outputs("s3://lab/models/july", endpoint)
         assert code == 0
         for name in outputs.names():
             (tmp_path / name).write_bytes(outputs.read(name))
         assert run("train", *options, "--out", "s3://other")[0] == 2
+        options = (*place, "--cache", tmp_path / "cache", "--endpoint", endpoint, "--model", "s3://lab/models/july")
+        found = json.loads(run("evaluate", *options, "--json")[1])
+        assert found["model_version"] == json.loads(said)["model_version"]
+        counts = "3 scored, 0 there already, 0 refused, 0 failed, 0 left\n"
+        assert run("score", *options, "--out", tmp_path / "scored")[:2] == (0, counts)
+        code, _, told = run("evaluate", *place, "--endpoint", endpoint, "--model", "s3://lab/absent")
+        assert code == 2
+        assert "s3://lab/absent/manifest.json: expected a model's manifest, found no such file" in told
     assert load_stager(tmp_path).version == json.loads(said)["model_version"]
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from dreem_case import model_file
-from dreem_case.model_file import ModelError, from_json, read_model, to_json, write_model
+from dreem_case.model_file import ModelError, fetch_model, from_json, read_model, to_json, write_model
+from dreem_case.outputs import FolderOutputs
 
 
 def write(folder: Path, values: list) -> None:
@@ -118,3 +119,45 @@ def test_more_json_than_the_limit_is_not_read(monkeypatch):
 def test_numbers_come_back_to_the_last_digit():
     numbers = [0.1, 1 / 3, 1e-308, 123456789.123456789]
     assert from_json(to_json({"numbers": numbers}), "model") == {"numbers": numbers}
+
+
+@pytest.fixture
+def bucket(tmp_path, monkeypatch):
+    """A folder with a model that stands for a bucket."""
+    write_model(tmp_path / "bucket", {"kind": "test"}, b"content", ["numpy"])
+    monkeypatch.setattr("dreem_case.model_file.open_outputs", lambda *_: FolderOutputs(tmp_path / "bucket"))
+    return tmp_path / "bucket"
+
+
+def test_a_model_from_a_bucket_lies_in_the_cache_as_a_whole(bucket, tmp_path):
+    kept = fetch_model("s3://lab/model", tmp_path / "cache")
+    assert read_model(kept, kind="test")[1] == b"content"
+    assert fetch_model("s3://lab/model", tmp_path / "cache") == kept
+    assert list((tmp_path / "cache" / "models").iterdir()) == [kept]
+    next(kept.glob("model.*")).write_bytes(b"damaged")
+    assert read_model(fetch_model("s3://lab/model", tmp_path / "cache"), kind="test")[1] == b"content"
+    write_model(bucket, {"kind": "test"}, b"other", ["numpy"])
+    assert read_model(fetch_model("s3://lab/model", tmp_path / "cache"), kind="test")[1] == b"other"
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "absent", "manifest.json", "", 5])
+def test_a_model_in_a_bucket_that_names_another_file_is_refused(name, bucket, tmp_path):
+    (tmp_path / "secret").write_bytes(b"content")
+    manifest = json.loads((bucket / "manifest.json").read_text())
+    (bucket / "manifest.json").write_text(json.dumps(manifest | {"model_file": name}))
+    with pytest.raises(ModelError, match=r"^s3://lab/model.*: expected "):
+        fetch_model("s3://lab/model", tmp_path / "cache")
+    assert list((tmp_path / "cache" / "models").iterdir()) == []
+
+
+def test_a_model_in_a_bucket_that_is_too_large_or_another_is_not_fetched(bucket, tmp_path, monkeypatch):
+    (bucket / "manifest.json").rename(tmp_path / "manifest")
+    with pytest.raises(ModelError, match=r"s3://lab/model/manifest\.json: expected a model's manifest, found no such"):
+        fetch_model("s3://lab/model", tmp_path / "cache")
+    (tmp_path / "manifest").rename(bucket / "manifest.json")
+    next(bucket.glob("model.*")).write_bytes(b"another")
+    with pytest.raises(ModelError, match="expected the file that the manifest describes, found another hash"):
+        fetch_model("s3://lab/model", tmp_path / "cache")
+    monkeypatch.setattr("dreem_case.model_file.MAX_MODEL_BYTES", 6)
+    with pytest.raises(ModelError, match="expected at most 6 bytes, found 7"):
+        fetch_model("s3://lab/model", tmp_path / "cache")
