@@ -81,6 +81,25 @@ def _failed(error: OSError) -> OutputError:
 _TURNS = 100  # at making a folder that others remove
 
 
+@contextmanager
+def _half_written(partial: Path) -> Iterator[Path]:
+    "Make a folder for half-written files in one that all writers share, and remove both, unless others write."
+    try:
+        with ExitStack() as made:
+            for turn in range(_TURNS):
+                try:
+                    partial.mkdir(parents=True, exist_ok=True)
+                    spool = made.enter_context(spool_folder(partial))
+                    break
+                except FileNotFoundError:  # another writer was done, and removed it in between
+                    if turn == _TURNS - 1:
+                        raise
+            yield spool
+    finally:
+        with suppress(OSError):  # others write
+            partial.rmdir()
+
+# %% ../nbs/library/outputs.ipynb #a55c6fcd
 class FolderOutputs(Outputs):
     "Results in a folder, made with the first file if it is not there."
 
@@ -97,7 +116,7 @@ class FolderOutputs(Outputs):
     def keeps_case(self) -> bool:
         "Tell whether the file system does."
         try:
-            with self._spool() as spool:
+            with _half_written(self._partial) as spool:
                 (spool / "A").touch()
                 return not (spool / "a").exists()
         except OSError as error:
@@ -107,7 +126,7 @@ class FolderOutputs(Outputs):
         "Write a file, as a whole or not at all; it is on the disk when this returns."
         path = self.folder / name
         try:
-            with self._spool() as spool:
+            with _half_written(self._partial) as spool:
                 path.parent.mkdir(exist_ok=True)
                 with (spool / "new").open("wb") as file:
                     file.write(content)
@@ -147,24 +166,6 @@ class FolderOutputs(Outputs):
             (self.folder / name).unlink(missing_ok=True)
         except OSError as error:
             raise _failed(error) from error
-
-    @contextmanager
-    def _spool(self) -> Iterator[Path]:
-        "Make a folder for half-written files, and remove it with what was made for it."
-        try:
-            with ExitStack() as made:
-                for turn in range(_TURNS):
-                    try:
-                        self._partial.mkdir(parents=True, exist_ok=True)
-                        spool = made.enter_context(spool_folder(self._partial))
-                        break
-                    except FileNotFoundError:  # another writer was done, and removed it in between
-                        if turn == _TURNS - 1:
-                            raise
-                yield spool
-        finally:
-            with suppress(OSError):  # others write
-                self._partial.rmdir()
 
 # %% ../nbs/library/outputs.ipynb #549b852e
 def open_outputs(
