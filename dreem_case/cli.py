@@ -129,7 +129,7 @@ def download(
     except OSError as error:
         raise _CannotBegin(f"{out}: {error}") from error
     if source != store.source:
-        click.echo(f"{out} says that its nights are: {source}. These are: {store.source}.", err=True)
+        raise _CannotBegin(f"{out}: expected a folder for {store.source}, found one that holds {source}")
     n_copied, n_current, problems = _copy_all(store, wanted, out)
     n_failed = len(wanted) - n_copied - n_current
     counts = {"copied": n_copied, "there already": n_current, "failed": n_failed}
@@ -541,3 +541,8 @@ def evaluate(
     except OutputError as error:
         raise click.ClickException(f"{out}: {error}") from error
     sys.exit(1 if failed else 0)
+
+# %% ../nbs/library/cli.ipynb #4570004d
+#| eval: false
+if __name__ == "__main__":
+    main(prog_name="dreem-case")

@@ -61,9 +61,9 @@ def _move(path: Path, place: Path) -> None:
 
 # %% ../nbs/library/download.ipynb #9a7a741e
 def copy_source(store: Store, folder: Path) -> str:  # what the folder says its nights are
-    "Write where the nights come from, unless the folder says so already."
+    "Write where the nights come from, unless the folder says so already, or holds nights that came from elsewhere."
     manifest = folder / "manifest.json"
-    if not manifest.exists():
+    if not manifest.exists() and not FolderStore(folder).records():
         with spool_folder(folder) as spool:
             (spool / "manifest").write_text(json.dumps({"source": store.source}))
             _move(spool / "manifest", manifest)

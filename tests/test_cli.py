@@ -194,13 +194,25 @@ def test_a_download_that_is_stopped_goes_on(place, between, out, content, number
     assert (out / "h5" / "b.h5").read_bytes() == content
 
 
-def test_a_folder_that_names_another_source_keeps_it(place, out):
+def test_nights_do_not_go_among_those_of_another_source(place, out, content):
     out.mkdir(parents=True)
     (out / "manifest.json").write_text('{"source": "real nights"}')
     code, _, beside = run("download", "--out", out)
-    assert code == 0
-    assert beside == f"{out} says that its nights are: real nights. These are: simulated nights, seed 1.\n"
-    assert FolderStore(out).source == "real nights"
+    assert code == 2
+    assert "expected a folder for simulated nights, seed 1, found one that holds real nights" in beside
+    (out / "manifest.json").unlink()
+    (out / "z.h5").write_bytes(content)
+    code, _, beside = run("download", "--out", out)
+    assert code == 2
+    assert f"found one that holds nights in {out.name}" in beside
+    assert copies(out) == ["z.h5"]
+
+
+def test_the_module_is_a_program(tmp_path):
+    words = [sys.executable, "-m", "dreem_case.cli", "records", "--store", tmp_path]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "expected nights, found none" in done.stderr
 
 
 def test_a_command_that_cannot_begin_says_why(place, between, out, tmp_path, monkeypatch):
