@@ -464,7 +464,7 @@ def train(
 # %% ../nbs/library/cli.ipynb #a91b71d5
 @main.command()
 @_with_features
-@click.option("--model", help="A saved model, a folder or s3://bucket/prefix, judged on nights that it was not trained on.")
+@click.option("--model", help="A saved model, judged on nights that it has not seen: a folder or s3://bucket/prefix.")
 @click.option("--stager", type=_KindOfStager(), show_default="boosted", help="Kind of model, for --folds.")
 @click.option("--folds", type=click.IntRange(2), help="Judge a kind of model by cross-validation, without --model.")
 @click.option("--seed", type=click.IntRange(0), show_default="0", help="The same seed, the same folds and models.")
