@@ -92,11 +92,7 @@ class ResultCache:
         _entry(self.folder, key).unlink(missing_ok=True)
 
     @contextmanager
-    def lock(
-        self,
-        key: str,
-        wait_s: float,  # how long to wait for it
-    ) -> Iterator[None]:
+    def lock(self, key: str, wait_s: float) -> Iterator[None]:  # and how long to wait for it
         "Hold a key against all other threads and processes; raise `StillComputing` if others hold it."
         with _locked(self.folder, _entry(self.folder, key).name[:3], wait_s):  # 4096 locks for all keys
             yield

@@ -79,7 +79,7 @@ class StoredFile(NamedTuple):
     n_bytes: int
     modified_s: float  # since 1970
 
-
+# %% ../nbs/library/folder_store.ipynb #9add2285
 class Store(ABC):
     """Where records live; safe to use from several threads.
 
