@@ -247,7 +247,7 @@ def _look(
 def _variant(night: NightFeatures, loss: _Loss | None) -> NightFeatures:
     return night if loss is None else _without(night, loss)
 
-
+# %% ../nbs/library/boosted.ipynb #7d7e760c
 def _hold_out(
     rows: _Rows, labels: list, folds: np.ndarray, size: tuple[int, int], n_jobs: int, seed: int
 ) -> tuple[list, int, list[list[np.ndarray]]]:  # trees per fold, rounds; per night and copy the held-out probabilities
