@@ -219,10 +219,11 @@ def _parts(address: str) -> list[str]:
 
 
 def _check_apart(job: ScoringJob) -> None:
-    "Raise `BatchError` where the place of the results is the store, lies in it, or contains it."
-    if all(one == other for one, other in zip(_parts(job.store.uri), _parts(job.out), strict=False)):
-        found = f"{job.out}, where what is written could be taken for labels of the store {job.store.uri}"
-        raise BatchError(f"expected a place for results apart from the store, found {found}")
+    "Raise `BatchError` where the results would lie among the files that the store reads."
+    store, out = _parts(job.store.uri), _parts(job.out)
+    if out[: len(store)] == store and out[len(store) : len(store) + 1] in (["h5"], ["hypnograms"]):
+        found = f"{job.out}, where results could be taken for labels of the store {job.store.uri}"
+        raise BatchError(f"expected a place for results apart from the files of the store, found {found}")
 
 
 def _check_place(job: ScoringJob, outputs: Outputs, table: NightTable, records: list[str]) -> None:

@@ -449,21 +449,26 @@ def test_hypnograms_of_somebody_else_are_not_overwritten(job, nights, here):
 
 
 @pytest.mark.parametrize("store", ["nights", "link", "s3://lab/nights", "s3://lab/nights/"])
-@pytest.mark.parametrize("inner", ["", "/", "/hypnograms", "/h5/x", "/..", None])
-def test_results_lie_apart_from_the_store(job, nights, here, tmp_path, monkeypatch, store, inner):
+@pytest.mark.parametrize("inner", ["/hypnograms", "/hypnograms/", "/h5/x", "/scored/../hypnograms"])
+def test_results_do_not_lie_among_the_files_that_the_store_reads(
+    job, nights, here, tmp_path, monkeypatch, store, inner
+):
     monkeypatch.chdir(tmp_path)
     Path("link").symlink_to(nights)
     monkeypatch.setattr(batch.StorePlace, "open", lambda place: open_store(nights))
-    place = store if inner is None else f"{store.rstrip('/')}{inner}"
-    out = place.removesuffix("/nights/..") if "://" in place else place
-    within = replace(job, store=StorePlace(store), out=out)
-    with pytest.raises(BatchError, match="expected a place for results apart from the store"):
+    if "://" in store:
+        inner = inner.replace("/scored/..", "")
+    within = replace(job, store=StorePlace(store), out=f"{store.rstrip('/')}{inner}")
+    with pytest.raises(BatchError, match="expected a place for results apart from the files of the store"):
         score_store(within, here)
     assert sorted(path.name for path in nights.iterdir()) == sorted(f"{r}.h5" for r in open_store(nights).records())
 
 
-def test_a_name_that_begins_as_the_stores_does_is_a_place_apart(job, nights, here):
-    assert score_store(replace(job, out=f"{nights}-scored"), here).n_scored == 3
+@pytest.mark.parametrize("out", ["{}-scored", "{}/scored", "{}/scored/hypnograms"])
+def test_results_may_lie_beside_the_files_of_the_store(job, nights, here, out):
+    scored = replace(job, out=out.format(nights))
+    assert [score_store(scored, here).n_scored for _ in range(2)] == [3, 0]
+    assert open_store(nights).scored() == []
 
 
 COMMAND = [sys.executable, "-c", "from dreem_case.cli import main; main()", "score", "--json"]

@@ -371,7 +371,7 @@ def test_a_scoring_that_cannot_begin_says_why(scoring, tmp_path, monkeypatch):
         ({"--model": tmp_path / "empty"}, "expected a model's manifest, found no such file"),
         ({"--model": "gs://lab/model"}, "found the address gs://lab/model, which is neither a folder nor s3://bucket"),
         ({"--cache": __file__}, f"{__file__}: expected a folder to write results to"),
-        ({"--out": f"{options['--store']}/hypnograms"}, "expected a place for results apart from the store, found"),
+        ({"--out": f"{options['--store']}/hypnograms"}, "results apart from the files of the store, found"),
         ({"--out": ""}, "expected a place that takes results, found an empty address"),
         ({"--store": ""}, "expected a folder or s3://bucket, found an empty address"),
         ({"--out": __file__}, "expected a place that takes results, found a file where a folder should be"),
