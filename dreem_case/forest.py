@@ -95,7 +95,7 @@ def _fit_forest(
     forest = RandomForestClassifier(
         stager.n_trees,
         min_samples_leaf=stager.min_samples_leaf,
-        max_samples=0.5,
+        max_samples=max(len(rows) // 2, 1),
         class_weight="balanced_subsample",
         n_jobs=stager.n_jobs,
         random_state=seed,
