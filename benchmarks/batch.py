@@ -26,6 +26,7 @@ FOLDER = ROOT / "build/bench"
 N_SIMULATED = 5
 N_FIRST = 4  # nights of each run that are not timed: the workers start, and load the model
 N_TURNS = 5
+N_LONG_TURNS = 4  # that compare a cluster with processes of this machine
 N_FROM_BUCKET = 6
 N_EMPTY = 300  # tasks that do nothing
 SAMPLE_S = 0.05
@@ -186,18 +187,19 @@ def measure(folder: Path, model: str, n_nights: int, n_few: int, n_many: int, ho
     turns = []
     for _ in range(N_TURNS):
         by_one, one = job(n_timed), LocalWorkers(1)
-        found = {"one": score(by_one, one), "two": score(job(n_timed), LocalWorkers(2))}
+        turns.append({"one": score(by_one, one), "two": score(job(n_timed), LocalWorkers(2))})
+    for turn in turns[:N_LONG_TURNS]:  # of more nights: a small difference drowns in when the last two of a few end
+        turn["local"] = score(job(n_many), LocalWorkers(2))
         with cluster() as workers:
-            found["dask"] = score(job(n_timed), workers)
-        turns.append(found)
+            turn["dask"] = score(job(n_many), workers)
 
     def median(kind: str, name: str) -> float:
-        return statistics.median(turn[kind][name] for turn in turns)
+        return statistics.median(turn[kind][name] for turn in turns if kind in turn)
 
     def ratios(kind: str, to: str) -> list[float]:
-        return [turn[kind]["nights_per_minute"] / turn[to]["nights_per_minute"] for turn in turns]
+        return [turn[kind]["nights_per_minute"] / turn[to]["nights_per_minute"] for turn in turns if to in turn]
 
-    speedups, overheads = ratios("two", "one"), [ratio - 1 for ratio in ratios("two", "dask")]
+    speedups, overheads = ratios("two", "one"), [ratio - 1 for ratio in ratios("local", "dask")]
 
     shutil.rmtree(f"{by_one.cache}/answers")
     kept = score(job(n_timed, cache=by_one.cache), LocalWorkers(1))
