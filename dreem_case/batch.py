@@ -20,13 +20,13 @@ from socket import gethostname
 
 from .answer import Answers, Busy, score_file
 from .cache import CacheError, ResultCache
-from .feature_cache import FeatureCache, FeaturesDamaged
-from .folder_store import RecordChanged, Store
+from .feature_cache import FeatureCache
+from .folder_store import Store
 from .model_file import ModelError, fetch_model
 from .night_table import NightTable, is_row, night_row
 from .outputs import OutputError, Outputs, open_outputs
 from .scoring_pool import TOO_EXPENSIVE, ModelChanged, NightRefused, PoolError, ScoringPool
-from .store import GIVE_UP, RecordNotFound, StoreError, StorePlace, StoreUnavailable
+from .store import GIVE_UP, RecordNotFound, StoreError, StorePlace, StoreUnavailable, error_code
 from .workers import Done, Workers, WorkersError, interrupts_held
 
 # %% ../nbs/library/batch.ipynb #79c10f12
@@ -74,12 +74,8 @@ def _score_features(
     "Score a record by its features, computed in the pool where there are none; raise as `score_file` does."
     if not pool.scores_features:
         return score_file(store, pool, record, version, source)
-    compute = partial(pool.features, record)
-    try:
-        return pool.score(record, cache.packed(store, record, version, compute), source)
-    except FeaturesDamaged:
-        cache.remove(record, version)
-        return pool.score(record, cache.packed(store, record, version, compute), source)
+    score = partial(pool.score, record, source=source)
+    return cache.use(store, record, version, score, partial(pool.features, record))
 
 # %% ../nbs/library/batch.ipynb #390bec3c
 class _Tools:
@@ -113,10 +109,7 @@ def _tools(*told) -> _Tools:
 _LOG = logging.getLogger(__name__)
 SCORED, REFUSED, FAILED = "scored", "refused", "failed"  # what a line's `status` can be
 OUTPUT_REFUSES, WORKER_LOST, UNEXPECTED = "output_refuses", "worker_lost", "unexpected"
-_CODES = (  # of what is no fault of the night; the first kind that fits
-    (RecordNotFound, "record_not_found"),
-    (RecordChanged, "record_changed"),
-    (StoreUnavailable, "store_unavailable"),
+_CODES = (  # of what is no fault of the night or its store; the first kind that fits
     (OutputError, "output_unavailable"),
     (ModelChanged, "model_changed"),
     (Busy, "busy"),
@@ -131,6 +124,8 @@ def _code(error: Exception) -> str:
         return error.code
     if isinstance(error, OutputError) and error.lasting:
         return OUTPUT_REFUSES
+    if isinstance(error, RecordNotFound | StoreUnavailable):
+        return error_code(error)
     return next((code for kind, code in _CODES if isinstance(error, kind)), UNEXPECTED)
 
 

@@ -5,7 +5,7 @@ __all__ = ['FeaturesDamaged', 'pack_features', 'unpack_features', 'FeatureCache'
 
 # %% ../nbs/library/feature_cache.ipynb #f7d1f691
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from io import BytesIO
 from pathlib import Path
 from zipfile import BadZipFile
@@ -109,11 +109,25 @@ class FeatureCache:
         raise RecordChanged(record)
 
     def _of_version(self, store: Store, record: str, version: str) -> NightFeatures:
+        return self.use(store, record, version, partial(unpack_features, record))
+
+    def use(
+        self,
+        store: Store,
+        record: str,
+        version: str,  # that the record's file must have
+        function: Callable[[bytes], object],
+        compute: Callable[[Path], bytes] = _computed,  # from the file, as `pack_features` writes them
+    ) -> object:
+        """Call a function of a record's features as they lie here, and again of new ones if they are none.
+
+        Raises what the function and `compute` raise, and as `features` does.
+        """
         try:
-            return unpack_features(record, self.packed(store, record, version))
+            return function(self.packed(store, record, version, compute))
         except FeaturesDamaged:
-            self.remove(record, version)
-            return unpack_features(record, self.packed(store, record, version))
+            self._entries.remove(_key(record, version))
+            return function(self.packed(store, record, version, compute))
 
     def packed(
         self,
@@ -133,10 +147,6 @@ class FeatureCache:
     def holds(self, record: str, version: str) -> bool:
         "Tell whether a record's features lie here."
         return _key(record, version) in self._entries
-
-    def remove(self, record: str, version: str) -> None:
-        "Remove a record's features, which are none."
-        self._entries.remove(_key(record, version))
 
 
 @lru_cache(maxsize=4)

@@ -31,6 +31,7 @@ from .rows import ROWS_VERSION, RowMaker
 from .stager import Stager
 from .stagers import new_stager
 from .training_set import NightTables, ScoredNight
+from .trees import BIN_EPOCHS
 from .validate import cross_validate
 
 # %% ../nbs/library/train.ipynb #b30d6181
@@ -39,7 +40,7 @@ class TrainingError(ValueError):
 
 
 _BASE = 300_000_000  # the program itself, and what passes through
-_KEPT, _SAMPLE = 2**30, 100_000  # bytes of rows that boosted trees keep, rows by which they choose bins
+_KEPT = 2**30  # bytes of rows that boosted trees keep
 _PER_NUMBER, _PER_SAMPLED, _PER_EPOCH = 2.3, 18, 500  # bytes: binned twice, in a sample, of probabilities
 _PER_TREE = 30  # bytes a row in a forest's tree
 
@@ -58,7 +59,7 @@ def needed_memory(
     if kind == "BoostedStager":
         n_columns, n_copies = len(RowMaker(*names, {}, np.empty(0), sided=True).columns), 1 + stager.n_copies
         n_fitted, n_at_once = n_rows * n_copies * (1 - 1 / stager.n_folds), min(stager.n_jobs, stager.n_folds)
-        table = (n_fitted * _PER_NUMBER + min(n_fitted, _SAMPLE) * _PER_SAMPLED) * n_columns * n_at_once
+        table = (n_fitted * _PER_NUMBER + min(n_fitted, BIN_EPOCHS) * _PER_SAMPLED) * n_columns * n_at_once
         return round(_BASE + table + min(_KEPT, n_rows * n_copies * n_columns * 4) + n_rows * _PER_EPOCH)
     return _BASE
 

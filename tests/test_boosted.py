@@ -133,6 +133,12 @@ def test_trees_that_no_longer_help_are_not_fitted(nights, monkeypatch):
     assert len(stager.trees[0].n_leaves) == 10 * 5 and max(asked) < 40
 
 
+def test_a_fit_prints_nothing(capfd):
+    for row in np.zeros(200), np.random.default_rng(0).normal(size=200):  # no column that says anything; many rows
+        fit_trees([np.tile(row, (60_000, 1)).astype(np.float32)], [np.arange(60_000) % 5], 1, 2, seed=0)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_fits_side_by_side_never_get_more_threads_than_their_buffers_are_for():
     random = np.random.default_rng(0)
     rows = [(random.normal(size=(400, 60)) * (random.random((400, 60)) < 0.05)).astype(np.float32)]
