@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -18,13 +18,13 @@ from .chain import Chain
 from .confidence import fit_review_threshold, fit_temperature, needs_review, surprise, temper
 from .evaluate import kappa, macro_f1
 from .faults import keep_derivations, without_accelerometer
-from .features import FEATURES_VERSION, NightFeatures, granted_threads, night_features, source_hash
+from .features import FEATURES_VERSION, NightFeatures, granted_threads, night_features
 from .model_file import ModelError, from_json, read_model, to_json, write_model
 from .night import Night
 from .rows import NOT_RECORDED, ROWS_VERSION, RowMaker, Scale, add_sides
-from .stager import matched
+from .stager import PROGRAM_BYTES, matched
 from .stages import STAGE_NAMES, STAGES
-from .trees import Trees, fit_trees
+from .trees import BIN_EPOCHS, Trees, fit_trees
 
 # %% ../nbs/library/boosted.ipynb #a60b683c
 class _Loss(NamedTuple):
@@ -132,6 +132,8 @@ def _blend(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 class BoostedStager:
     "Boosted trees, a second look, a chain and calibration, fitted in turn on held-out training nights."
 
+    reads: ClassVar[str] = "features"
+
     n_rounds: int = 160  # at most; held-out nights decide how many of them are kept
     n_leaves: int = 15
     n_folds: int = 4  # sets of trees, each fitted without one fold of the training nights
@@ -187,6 +189,10 @@ class BoostedStager:
         "Flag the epochs that a person should look at."
         return needs_review(probabilities, self.review_threshold)
 
+    def needed_memory(self, n_scored: int, example: NightFeatures) -> int:  # bytes
+        "Estimate what fitting takes."
+        return _needed_memory(self, n_scored, example)
+
     def save(self, folder: Path | str, metrics: Mapping | None = None) -> None:
         "Write the model, atomically; raise `ModelError` if it is not fitted."
         _save(self, folder, dict(metrics or {}))
@@ -199,6 +205,19 @@ class BoostedStager:
 
 def _gap(night: NightFeatures) -> np.ndarray:
     return (night.quality == NOT_RECORDED).all(axis=0)
+
+# %% ../nbs/library/boosted.ipynb #235c030f
+_BINNED_BYTES, _SAMPLED_BYTES, _PROBABILITIES_BYTES = 2.3, 18, 500  # a number; a number in a sample; an epoch
+
+
+def _needed_memory(stager: BoostedStager, n_scored: int, example: NightFeatures) -> int:  # bytes
+    "Add up binned tables, rows that are kept, and probabilities."
+    names = example.eeg_feature_names, example.accelerometer_feature_names
+    n_columns, n_copies = len(RowMaker(*names, {}, np.empty(0), sided=True).columns), 1 + stager.n_copies
+    n_fitted, n_at_once = n_scored * n_copies * (1 - 1 / stager.n_folds), min(stager.n_jobs, stager.n_folds)
+    table = (n_fitted * _BINNED_BYTES + min(n_fitted, BIN_EPOCHS) * _SAMPLED_BYTES) * n_columns * n_at_once
+    kept = min(_KEPT_BYTES, n_scored * n_copies * n_columns * 4)
+    return round(PROGRAM_BYTES + table + kept + n_scored * _PROBABILITIES_BYTES)
 
 # %% ../nbs/library/boosted.ipynb #d4cfb644
 _ROUND_SHARES = (0.25, 0.5, 0.75, 1.0)
@@ -293,8 +312,7 @@ def _choose_chain(labels: Sequence[np.ndarray], evidence: Sequence[np.ndarray]) 
     return whole.weighed(*max(as_good, key=lambda pair: (pair[0], merits[pair])))
 
 # %% ../nbs/library/boosted.ipynb #07be8a87
-_SOURCES = ("boosted", "chain", "confidence", "trees")
-BOOSTED_VERSION = source_hash(*(f"dreem_case.{name}" for name in _SOURCES))
+BOOSTED_VERSION = 1  # of what is made of a model file, as FEATURES_VERSION
 _FITS = {"features_version": FEATURES_VERSION, "rows_version": ROWS_VERSION, "boosted_version": BOOSTED_VERSION}
 
 

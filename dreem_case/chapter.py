@@ -13,7 +13,6 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
-from importlib.metadata import version as installed_version
 from inspect import cleandoc
 from pathlib import Path
 from string import Formatter
@@ -21,7 +20,8 @@ from string import Formatter
 import numpy as np
 from filelock import FileLock
 
-from .defaults import fingerprint, in_project, project_root
+from .code_version import result_version
+from .defaults import in_project, project_root
 from .evaluate import grouped_folds
 from .features import NightFeatures
 from .folder_store import Store
@@ -29,7 +29,7 @@ from .model_file import ModelError
 from .night import Night
 from .safe_h5 import CaseFileError
 from .stager import Stager
-from .stagers import STAGERS, load_stager, new_stager
+from .stagers import load_stager, new_stager, stager_module
 
 # %% ../nbs/library/chapter.ipynb #f42c3ff2
 def read_results(
@@ -227,7 +227,6 @@ def counted(
 
 # %% ../nbs/library/chapter.ipynb #0efd73b4
 MAX_KEPT = 150  # fitted stagers; one has about a megabyte
-_LIBRARIES = ("lightgbm", "numpy", "scikit-learn", "scipy")
 
 
 def fit_once(
@@ -252,9 +251,8 @@ def fit_once(
 
 def _fit_key(name: str, prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray], seed: int) -> str:
     "Hash everything that decides a fit."
-    module = STAGERS[name][0].rsplit(".", 1)[-1]
-    libraries = [installed_version(library) for library in _LIBRARIES]
-    digest = hashlib.sha256(fingerprint(module, name, seed, libraries).encode())
+    code = result_version(stager_module(name).removeprefix("dreem_case."))
+    digest = hashlib.sha256(repr((code, name, seed)).encode())
     for night, given in zip(prepared, labels, strict=True):
         names = (night.record, night.channel_names, night.eeg_feature_names, night.accelerometer_feature_names)
         digest.update(repr((names, night.eeg.shape)).encode())

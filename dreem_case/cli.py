@@ -396,9 +396,9 @@ class _KindOfStager(click.Choice):
 
     @property
     def choices(self) -> tuple[str, ...]:
-        from dreem_case.stagers import STAGERS
+        from dreem_case.stagers import stager_names
 
-        return tuple(STAGERS)
+        return stager_names()
 
 
 @main.command()

@@ -10,13 +10,12 @@ from io import BytesIO
 from pathlib import Path
 from zipfile import BadZipFile
 
-import h5py
 import numpy as np
-import scipy
 
 from .cache import ResultCache, cache_key
 from .casefile import open_night
-from .features import FEATURES_VERSION, NightFeatures, night_features, source_hash
+from .code_version import result_version
+from .features import NightFeatures, night_features
 from .folder_store import RecordChanged, Store
 
 # %% ../nbs/library/feature_cache.ipynb #bb9a3d7f
@@ -59,14 +58,12 @@ def unpack_features(record: str, content: bytes) -> NightFeatures:
     return NightFeatures(record, **arrays, **{name: tuple(map(str, found)) for name, found in texts.items()})
 
 # %% ../nbs/library/feature_cache.ipynb #ee0f3d5d
-_READING = (f"dreem_case.{name}" for name in ("feature_cache", "casefile", "safe_h5", "night", "stages"))
-_CODE = (FEATURES_VERSION, source_hash(*_READING), h5py.__version__, np.__version__, scipy.__version__)
 _WAIT_S = 600.0  # for another process that computes the same night
 _ATTEMPTS = 3  # at a record that changes meanwhile
 
 
 def _key(record: str, version: str) -> str:
-    return cache_key("features", record, version, *_CODE)
+    return cache_key("features", record, version, result_version("feature_cache"))
 
 
 def _computed(path: Path) -> bytes:

@@ -3,16 +3,13 @@
 # %% auto #0
 __all__ = ['WINDOW_S', 'FREQS_HZ', 'BANDS_HZ', 'BIN_CENTRES_HZ', 'ACCELEROMETER_FEATURES', 'DEAD_G', 'SKIPPABLE',
            'FEATURES_VERSION', 'window_power', 'eeg_features', 'spectral_bins', 'accelerometer_features',
-           'NightFeatures', 'granted_threads', 'night_features', 'source_hash']
+           'NightFeatures', 'granted_threads', 'night_features']
 
 # %% ../nbs/library/features.ipynb #0a4e0f47
-import hashlib
 import os
 from collections.abc import Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 from scipy import fft
@@ -388,14 +385,4 @@ def _night_accelerometer(night: Night, skip: bool) -> tuple[np.ndarray, list[str
     return absent, ["a dead accelerometer, which is left out"]
 
 # %% ../nbs/library/features.ipynb #8a700ac6
-def source_hash(
-    *modules: str,  # by full name
-) -> str:  # 12 hexadecimal digits
-    """Hash the source of modules."""
-    digest = hashlib.sha256()
-    for module in modules:
-        digest.update(Path(find_spec(module).origin).read_bytes())
-    return digest.hexdigest()[:12]
-
-
-FEATURES_VERSION = source_hash("dreem_case.clean", "dreem_case.features")
+FEATURES_VERSION = 1  # of their meaning: a saved model fits features of its own number only

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
@@ -20,13 +20,18 @@ from .features import FEATURES_VERSION, NightFeatures, night_features
 from .model_file import ModelError, read_model, write_model
 from .night import Night
 from .rows import ROWS_VERSION, RowMaker, Scale
-from .stager import matched
+from .stager import PROGRAM_BYTES, matched
 from .stages import STAGES
 
 # %% ../nbs/library/forest.ipynb #3e9b1512
+_TREE_BYTES = 30  # a row in a tree
+
+
 @dataclass(eq=False)
 class ForestStager:
     "A random forest on rows of scaled and fused features with context."
+
+    reads: ClassVar[str] = "features"
 
     n_trees: int = 100
     min_samples_leaf: int = 5
@@ -73,6 +78,12 @@ class ForestStager:
     def review(self, probabilities: np.ndarray) -> np.ndarray:  # (n_epochs, 5) -> bool (n_epochs,)
         "Mark nothing: a forest's shares of votes are no measure of doubt."
         return np.zeros(len(probabilities), bool)
+
+    def needed_memory(self, n_scored: int, example: NightFeatures) -> int:  # bytes
+        "Estimate what fitting takes: the rows twice, and the trees."
+        names = example.eeg_feature_names, example.accelerometer_feature_names
+        n_columns = len(RowMaker(*names, {}, np.empty(0)).columns)
+        return PROGRAM_BYTES + n_scored * (2 * 4 * n_columns + _TREE_BYTES * self.n_trees)
 
     def save(self, folder: Path | str, metrics: Mapping | None = None) -> None:
         "Write the model, atomically; raise `ModelError` if it is not fitted."

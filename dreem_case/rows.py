@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 from scipy.ndimage import convolve1d
 
-from .features import NightFeatures, source_hash
+from .features import NightFeatures
 from .stages import EPOCH_S
 
 # %% ../nbs/library/rows.ipynb #e0c464f2
@@ -339,4 +339,4 @@ def _rows(maker: RowMaker, night: NightFeatures) -> np.ndarray:
     return np.hstack(parts).astype(np.float32)
 
 # %% ../nbs/library/rows.ipynb #df6c5e47
-ROWS_VERSION = source_hash("dreem_case.rows")
+ROWS_VERSION = 1  # of their meaning, as FEATURES_VERSION

@@ -4,7 +4,6 @@
 __all__ = ['CODES', 'NO_USABLE_EEG', 'TOO_EXPENSIVE', 'UNUSABLE_FILE', 'NightRefused', 'ModelChanged', 'PoolError', 'ScoringPool']
 
 # %% ../nbs/library/scoring_pool.ipynb #2f156e16
-import hashlib
 import json
 import logging
 import math
@@ -18,7 +17,6 @@ from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import lru_cache
-from importlib.metadata import version as installed_version
 from multiprocessing import connection
 from pathlib import Path
 
@@ -26,7 +24,9 @@ import psutil
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from .casefile import MissingSignalError, TooShortError, open_night
+from .code_version import result_version
 from .model_file import ModelError, read_manifest
+from .stagers import stager_module
 from dreem_case.safe_h5 import (
     CaseFileError,
     NotFiniteError,
@@ -116,19 +116,11 @@ def _load(folder: str):
         raise
 
 
-def _describe(folder: str) -> tuple[str, str]:
-    "Load the model; return its version, and a hash of the code that scores with it."
-    from dreem_case.features import source_hash
-
-    source = source_hash(*(f"dreem_case.{name}" for name in _SCORING_MODULES))
-    libraries = [installed_version(name) for name in ("h5py", "lightgbm", "numpy", "scikit-learn", "scipy")]
-    return _load(folder).version, hashlib.sha256(json.dumps([source, libraries]).encode()).hexdigest()[:12]
-
-
-_SCORING_MODULES = (
-    "stages", "night", "safe_h5", "casefile", "clean", "features", "feature_cache", "evaluate", "rows", "stager",
-    "score", "forest", "boosted", "trees", "chain", "confidence", "scoring_pool",
-)  # fmt: skip
+def _describe(folder: str) -> tuple[str, str, bool]:
+    "Load the model; return its version, that of the code that scores with it, and whether it reads features."
+    stager = _load(folder)
+    code = result_version("scoring_pool", type(stager).__module__.removeprefix("dreem_case."))
+    return stager.version, code, stager.reads == "features"
 
 # %% ../nbs/library/scoring_pool.ipynb #7b3e31d1
 @contextmanager
@@ -191,8 +183,6 @@ _LOG = logging.getLogger(__name__)
 _START_S = 30.0  # for a fork server with its libraries, and for the model
 _TASKS_PER_PROCESS = 100  # then a new one takes over, in case a library keeps memory
 _PRELOADED = ("dreem_case.feature_cache", "dreem_case.score", "dreem_case.scoring_pool")
-_PRELOADED_FOR = {kind: (f"dreem_case.{kind}",) for kind in ("boosted", "forest")}  # kind of model -> modules
-_WITH_FEATURES = tuple(_PRELOADED_FOR)  # kinds whose `prepare` is `night_features`
 
 
 class _Pool(ProcessPool):
@@ -200,7 +190,7 @@ class _Pool(ProcessPool):
 
     def __init__(self, n_processes: int, memory_mb: int, kind: str):
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([*_PRELOADED, *_PRELOADED_FOR.get(kind, ())])
+        context.set_forkserver_preload([*_PRELOADED, stager_module(kind)])
         super().__init__(n_processes, _TASKS_PER_PROCESS, _start, (memory_mb,), context)
         self._open: set[ProcessFuture] = set()
 
@@ -308,10 +298,10 @@ class ScoringPool:
         self._folder = str(Path(model_folder).resolve())
         self._free = threading.BoundedSemaphore(n_processes)
         kind = str(read_manifest(self._folder).get("kind"))
-        self.scores_features = kind in _WITH_FEATURES
         self._processes = _Processes(n_processes, memory_mb, kind)
         try:
-            self.model_version, self.scoring_version = self._processes.run(_START_S, _describe, self._folder)
+            described = self._processes.run(_START_S, _describe, self._folder)
+            self.model_version, self.scoring_version, self.scores_features = described
         except (TimeoutError, ProcessExpired, BrokenProcessPool, MemoryError) as error:
             self.close()
             expected = f"a model that loads within {memory_mb} MB and {_START_S:g} s"

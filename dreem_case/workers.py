@@ -4,7 +4,6 @@
 __all__ = ['CONNECT_S', 'WORKERS_S', 'WorkersError', 'Done', 'Workers', 'interrupts_held', 'LocalWorkers', 'DaskWorkers']
 
 # %% ../nbs/library/workers.ipynb #7f90ca5a
-import hashlib
 import logging
 import multiprocessing
 import os
@@ -20,13 +19,13 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import cache, partial
 from importlib.metadata import version as installed_version
-from importlib.util import find_spec
 from multiprocessing import resource_tracker
-from pathlib import Path
 from typing import NamedTuple
 
 from joblib import cpu_count
 from joblib.externals.loky import ProcessPoolExecutor
+
+from .code_version import library_versions, package_version
 
 # %% ../nbs/library/workers.ipynb #40e0852b
 class WorkersError(RuntimeError):
@@ -205,16 +204,10 @@ class LocalWorkers(_Processes):
             list(threads.map(partial(ProcessPoolExecutor.shutdown, wait=True, kill_workers=kill), executors))
 
 # %% ../nbs/library/workers.ipynb #bed499b7
-_LIBRARIES = ("h5py", "lightgbm", "numpy", "scikit-learn", "scipy")
-
-
 @cache
 def _versions() -> dict[str, str]:
-    "Name this package by a hash of its source, and the libraries by their versions."
-    folder = Path(find_spec("dreem_case").origin).parent
-    source = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
-    libraries = {name: installed_version(name) for name in _LIBRARIES}
-    return {"dreem_case": f"{installed_version('dreem_case')} ({hashlib.sha256(source).hexdigest()[:12]})", **libraries}
+    "Name this package by what its code means, and the libraries by their versions."
+    return {"dreem_case": f"{installed_version('dreem_case')} ({package_version()})", **library_versions()}
 
 
 def _check_versions(expected: dict[str, str]) -> None:

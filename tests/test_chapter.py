@@ -47,7 +47,7 @@ def test_whatever_decides_a_fit_decides_where_it_is_kept(nights, what, monkeypat
     elif what == "record":
         prepared[1] = replace(prepared[1], record="another")
     elif what == "code":
-        monkeypatch.setattr(chapter, "fingerprint", lambda *given: "another")
+        monkeypatch.setattr(chapter, "result_version", lambda *given: "another")
     kind = "boosted" if what == "kind" else "forest"
     assert chapter._fit_key(kind, prepared, labels, int(what == "seed")) != before
 

@@ -346,8 +346,3 @@ def test_a_night_without_eeg_or_with_an_unknown_step_is_refused():
         night_features(only_motion)
     with pytest.raises(ValueError, match="sleep"):
         night_features(night_of({"eeg1": noise_like_eeg(60)}, 2), skip={"sleep"})
-
-
-def test_the_version_is_a_hash_of_the_sources():
-    assert len(features.FEATURES_VERSION) == 12
-    assert features.source_hash("dreem_case.clean") != features.FEATURES_VERSION

@@ -19,6 +19,7 @@ from PIL import Image
 
 from dreem_case import book, chapter, defaults, publish, report, site
 from dreem_case.casefile import write_night
+from dreem_case.code_version import code_version
 from dreem_case.night import Night, Signal
 from dreem_case.store import FolderStore, open_store
 
@@ -195,17 +196,16 @@ def test_text_from_outside_is_shown_as_code():
     assert chapter._literal("a <b>`\n\n[x](y)") == "`a <b>' [x](y)`"
 
 
-def test_the_default_nights_are_those_of_every_module_that_makes_them(tmp_path, monkeypatch):
+def test_the_default_nights_are_those_of_every_module_and_table_that_makes_them(tmp_path):
     package = tmp_path / "package"
     shutil.copytree(Path(defaults.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(defaults, "__file__", str(package / "defaults.py"))
-    found = [defaults.fingerprint("simulate")]
+    found = [code_version("simulate", package=package)]
     for name in ("simulate.py", "simulated_eeg.py", "sleep_process.py", "safe_h5.py", "simulation.json"):
-        package.joinpath(name).write_text(package.joinpath(name).read_text() + "\n")
-        found.append(defaults.fingerprint("simulate"))
+        package.joinpath(name).write_text(package.joinpath(name).read_text() + "\n" + "0\n" * name.endswith(".py"))
+        found.append(code_version("simulate", package=package))
     assert len(set(found)) == len(found)
     package.joinpath("plots.py").write_text("")
-    assert defaults.fingerprint("simulate") == found[-1]
+    assert code_version("simulate", package=package) == found[-1]
 
 
 def test_a_figure_that_was_not_computed_is_not_in_the_headlines():

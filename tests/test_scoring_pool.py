@@ -24,7 +24,7 @@ from dreem_case.model_file import MANIFEST, ModelError
 from dreem_case.safe_h5 import CaseFileError
 from dreem_case.score import score_document, score_night
 from dreem_case.scoring_pool import CODES, ModelChanged, NightRefused, PoolError, ScoringPool
-from dreem_case.stagers import STAGERS, load_stager, new_stager
+from dreem_case.stagers import load_stager, new_stager, stager_names
 from tests.conftest import until
 
 
@@ -242,7 +242,7 @@ def test_a_model_that_was_replaced_is_not_used(model, paths, tmp_path):
         assert pool.score(paths[0].stem, paths[0], "x")
 
 
-@pytest.mark.parametrize("kind", STAGERS)
+@pytest.mark.parametrize("kind", stager_names())
 def test_every_kind_of_model_is_served_and_scores_features_as_it_scores_the_file(
     kind, request, short_training, paths, tmp_path
 ):

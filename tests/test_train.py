@@ -18,7 +18,6 @@ from dreem_case.train import (
     available_memory,
     check_model_place,
     draw_records,
-    needed_memory,
     train,
     write_training,
 )
@@ -27,6 +26,11 @@ from tests.test_training_set import Here
 
 SMALL = {"forest": {"n_trees": 4}, "boosted": {"n_rounds": 4, "n_folds": 2, "n_copies": 1}, "time-of-night": {}}
 LEFT_OUT = [{"record": "x", "code": "unreadable_file", "detail": "no whole file"}]
+
+
+def n_scored(nights):
+    """Count the epochs to learn from."""
+    return sum(night.n_scored for night in nights)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +139,7 @@ def test_a_store_without_scored_nights_is_refused_with_the_reasons(tables):
 @pytest.mark.parametrize("name", ["forest", "boosted"])
 def test_too_little_memory_is_said_before_the_fit(name, tables, monkeypatch):
     stager = new_stager(name, **SMALL[name])
-    needed = needed_memory(stager, tables.nights, tables[0])
+    needed = stager.needed_memory(n_scored(tables.nights), tables[0])
     monkeypatch.setattr(type(stager), "fit", lambda *_, **__: pytest.fail("the fit began"))
     with pytest.raises(TrainingError, match=r"MB of memory to train on 3 nights, found .* MB; train on about [0-2]"):
         train(name, tables, [], available=needed - 1, settings=SMALL[name])
@@ -144,10 +148,10 @@ def test_too_little_memory_is_said_before_the_fit(name, tables, monkeypatch):
 @pytest.mark.parametrize("name", ["forest", "boosted"])
 def test_needed_memory_grows_with_the_nights(name, tables):
     stager = new_stager(name)
-    first = needed_memory(stager, tables.nights, tables[0])
-    many = needed_memory(stager, tables.nights * 2000, tables[0])
-    more = needed_memory(stager, tables.nights * 4000, tables[0])
-    most = needed_memory(stager, tables.nights * 6000, tables[0])
+    first = stager.needed_memory(n_scored(tables.nights), tables[0])
+    many = stager.needed_memory(n_scored(tables.nights * 2000), tables[0])
+    more = stager.needed_memory(n_scored(tables.nights * 4000), tables[0])
+    most = stager.needed_memory(n_scored(tables.nights * 6000), tables[0])
     assert first < 10**9 < many
     assert most - more == pytest.approx(more - many, rel=0.01)
 

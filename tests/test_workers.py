@@ -137,7 +137,7 @@ def test_workers_end_when_their_parent_is_killed():
 @pytest.mark.slow
 def test_workers_of_another_version_end_a_run(scheduler, monkeypatch):
     monkeypatch.setattr(workers, "_versions", lambda: {**there, "dreem_case": "0.0.1 (abc)", "numpy": "1.0"})
-    there = {name: workers.installed_version(name) for name in workers._LIBRARIES}
+    there = workers.library_versions()
     with DaskWorkers(scheduler.scheduler_address) as found:
         pattern = r"expected workers with dreem_case 0.0.1 \(abc\), numpy 1.0, found dreem_case .*, numpy .* at tcp://"
         with pytest.raises(WorkersError, match=pattern):
