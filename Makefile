@@ -37,11 +37,11 @@ $(STAMP): pyproject.toml constraints.txt
 install: $(STAMP)
 
 report: $(STAMP)
-	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m dreem_case.report --seed $(SEED) --max-nights $(MAX_NIGHTS) \
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m dreem_case.report.make --seed $(SEED) --max-nights $(MAX_NIGHTS) \
 		--data "$(DATA)" --headband "$(HEADBAND)" --raw-eeg "$(RAW_EEG)"
 
 serve: $(STAMP)
-	$(BIN)/gunicorn -c python:dreem_case.serve 'dreem_case.api:create_app()'
+	$(BIN)/gunicorn -c python:dreem_case.serving.gunicorn_config 'dreem_case.api:create_app()'
 
 test: $(STAMP)
 	$(BIN)/ruff check
@@ -57,7 +57,7 @@ check: $(STAMP)
 	$(BIN)/python -m pytest -m built
 
 publish: $(STAMP)
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m dreem_case.publish
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m dreem_case.report.publish
 
 export: $(STAMP)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/nbdev_clean

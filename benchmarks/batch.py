@@ -34,7 +34,7 @@ SAMPLE_S = 0.05
 
 def write_nights(folder: Path, n_nights: int, hours: float) -> None:
     """Simulate some nights, and give them more names until there are enough."""
-    from dreem_case.simulate import write_default_nights
+    from dreem_case.simulate.nights import write_default_nights
 
     write_default_nights(folder, n_nights=min(N_SIMULATED, n_nights), hours=hours)
     made = sorted((folder / "h5").glob("*.h5"))
@@ -67,7 +67,7 @@ REQUESTS = Counter()
 
 def score(job, workers) -> dict[str, float]:
     """Score a store; return what its nights took, all but the first."""
-    from dreem_case.batch import score_store
+    from dreem_case.many.batch import score_store
 
     done = []
 
@@ -116,7 +116,7 @@ def cluster():
     import dask
     from distributed import LocalCluster
 
-    from dreem_case.workers import DaskWorkers
+    from dreem_case.core.workers import DaskWorkers
 
     quiet = {"distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "500ms"}
     settings = {"n_workers": 2, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
@@ -143,7 +143,7 @@ def bucket(nights: str):
     import boto3
     from moto.server import ThreadedMotoServer
 
-    from dreem_case.store import StorePlace
+    from dreem_case.nights.store import StorePlace
 
     os.environ |= {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
     log = logging.getLogger("werkzeug")
@@ -171,9 +171,9 @@ def size(folder: str | Path) -> int:
 
 def measure(folder: Path, model: str, n_nights: int, n_few: int, n_many: int, hours: float) -> dict:
     """Return all figures."""
-    from dreem_case.batch import ScoringJob
-    from dreem_case.store import StorePlace
-    from dreem_case.workers import LocalWorkers
+    from dreem_case.core.workers import LocalWorkers
+    from dreem_case.many.batch import ScoringJob
+    from dreem_case.nights.store import StorePlace
 
     n_timed, numbers = n_nights + N_FIRST, itertools.count()
     write_nights(nights := folder / "nights", max(n_timed, n_many), hours)
@@ -241,7 +241,7 @@ def rounded(value):
 
 def main() -> None:
     """Measure all, and write the result."""
-    from dreem_case.defaults import default_model_folder
+    from dreem_case.staging.embedded import default_model_folder
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--nights", type=int, default=20)

@@ -36,8 +36,8 @@ FUZZ_TIMES = 10  # as much as the tests do
 
 def write_nights(folder: Path) -> tuple[str, list[str]]:  # the long night, and the shorter ones
     """Simulate a night of eight hours, and cut different hours out of it."""
-    from dreem_case.casefile import open_night, write_night
-    from dreem_case.simulate import write_default_nights
+    from dreem_case.nights.casefile import open_night, write_night
+    from dreem_case.simulate.nights import write_default_nights
 
     write_default_nights(folder, n_nights=1, hours=LONG_HOURS)
     (path,) = (folder / "h5").glob("*.h5")
@@ -70,9 +70,9 @@ class Library:
 
 def answer_as_library(model: str) -> None:
     """Score the nights whose paths come in, until there are no more."""
-    from dreem_case.casefile import open_night
-    from dreem_case.score import score_night
-    from dreem_case.stagers import load_stager
+    from dreem_case.nights.casefile import open_night
+    from dreem_case.staging.score import score_night
+    from dreem_case.staging.stagers import load_stager
 
     stager = load_stager(model)
     for line in sys.stdin:
@@ -93,7 +93,8 @@ class Server:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("DREEM_CASE_")}
         own = {"STORE": store, "MODEL": str(model), "CACHE": str(folder / "cache")}
         kept |= {f"DREEM_CASE_{name}": value for name, value in own.items()} | {"TMPDIR": str(folder)} | environment
-        command = [sys.executable, "-m", "gunicorn", "-c", "python:dreem_case.serve", "--bind", "127.0.0.1:0"]
+        config = "python:dreem_case.serving.gunicorn_config"
+        command = [sys.executable, "-m", "gunicorn", "-c", config, "--bind", "127.0.0.1:0"]
         self.log = folder / "log.txt"
         with self.log.open("wb") as log:
             command.append("dreem_case.api:create_app()")
@@ -476,7 +477,7 @@ def fuzz() -> dict:
 
 def main() -> None:
     """Measure everything and write the result."""
-    from dreem_case.defaults import default_model_folder
+    from dreem_case.staging.embedded import default_model_folder
 
     model = default_model_folder()
     FOLDER.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,8 @@ N_RUNS, N_NIGHTS = 5, 10
 N_THREADS = 2
 DERIVATION = "eeg1"  # what YASA is given
 FOLDER = Path("build/bench")
-IMPORTS = {"package": "dreem_case", "scoring": "dreem_case.casefile, dreem_case.score, dreem_case.boosted"}
+SCORING = ("nights.casefile", "staging.score", "staging.boosted")
+IMPORTS = {"package": "dreem_case", "scoring": ", ".join(f"dreem_case.{name}" for name in SCORING)}
 
 
 def seconds_of(step):
@@ -60,14 +61,14 @@ def night_in(folder):
 
 def hypnogram(stager, night):
     """Return a night's stages by name."""
-    from dreem_case.stages import format_hypnogram
+    from dreem_case.nights.stages import format_hypnogram
 
     return format_hypnogram(stager.predict(stager.prepare(night)))
 
 
 def stage(stager, path, hours=None):
     """Return the stages of a file's night, or of its first hours."""
-    from dreem_case.casefile import open_night
+    from dreem_case.nights.casefile import open_night
 
     night = open_night(path)
     return hypnogram(stager, night if hours is None else night.crop(0, hours * 120))
@@ -77,9 +78,9 @@ def steps(stager, path):
     """Return the seconds of each step for all channels, on as many threads as the whole uses."""
     import numpy as np
 
-    from dreem_case import features
-    from dreem_case.casefile import open_night
-    from dreem_case.clean import clean_eeg, epoch_quality
+    from dreem_case.nights.casefile import open_night
+    from dreem_case.staging import features
+    from dreem_case.staging.clean import clean_eeg, epoch_quality
 
     night = open_night(path)
     loaded, prepared = night.load(), stager.prepare(night)
@@ -113,7 +114,7 @@ def floor(path):
     import numpy as np
     from scipy import fft
 
-    from dreem_case.casefile import read_night
+    from dreem_case.nights.casefile import read_night
 
     n_bytes, signals = path.stat().st_size, read_night(path).signals
     content, cuts = memoryview(bytearray(n_bytes)), [i * n_bytes // N_THREADS for i in range(N_THREADS + 1)]
@@ -155,7 +156,7 @@ def default_model():
 
     A process counts the peak memory of the one that starts it as its own, so the fit must not happen there.
     """
-    from dreem_case.defaults import default_model_folder
+    from dreem_case.staging.embedded import default_model_folder
 
     return str(default_model_folder())
 
@@ -165,8 +166,8 @@ def simulate(folder, hours):
     import numpy as np
     from scipy.signal import resample_poly
 
-    from dreem_case.casefile import open_night, write_night
-    from dreem_case.simulate import DEFAULT_PLANS, NightPlan, simulate_night
+    from dreem_case.nights.casefile import open_night, write_night
+    from dreem_case.simulate.nights import DEFAULT_PLANS, NightPlan, simulate_night
 
     n_epochs, first = int(hours) * 120, DEFAULT_PLANS[0]
     plan = NightPlan(n_epochs, tuple(int(count * n_epochs / first.n_epochs) for count in first.stage_counts))
@@ -178,7 +179,7 @@ def simulate(folder, hours):
 
 def warm(folder, model):
     """Stage the night again and again, then step by step; say how far from the floor that is."""
-    from dreem_case.stagers import load_stager
+    from dreem_case.staging.stagers import load_stager
 
     stager, path = load_stager(model), night_in(folder)
     found = {"warm_s": median_of_runs(lambda: stage(stager, path))}
@@ -198,7 +199,7 @@ def spans(folder, model):
     """Stage first parts of a long night; fit a line through seconds over hours."""
     import numpy as np
 
-    from dreem_case.stagers import load_stager
+    from dreem_case.staging.stagers import load_stager
 
     stager, path = load_stager(model), night_in(folder)
     seconds = {hours: median_of_runs(lambda hours=hours: stage(stager, path, hours)) for hours in SPANS_HOURS}
@@ -212,7 +213,7 @@ def spans(folder, model):
 
 def nights(folder, model):
     """Stage a night ten times in one process that has just started."""
-    from dreem_case.stagers import load_stager
+    from dreem_case.staging.stagers import load_stager
 
     stager, path, found = load_stager(model), night_in(folder), []
     for _ in range(N_NIGHTS):
@@ -223,7 +224,7 @@ def nights(folder, model):
 
 def cold(folder, model):
     """Print the hypnogram of a night."""
-    from dreem_case.stagers import load_stager
+    from dreem_case.staging.stagers import load_stager
 
     return stage(load_stager(model), night_in(folder))
 

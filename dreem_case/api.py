@@ -25,15 +25,15 @@ from pydantic import BaseModel, Field, RootModel, ValidationError
 from werkzeug.exceptions import HTTPException, NotFound
 
 from . import __version__
-from .answer import Answer, Answers, Busy, Computation
-from .cache import CacheError, ResultCache
-from .casefile import RECORD_NAME, RecordNameError, check_record_name
-from .folder_store import RecordChanged, RecordNotFound, StoreError, StoreUnavailable
-from .monitoring import Metrics
-from .scoring_pool import ModelChanged, NightRefused, PoolError, ScoringPool
-from .settings import MAX_WAITING, Settings, SettingsError
-from .stages import STAGE_NAMES
-from .store import open_store
+from .serving.answers import Answer, Answers, Busy, Computation
+from .core.cache import CacheError, ResultCache
+from .nights.casefile import RECORD_NAME, RecordNameError, check_record_name
+from .nights.folder_store import RecordChanged, RecordNotFound, StoreError, StoreUnavailable
+from .serving.metrics import Metrics
+from .serving.scoring_pool import ModelChanged, NightRefused, PoolError, ScoringPool
+from .serving.settings import MAX_WAITING, Settings, SettingsError
+from .nights.stages import STAGE_NAMES
+from .nights.store import open_store
 
 # %% ../nbs/library/api.ipynb #29a0df23
 class Problem(BaseModel):
@@ -395,8 +395,8 @@ def create_app(settings: Settings | None = None) -> OpenAPI:  # None: from the e
 
 def _mend(error: Exception) -> str | None:
     "Say what to do about an error that ends the start; None for one that is unknown."
-    from dreem_case.defaults import ProjectNotFound  # loads scipy, which the server does without
-    from dreem_case.model_file import ModelError
+    from dreem_case.staging.embedded import ProjectNotFound  # loads scipy, which the server does without
+    from dreem_case.core.model_file import ModelError
 
     mends = {
         SettingsError: "",
@@ -444,20 +444,20 @@ def _open_answers(settings: Settings, metrics: Metrics) -> Answers:
 
 
 def _default_nights() -> Path:
-    from dreem_case.defaults import default_data
+    from dreem_case.staging.embedded import default_data
 
     _LOG.warning("DREEM_CASE_STORE is not set: serving simulated nights, which are made if they are absent")
     return default_data()
 
 
 def _default_model() -> Path:
-    from dreem_case.defaults import default_model_folder
+    from dreem_case.staging.embedded import default_model_folder
 
     _LOG.warning("DREEM_CASE_MODEL is not set: using boosted trees on simulated nights, fitted if they are absent")
     return default_model_folder()
 
 
 def _in_project(folder: str) -> Path:
-    from dreem_case.defaults import in_project
+    from dreem_case.staging.embedded import in_project
 
     return in_project(folder)

@@ -20,10 +20,10 @@ import click
 from tqdm import tqdm
 
 from . import __version__
-from .casefile import CaseFileError
-from .download import copy_record, copy_source
-from .folder_store import RecordChanged
-from dreem_case.store import (
+from .nights.casefile import CaseFileError
+from .nights.download import copy_record, copy_source
+from .nights.folder_store import RecordChanged
+from dreem_case.nights.store import (
     GIVE_UP,
     RecordNotFound,
     Store,
@@ -195,9 +195,9 @@ def score(
     nights.parquet, a table with a row for each. What is there and current is left alone: an interrupted run is
     continued by the same command.
     """
-    from dreem_case.batch import CANNOT_BEGIN, ScoringJob, score_store
-    from dreem_case.cache import CacheError
-    from dreem_case.outputs import OutputError
+    from dreem_case.many.batch import CANNOT_BEGIN, ScoringJob, score_store
+    from dreem_case.core.cache import CacheError
+    from dreem_case.core.outputs import OutputError
 
     not_used = _open(uri, endpoint, region, anonymous).not_used
     place = StorePlace(uri, endpoint, region, anonymous or None)
@@ -220,7 +220,7 @@ def score(
 
 def _workers(scheduler: str | None, n_jobs: int | None):
     "Make the workers that were asked for."
-    from dreem_case.workers import DaskWorkers, LocalWorkers
+    from dreem_case.core.workers import DaskWorkers, LocalWorkers
 
     if scheduler and n_jobs:
         raise click.UsageError("expected --dask or --n-jobs, found both: a cluster has the workers that it has")
@@ -247,9 +247,9 @@ def simulate(
     out: str, endpoint: str | None, region: str | None, n_nights: int, seed: int, hours: float | None, as_json: bool
 ) -> None:
     "Make simulated nights with their hypnograms."
-    from dreem_case.casefile import write_night
-    from dreem_case.outputs import OutputError, open_outputs
-    from dreem_case.simulate import default_night
+    from dreem_case.nights.casefile import write_night
+    from dreem_case.core.outputs import OutputError, open_outputs
+    from dreem_case.simulate.nights import default_night
 
     records, manifest = [], json.dumps({"source": f"simulated nights, seed {seed}"}).encode()
     try:
@@ -291,10 +291,10 @@ def report(out: Path | None, **given) -> None:
     Runs the chapters of the clone of the project that it is called in, and renders the site.
     """
     try:
-        from dreem_case.book import ChapterFailed
-        from dreem_case.chapter import ReportError
-        from dreem_case.defaults import ProjectNotFound, project_root
-        from dreem_case.report import make_report
+        from dreem_case.report.run import ChapterFailed
+        from dreem_case.report.chapter import ReportError
+        from dreem_case.staging.embedded import ProjectNotFound, project_root
+        from dreem_case.report.make import make_report
     except ImportError as error:
         raise _CannotBegin(f"expected the libraries of the report, found no {error.name}") from error
     try:
@@ -319,13 +319,13 @@ def _with_features(command: Callable) -> Callable:
 @contextmanager
 def _whole_or_not() -> Iterator[None]:
     "End a command that leaves nothing unless all its steps can be done."
-    from dreem_case.cache import CacheError, StillComputing
-    from dreem_case.evaluate import EvaluationError
-    from dreem_case.model_file import ModelError
-    from dreem_case.outputs import OutputError
-    from dreem_case.tracking import TrackingError
-    from dreem_case.train import TrainingError
-    from dreem_case.workers import WorkersError
+    from dreem_case.core.cache import CacheError, StillComputing
+    from dreem_case.core.agreement import EvaluationError
+    from dreem_case.core.model_file import ModelError
+    from dreem_case.core.outputs import OutputError
+    from dreem_case.many.tracking import TrackingError
+    from dreem_case.many.train import TrainingError
+    from dreem_case.core.workers import WorkersError
 
     known = (CacheError, CaseFileError, EvaluationError, ModelError, OutputError, RecordNotFound, StillComputing,
              StoreError, StoreUnavailable, TrackingError, TrainingError, WorkersError)
@@ -336,14 +336,14 @@ def _whole_or_not() -> Iterator[None]:
 
 
 def _feature_cache(cache: str, cache_mb: int):
-    from dreem_case.feature_cache import FeatureCache
+    from dreem_case.staging.feature_cache import FeatureCache
 
     return FeatureCache(Path(cache).expanduser() / "features", cache_mb * 1_000_000)
 
 
 def _each_night(function: Callable, place, cache, workers: tuple, records: list[str]) -> tuple:
     "Have workers look at records, with a bar of progress; name those that failed."
-    from dreem_case.training_set import NOT_SCORED
+    from dreem_case.many.training_set import NOT_SCORED
 
     with _workers(*workers) as made, tqdm(total=len(records), unit=" nights", disable=None) as bar:
         found, left_out = function(place, cache, made, records, lambda record: bar.update())
@@ -371,7 +371,7 @@ def features(
 
     Computes those of RECORDS, or of all nights of the store.
     """
-    from dreem_case.training_set import compute_features
+    from dreem_case.many.training_set import compute_features
 
     opened = _open(uri, endpoint, region, anonymous)
     with _whole_or_not():
@@ -396,7 +396,7 @@ class _KindOfStager(click.Choice):
 
     @property
     def choices(self) -> tuple[str, ...]:
-        from dreem_case.stagers import stager_names
+        from dreem_case.staging.stagers import stager_names
 
         return stager_names()
 
@@ -417,12 +417,12 @@ def train(
     "Train a model on the scored nights of a store."
     from joblib import cpu_count
 
-    from dreem_case.outputs import OutputError, open_outputs
-    from dreem_case.tracking import TrackingError, load_mlflow, log_training
-    from dreem_case.train import check_model_place, draw_records, rescue_training, write_training
-    from dreem_case.train import train as fit
-    from dreem_case.training_set import NightTables, survey_store
-    from dreem_case.validate import check_folds, figures_table
+    from dreem_case.core.outputs import OutputError, open_outputs
+    from dreem_case.many.tracking import TrackingError, load_mlflow, log_training
+    from dreem_case.many.train import check_model_place, draw_records, rescue_training, write_training
+    from dreem_case.many.train import train as fit
+    from dreem_case.many.training_set import NightTables, survey_store
+    from dreem_case.many.validate import check_folds, figures_table
 
     opened = _open(uri, endpoint, region, anonymous)
     with _whole_or_not():
@@ -480,10 +480,10 @@ def evaluate(
     """
     from joblib import cpu_count
 
-    from dreem_case.model_file import fetch_model
-    from dreem_case.outputs import OutputError, open_outputs
-    from dreem_case.stagers import load_stager, new_stager
-    from dreem_case.train import (
+    from dreem_case.core.model_file import fetch_model
+    from dreem_case.core.outputs import OutputError, open_outputs
+    from dreem_case.staging.stagers import load_stager, new_stager
+    from dreem_case.many.train import (
         TrainingError,
         available_memory,
         check_memory,
@@ -491,8 +491,8 @@ def evaluate(
         check_room,
         thread_settings,
     )
-    from dreem_case.training_set import NightTables, survey_store
-    from dreem_case.validate import check_folds, cross_validate, figures_table, judge_model
+    from dreem_case.many.training_set import NightTables, survey_store
+    from dreem_case.many.validate import check_folds, cross_validate, figures_table, judge_model
 
     if (model is None) == (folds is None):
         raise click.UsageError("expected --model or --folds, found " + ("both" if model else "neither"))

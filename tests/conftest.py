@@ -37,7 +37,7 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def short_nights(tmp_path_factory) -> Path:
     """Three simulated nights of 40 minutes in the case's layout."""
-    from dreem_case.simulate import write_default_nights
+    from dreem_case.simulate.nights import write_default_nights
 
     folder = tmp_path_factory.mktemp("nights")
     write_default_nights(folder, n_nights=3, seed=1, hours=2 / 3)
@@ -47,8 +47,8 @@ def short_nights(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def short_training(short_nights) -> tuple[list, list]:
     """Features and labels of the short nights."""
-    from dreem_case.features import night_features
-    from dreem_case.store import open_store
+    from dreem_case.nights.store import open_store
+    from dreem_case.staging.features import night_features
 
     store = open_store(short_nights)
     nights = [store.open_night(record) for record in store.records()]
@@ -60,7 +60,7 @@ SMALL = {"boosted": {"n_rounds": 8, "n_folds": 2, "n_copies": 1, "n_jobs": 1}, "
 
 def saved_model(name: str, training: tuple[list, list], folder: Path) -> Path:
     """Fit a small stager, and return the folder it is saved in."""
-    from dreem_case.stagers import new_stager
+    from dreem_case.staging.stagers import new_stager
 
     new_stager(name, **SMALL[name]).fit(*training).save(folder, {"kappa": 0.5})
     return folder

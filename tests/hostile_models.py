@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dreem_case import forest, trees
-from dreem_case.model_file import MANIFEST
-from dreem_case.stagers import load_stager
+from dreem_case.core.model_file import MANIFEST
+from dreem_case.staging import forest, trees
+from dreem_case.staging.stagers import load_stager
 
 ODD = [None, True, 0, -1, 2**31, 2**63, 1e308, "", "x" * 10**5, [], {}, [[]], {"content": 1}, "os.system", "..", "\0"]
 DANGEROUS = [
@@ -36,7 +36,7 @@ DANGEROUS = [
     ("pathlib", "Path"),
     ("sklearn.utils._testing", "run_code"),
     ("sklearn.datasets", "load_files"),
-    ("dreem_case.forest", "ForestStager"),
+    ("dreem_case.staging.forest", "ForestStager"),
     ("sklearn.ensemble._forest", "RandomForestRegressor"),
     ("sklearn.svm._classes", "SVC"),
 ]

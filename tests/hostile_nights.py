@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from dreem_case.casefile import ACCELEROMETER_NAMES, EEG_NAMES
+from dreem_case.nights.casefile import ACCELEROMETER_NAMES, EEG_NAMES
 
 N_EPOCHS = 2
 SAMPLES = N_EPOCHS * 7500

@@ -112,9 +112,9 @@ def serve(judge) -> None:
 
 def night_judge(model: Path):
     """Return what opens and scores a night."""
-    from dreem_case.casefile import CaseFileError, open_night
-    from dreem_case.score import NoUsableEEG, score_night
-    from dreem_case.stagers import load_stager
+    from dreem_case.nights.casefile import CaseFileError, open_night
+    from dreem_case.staging.score import NoUsableEEG, score_night
+    from dreem_case.staging.stagers import load_stager
 
     stager = load_stager(model)
 
@@ -138,10 +138,10 @@ def model_judge(good: Path):
     """Return what loads a model, and predicts with it if it was not refused."""
     import numpy as np
 
-    from dreem_case.features import night_features
-    from dreem_case.model_file import ModelError
-    from dreem_case.night import Night, Signal
-    from dreem_case.stagers import load_stager
+    from dreem_case.core.model_file import ModelError
+    from dreem_case.nights.night import Night, Signal
+    from dreem_case.staging.features import night_features
+    from dreem_case.staging.stagers import load_stager
 
     noise = np.random.default_rng(0).normal(0, 20, (2, 15_000)).astype(np.float32)
     signals = {name: Signal(values, 250, "µV", "eeg") for name, values in zip(("eeg1", "eeg7"), noise, strict=True)}

@@ -12,9 +12,9 @@ import numpy as np
 from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 
-from dreem_case.casefile import write_night
-from dreem_case.night import Night, Signal
-from dreem_case.store import Store, open_store
+from dreem_case.nights.casefile import write_night
+from dreem_case.nights.night import Night, Signal
+from dreem_case.nights.store import Store, open_store
 
 REGION = "us-east-1"
 

@@ -14,14 +14,14 @@ import h5py
 import numpy as np
 import pytest
 
-from dreem_case.answer import Answers, Busy
-from dreem_case.cache import ResultCache
-from dreem_case.casefile import open_night
-from dreem_case.folder_store import FolderStore, RecordChanged, RecordNotFound, RecordTooLarge, StoreUnavailable
-from dreem_case.score import score_document, score_night
-from dreem_case.scoring_pool import ModelChanged, NightRefused, ScoringPool
-from dreem_case.stagers import load_stager
-from dreem_case.store import open_store
+from dreem_case.core.cache import ResultCache
+from dreem_case.nights.casefile import open_night
+from dreem_case.nights.folder_store import FolderStore, RecordChanged, RecordNotFound, RecordTooLarge, StoreUnavailable
+from dreem_case.nights.store import open_store
+from dreem_case.serving.answers import Answers, Busy
+from dreem_case.serving.scoring_pool import ModelChanged, NightRefused, ScoringPool
+from dreem_case.staging.score import score_document, score_night
+from dreem_case.staging.stagers import load_stager
 from tests.conftest import until
 
 
@@ -300,9 +300,9 @@ TWO_PROCESSES = """
 import sys, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from dreem_case.answer import Answers
-from dreem_case.cache import ResultCache
-from dreem_case.store import open_store
+from dreem_case.serving.answers import Answers
+from dreem_case.core.cache import ResultCache
+from dreem_case.nights.store import open_store
 
 nights, cache, log = map(Path, sys.argv[1:])
 

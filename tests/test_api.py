@@ -16,20 +16,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openapi_spec_validator import validate
 
-from dreem_case import s3_store
-from dreem_case.answer import Answers, Busy
 from dreem_case.api import Details, Problem, StartError, create_app, make_app
-from dreem_case.cache import ResultCache
-from dreem_case.casefile import open_night
-from dreem_case.folder_store import RecordChanged, StoreUnavailable
-from dreem_case.forest import ForestStager
-from dreem_case.monitoring import Metrics
-from dreem_case.score import score_night
-from dreem_case.scoring_pool import ModelChanged, NightRefused, PoolError, ScoringPool
-from dreem_case.settings import MAX_WAITING, Settings
-from dreem_case.stagers import load_stager
-from dreem_case.stages import STAGE_NAMES
-from dreem_case.store import open_store
+from dreem_case.core.cache import ResultCache
+from dreem_case.nights import s3_store
+from dreem_case.nights.casefile import open_night
+from dreem_case.nights.folder_store import RecordChanged, StoreUnavailable
+from dreem_case.nights.stages import STAGE_NAMES
+from dreem_case.nights.store import open_store
+from dreem_case.serving.answers import Answers, Busy
+from dreem_case.serving.metrics import Metrics
+from dreem_case.serving.scoring_pool import ModelChanged, NightRefused, PoolError, ScoringPool
+from dreem_case.serving.settings import MAX_WAITING, Settings
+from dreem_case.staging.forest import ForestStager
+from dreem_case.staging.score import score_night
+from dreem_case.staging.stagers import load_stager
 from tests.conftest import until
 from tests.stores import BucketPlace, put, s3_server
 
@@ -577,9 +577,9 @@ def test_a_server_without_a_project_around_it_says_what_to_set(make, folder, sho
 def test_without_settings_it_serves_simulated_nights_and_says_so(
     make, folder, short_model, tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr("dreem_case.defaults.default_data", lambda: folder)
-    monkeypatch.setattr("dreem_case.defaults.default_model_folder", lambda: short_model)
-    monkeypatch.setattr("dreem_case.defaults.project_root", lambda: tmp_path)
+    monkeypatch.setattr("dreem_case.staging.embedded.default_data", lambda: folder)
+    monkeypatch.setattr("dreem_case.staging.embedded.default_model_folder", lambda: short_model)
+    monkeypatch.setattr("dreem_case.staging.embedded.project_root", lambda: tmp_path)
     client = make().test_client()
     assert client.get("/records").json["source"] == "simulated nights, seed 1"
     assert "DREEM_CASE_STORE is not set: serving simulated nights" in caplog.text
@@ -591,7 +591,7 @@ def test_the_server_itself_does_not_load_the_scientific_libraries(folder, short_
     code = f"""
 import json, sys
 from dreem_case.api import create_app
-from dreem_case.settings import Settings
+from dreem_case.serving.settings import Settings
 create_app(Settings({str(folder)!r}, {str(short_model)!r}, {str(tmp_path)!r}))
 print(json.dumps(sorted(sys.modules)))
 """

@@ -16,20 +16,20 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
-from dreem_case import batch
-from dreem_case.answer import Answers
 from dreem_case.api import make_app
-from dreem_case.batch import BatchError, ScoringJob, score_store
-from dreem_case.cache import ResultCache
-from dreem_case.feature_cache import FeatureCache
-from dreem_case.folder_store import FolderStore
-from dreem_case.model_file import ModelError
-from dreem_case.monitoring import Metrics
-from dreem_case.outputs import FolderOutputs, OutputError
-from dreem_case.scoring_pool import ScoringPool
-from dreem_case.store import GIVE_UP, StorePlace, StoreUnavailable, open_store
-from dreem_case.training_set import compute_features
-from dreem_case.workers import DaskWorkers, Done, LocalWorkers, Workers
+from dreem_case.core.cache import ResultCache
+from dreem_case.core.model_file import ModelError
+from dreem_case.core.outputs import FolderOutputs, OutputError
+from dreem_case.core.workers import DaskWorkers, Done, LocalWorkers, Workers
+from dreem_case.many import batch
+from dreem_case.many.batch import BatchError, ScoringJob, score_store
+from dreem_case.many.training_set import compute_features
+from dreem_case.nights.folder_store import FolderStore
+from dreem_case.nights.store import GIVE_UP, StorePlace, StoreUnavailable, open_store
+from dreem_case.serving.answers import Answers
+from dreem_case.serving.metrics import Metrics
+from dreem_case.serving.scoring_pool import ScoringPool
+from dreem_case.staging.feature_cache import FeatureCache
 from tests.conftest import until
 from tests.stores import REGION, client
 

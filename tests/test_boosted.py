@@ -12,13 +12,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dreem_case import boosted, trees
-from dreem_case.boosted import BoostedStager, lose_channels
-from dreem_case.evaluate import kappa
-from dreem_case.model_file import ModelError, from_json, read_model, to_json, write_model
-from dreem_case.rows import FeaturesDiffer, table_from_bins
-from dreem_case.stager import fit_folds
-from dreem_case.trees import Trees, fit_trees
+from dreem_case.core.agreement import kappa
+from dreem_case.core.model_file import ModelError, from_json, read_model, to_json, write_model
+from dreem_case.staging import boosted, trees
+from dreem_case.staging.boosted import BoostedStager, lose_channels
+from dreem_case.staging.design_matrix import FeaturesDiffer, table_from_bins
+from dreem_case.staging.stager import fit_folds
+from dreem_case.staging.trees import Trees, fit_trees
 from tests.conftest import ROOT
 from tests.test_rows import make_night, with_channels
 from tests.test_stager import staged_night
@@ -287,7 +287,7 @@ def test_the_model_is_the_same_in_another_process_and_with_other_threads(nights,
 
 def test_predicting_loads_neither_pandas_nor_scikit_learn(saved):
     code = (
-        "import sys; from dreem_case.stagers import load_stager; load_stager(sys.argv[1])\n"
+        "import sys; from dreem_case.staging.stagers import load_stager; load_stager(sys.argv[1])\n"
         "print(*{'sklearn', 'skops', 'pandas', 'lightgbm'} & set(sys.modules))"
     )
     run = subprocess.run([sys.executable, "-c", code, str(saved[0])], capture_output=True, text=True, check=True)

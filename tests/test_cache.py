@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from dreem_case import cache as cache_module
-from dreem_case.cache import CacheError, ResultCache, StillComputing, _join, cache_key
+from dreem_case.core import cache as cache_module
+from dreem_case.core.cache import CacheError, ResultCache, StillComputing, _join, cache_key
 from tests.conftest import until
 
 KEY, OTHER = cache_key("night-1"), cache_key("night-2")
@@ -33,7 +33,7 @@ def start(code, *arguments):
     """Run code in a process of its own that has a cache at its first argument."""
     head = (
         "import os, sys, time\nfrom concurrent.futures import ThreadPoolExecutor\nfrom pathlib import Path\n"
-        "from dreem_case.cache import ResultCache, cache_key\n"
+        "from dreem_case.core.cache import ResultCache, cache_key\n"
         "cache, KEY = ResultCache(sys.argv[1], 100_000), cache_key('night-1')\n"
     )
     command = [sys.executable, "-c", head + code, *map(str, arguments)]
@@ -185,7 +185,7 @@ def test_an_error_reaches_all_who_wait_and_the_next_caller_tries_again(cache, mo
         joined.append(1)
         return _join(flight, wait_s)
 
-    monkeypatch.setattr("dreem_case.cache._join", join)
+    monkeypatch.setattr("dreem_case.core.cache._join", join)
     with ThreadPoolExecutor(n_callers) as threads:
         found = [threads.submit(cache.compute_once, KEY, fail, 20) for _ in range(n_callers)]
         until(lambda: len(joined) == n_callers - 1)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dreem_case import calibrate
-from dreem_case.sleep_process import simulation_table
-from dreem_case.stages import Stage
+from dreem_case.nights.stages import Stage
+from dreem_case.simulate import tables as calibrate
+from dreem_case.simulate.hypnograms import simulation_table
 
 
 @pytest.fixture(scope="module")

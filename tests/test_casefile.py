@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dreem_case.casefile import (
+from dreem_case.nights.casefile import (
     ACCELEROMETER_NAMES,
     EEG_NAMES,
     CaseFileError,
@@ -26,8 +26,8 @@ from dreem_case.casefile import (
     read_night,
     write_night,
 )
-from dreem_case.night import Night, Signal
-from dreem_case.safe_h5 import (
+from dreem_case.nights.night import Night, Signal
+from dreem_case.nights.safe_h5 import (
     NotFiniteError,
     TooLongError,
     UnreadableFileError,
@@ -35,7 +35,7 @@ from dreem_case.safe_h5 import (
     WrongShapeError,
     WrongTypeError,
 )
-from dreem_case.stages import STAGE_NAMES, UNSCORED, HypnogramError, parse_hypnogram
+from dreem_case.nights.stages import STAGE_NAMES, UNSCORED, HypnogramError, parse_hypnogram
 
 REAL_DATA = Path(os.environ.get("DREEM_CASE_DATA", Path(__file__).parents[1] / "../shared/data"))
 

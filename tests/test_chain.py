@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dreem_case.chain import Chain
+from dreem_case.staging.transitions import Chain
 
 NIGHT = np.repeat([0, 1, 2, 3, 2, 4, 2, 4, 0], 20).astype(np.int8)
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dreem_case import chapter
-from dreem_case.model_file import ModelError
+from dreem_case.core.model_file import ModelError
+from dreem_case.report import chapter
 from tests.test_stager import staged_night
 
 

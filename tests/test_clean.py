@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
-from dreem_case import clean
-from dreem_case.clean import CLIP_UV, FS_HZ, Cleaned, Mark, Quality, clean_eeg, epoch_quality, find_artefacts
+from dreem_case.staging import clean
+from dreem_case.staging.clean import CLIP_UV, FS_HZ, Cleaned, Mark, Quality, clean_eeg, epoch_quality, find_artefacts
 
 RAW_FS_HZ = 250
 REAL_DATA = Path(os.environ.get("DREEM_CASE_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))

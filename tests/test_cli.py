@@ -13,10 +13,11 @@ import uuid
 import pytest
 from click.testing import CliRunner
 
-from dreem_case import cli, s3_store
-from dreem_case.batch import Summary
-from dreem_case.folder_store import FolderStore
-from dreem_case.store import GIVE_UP
+from dreem_case import cli
+from dreem_case.many.batch import Summary
+from dreem_case.nights import s3_store
+from dreem_case.nights.folder_store import FolderStore
+from dreem_case.nights.store import GIVE_UP
 from tests.conftest import until
 from tests.faulty_server import Between, cut, say, stop
 from tests.stores import REGION, BucketPlace, h5_content, put
@@ -321,7 +322,7 @@ def test_a_simulation_that_is_interrupted_goes_on(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("dreem_case.casefile.write_night", interrupted)
+        patched.setattr("dreem_case.nights.casefile.write_night", interrupted)
         assert run("simulate", "--nights", 1, "--hours", 0.1, "--out", tmp_path)[0] == 1
     assert run("simulate", "--nights", 1, "--hours", 0.1, "--out", tmp_path)[0] == 0
 
@@ -356,13 +357,13 @@ def test_a_store_is_scored_and_each_night_that_is_not_is_named(scoring, tmp_path
 
 def test_a_night_has_the_time_that_it_is_given(scoring, monkeypatch):
     jobs = []
-    monkeypatch.setattr("dreem_case.batch.score_store", lambda job, *_: jobs.append(job) or Summary(0))
+    monkeypatch.setattr("dreem_case.many.batch.score_store", lambda job, *_: jobs.append(job) or Summary(0))
     assert run("score", *scoring, "--time-limit-s", 900, "--memory-mb", 3000)[0] == 0
     assert (jobs[0].time_limit_s, jobs[0].memory_mb) == (900, 3000)
 
 
 def test_a_scoring_that_cannot_begin_says_why(scoring, tmp_path, monkeypatch):
-    monkeypatch.setattr("dreem_case.workers.CONNECT_S", 0.5)
+    monkeypatch.setattr("dreem_case.core.workers.CONNECT_S", 0.5)
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "notes.txt").touch()
     options = dict(zip(scoring[::2], scoring[1::2], strict=True))

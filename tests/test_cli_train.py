@@ -14,15 +14,15 @@ import pytest
 from click.testing import CliRunner
 
 from dreem_case import cli
-from dreem_case.cache import StillComputing
 from dreem_case.cli import main
-from dreem_case.feature_cache import FeatureCache
-from dreem_case.outputs import FolderOutputs, OutputError, open_outputs
-from dreem_case.safe_h5 import UnreadableFileError
-from dreem_case.stagers import load_stager
-from dreem_case.store import RecordNotFound
-from dreem_case.tracking import TrackingError
-from dreem_case.train import TrainingError
+from dreem_case.core.cache import StillComputing
+from dreem_case.core.outputs import FolderOutputs, OutputError, open_outputs
+from dreem_case.many.tracking import TrackingError
+from dreem_case.many.train import TrainingError
+from dreem_case.nights.safe_h5 import UnreadableFileError
+from dreem_case.nights.store import RecordNotFound
+from dreem_case.staging.feature_cache import FeatureCache
+from dreem_case.staging.stagers import load_stager
 from tests.conftest import until
 from tests.stores import REGION, client, s3_server
 from tests.test_feature_cache import put_night
@@ -126,7 +126,7 @@ def test_a_kind_of_stager_is_judged_by_folds(place):
 
 
 def test_too_many_folds_are_refused_before_the_nights_are_read(mixed, tmp_path, monkeypatch):
-    monkeypatch.setattr("dreem_case.training_set.survey_store", lambda *_: pytest.fail("nights were read"))
+    monkeypatch.setattr("dreem_case.many.training_set.survey_store", lambda *_: pytest.fail("nights were read"))
     for words in ("evaluate",), ("train", "--out", tmp_path / "m"):
         code, _, told = run(*words, *mixed, "--folds", 4)
         assert code == 2
@@ -142,7 +142,8 @@ def test_nights_are_drawn_among_the_scored_ones(mixed, tmp_path):
 
 def test_folds_are_fitted_with_as_many_threads_as_asked_for(place, monkeypatch):
     used = []
-    monkeypatch.setattr("dreem_case.validate.new_stager", lambda *_, **settings: used.append(settings) or sys.exit(9))
+    made = "dreem_case.many.validate.new_stager"
+    monkeypatch.setattr(made, lambda *_, **settings: used.append(settings) or sys.exit(9))
     assert run("evaluate", *place, "--stager", "forest", "--folds", 2)[0] == 9
     assert used == [{"n_jobs": 1}]
 
@@ -159,7 +160,7 @@ def test_a_cache_that_is_too_small_is_said(mixed, tmp_path, monkeypatch):
 
 def test_a_model_judged_with_too_small_a_cache_says_that_features_are_computed_twice(place, tmp_path, monkeypatch):
     run("train", *place, "--out", tmp_path, "--stager", "forest", "--nights", 2)
-    monkeypatch.setattr("dreem_case.train.check_room", refuse_room)
+    monkeypatch.setattr("dreem_case.many.train.check_room", refuse_room)
     code, _, told = run("evaluate", *place, "--model", tmp_path)
     assert code == 0
     assert "expected room; features are computed twice" in told
@@ -174,7 +175,7 @@ def test_a_night_that_goes_away_meanwhile_is_said(error, place, tmp_path, monkey
     def gone(*_):
         raise error
 
-    monkeypatch.setattr("dreem_case.training_set.NightTables.__getitem__", gone)
+    monkeypatch.setattr("dreem_case.many.training_set.NightTables.__getitem__", gone)
     for words in ("train", "--out", tmp_path / "m"), ("evaluate", "--folds", 2):
         code, said, told = run(words[0], *place, *words[1:], "--stager", "forest")
         assert (code, said) == (2, "")
@@ -293,7 +294,7 @@ def full(self, name, content):
 def test_a_place_that_takes_no_model_is_found_out_before_the_training(place, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setattr(FolderOutputs, "write", full)
-    monkeypatch.setattr("dreem_case.train.train", lambda *_, **__: pytest.fail("the training began"))
+    monkeypatch.setattr("dreem_case.many.train.train", lambda *_, **__: pytest.fail("the training began"))
     for out, found in ("file", "a file where a folder should be"), ("folder", "a full disk"):
         code, said, told = run("train", *place, "--out", tmp_path / out)
         assert (code, said) == (2, "")
@@ -320,7 +321,7 @@ def test_a_disk_that_fills_up_during_the_fit_costs_neither_the_old_model_nor_the
 
 
 def test_too_little_memory_and_too_small_a_cache_are_said(place, tmp_path, monkeypatch):
-    monkeypatch.setattr("dreem_case.train.available_memory", lambda: 10**8)
+    monkeypatch.setattr("dreem_case.many.train.available_memory", lambda: 10**8)
     code, _, told = run("train", *place, "--out", tmp_path)
     assert code == 2
     assert "of memory to train on 3 nights, found 100 MB" in told
@@ -335,14 +336,14 @@ def test_mlflow_is_asked_for_before_the_training_and_told_after_it(place, tmp_pa
     assert not (tmp_path / "m").exists()
     logged = []
     monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace())
-    monkeypatch.setattr("dreem_case.tracking.log_training", logged.append)
+    monkeypatch.setattr("dreem_case.many.tracking.log_training", logged.append)
     assert run(*options)[0] == 0
     assert [report["stager"] for report in logged] == ["time-of-night"]
 
     def refuse(report):
         raise TrackingError("no answer")
 
-    monkeypatch.setattr("dreem_case.tracking.log_training", refuse)
+    monkeypatch.setattr("dreem_case.many.tracking.log_training", refuse)
     code, _, told = run(*options)
     assert code == 1
     assert "the model is at" in told and "not logged: no answer" in told

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreem_case.code_version import code_version, library_versions, package_version, result_version
+from dreem_case.core.code_version import code_version, library_versions, package_version, result_version
 
 FILES = {
     "core/filters.py": "ORDER = 4\n\ndef order():\n    return ORDER\n",
@@ -62,10 +62,11 @@ def test_no_comment_changes_the_version(tmp_path_factory, comment):
 
 
 def test_the_package_has_a_version_of_its_own_and_modules_have_theirs():
-    assert len({package_version(), code_version("simulate"), code_version("features"), code_version("nothing")}) == 4
+    modules = ("simulate.nights", "staging.features", "nothing")
+    assert len({package_version(), *map(code_version, modules)}) == 4
 
 
 def test_another_library_is_another_result(monkeypatch):
-    before = result_version("store")
-    monkeypatch.setattr("dreem_case.code_version.library_versions", lambda: library_versions() | {"numpy": "0"})
-    assert result_version.__wrapped__("store") != before
+    before = result_version("nights.store")
+    monkeypatch.setattr("dreem_case.core.code_version.library_versions", lambda: library_versions() | {"numpy": "0"})
+    assert result_version.__wrapped__("nights.store") != before

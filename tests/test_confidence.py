@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from dreem_case.confidence import (
+from dreem_case.core.agreement import EvaluationError
+from dreem_case.core.calibration import (
     errors_met,
     fit_review_threshold,
     fit_temperature,
@@ -13,7 +14,6 @@ from dreem_case.confidence import (
     review_gain,
     temper,
 )
-from dreem_case.evaluate import EvaluationError
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from dreem_case import defaults
-from dreem_case.model_file import MANIFEST
-from dreem_case.stager import TimeOfNightStager
+from dreem_case.core.model_file import MANIFEST
+from dreem_case.staging import embedded as defaults
+from dreem_case.staging.stager import TimeOfNightStager
 
 
 @pytest.fixture
@@ -58,4 +58,4 @@ def test_what_a_model_is_made_from_holds_the_simulator_and_the_stagers_code(monk
     asked = []
     monkeypatch.setattr(defaults, "result_version", lambda *modules: asked.extend(modules) or modules)
     assert len({defaults.made_from(name) for name in ("boosted", "forest", "time-of-night")}) == 3
-    assert {"simulate", "boosted", "forest", "stager"} <= set(asked)
+    assert {"simulate.nights", "staging.boosted", "staging.forest", "staging.stager"} <= set(asked)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import skops.io
 
-from dreem_case import estimator_file
-from dreem_case.estimator_file import dump_estimators, load_estimators
-from dreem_case.model_file import ModelError
+from dreem_case.core.model_file import ModelError
+from dreem_case.staging import forest_file as estimator_file
+from dreem_case.staging.forest_file import dump_estimators, load_estimators
 
 
 class Foreign:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from dreem_case.evaluate import (
+from dreem_case.core.agreement import (
     EvaluationError,
     accuracy,
     balanced_accuracy,

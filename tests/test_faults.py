@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from dreem_case.faults import (
+from dreem_case.nights.night import Night, Signal
+from dreem_case.staging.corruptions import (
     PLATEAU_UV,
     change_eeg,
     failing,
@@ -12,8 +13,7 @@ from dreem_case.faults import (
     keep_derivations,
     without_accelerometer,
 )
-from dreem_case.features import night_features
-from dreem_case.night import Night, Signal
+from dreem_case.staging.features import night_features
 from tests.test_rows import make_night
 
 FS_HZ = 100

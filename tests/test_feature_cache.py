@@ -10,14 +10,14 @@ from io import BytesIO
 import numpy as np
 import pytest
 
-import dreem_case.feature_cache as feature_cache
-from dreem_case.cache import ResultCache
-from dreem_case.casefile import CaseFileError, write_night
-from dreem_case.feature_cache import FeatureCache, FeaturesDamaged, pack_features, unpack_features
-from dreem_case.features import NightFeatures, night_features
-from dreem_case.folder_store import RecordChanged
-from dreem_case.night import Night, Signal
-from dreem_case.store import open_store
+import dreem_case.staging.feature_cache as feature_cache
+from dreem_case.core.cache import ResultCache
+from dreem_case.nights.casefile import CaseFileError, write_night
+from dreem_case.nights.folder_store import RecordChanged
+from dreem_case.nights.night import Night, Signal
+from dreem_case.nights.store import open_store
+from dreem_case.staging.feature_cache import FeatureCache, FeaturesDamaged, pack_features, unpack_features
+from dreem_case.staging.features import NightFeatures, night_features
 
 
 def put_night(folder, record="night-1", n_epochs=3, seed=0):
@@ -196,8 +196,8 @@ def test_a_full_disk_costs_the_entry_and_not_the_features(store, cache, monkeypa
 def test_two_processes_compute_a_night_once(store, cache, tmp_path):
     code = (
         "import pickle, sys, time\n"
-        "import dreem_case.feature_cache as module\n"
-        "from dreem_case.store import open_store\n"
+        "import dreem_case.staging.feature_cache as module\n"
+        "from dreem_case.nights.store import open_store\n"
         "def computed(night, original=module.night_features):\n"
         "    print('computed', flush=True); time.sleep(0.2); return original(night)\n"
         "module.night_features = computed\n"

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from test_clean import noise_like_eeg
 from threadpoolctl import threadpool_limits
 
-from dreem_case import features
-from dreem_case.clean import FS_HZ, Cleaned, Mark, band_pass, clean_eeg
-from dreem_case.features import (
+from dreem_case.nights.night import Night, Signal
+from dreem_case.staging import features
+from dreem_case.staging.clean import FS_HZ, Cleaned, Mark, band_pass, clean_eeg
+from dreem_case.staging.features import (
     ACCELEROMETER_FEATURES,
     BANDS_HZ,
     BIN_CENTRES_HZ,
@@ -20,7 +21,6 @@ from dreem_case.features import (
     spectral_bins,
     window_power,
 )
-from dreem_case.night import Night, Signal
 
 RAW_FS_HZ = 250
 

@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dreem_case import forest
-from dreem_case.estimator_file import dump_estimators
-from dreem_case.evaluate import kappa
-from dreem_case.forest import ForestStager
-from dreem_case.model_file import ModelError, write_model
-from dreem_case.rows import FeaturesDiffer, table_from_bins
-from dreem_case.stager import fit_folds, predict_out_of_fold
-from dreem_case.stages import STAGES
+from dreem_case.core.agreement import kappa
+from dreem_case.core.model_file import ModelError, write_model
+from dreem_case.nights.stages import STAGES
+from dreem_case.staging import forest
+from dreem_case.staging.design_matrix import FeaturesDiffer, table_from_bins
+from dreem_case.staging.forest import ForestStager
+from dreem_case.staging.forest_file import dump_estimators
+from dreem_case.staging.stager import fit_folds, predict_out_of_fold
 from tests.test_rows import make_night, with_channels
 from tests.test_stager import staged_night
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from werkzeug.serving import make_server
 
-from dreem_case.answer import Answers
 from dreem_case.api import make_app
-from dreem_case.cache import ResultCache
-from dreem_case.monitoring import Metrics
-from dreem_case.scoring_pool import ScoringPool
-from dreem_case.store import open_store
+from dreem_case.core.cache import ResultCache
+from dreem_case.nights.store import open_store
+from dreem_case.serving.answers import Answers
+from dreem_case.serving.metrics import Metrics
+from dreem_case.serving.scoring_pool import ScoringPool
 from tests.hostile_requests import MESSAGES, answer_to, send_by_document
 
 N_REQUESTS = 1000 * int(os.environ.get("FUZZ_TIMES", "1"))

@@ -6,12 +6,12 @@ import sys
 import h5py
 import pytest
 
-from dreem_case.answer import Answers
 from dreem_case.api import make_app
-from dreem_case.cache import ResultCache
-from dreem_case.monitoring import Metrics
-from dreem_case.scoring_pool import CODES, NO_USABLE_EEG, ScoringPool
-from dreem_case.store import open_store
+from dreem_case.core.cache import ResultCache
+from dreem_case.nights.store import open_store
+from dreem_case.serving.answers import Answers
+from dreem_case.serving.metrics import Metrics
+from dreem_case.serving.scoring_pool import CODES, NO_USABLE_EEG, ScoringPool
 from tests.hostile_nights import fill, write_hostile_night
 from tests.sandbox import Sandbox, Untouched
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from dreem_case import model_file
-from dreem_case.model_file import ModelError, fetch_model, from_json, read_model, to_json, write_model
-from dreem_case.outputs import FolderOutputs
+from dreem_case.core import model_file
+from dreem_case.core.model_file import ModelError, fetch_model, from_json, read_model, to_json, write_model
+from dreem_case.core.outputs import FolderOutputs
 
 
 def write(folder: Path, values: list) -> None:
@@ -125,7 +125,7 @@ def test_numbers_come_back_to_the_last_digit():
 def bucket(tmp_path, monkeypatch):
     """A folder with a model that stands for a bucket."""
     write_model(tmp_path / "bucket", {"kind": "test"}, b"content", ["numpy"])
-    monkeypatch.setattr("dreem_case.model_file.open_outputs", lambda *_: FolderOutputs(tmp_path / "bucket"))
+    monkeypatch.setattr("dreem_case.core.model_file.open_outputs", lambda *_: FolderOutputs(tmp_path / "bucket"))
     return tmp_path / "bucket"
 
 
@@ -158,6 +158,6 @@ def test_a_model_in_a_bucket_that_is_too_large_or_another_is_not_fetched(bucket,
     next(bucket.glob("model.*")).write_bytes(b"another")
     with pytest.raises(ModelError, match="expected the file that the manifest describes, found another hash"):
         fetch_model("s3://lab/model", tmp_path / "cache")
-    monkeypatch.setattr("dreem_case.model_file.MAX_MODEL_BYTES", 6)
+    monkeypatch.setattr("dreem_case.core.model_file.MAX_MODEL_BYTES", 6)
     with pytest.raises(ModelError, match="expected at most 6 bytes, found 7"):
         fetch_model("s3://lab/model", tmp_path / "cache")

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 
-from dreem_case.monitoring import Metrics
+from dreem_case.serving.metrics import Metrics
 
 NIGHT = {"stages": ["N2", "N2", "REM"], "usable": [True, False, True], "confidence": [1.0, 0.5, 0.6]}
 NIGHT |= {"review": [False, True, True]}
@@ -115,7 +115,7 @@ def test_no_label_has_room_for_a_record(app, metrics):
 PROCESS = """
 import json, os, sys
 from prometheus_client.multiprocess import mark_process_dead
-from dreem_case.monitoring import Metrics
+from dreem_case.serving.metrics import Metrics
 metrics = Metrics()
 metrics.problems.labels("busy").inc()
 metrics.epochs.labels("N2").inc(10)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreem_case.night import Night, NightError, Signal, Signals
-from dreem_case.stages import UNSCORED
+from dreem_case.nights.night import Night, NightError, Signal, Signals
+from dreem_case.nights.stages import UNSCORED
 
 
 def make_night(n_epochs=4):

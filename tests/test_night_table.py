@@ -7,7 +7,7 @@ from io import BytesIO
 import pytest
 from pyarrow import parquet
 
-from dreem_case.night_table import COLUMNS, NightTable, is_row
+from dreem_case.many.night_table import COLUMNS, NightTable, is_row
 
 ROW = {"record": "night-1", "status": "scored", "n_epochs": 960, "sleep_min": 401.5, "waso_min": 3, "notes": None}
 

@@ -9,9 +9,9 @@ import h5py
 import nbformat
 import pytest
 
-from dreem_case.book import chapter_paths, run_chapter
-from dreem_case.chapter import read_results
-from dreem_case.publish import output_problems
+from dreem_case.report.chapter import read_results
+from dreem_case.report.publish import output_problems
+from dreem_case.report.run import chapter_paths, run_chapter
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.smoke

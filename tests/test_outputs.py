@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dreem_case.outputs import OutputError, open_outputs
+from dreem_case.core.outputs import OutputError, open_outputs
 from tests.faulty_server import Between, say, welcome
 from tests.stores import REGION, client
 
@@ -100,7 +100,7 @@ def test_a_writer_that_is_killed_leaves_the_old_file_and_the_next_one_cleans_up(
     outputs = open_outputs(tmp_path)
     outputs.write("a.json", b"old")
     code = (
-        "import os, signal, sys\nfrom dreem_case.outputs import open_outputs\n"
+        "import os, signal, sys\nfrom dreem_case.core.outputs import open_outputs\n"
         "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
         "open_outputs(sys.argv[1]).write('a.json', b'new')"
     )
@@ -163,6 +163,6 @@ def test_a_bucket_says_why_it_takes_nothing(server, between, credentials):
 
 
 def test_a_folder_needs_no_boto():
-    code = "import sys, dreem_case.batch; print({'boto3', 'pyarrow', 'distributed', 'sklearn'} & set(sys.modules))"
+    code = "import sys, dreem_case.many.batch; print({'boto3', 'pyarrow', 'distributed', 'sklearn'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "set()\n"

@@ -3,14 +3,16 @@
 import nbformat
 import pytest
 
-from dreem_case.book import chapter_paths
-from dreem_case.chapter import HEADLINES, read_results
-from dreem_case.site import page_problems
+from dreem_case.report.chapter import HEADLINES, read_results
+from dreem_case.report.run import chapter_paths
+from dreem_case.report.site import page_problems
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.built
 PAGES = ["index", *(f"report/{path.stem}" for path in chapter_paths(ROOT))]
-PAGES += [f"library/{path.stem}" for path in sorted((ROOT / "nbs" / "library").glob("*.ipynb"))]
+PAGES += [
+    str(path.relative_to(ROOT / "nbs").with_suffix("")) for path in sorted((ROOT / "nbs" / "library").rglob("*.ipynb"))
+]
 COMMITTED = read_results(ROOT / "nbs" / "report" / "results.json")
 
 

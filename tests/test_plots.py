@@ -8,10 +8,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from dreem_case import plots
-from dreem_case.confidence import reliability
-from dreem_case.evaluate import BlandAltman, paired_difference
-from dreem_case.stages import DISPLAY_ORDER, STAGE_COLORS, UNSCORED, Stage
+from dreem_case.core.agreement import BlandAltman, paired_difference
+from dreem_case.core.calibration import reliability
+from dreem_case.nights.stages import DISPLAY_ORDER, STAGE_COLORS, UNSCORED, Stage
+from dreem_case.staging import plots
 
 
 @pytest.fixture

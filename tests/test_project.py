@@ -14,16 +14,25 @@ import nbformat
 import pytest
 import yaml
 
-from dreem_case.book import chapter_paths
-from dreem_case.chapter import HEADLINES, headlines, read_results
-from dreem_case.publish import fill_markers, output_problems, throughput
+from dreem_case.report.chapter import HEADLINES, headlines, read_results
+from dreem_case.report.publish import fill_markers, output_problems, throughput
+from dreem_case.report.run import chapter_paths
 from tests.conftest import ROOT
 
-LIBRARY = sorted((ROOT / "nbs" / "library").glob("*.ipynb"))
+LIBRARY = sorted((ROOT / "nbs" / "library").rglob("*.ipynb"))
 CHAPTERS = chapter_paths(ROOT)
 NOTEBOOKS = [ROOT / "nbs" / "index.ipynb", *CHAPTERS, *LIBRARY]
-MODULES = sorted(path.stem for path in (ROOT / "dreem_case").glob("*.py") if not path.stem.startswith("_"))
-OUTSIDE_THE_CORE = {"plots", "book", "chapter", "report", "site", "publish"}
+FILES = sorted(path for path in (ROOT / "dreem_case").rglob("*.py") if not path.stem.startswith("_"))
+
+
+def module_name(path: Path, folder: Path) -> str:
+    """Name a module by its file or its notebook: `nights.store`."""
+    return ".".join(path.relative_to(folder).with_suffix("").parts)
+
+
+MODULES = [module_name(path, ROOT / "dreem_case") for path in FILES]
+NAMES = [module_name(path, ROOT / "nbs" / "library") for path in LIBRARY]
+OUTSIDE_THE_CORE = {"staging.plots", *(name for name in MODULES if name.startswith("report."))}
 
 
 def tracked_files() -> list[Path]:
@@ -52,9 +61,9 @@ def rebuilt(tmp_path_factory) -> Path:
 
 
 def test_modules_are_what_the_notebooks_export(rebuilt):
-    names = [path.relative_to(ROOT) for path in sorted((ROOT / "dreem_case").glob("*.py"))]
+    names = [path.relative_to(ROOT) for path in sorted((ROOT / "dreem_case").rglob("*.py"))]
     assert [str(n) for n in names if not filecmp.cmp(ROOT / n, rebuilt / n, shallow=False)] == []
-    assert sorted(p.name for p in (rebuilt / "dreem_case").glob("*.py")) == [n.name for n in names]
+    assert sorted(path.relative_to(rebuilt) for path in (rebuilt / "dreem_case").rglob("*.py")) == names
 
 
 def test_notebooks_are_clean(rebuilt):
@@ -63,20 +72,20 @@ def test_notebooks_are_clean(rebuilt):
 
 
 def test_every_module_has_one_notebook():
-    assert [path.stem for path in LIBRARY] == MODULES
+    assert NAMES == MODULES
 
 
-@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", LIBRARY, ids=NAMES)
 def test_a_library_notebook_stays_small(path):
     cells = nbformat.read(path, 4).cells
     exported = [cell.source for cell in cells if cell.source.startswith("#| export")]
     assert len(cells) <= 40
     assert exported
     assert max(len(source.splitlines()) for source in exported) <= 80  # one class is one cell
-    assert "#| default_exp " + path.stem in [cell.source for cell in cells]
+    assert "#| default_exp " + module_name(path, ROOT / "nbs" / "library") in [cell.source for cell in cells]
 
 
-@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", LIBRARY, ids=NAMES)
 def test_library_examples_import_in_cells_of_their_own(path):
     """The site's filter runs every cell that imports something, to document what is exported."""
     cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
@@ -123,22 +132,26 @@ def test_the_sidebar_lists_every_page():
     _, *entries = config["website"]["sidebar"]["contents"]
     sections = {entry["section"]: entry["contents"] for entry in entries}
     assert sections["Report"] == [str(path.relative_to(ROOT)) for path in CHAPTERS]
-    assert sorted(sections["Library"]) == [str(path.relative_to(ROOT)) for path in LIBRARY]
+    pages = sorted(page for part in sections["Library"] for page in part["contents"])
+    assert pages == sorted(str(path.relative_to(ROOT)) for path in LIBRARY)
 
 
 def test_the_sidebar_follows_the_imports():
     config = yaml.safe_load((ROOT / "_quarto.yml").read_text())
-    order = [Path(page).stem for page in config["website"]["sidebar"]["contents"][-1]["contents"]]
+    pages = [page for part in config["website"]["sidebar"]["contents"][-1]["contents"] for page in part["contents"]]
+    order = [module_name(ROOT / page, ROOT / "nbs" / "library") for page in pages]
     for place, module in enumerate(order):
-        source = (ROOT / "dreem_case" / f"{module}.py").read_text()
-        imported = set(re.findall(r"^from \.(\w+) import", source, re.M))
+        source = (ROOT / "dreem_case" / f"{module.replace('.', '/')}.py").read_text()
+        beside = module.rpartition(".")[0] or "."
+        imported = {f"{beside}.{name}" for name in re.findall(r"^from \.(\w+) import", source, re.M)} - {"."}
+        imported = {name.removeprefix("..") for name in imported}
         assert imported <= set(order[:place]), f"{module} stands before {imported - set(order[:place])}"
 
 
-def test_the_readme_names_every_module():
+def test_the_readme_names_every_package():
     rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| ")]
     named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
-    assert set(MODULES) - named == set()
+    assert {name.partition(".")[0] for name in MODULES} - named == set()
 
 
 def test_readme_figures_are_the_published_ones():
@@ -208,14 +221,14 @@ def test_every_dependency_is_declared():
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     core, extras = project["dependencies"], project["optional-dependencies"]
-    own = dict.fromkeys(OUTSIDE_THE_CORE, "report") | {"workers": "cluster"}  # module -> its extra
+    own = dict.fromkeys(OUTSIDE_THE_CORE, "report") | {"core.workers": "cluster"}  # module -> its extra
     names = {"sklearn": "scikit-learn", "yaml": "pyyaml", "IPython": "ipykernel", "PIL": "pillow"}
     names |= {"nbformat": "papermill", "traitlets": "papermill", "botocore": "boto3", "werkzeug": "flask"}
     names |= {"urllib3": "boto3"}
     never_imported = {"gunicorn", "python-dotenv", "flask-openapi3-swagger"}  # started, or found by Flask
     used = set()
     for module in MODULES:
-        tree = ast.parse((ROOT / "dreem_case" / f"{module}.py").read_text())
+        tree = ast.parse((ROOT / "dreem_case" / f"{module.replace('.', '/')}.py").read_text())
         found = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
         found |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level}
         found = {name.partition(".")[0] for name in found} - set(sys.stdlib_module_names) - {"dreem_case"}
@@ -227,8 +240,8 @@ def test_every_dependency_is_declared():
     assert {re.split(r"[<>=!]", line)[0] for line in core} <= used | never_imported
 
 
-ITS_JOB = {f"dreem_case.{name}": {"flask"} for name in ("api", "monitoring")} | {
-    f"dreem_case.{name}": {"boto3"} for name in ("s3_store", "s3_outputs")
+ITS_JOB = {f"dreem_case.{name}": {"flask"} for name in ("api", "serving.metrics")} | {
+    f"dreem_case.{name}": {"boto3"} for name in ("nights.s3_store", "core.s3_outputs")
 }
 
 

@@ -17,11 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from dreem_case import book, chapter, defaults, publish, report, site
-from dreem_case.casefile import write_night
-from dreem_case.code_version import code_version
-from dreem_case.night import Night, Signal
-from dreem_case.store import FolderStore, open_store
+from dreem_case.core.code_version import code_version
+from dreem_case.nights.casefile import write_night
+from dreem_case.nights.night import Night, Signal
+from dreem_case.nights.store import FolderStore, open_store
+from dreem_case.report import chapter, publish, site
+from dreem_case.report import make as report
+from dreem_case.report import run as book
+from dreem_case.staging import embedded as defaults
 
 
 def notebook(*cells, title="A chapter", parameters="data = ''"):
@@ -44,7 +47,7 @@ def project(tmp_path, root) -> Path:
     (tmp_path / "_quarto.yml").write_text(config)
     (tmp_path / "README.md").write_text("# x\n<!-- figures -->\n<!-- /figures -->\n<!-- costs -->\n<!-- /costs -->\n")
     record = """
-        from dreem_case.chapter import record_results
+        from dreem_case.report.chapter import record_results
         record_results({'forest.kappa_per_night_mean': 0.71}, 'simulated', 7, results)
     """
     one = notebook("print('nights:', bool(data))", dedent(record), parameters="data = ''\nresults = ''")
@@ -167,7 +170,7 @@ def test_a_folder_that_is_not_there_is_named_before_anything_runs(project):
 
 
 def test_the_command_ends_with_a_message_and_no_traceback(project):
-    command = [sys.executable, "-m", "dreem_case.report", "--data", "gone"]
+    command = [sys.executable, "-m", "dreem_case.report.make", "--data", "gone"]
     run = subprocess.run(command, cwd=project, capture_output=True, text=True)
     assert run.returncode == 1
     assert run.stderr == "report: data: expected a folder or file, found nothing at gone\n"
@@ -198,14 +201,14 @@ def test_text_from_outside_is_shown_as_code():
 
 def test_the_default_nights_are_those_of_every_module_and_table_that_makes_them(tmp_path):
     package = tmp_path / "package"
-    shutil.copytree(Path(defaults.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    found = [code_version("simulate", package=package)]
-    for name in ("simulate.py", "simulated_eeg.py", "sleep_process.py", "safe_h5.py", "simulation.json"):
+    shutil.copytree(Path(defaults.__file__).parents[1], package, ignore=shutil.ignore_patterns("__pycache__"))
+    found = [code_version("simulate.nights", package=package)]
+    for name in ("simulate/nights.py", "simulate/eeg.py", "nights/safe_h5.py", "simulate/simulation.json"):
         package.joinpath(name).write_text(package.joinpath(name).read_text() + "\n" + "0\n" * name.endswith(".py"))
-        found.append(code_version("simulate", package=package))
+        found.append(code_version("simulate.nights", package=package))
     assert len(set(found)) == len(found)
-    package.joinpath("plots.py").write_text("")
-    assert code_version("simulate", package=package) == found[-1]
+    package.joinpath("staging/plots.py").write_text("")
+    assert code_version("simulate.nights", package=package) == found[-1]
 
 
 def test_a_figure_that_was_not_computed_is_not_in_the_headlines():

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dreem_case import rows
-from dreem_case.features import NightFeatures
+from dreem_case.staging import design_matrix as rows
+from dreem_case.staging.features import NightFeatures
 
 N_CHANNELS, N_FEATURES = 3, 2
 EPOCHS_OF_3_H = 360

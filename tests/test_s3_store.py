@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dreem_case import s3_store
-from dreem_case.store import RecordNotFound, StoreError, StoreUnavailable, open_store
+from dreem_case.nights import s3_store
+from dreem_case.nights.store import RecordNotFound, StoreError, StoreUnavailable, open_store
 from tests.faulty_server import Between, cut, drip, reset, say, stop, too_long, welcome, without_length
 from tests.stores import REGION, BucketPlace, client, put
 
@@ -134,7 +134,7 @@ def test_a_file_that_cannot_be_kept_here_is_no_error_of_the_record(store, spool)
 def test_a_killed_download_leaves_nothing_for_long(place, between, spool, content):
     between.fault = stop
     code = (
-        "from dreem_case.store import open_store\n"
+        "from dreem_case.nights.store import open_store\n"
         f"store = open_store({place.address!r}, {between.endpoint!r}, {REGION!r}, True, spool={str(spool)!r})\n"
         "store.fetched('a', store.version('a')).__enter__()\n"
     )
@@ -228,7 +228,7 @@ def test_a_list_without_end_ends(store, between):
 
 def test_what_went_wrong_stands_in_the_log(store, between, caplog):
     between.only, between.fault = ("GET", "list-type=2"), say(500)
-    with caplog.at_level(logging.WARNING, "dreem_case.s3_store"), pytest.raises(StoreUnavailable):
+    with caplog.at_level(logging.WARNING, "dreem_case.nights.s3_store"), pytest.raises(StoreUnavailable):
         store.records()
     assert "InternalError" in caplog.text
 

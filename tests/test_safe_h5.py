@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dreem_case import safe_h5
-from dreem_case.safe_h5 import (
+from dreem_case.nights import safe_h5
+from dreem_case.nights.safe_h5 import (
     CaseFileError,
     NotFiniteError,
     StoredSignal,
@@ -324,7 +324,7 @@ def test_a_compression_bomb_takes_no_memory(make):
     code = f"""
         import resource
         from pathlib import Path
-        from dreem_case.safe_h5 import UnsafeFileError, open_h5, read_values, signal_length
+        from dreem_case.nights.safe_h5 import UnsafeFileError, open_h5, read_values, signal_length
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         try:
             with open_h5("night-1", Path({str(path)!r})) as file:

@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from dreem_case.clean import Quality
-from dreem_case.forest import ForestStager
-from dreem_case.night import Night, Signal
-from dreem_case.score import NoUsableEEG, feature_shift, score_document, score_night
-from dreem_case.stager import TimeOfNightStager
-from dreem_case.stagers import load_stager
-from dreem_case.stages import Stage, parse_hypnogram
-from dreem_case.store import open_store
+from dreem_case.nights.night import Night, Signal
+from dreem_case.nights.stages import Stage, parse_hypnogram
+from dreem_case.nights.store import open_store
+from dreem_case.staging.clean import Quality
+from dreem_case.staging.forest import ForestStager
+from dreem_case.staging.score import NoUsableEEG, feature_shift, score_document, score_night
+from dreem_case.staging.stager import TimeOfNightStager
+from dreem_case.staging.stagers import load_stager
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ def test_the_shift_of_nothing_is_undefined(nights, stager):
 
 
 def test_the_real_nap_is_staged_without_hypnogram_or_accelerometer(real_data, stager):
-    from dreem_case.casefile import open_night
+    from dreem_case.nights.casefile import open_night
 
     score = score_night(open_night(real_data / "raw_eeg" / "nap.h5"), stager)
     assert score.n_epochs == 50

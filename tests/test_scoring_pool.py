@@ -16,15 +16,15 @@ import numpy as np
 import pytest
 from pebble import ProcessExpired
 
-from dreem_case import scoring_pool
-from dreem_case.casefile import open_night
-from dreem_case.feature_cache import FeaturesDamaged
-from dreem_case.forest import ForestStager
-from dreem_case.model_file import MANIFEST, ModelError
-from dreem_case.safe_h5 import CaseFileError
-from dreem_case.score import score_document, score_night
-from dreem_case.scoring_pool import CODES, ModelChanged, NightRefused, PoolError, ScoringPool
-from dreem_case.stagers import load_stager, new_stager, stager_names
+from dreem_case.core.model_file import MANIFEST, ModelError
+from dreem_case.nights.casefile import open_night
+from dreem_case.nights.safe_h5 import CaseFileError
+from dreem_case.serving import scoring_pool
+from dreem_case.serving.scoring_pool import CODES, ModelChanged, NightRefused, PoolError, ScoringPool
+from dreem_case.staging.feature_cache import FeaturesDamaged
+from dreem_case.staging.forest import ForestStager
+from dreem_case.staging.score import score_document, score_night
+from dreem_case.staging.stagers import load_stager, new_stager, stager_names
 from tests.conftest import until
 
 
@@ -367,7 +367,7 @@ WORK = {
 @pytest.mark.parametrize("work", WORK)
 def test_a_process_ends_when_its_parent_is_killed(model, work):
     code = (
-        "import os, sys\nfrom threading import Timer\nfrom dreem_case.scoring_pool import ScoringPool\n"
+        "import os, sys\nfrom threading import Timer\nfrom dreem_case.serving.scoring_pool import ScoringPool\n"
         "pool = ScoringPool(sys.argv[1])\n"
         "print(pool._processes.run(5, os.getpid), flush=True)\n"
         "Timer(0.2, print, ['working'], {'flush': True}).start()\n" + WORK[work]
@@ -393,6 +393,6 @@ def test_c_code_that_lets_no_thread_run_is_ended_in_time(pool):
 
 
 def test_a_server_does_not_load_what_its_processes_load():
-    code = "import sys, dreem_case.answer; print({'sklearn', 'scipy', 'skops'} & set(sys.modules))"
+    code = "import sys, dreem_case.serving.answers; print({'sklearn', 'scipy', 'skops'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "set()\n"

@@ -20,15 +20,16 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from dreem_case.casefile import open_night
-from dreem_case.score import score_night
-from dreem_case.serve import graceful_timeout, threads
-from dreem_case.settings import MAX_WAITING, PREFIX, Settings
-from dreem_case.spool import spool_folder
-from dreem_case.stagers import load_stager
+from dreem_case.core.files import spool_folder
+from dreem_case.nights.casefile import open_night
+from dreem_case.serving.gunicorn_config import graceful_timeout, threads
+from dreem_case.serving.settings import MAX_WAITING, PREFIX, Settings
+from dreem_case.staging.score import score_night
+from dreem_case.staging.stagers import load_stager
 from tests.conftest import ROOT, until
 
-GUNICORN = ["gunicorn", "-c", "python:dreem_case.serve", "--bind", "127.0.0.1:0", "dreem_case.api:create_app()"]
+CONFIG = "dreem_case.serving.gunicorn_config"
+GUNICORN = ["gunicorn", "-c", f"python:{CONFIG}", "--bind", "127.0.0.1:0", "dreem_case.api:create_app()"]
 FLASK = ["flask", "run", "--port", "0"]
 LIMIT_S = 60
 
@@ -263,7 +264,7 @@ def test_the_numbers_outlive_who_works_beside_the_server_and_a_worker_that_is_ki
 
 def test_requests_that_are_half_sent_do_not_keep_the_others_out(given, expected, tmp_path):
     config = tmp_path / "config.py"
-    config.write_text("from dreem_case.serve import *\nimport dreem_case.serve\ndreem_case.serve.HEAD_S = 1.0\n")
+    config.write_text(f"from {CONFIG} import *\nimport {CONFIG}\n{CONFIG}.HEAD_S = 1.0\n")
     command = ["gunicorn", "-c", str(config), "--workers", "1", "--threads", "4", *GUNICORN[3:]]
     with Server(command, tmp_path / "run", **given) as server:
         half = [socket.create_connection(("127.0.0.1", server.port), LIMIT_S) for _ in range(12)]
@@ -282,7 +283,7 @@ def test_requests_that_are_half_sent_do_not_keep_the_others_out(given, expected,
 
 def test_a_request_that_drips_is_given_up_too(given, tmp_path):
     config = tmp_path / "config.py"
-    config.write_text("from dreem_case.serve import *\nimport dreem_case.serve\ndreem_case.serve.HEAD_S = 1.0\n")
+    config.write_text(f"from {CONFIG} import *\nimport {CONFIG}\n{CONFIG}.HEAD_S = 1.0\n")
     command = ["gunicorn", "-c", str(config), *GUNICORN[3:]]
     with (
         Server(command, tmp_path / "run", **given) as server,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreem_case.settings import MAX_WAITING, PREFIX, Settings, SettingsError
+from dreem_case.serving.settings import MAX_WAITING, PREFIX, Settings, SettingsError
 
 NAMES = [field.name for field in dataclasses.fields(Settings)]
 NUMBERS = [field.name for field in dataclasses.fields(Settings) if field.type in (int, float)]

@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dreem_case import simulate, simulated_eeg, simulated_headband, sleep_process
-from dreem_case.casefile import read_night
-from dreem_case.evaluate import kappa
-from dreem_case.sleep_process import DEFAULT_PLANS, NightPlan
-from dreem_case.stages import EPOCH_S, UNSCORED, Stage
+from dreem_case.core.agreement import kappa
+from dreem_case.nights.casefile import read_night
+from dreem_case.nights.stages import EPOCH_S, UNSCORED, Stage
+from dreem_case.simulate import eeg as simulated_eeg
+from dreem_case.simulate import headband as simulated_headband
+from dreem_case.simulate import hypnograms as sleep_process
+from dreem_case.simulate import nights as simulate
+from dreem_case.simulate.hypnograms import DEFAULT_PLANS, NightPlan
 
 CASE_RECORD_STARTS = ("8e0bf011", "d8a9babd", "c5080eac", "62492470", "87748119", "9bd9224a", "8f3dc41c")
 SHORT = DEFAULT_PLANS[0].scale(0.05)
@@ -91,7 +94,7 @@ def test_scorers_confuse_what_dodh_scorers_confuse():
     path = Path(os.environ.get("DREEM_CASE_DATA", "../shared/data")) / "dod_hypnograms" / "dodh.json"
     if not path.is_file():
         pytest.skip(f"DOD-H hypnograms are not at {path}")
-    from dreem_case.calibrate import confusions
+    from dreem_case.simulate.tables import confusions
 
     scored = [[np.array(labels) for labels in night.values()] for night in json.loads(path.read_text()).values()]
     real = confusions([(a, b) for night in scored for k, a in enumerate(night) for b in night[:k]])

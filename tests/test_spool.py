@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dreem_case.spool import spool_folder, sweep
+from dreem_case.core.files import spool_folder, sweep
 
 KILLED = """
 import os, sys
-from dreem_case.spool import spool_folder
+from dreem_case.core.files import spool_folder
 with spool_folder(sys.argv[1]) as folder:
     (folder / "night-1.h5").write_bytes(b"half of")
     os.kill(os.getpid(), 9)

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dreem_case.forest import ForestStager
-from dreem_case.model_file import MANIFEST, ModelError, to_json, write_model
-from dreem_case.stager import TimeOfNightStager
-from dreem_case.stagers import load_stager, new_stager, stager_names
+from dreem_case.core.model_file import MANIFEST, ModelError, to_json, write_model
+from dreem_case.staging.forest import ForestStager
+from dreem_case.staging.stager import TimeOfNightStager
+from dreem_case.staging.stagers import load_stager, new_stager, stager_names
 from tests.test_rows import make_night
 
 
@@ -108,6 +108,6 @@ def test_a_kind_that_is_on_no_list_is_refused(tmp_path, kind):
 
 
 def test_scoring_loads_no_library_of_a_model_that_is_not_asked_for():
-    code = "import sys, dreem_case.score, dreem_case.stagers; print(*sys.modules)"
+    code = "import sys, dreem_case.staging.score, dreem_case.staging.stagers; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"sklearn", "skops", "pandas", "lightgbm"} & set(run.stdout.split())

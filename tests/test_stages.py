@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreem_case.stages import (
+from dreem_case.nights.stages import (
     DISPLAY_ORDER,
     STAGE_COLORS,
     STAGE_NAMES,

@@ -7,13 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-import dreem_case.train as module
-from dreem_case.feature_cache import FeatureCache
-from dreem_case.model_file import ModelError
-from dreem_case.outputs import FolderOutputs, OutputError
-from dreem_case.stagers import load_stager, new_stager
-from dreem_case.store import StorePlace, open_store
-from dreem_case.train import (
+import dreem_case.many.train as module
+from dreem_case.core.model_file import ModelError
+from dreem_case.core.outputs import FolderOutputs, OutputError
+from dreem_case.many.train import (
     TrainingError,
     available_memory,
     check_model_place,
@@ -21,7 +18,10 @@ from dreem_case.train import (
     train,
     write_training,
 )
-from dreem_case.training_set import NightTables, survey_store
+from dreem_case.many.training_set import NightTables, survey_store
+from dreem_case.nights.store import StorePlace, open_store
+from dreem_case.staging.feature_cache import FeatureCache
+from dreem_case.staging.stagers import load_stager, new_stager
 from tests.test_training_set import Here
 
 SMALL = {"forest": {"n_trees": 4}, "boosted": {"n_rounds": 4, "n_folds": 2, "n_copies": 1}, "time-of-night": {}}
@@ -98,7 +98,7 @@ def test_the_limits_of_the_process_count_as_memory(monkeypatch):
 @pytest.mark.parametrize("kept_bytes", [0, 2_000_000])
 def test_rows_that_are_not_kept_give_the_same_model(kept_bytes, tables, monkeypatch):
     whole = train("boosted", tables, [], seed=5, settings=SMALL["boosted"])
-    monkeypatch.setattr("dreem_case.boosted._KEPT_BYTES", kept_bytes)
+    monkeypatch.setattr("dreem_case.staging.boosted._KEPT_BYTES", kept_bytes)
     assert train("boosted", tables, [], seed=5, settings=SMALL["boosted"]).stager.version == whole.stager.version
 
 

@@ -9,14 +9,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dreem_case import training_set
-from dreem_case.cache import CacheError
-from dreem_case.feature_cache import FeatureCache
-from dreem_case.features import night_features
-from dreem_case.folder_store import RecordChanged
-from dreem_case.store import GIVE_UP, StoreError, StorePlace, StoreUnavailable, open_store
-from dreem_case.training_set import NightTables, compute_features, survey_store
-from dreem_case.workers import Done, LocalWorkers, Workers
+from dreem_case.core.cache import CacheError
+from dreem_case.core.workers import Done, LocalWorkers, Workers
+from dreem_case.many import training_set
+from dreem_case.many.training_set import NightTables, compute_features, survey_store
+from dreem_case.nights.folder_store import RecordChanged
+from dreem_case.nights.store import GIVE_UP, StoreError, StorePlace, StoreUnavailable, open_store
+from dreem_case.staging.feature_cache import FeatureCache
+from dreem_case.staging.features import night_features
 from tests.test_feature_cache import put_night
 
 
@@ -84,7 +84,7 @@ def test_two_processes_find_what_one_does(nights, cache):
 
 
 def test_a_night_without_a_usable_channel_is_left_out(nights, cache, monkeypatch):
-    monkeypatch.setattr("dreem_case.feature_cache.night_features", unusable)
+    monkeypatch.setattr("dreem_case.staging.feature_cache.night_features", unusable)
     found = survey_store(StorePlace(str(nights)), cache, Here(), ["a"])
     reason = {"code": "no_usable_eeg", "detail": "expected an epoch with a usable channel, found none"}
     assert found.left_out == [{"record": "a", **reason}]
@@ -124,7 +124,7 @@ def test_a_store_that_goes_away_ends_the_survey(nights, cache):
 
 
 def test_a_process_that_sees_another_folder_under_the_name_of_the_cache_ends_the_survey(nights, cache, monkeypatch):
-    monkeypatch.setattr("dreem_case.training_set.uuid4", lambda: SimpleNamespace(hex="x"))
+    monkeypatch.setattr("dreem_case.many.training_set.uuid4", lambda: SimpleNamespace(hex="x"))
     compute_features(StorePlace(str(nights)), cache, Here(), ["a"])
     assert not list(cache.folder.glob(".seen-*"))
     monkeypatch.setattr("pathlib.Path.is_file", lambda path: path.name != ".seen-x")

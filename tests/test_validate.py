@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import dreem_case.validate as validate
-from dreem_case.confidence import review_gain
-from dreem_case.evaluate import EvaluationError, kappa, macro_f1
-from dreem_case.rows import table_from_matrix
-from dreem_case.stagers import new_stager
-from dreem_case.stages import STAGES
-from dreem_case.training_set import NightTables, ScoredNight
-from dreem_case.validate import cross_validate, figures, figures_table, judge_model
+import dreem_case.many.validate as validate
+from dreem_case.core.agreement import EvaluationError, kappa, macro_f1
+from dreem_case.core.calibration import review_gain
+from dreem_case.many.training_set import NightTables, ScoredNight
+from dreem_case.many.validate import cross_validate, figures, figures_table, judge_model
+from dreem_case.nights.stages import STAGES
+from dreem_case.staging.design_matrix import table_from_matrix
+from dreem_case.staging.stagers import new_stager
 
 
 class Tables(NightTables):

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dreem_case.features import FEATURES_VERSION, night_features
-from dreem_case.night import Night, Signal
-from dreem_case.rows import ROWS_VERSION, RowMaker
+from dreem_case.nights.night import Night, Signal
+from dreem_case.staging.design_matrix import ROWS_VERSION, RowMaker
+from dreem_case.staging.features import FEATURES_VERSION, night_features
 
 FIGURES = Path(__file__).with_name("versions.json")
 N_EPOCHS = 24

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from dreem_case import workers
-from dreem_case.workers import DaskWorkers, Done, LocalWorkers, WorkersError
+from dreem_case.core import workers
+from dreem_case.core.workers import DaskWorkers, Done, LocalWorkers, WorkersError
 from tests.conftest import until
 
 ITEMS = [f"night-{i}" for i in range(6)]
@@ -124,7 +124,7 @@ def test_a_run_that_is_left_leaves_nobody_behind():
 
 def test_workers_end_when_their_parent_is_killed():
     code = (
-        "from dreem_case.workers import LocalWorkers\nfrom tests.test_workers import pid\n"
+        "from dreem_case.core.workers import LocalWorkers\nfrom tests.test_workers import pid\n"
         "for done in LocalWorkers(1).run(pid, ['night-1', 'night-2']):\n"
         "    print(done.value, flush=True)\n    input()"
     )
@@ -185,7 +185,7 @@ def test_an_address_that_is_none_is_an_error_before_anybody_is_asked(address, mo
 def test_without_distributed_the_error_names_it():
     code = (
         "import sys; sys.modules['distributed'] = None\n"
-        "from dreem_case.workers import DaskWorkers, WorkersError\n"
+        "from dreem_case.core.workers import DaskWorkers, WorkersError\n"
         "try: DaskWorkers('tcp://127.0.0.1:1')\nexcept WorkersError as error: print(error)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
