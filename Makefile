@@ -46,7 +46,7 @@ serve: $(STAMP)
 test: $(STAMP)
 	$(BIN)/ruff check
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/nbdev_test --n_workers 2
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/stage_night.py

@@ -81,7 +81,7 @@ def short_forest(short_training, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def server():
     """The address of an S3 server on loopback."""
-    from tests.stores import s3_server
+    from tests.support.stores import s3_server
 
     with s3_server() as endpoint:
         yield endpoint
@@ -90,6 +90,6 @@ def server():
 @pytest.fixture(scope="session")
 def content(tmp_path_factory) -> bytes:
     """The h5 file of a night of ten minutes."""
-    from tests.stores import h5_content
+    from tests.support.stores import h5_content
 
     return h5_content(tmp_path_factory.mktemp("made"), n_epochs=20)

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from tests.hostile_models import write_hostile_model
-from tests.sandbox import Sandbox
+from tests.support.hostile_models import write_hostile_model
+from tests.support.sandbox import Sandbox
 
 N_MODELS = {"short_forest": 76, "short_model": 45}  # each kind of damage four or five times
 TIMES = int(os.environ.get("FUZZ_TIMES", "1"))

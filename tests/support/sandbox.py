@@ -198,7 +198,7 @@ class Watched:
 
     @staticmethod
     def _is_outside(path, mode, flags) -> bool:
-        own = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[1] / "dreem_case"))
+        own = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[2] / "dreem_case"))
         writes = bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
         return writes or not (str(path).startswith(own) or Path(str(path)).parent.name == "model")
 

@@ -31,7 +31,7 @@ from dreem_case.staging.forest import ForestStager
 from dreem_case.staging.score import score_night
 from dreem_case.staging.stagers import load_stager
 from tests.conftest import until
-from tests.stores import BucketPlace, put, s3_server
+from tests.support.stores import BucketPlace, put, s3_server
 
 PATHS = ["/hypnogram/{record}", "/hypnogram/{record}/details"]
 NO_RECORDS = [

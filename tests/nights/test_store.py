@@ -17,7 +17,7 @@ from dreem_case.nights.casefile import MAX_HYPNOGRAM_BYTES, CaseFileError, Recor
 from dreem_case.nights.folder_store import FolderStore, RecordChanged, RecordTooLarge
 from dreem_case.nights.stages import UNSCORED
 from dreem_case.nights.store import RecordNotFound, StoreError, StoreUnavailable, error_code, open_store
-from tests.stores import BucketPlace, FolderPlace, h5_content, put
+from tests.support.stores import BucketPlace, FolderPlace, h5_content, put
 
 ABSENT = ["c", "A", "A/../a", "../h5/a", "/etc/passwd", "", ".", "..", "a\0", "a.h5", "a\n", "%61", "a" * 5000, "é"]
 

@@ -12,8 +12,8 @@ from dreem_case.nights.store import open_store
 from dreem_case.serving.answers import Answers
 from dreem_case.serving.metrics import Metrics
 from dreem_case.serving.scoring_pool import CODES, NO_USABLE_EEG, ScoringPool
-from tests.hostile_nights import fill, write_hostile_night
-from tests.sandbox import Sandbox, Untouched
+from tests.support.hostile_nights import fill, write_hostile_night
+from tests.support.sandbox import Sandbox, Untouched
 
 N_FILES = 108 * int(os.environ.get("FUZZ_TIMES", "1"))  # each structure three times, and as many broken files
 TIME_LIMIT_S, MEMORY_LIMIT_MB = 10, 200

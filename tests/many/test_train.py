@@ -22,7 +22,7 @@ from dreem_case.many.training_set import NightTables, survey_store
 from dreem_case.nights.store import StorePlace, open_store
 from dreem_case.staging.feature_cache import FeatureCache
 from dreem_case.staging.stagers import load_stager, new_stager
-from tests.test_training_set import Here
+from tests.many.test_training_set import Here
 
 SMALL = {"forest": {"n_trees": 4}, "boosted": {"n_rounds": 4, "n_folds": 2, "n_copies": 1}, "time-of-night": {}}
 LEFT_OUT = [{"record": "x", "code": "unreadable_file", "detail": "no whole file"}]
@@ -74,7 +74,7 @@ def test_another_process_and_another_number_of_threads_give_the_same_files(table
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from tests.test_train import *\n"
+        "from tests.many.test_train import *\n"
         "cache, place = FeatureCache(sys.argv[2], 10**8), StorePlace(sys.argv[1])\n"
         "found = survey_store(place, cache, Here(), reversed(place.open().records()))\n"
         "write_all(NightTables(place.open(), cache, found.nights), Path(sys.argv[3]), n_jobs=2)\n"

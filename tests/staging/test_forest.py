@@ -13,8 +13,8 @@ from dreem_case.staging.design_matrix import FeaturesDiffer, table_from_bins
 from dreem_case.staging.forest import ForestStager
 from dreem_case.staging.forest_file import dump_estimators
 from dreem_case.staging.stager import fit_folds, predict_out_of_fold
-from tests.test_rows import make_night, with_channels
-from tests.test_stager import staged_night
+from tests.staging.test_design_matrix import make_night, with_channels
+from tests.staging.test_stager import staged_night
 
 
 @pytest.fixture(scope="module")

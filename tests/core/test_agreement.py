@@ -31,7 +31,7 @@ from dreem_case.core.agreement import (
 )
 
 LABELS = range(5)
-DODH = Path(os.environ.get("DREEM_CASE_DATA", Path(__file__).parents[1] / "../shared/data"), "dod_hypnograms/dodh.json")
+DODH = Path(os.environ.get("DREEM_CASE_DATA", Path(__file__).parents[2] / "../shared/data"), "dod_hypnograms/dodh.json")
 
 codes = st.integers(-1, 4)
 pairs = st.lists(st.tuples(codes, codes), max_size=60).map(lambda rows: np.array(rows, int).reshape(-1, 2).T)

@@ -37,7 +37,7 @@ from dreem_case.nights.safe_h5 import (
 )
 from dreem_case.nights.stages import STAGE_NAMES, UNSCORED, HypnogramError, parse_hypnogram
 
-REAL_DATA = Path(os.environ.get("DREEM_CASE_DATA", Path(__file__).parents[1] / "../shared/data"))
+REAL_DATA = Path(os.environ.get("DREEM_CASE_DATA", Path(__file__).parents[2] / "../shared/data"))
 
 
 def make_night(n_epochs=2, hypnogram=None, record="night-1", offset=0):

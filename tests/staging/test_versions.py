@@ -1,6 +1,6 @@
 """The numbers that saved models fit stand for what features and rows mean: the same number, the same figures.
 
-After a change that is meant: raise the number, and write the figures anew with `python -m tests.test_versions`.
+After a change that is meant: raise the number, and write the figures anew with `python -m tests.staging.test_versions`.
 """
 
 import json
@@ -57,7 +57,7 @@ def summary(*tables) -> list:
 @pytest.mark.parametrize("what", ["features", "rows"])
 def test_a_version_stands_for_the_same_figures(what):
     expected, found = json.loads(FIGURES.read_text())[what], figures()[what]
-    assert found["version"] == expected["version"], "write the figures anew: python -m tests.test_versions"
+    assert found["version"] == expected["version"], "write the figures anew: python -m tests.staging.test_versions"
     for table, wanted in zip(found["figures"], expected["figures"], strict=True):
         for row, right in zip(table, wanted, strict=True):
             np.testing.assert_allclose(row, right, rtol=0.01, atol=0.01, err_msg=f"raise the version of {what}")

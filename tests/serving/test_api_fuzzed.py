@@ -15,7 +15,7 @@ from dreem_case.nights.store import open_store
 from dreem_case.serving.answers import Answers
 from dreem_case.serving.metrics import Metrics
 from dreem_case.serving.scoring_pool import ScoringPool
-from tests.hostile_requests import MESSAGES, answer_to, send_by_document
+from tests.support.hostile_requests import MESSAGES, answer_to, send_by_document
 
 N_REQUESTS = 1000 * int(os.environ.get("FUZZ_TIMES", "1"))
 

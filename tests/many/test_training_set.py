@@ -17,7 +17,7 @@ from dreem_case.nights.folder_store import RecordChanged
 from dreem_case.nights.store import GIVE_UP, StoreError, StorePlace, StoreUnavailable, open_store
 from dreem_case.staging.feature_cache import FeatureCache
 from dreem_case.staging.features import night_features
-from tests.test_feature_cache import put_night
+from tests.staging.test_feature_cache import put_night
 
 
 class Here(Workers):

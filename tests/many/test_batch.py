@@ -31,7 +31,7 @@ from dreem_case.serving.metrics import Metrics
 from dreem_case.serving.scoring_pool import ScoringPool
 from dreem_case.staging.feature_cache import FeatureCache
 from tests.conftest import until
-from tests.stores import REGION, client
+from tests.support.stores import REGION, client
 
 
 class Here(Workers):

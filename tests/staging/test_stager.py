@@ -12,7 +12,7 @@ from dreem_case.core.model_file import MANIFEST, ModelError, to_json, write_mode
 from dreem_case.staging.forest import ForestStager
 from dreem_case.staging.stager import TimeOfNightStager
 from dreem_case.staging.stagers import load_stager, new_stager, stager_names
-from tests.test_rows import make_night
+from tests.staging.test_design_matrix import make_night
 
 
 def staged_night(seed, n_epochs=400):

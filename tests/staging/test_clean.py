@@ -13,7 +13,7 @@ from dreem_case.staging import clean
 from dreem_case.staging.clean import CLIP_UV, FS_HZ, Cleaned, Mark, Quality, clean_eeg, epoch_quality, find_artefacts
 
 RAW_FS_HZ = 250
-REAL_DATA = Path(os.environ.get("DREEM_CASE_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
+REAL_DATA = Path(os.environ.get("DREEM_CASE_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
 
 
 def noise_like_eeg(n_s, fs_hz=RAW_FS_HZ, rms_uv=25.0, seed=0):

@@ -15,8 +15,8 @@ import pytest
 
 from dreem_case.nights import s3_store
 from dreem_case.nights.store import RecordNotFound, StoreError, StoreUnavailable, open_store
-from tests.faulty_server import Between, cut, drip, reset, say, stop, too_long, welcome, without_length
-from tests.stores import REGION, BucketPlace, client, put
+from tests.support.faulty_server import Between, cut, drip, reset, say, stop, too_long, welcome, without_length
+from tests.support.stores import REGION, BucketPlace, client, put
 
 CHAIN = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL_S3")
 

@@ -19,8 +19,8 @@ from dreem_case.nights import s3_store
 from dreem_case.nights.folder_store import FolderStore
 from dreem_case.nights.store import GIVE_UP
 from tests.conftest import until
-from tests.faulty_server import Between, cut, say, stop
-from tests.stores import REGION, BucketPlace, h5_content, put
+from tests.support.faulty_server import Between, cut, say, stop
+from tests.support.stores import REGION, BucketPlace, h5_content, put
 
 
 @pytest.fixture(scope="module")

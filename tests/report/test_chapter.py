@@ -8,7 +8,7 @@ import pytest
 
 from dreem_case.core.model_file import ModelError
 from dreem_case.report import chapter
-from tests.test_stager import staged_night
+from tests.staging.test_stager import staged_night
 
 
 @pytest.fixture(scope="module")

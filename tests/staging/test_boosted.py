@@ -20,8 +20,8 @@ from dreem_case.staging.design_matrix import FeaturesDiffer, table_from_bins
 from dreem_case.staging.stager import fit_folds
 from dreem_case.staging.trees import Trees, fit_trees
 from tests.conftest import ROOT
-from tests.test_rows import make_night, with_channels
-from tests.test_stager import staged_night
+from tests.staging.test_design_matrix import make_night, with_channels
+from tests.staging.test_stager import staged_night
 
 
 def small(**settings):
@@ -277,7 +277,7 @@ def test_a_machine_without_openmp_is_told_so(fitted, monkeypatch):
 
 def test_the_model_is_the_same_in_another_process_and_with_other_threads(nights, fitted):
     code = (
-        "from tests.test_boosted import small, staged_night\n"
+        "from tests.staging.test_boosted import small, staged_night\n"
         "nights, labels = zip(*[staged_night(seed) for seed in range(3)])\n"
         "print(small(n_jobs=2).fit(nights, labels, seed=3).version)"
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_clean import noise_like_eeg
+from tests.staging.test_clean import noise_like_eeg
 from threadpoolctl import threadpool_limits
 
 from dreem_case.nights.night import Night, Signal

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dreem_case.core.outputs import OutputError, open_outputs
-from tests.faulty_server import Between, say, welcome
-from tests.stores import REGION, client
+from tests.support.faulty_server import Between, say, welcome
+from tests.support.stores import REGION, client
 
 
 @pytest.fixture

@@ -24,9 +24,9 @@ from dreem_case.nights.store import RecordNotFound
 from dreem_case.staging.feature_cache import FeatureCache
 from dreem_case.staging.stagers import load_stager
 from tests.conftest import until
-from tests.stores import REGION, client, s3_server
-from tests.test_feature_cache import put_night
-from tests.test_training_set import label
+from tests.many.test_training_set import label
+from tests.staging.test_feature_cache import put_night
+from tests.support.stores import REGION, client, s3_server
 
 
 def run(*words):

@@ -124,7 +124,7 @@ def test_a_run_that_is_left_leaves_nobody_behind():
 
 def test_workers_end_when_their_parent_is_killed():
     code = (
-        "from dreem_case.core.workers import LocalWorkers\nfrom tests.test_workers import pid\n"
+        "from dreem_case.core.workers import LocalWorkers\nfrom tests.core.test_workers import pid\n"
         "for done in LocalWorkers(1).run(pid, ['night-1', 'night-2']):\n"
         "    print(done.value, flush=True)\n    input()"
     )

@@ -14,7 +14,7 @@ from dreem_case.staging.corruptions import (
     without_accelerometer,
 )
 from dreem_case.staging.features import night_features
-from tests.test_rows import make_night
+from tests.staging.test_design_matrix import make_night
 
 FS_HZ = 100
 
