@@ -95,9 +95,13 @@ def score_features(
             f"{prepared.record}: expected at least one epoch with a usable EEG channel, found none in "
             f"{prepared.n_epochs} epochs of {', '.join(prepared.channel_names)}"
         )
+    if hasattr(stager, "unlike_training"):
+        shift, unlike = stager.unlike_training(prepared)
+    else:
+        shift, unlike = feature_shift(prepared, stager.references), ()
     probabilities = stager.predict_proba(prepared)
     stages = probabilities.argmax(axis=1).astype(np.int8)
-    notes = prepared.notes
+    notes = (*prepared.notes, *unlike)
     if not usable.all():
         notes = (*notes, f"{np.sum(~usable)} epochs without usable EEG, staged by their neighbours")
     return NightScore(
@@ -112,7 +116,7 @@ def score_features(
         statistics=sleep_statistics(stages, Stage.WAKE, Stage.REM, STAGES, EPOCH_S),
         model_version=stager.version,
         notes=notes,
-        feature_shift=feature_shift(prepared, stager.references),
+        feature_shift=shift,
     )
 
 # %% ../../nbs/library/staging/score.ipynb #702ebe2c
