@@ -28,6 +28,7 @@ from . import __version__
 from .serving.answers import Answer, Answers, Busy, Computation
 from .core.cache import CacheError, ResultCache
 from .nights.casefile import RECORD_NAME, RecordNameError, check_record_name
+from .nights.safe_h5 import FileUnavailable
 from .nights.store import RecordChanged, RecordNotFound, StoreError, StoreUnavailable, open_store
 from .serving.metrics import Metrics
 from .serving.scoring_pool import ModelChanged, NightRefused, PoolError, ScoringPool
@@ -89,6 +90,7 @@ def _bad_query(error: ValidationError) -> Response:
 # %% ../nbs/library/api.ipynb #a529b319
 _LOG = logging.getLogger(__name__)
 _LATER = {
+    FileUnavailable: ("file_unavailable", 10, "the system does not let the record's file be read now; try again"),
     ModelChanged: ("model_changed", 5, "the model is being replaced; try again"),
     PoolError: ("not_ready", 5, "the process that stages nights is not there; try again"),
     RecordChanged: ("record_changed", 2, "the record's file is being replaced; try again"),

@@ -29,6 +29,7 @@ from ..core.model_file import ModelError, read_manifest
 from ..staging.stagers import stager_module
 from dreem_case.nights.safe_h5 import (
     CaseFileError,
+    FileUnavailable,
     NotFiniteError,
     TooLongError,
     UnreadableFileError,
@@ -136,6 +137,10 @@ def _refusing(record: str) -> Iterator[None]:
         if isinstance(error, UnreadableFileError) and _memory_is_short():  # HDF5 has its own words for it
             os._exit(_OUT_OF_MEMORY)
         raise NightRefused(record, CODES.get(type(error), UNUSABLE_FILE), str(error)) from None
+    except FileUnavailable:  # another attempt may have it
+        if _memory_is_short():
+            os._exit(_OUT_OF_MEMORY)
+        raise
     except MemoryError:
         os._exit(_OUT_OF_MEMORY)
 
@@ -318,8 +323,8 @@ class ScoringPool:
     ) -> tuple[bytes, bytes]:  # JSON: the hypnogram, and the whole of `score_document`
         """Score a night.
 
-        Raises `NightRefused`, `ModelChanged`, `feature_cache.FeaturesDamaged` for bytes that are no features, or
-        `PoolError` from a closed pool.
+        Raises `NightRefused`, `FileUnavailable`, `ModelChanged`, `feature_cache.FeaturesDamaged` for bytes that are no
+        features, or `PoolError` from a closed pool.
         """
         given = night if isinstance(night, bytes) else str(night)
         return self._run(record, _score, self._folder, self.model_version, record, given, source)
@@ -329,7 +334,7 @@ class ScoringPool:
         record: str,
         path: str | Path,  # the record's h5 file
     ) -> bytes:  # as `feature_cache.pack_features` writes them
-        "Compute a night's features; raise `NightRefused`, or `PoolError` from a closed pool."
+        "Compute a night's features; raise `NightRefused`, `FileUnavailable`, or `PoolError` from a closed pool."
         return self._run(record, _features, record, str(path))
 
     def _run(self, record: str, *task):
