@@ -10,7 +10,7 @@ import json
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from importlib.resources import files
 from mimetypes import guess_type
@@ -20,6 +20,7 @@ from typing import Literal
 import click
 from flask import Response, current_app, jsonify, redirect, request
 from flask_compress import Compress
+from flask_cors import CORS
 from flask_openapi3 import Info, OpenAPI
 from pydantic import BaseModel, Field, RootModel, ValidationError
 from werkzeug.exceptions import HTTPException, NotFound
@@ -337,6 +338,7 @@ def _with_headers(response: Response) -> Response:
 def make_app(
     answers: Answers,  # a stand-in will do that has the same methods
     metrics: Metrics,
+    origins: Sequence[str] = (),  # whose pages may ask from a browser, beside its own: https://app.example.org, or *
 ) -> OpenAPI:  # a Flask app
     "Make the app around something that answers."
     info = Info(title="dreem_case", version=__version__, description="Sleep stages of nights recorded by a headband")
@@ -354,6 +356,8 @@ def make_app(
     app.extensions.update(answers=answers, metrics=metrics)
     metrics.watch(app)
     app.after_request(_with_headers)
+    if origins:
+        CORS(app, origins=list(origins), methods=["GET", "HEAD"], expose_headers=["ETag", "Retry-After"])
     Compress(app)
     handlers = {RecordNotFound: _not_found, NightRefused: _refused, Busy: _busy, HTTPException: _by_http}
     for error, handler in (handlers | dict.fromkeys(_LATER, _later)).items():
@@ -368,6 +372,7 @@ def make_app(
 
 def _mend_document(document: dict) -> None:
     "Take out what the library puts in and is not so: 400 for endpoints without a query, and an empty entry."
+    document["servers"] = [{"url": "../"}]  # from where the document is: the service may live below a path
     del document["components"]["securitySchemes"]
     for methods in document["paths"].values():
         for operation in methods.values():
@@ -383,13 +388,14 @@ def create_app(settings: Settings | None = None) -> OpenAPI:  # None: from the e
     "Make the app, with its store, its cache and its scoring processes. Raises StartError."
     metrics = Metrics()
     try:
-        answers = _open_answers(settings or Settings.from_environment(), metrics)
+        settings = settings or Settings.from_environment()
+        answers = _open_answers(settings, metrics)
     except (ValueError, RuntimeError) as error:
         mend = _mend(error)
         if mend is None:
             raise
         raise StartError(f"{error}{mend}") from None
-    app = make_app(answers, metrics)
+    app = make_app(answers, metrics, [origin.strip() for origin in settings.cors.split(",") if origin])
     metrics.model.labels(answers.pool.model_version).set(1)
     app.cli.command("check", help="Say whether the server can start.")(lambda: _check(answers))
     return app
