@@ -139,6 +139,9 @@ def _blend(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return temper(first * second, 2)
 
 # %% ../../nbs/library/staging/boosted.ipynb #6da5ebf3
+_REVIEW_SHARES = (0.12, 0.42)  # of a recording's epochs that are flagged, at least and at most
+
+
 @dataclass(eq=False)
 class BoostedStager:
     "Boosted trees, a second look, a chain and calibration, fitted in turn on held-out training nights."
@@ -212,8 +215,24 @@ class BoostedStager:
         )
 
     def review(self, probabilities: np.ndarray) -> np.ndarray:  # (n_epochs, 5) -> bool (n_epochs,)
-        "Flag the epochs that a person should look at."
-        return needs_review(probabilities, self.review_threshold)
+        """Flag the epochs that a person should look at.
+
+        Those that are not probable enough, but at least the least probable tenth of a recording, and less than half of it: a
+        flag on nothing or on everything helps nobody.
+        """
+        if not len(probabilities):
+            return np.zeros(0, bool)
+        limits = np.quantile(np.max(probabilities, axis=1), _REVIEW_SHARES)
+        return needs_review(probabilities, float(np.clip(self.review_threshold, *limits)))
+
+    def calibrate(self, prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray]) -> Self:
+        "Fit temperature and review threshold anew, to nights of people that the stager has not seen."
+        together = np.concatenate([self.chain.posterior(self.evidence(night)) for night in prepared])
+        self.temperature = fit_temperature(np.concatenate(labels), together)
+        recorded = ~np.concatenate([_gap(night) for night in prepared])
+        self.review_threshold = fit_review_threshold(temper(together[recorded], self.temperature))
+        self.version = _version(self)
+        return self
 
     def needed_memory(self, n_scored: int, example: NightFeatures) -> int:  # bytes
         "Estimate what fitting takes."

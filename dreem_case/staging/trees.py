@@ -103,7 +103,8 @@ class Trees:
             for name, (key, kind) in _KEYS.items()
         }
         largest = np.finfo(float).max  # infinite where only an empty entry goes right
-        arrays["threshold"] = np.clip(arrays["threshold"], -largest, largest)
+        arrays["threshold"] = _short(np.clip(arrays["threshold"], -largest, largest))
+        arrays["value"] = _short(arrays["value"])
         return cls(booster.num_feature(), **arrays)
 
     @classmethod
@@ -118,6 +119,11 @@ class Trees:
     def predict(self, rows: np.ndarray) -> np.ndarray:  # (n, n_columns) -> float (n, 5)
         "Return stage probabilities; raise `ValueError` for rows of other columns."
         return _predict(self, rows)
+
+
+def _short(values: np.ndarray) -> np.ndarray:
+    "Round to six digits, which is what a float32 holds: a file of them is a third as large."
+    return np.array([float(f"{value:.6g}") for value in values])
 
 
 _KEYS = {  # a field, its name in LightGBM's text, its type
