@@ -2,8 +2,9 @@
 
 # %% auto #0
 __all__ = ['WINDOW_S', 'FREQS_HZ', 'BANDS_HZ', 'AMPLITUDE_LEVELS', 'BIN_CENTRES_HZ', 'ACCELEROMETER_FEATURES', 'DEAD_G',
-           'STILL_PER_HOUR', 'SKIPPABLE', 'FEATURES_VERSION', 'window_power', 'level_exponent', 'eeg_features',
-           'spectral_bins', 'accelerometer_features', 'NightFeatures', 'granted_threads', 'night_features']
+           'STILL_LEAST', 'STILL_PER_HOUR', 'SKIPPABLE', 'FEATURES_VERSION', 'window_power', 'level_exponent',
+           'eeg_features', 'spectral_bins', 'accelerometer_features', 'NightFeatures', 'granted_threads',
+           'night_features']
 
 # %% ../../nbs/library/staging/features.ipynb #0a4e0f47
 import os
@@ -271,6 +272,7 @@ ACCELEROMETER_FEATURES = (
     "posture_deg", "turn_deg", "breathing_per_min", "breathing_strength", "breathing_spread",
 )
 DEAD_G = 1e-5  # of movement; the noise of a sensor is ten times as large
+STILL_LEAST = 30  # epochs of a recording for its stillness to mean something
 STILL_PER_HOUR = 1.0  # seconds with movement in an hour: below it nobody wears the sensor, or it says nothing
 
 
@@ -395,7 +397,7 @@ def _night_accelerometer(night: Night, skip: bool) -> tuple[np.ndarray, list[str
     absent[: len(table)] = table
     n_dead = int(np.isnan(table).any(axis=1).sum())
     moving = table[:, ACCELEROMETER_FEATURES.index("moving_share")]
-    if n_dead < len(table) and np.nansum(moving) * EPOCH_S < len(table) * EPOCH_S / 3600 * STILL_PER_HOUR:
+    if len(table) >= STILL_LEAST and n_dead < len(table) and np.nansum(moving) * EPOCH_S < len(table) * EPOCH_S / 3600 * STILL_PER_HOUR:
         absent[:] = np.nan
         return absent, ["an accelerometer that lies still, which is left out"]
     if n_dead < len(table) or not n_dead:

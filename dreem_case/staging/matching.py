@@ -5,7 +5,7 @@ __all__ = ['USABLE_WEIGHT', 'LIMIT', 'gain_exponents', 'usable_epochs', 'mean_le
            'matching_of']
 
 # %% ../../nbs/library/staging/matching.ipynb #983b5501
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Self
 
@@ -162,8 +162,10 @@ def _fit(cls: type[Matching], nights: Sequence[NightFeatures], labels: Sequence[
         (values[kept], np.eye(len(STAGES))[given[kept]], 1 / len(night.weights))
         for night, given in zip(nights, map(np.asarray, labels), strict=True)
         for values, weights in zip(start.on_scale(night), night.weights, strict=True)
-        if (kept := usable_epochs(values, weights) & (given >= 0)).sum() >= _LEAST_EPOCHS
+        if (kept := usable_epochs(values, weights) & (given >= 0)).any()
     ]
+    least = _least(len(values) for values, *_ in channels)
+    channels = [channel for channel in channels if len(channel[0]) >= least]
     means = blank
     for _ in range(3):
         means = _by_stage((values - _offset(means, values, stages), stages, share) for values, stages, share in channels)
@@ -180,14 +182,22 @@ def _without_gain(matching: Matching, night: NightFeatures, exponents: np.ndarra
 
 
 def _usable_channels(nights: Sequence[NightFeatures]) -> list[np.ndarray]:
-    "Return the usable values of each channel that has enough."
-    found = []
-    for night in nights:
-        for values, weights in zip(night.eeg.astype(float), night.weights, strict=True):
-            usable = usable_epochs(values, weights)
-            if usable.sum() >= _LEAST_EPOCHS or usable.any() and len(nights) == 1:
-                found.append(values[usable])
-    return found
+    "Return the usable values of each channel that has enough, or of all if none has."
+    found = [
+        values[usable_epochs(values, weights)]
+        for night in nights
+        for values, weights in zip(night.eeg.astype(float), night.weights, strict=True)
+    ]
+    least = _least(map(len, found))
+    return [values for values in found if len(values) >= least]
+
+
+def _least(lengths: Iterable[int]) -> int:
+    "Tell how many epochs a channel must have to count."
+    longest = max(lengths, default=0)
+    if not longest:
+        raise ValueError("expected usable epochs in the training nights, found none")
+    return _LEAST_EPOCHS if longest >= _LEAST_EPOCHS else 1
 
 
 def _shape_scale(nights: Sequence[NightFeatures], exponents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

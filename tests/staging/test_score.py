@@ -55,7 +55,8 @@ def test_the_statistics_are_those_of_the_stages(score):
 def test_the_score_says_what_a_person_should_look_at(nights, short_model):
     stager = load_stager(short_model)
     score = score_night(nights[0], stager)
-    assert np.array_equal(score.review, score.confidence < stager.review_threshold)
+    assert np.array_equal(score.review, stager.review(score.probabilities))
+    assert score.confidence[score.review].max() <= score.confidence[~score.review].min()
     assert score_document(score, "x")["review"] == score.review.tolist()
     assert 0 < score.review.sum() < score.n_epochs
 
