@@ -239,7 +239,8 @@ def add_events(
         starts = ((epochs + rng.uniform(0, 1, len(epochs))) * EPOCH_S * FS_HZ).astype(int)
         gain = np.ones(len(truth)) if kind.follows_hz is None else background.gain(kind.follows_hz)
         make = partial(kind.make, hz=table["spindle_hz"]) if name == "spindle" else kind.make
-        seen = np.array(kind.electrodes) * table["event_size"][name] * (1 + 0.15 * rng.standard_normal((len(epochs), len(ELECTRODES))))
+        uneven = 1 + 0.15 * rng.standard_normal((len(epochs), len(ELECTRODES)))
+        seen = np.array(kind.electrodes) * table["event_size"][name] * uneven
         for start, weight in zip(starts, (seen * gain[epochs, None]).astype(np.float32), strict=True):
             wave = make(rng).astype(np.float32)[: potentials.shape[1] - start]
             potentials[:, start : start + len(wave)] += weight[:, None] * wave

@@ -81,7 +81,8 @@ def draw_sleeper(
     "Draw a person: age, how well they sleep, and what follows from both."
     spread = (table or simulation_table())["sleepers"]["spread"]
     age, badly = rng.uniform(18, 75), rng.standard_normal()
-    z = dict(zip(spread, np.clip(rng.standard_normal(len(spread)), -_BOUND, _BOUND) * list(spread.values()), strict=True))
+    drawn = np.clip(rng.standard_normal(len(spread)), -_BOUND, _BOUND)
+    z = dict(zip(spread, drawn * list(spread.values()), strict=True))
     z["WAKE"] += 0.25 * badly
     z["to_wake"] += 0.2 * badly
     z["latency"] += 0.4 * badly

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..nights.stages import Stage
 from .hypnograms import simulation_table
 
 # %% ../../nbs/library/simulate/people.ipynb #7201cfae

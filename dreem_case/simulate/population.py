@@ -37,7 +37,8 @@ def recording_course(
     if kind == "no_deep":
         sleeper = replace(sleeper, to_deep=0.0)
     n_night = int(np.interp(rng.random(), QUANTILES, simulation_table()["sleep_spans"]["recording"]))
-    n_sleep = {"wake90": _HOUR, "nap": int(rng.uniform(1, 3) * _HOUR), "no_sleep": 0, "day24": 8 * _HOUR}.get(kind, n_night)
+    n_nap = int(rng.uniform(1, 3) * _HOUR)
+    n_sleep = {"wake90": _HOUR, "nap": n_nap, "no_sleep": 0, "day24": 8 * _HOUR}.get(kind, n_night)
     n_wake = {
         "long": int(rng.uniform(2, 6) * _HOUR), "wake90": 7 * _HOUR, "day24": 16 * _HOUR,
         "no_sleep": int(rng.uniform(1.5, 5) * _HOUR),

@@ -158,7 +158,7 @@ class BoostedStager:
     second: Trees | None = field(default=None, init=False)
     chain: Chain | None = field(default=None, init=False)
     temperature: float = field(default=1.0, init=False)
-    farthest: float = field(default=np.inf, init=False)  # distance of the training night that is most unlike the others
+    farthest: float = field(default=np.inf, init=False)  # distance of the training night most unlike the others
     review_threshold: float = field(default=0.0, init=False)
     version: str = field(default="boosted-unfitted", init=False)
     trained_on: tuple[str, ...] = field(default=(), init=False)  # records
@@ -209,16 +209,17 @@ class BoostedStager:
         if not shift > self.farthest:
             return shift, ()
         odd = ", ".join(self.rows.feature_names[i] for i in np.argsort(-offsets)[:3])
-        return shift, (
+        note = (
             f"unlike all recordings that the model was trained on: {shift:.1f} spreads away, the farthest of them "
-            f"{self.farthest:.1f}, most of all in {odd}; look at the signal before the stages are used",
+            f"{self.farthest:.1f}, most of all in {odd}; look at the signal before the stages are used"
         )
+        return shift, (note,)
 
     def review(self, probabilities: np.ndarray) -> np.ndarray:  # (n_epochs, 5) -> bool (n_epochs,)
         """Flag the epochs that a person should look at.
 
-        Those that are not probable enough, but at least the least probable tenth of a recording, and less than half of it: a
-        flag on nothing or on everything helps nobody.
+        Those that are not probable enough, but at least the least probable tenth of a recording, and less than half
+        of it: a flag on nothing or on everything helps nobody.
         """
         if not len(probabilities):
             return np.zeros(0, bool)
@@ -304,9 +305,8 @@ def _fit_steps(stager: BoostedStager, prepared: Sequence[NightFeatures], labels:
 def _look(
     night: NightFeatures, n_copies: int, random: np.random.Generator
 ) -> tuple[np.ndarray, list[_Loss | None]]:
-    "Tell where a night was not recorded, and what it and its copies lack; none where there is nothing to lose."
-    can_lose = len(night.channel_names) > 1 or night.accelerometer.shape[1] > 0
-    return _gap(night), [None, *(_draw_loss(night, random) for _ in range(n_copies * can_lose))]
+    "Tell where a night was not recorded, and what it and its copies lack."
+    return _gap(night), [None, *(_draw_loss(night, random) for _ in range(n_copies))]
 
 
 def _variant(night: NightFeatures, loss: _Loss | None) -> NightFeatures:
@@ -375,7 +375,8 @@ def _version(stager: BoostedStager) -> str:
     for trees in (*stager.trees, stager.second):
         digest.update(to_json(trees.state()))
     digest.update(chain.shares.tobytes() + chain.transitions.tobytes())
-    digest.update(repr((chain.strength, chain.prior, stager.temperature, stager.review_threshold, stager.farthest)).encode())
+    numbers = (chain.strength, chain.prior, stager.temperature, stager.review_threshold, stager.farthest)
+    digest.update(repr(numbers).encode())
     return f"boosted-{digest.hexdigest()[:12]}"
 
 

@@ -210,7 +210,7 @@ AMPLITUDE_LEVELS = ("log_amplitude", "log_slow_amplitude", "log_rise")
 def level_exponent(
     name: str,  # of a feature
 ) -> int:
-    """Tell with which power of the gain a feature grows: 2 for a power, 1 for an amplitude, 0 for what no gain moves."""
+    """Tell with which power of the gain a feature grows: 2 for a power, 1 for an amplitude, 0 for a shape."""
     return 1 if name in AMPLITUDE_LEVELS else 2 if name.startswith("log_") else 0
 
 
@@ -397,7 +397,8 @@ def _night_accelerometer(night: Night, skip: bool) -> tuple[np.ndarray, list[str
     absent[: len(table)] = table
     n_dead = int(np.isnan(table).any(axis=1).sum())
     moving = table[:, ACCELEROMETER_FEATURES.index("moving_share")]
-    if len(table) >= STILL_LEAST and n_dead < len(table) and np.nansum(moving) * EPOCH_S < len(table) * EPOCH_S / 3600 * STILL_PER_HOUR:
+    moving_per_hour = 3600 * np.nansum(moving) / max(len(table), 1)
+    if len(table) >= STILL_LEAST and n_dead < len(table) and moving_per_hour < STILL_PER_HOUR:
         absent[:] = np.nan
         return absent, ["an accelerometer that lies still, which is left out"]
     if n_dead < len(table) or not n_dead:

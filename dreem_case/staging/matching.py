@@ -168,7 +168,7 @@ def _fit(cls: type[Matching], nights: Sequence[NightFeatures], labels: Sequence[
     channels = [channel for channel in channels if len(channel[0]) >= least]
     means = blank
     for _ in range(3):
-        means = _by_stage((values - _offset(means, values, stages), stages, share) for values, stages, share in channels)
+        means = _by_stage((v - _offset(means, v, stages), stages, share) for v, stages, share in channels)
     middle = means.mean(axis=0)
     moved = [(values - _offset(means, values, stages), stages, share) for values, stages, share in channels]
     totals = _by_stage((np.square(values - middle), stages, share) for values, stages, share in moved)
@@ -212,7 +212,9 @@ def _centre_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return centre, np.where(spread > 1e-6, spread, 1.0)
 
 
-def _slopes(nights: Sequence[NightFeatures], exponents: np.ndarray, centre: np.ndarray, spread: np.ndarray) -> np.ndarray:
+def _slopes(
+    nights: Sequence[NightFeatures], exponents: np.ndarray, centre: np.ndarray, spread: np.ndarray
+) -> np.ndarray:
     "Regress the level on the shape within channels."
     square, product = np.eye(len(centre)) * 1e-9, np.zeros(len(centre))
     channels = _usable_channels(nights)

@@ -14,7 +14,7 @@ import numpy as np
 from ..core.agreement import kappa
 from ..core.calibration import reliability
 from ..nights.night import Night
-from ..nights.stages import STAGES, Stage
+from ..nights.stages import Stage
 from ..simulate.people import Person
 from ..simulate.population import population_night
 from .boosted import BoostedStager

@@ -86,7 +86,8 @@ def test_episodes_of_rem_bridge_short_gaps_only():
 
 
 def test_the_population_varies_as_real_people_do(real_data, people):
-    real = [sleep_structure(labels) for night in read_scorers(real_data / "dod_hypnograms" / "dodh.json") for labels in night]
+    scored = read_scorers(real_data / "dod_hypnograms" / "dodh.json")
+    real = [sleep_structure(labels) for night in scored for labels in night]
     compared = compare_structures(real, [sleep_structure(first) for first, _ in people])
     assert structure_figures(compared)["simulated.structure.overlap_mean"] > 0.85
     for name in ("latency_min", "waso_min", "efficiency", "bouts_per_hour", "rem_latency_min", "one_epoch_bouts"):

@@ -14,7 +14,7 @@ USUAL_MIX = (0.1, 0.1, 0.4, 0.2, 0.2)
 
 
 def recording(n, mix, seed, gain=1.0, offset=0.0):
-    """Make epochs in bouts of a mix of stages, of a sleeper with an offset in the shapes and an amplifier with a gain."""
+    """Make epochs in bouts of a mix of stages, of a sleeper with an offset and an amplifier with a gain."""
     random = np.random.default_rng(seed)
     stages = np.repeat(random.choice(5, -(-n // 10), p=mix), 10)[:n].astype(np.int8)
     values = MEANS[stages] + random.normal(0, 0.2, (n, 5)) + offset * np.array([0, 0, 1, -1, 1])
@@ -25,7 +25,8 @@ def recording(n, mix, seed, gain=1.0, offset=0.0):
 @pytest.fixture(scope="module")
 def matching():
     random = np.random.default_rng(0)
-    made = [recording(800, USUAL_MIX, seed, 10 ** random.uniform(-0.7, 0.7), random.normal(0, 0.3)) for seed in range(12)]
+    gains, offsets = 10 ** random.uniform(-0.7, 0.7, 12), random.normal(0, 0.3, 12)
+    made = [recording(800, USUAL_MIX, seed, gains[seed], offsets[seed]) for seed in range(12)]
     return Matching.fit(*zip(*made, strict=True))
 
 

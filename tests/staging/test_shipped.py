@@ -112,5 +112,5 @@ def test_long_recordings_are_thinned_in_blocks_and_short_ones_are_not():
 
 if __name__ == "__main__":
     shipped = load_stager(shipped_model_folder())
-    found = {"version": shipped.version, "probabilities": some_probabilities(shipped, described_person(1, JUDGING_SEED))}
-    GOLDEN.write_text(json.dumps(found) + "\n")
+    probabilities = some_probabilities(shipped, described_person(1, JUDGING_SEED))
+    GOLDEN.write_text(json.dumps({"version": shipped.version, "probabilities": probabilities}) + "\n")
