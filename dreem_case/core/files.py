@@ -20,10 +20,11 @@ from filelock import FileLock, Timeout
 def whole_file(
     path: str | Path,  # in a folder that is there
     durable: bool = False,  # on the disk when the block ends, whatever happens to the machine
+    partial: Path | None = None,  # where the half lies, for who writes alone; None: a hidden name beside it
 ) -> Iterator[Path]:  # where to write
     "Give a path that takes the place of `path` if the block ends well, and is gone if it does not."
     path = Path(path)
-    partial = path.with_name(f".{path.name[:80]}.{uuid4().hex}.part")
+    partial = partial or path.with_name(f".{path.name[:80]}.{uuid4().hex}.part")
     try:
         yield partial
         if durable:
