@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from .clean import Quality
-from ..core.agreement import SleepStatistics, sleep_statistics
+from ..nights.sleep_statistics import SleepStatistics, sleep_statistics
 from .features import NightFeatures
 from ..nights.night import Night
 from .design_matrix import Scale, measure_scale
