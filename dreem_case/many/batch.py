@@ -19,7 +19,7 @@ from pathlib import Path
 from socket import gethostname
 
 from ..serving.answers import Answers, Busy, score_file
-from ..core.cache import CacheError, ResultCache
+from ..core.cache import CacheError, ResultCache, cache_folder
 from ..staging.feature_cache import FeatureCache
 from ..nights.safe_h5 import FileUnavailable
 from dreem_case.nights.store import (
@@ -60,7 +60,7 @@ class ScoringJob:
 
     def start_answers(self, store: Store) -> Answers:
         "Start a pool of one process; raise `ModelError`, `PoolError` or `CacheError`."
-        cache, max_bytes = Path(self.cache).expanduser(), self.cache_mb * 1_000_000
+        cache, max_bytes = cache_folder(self.cache), self.cache_mb * 1_000_000
         answers, features = ResultCache(cache / "answers", max_bytes // 10), FeatureCache(cache / "features", max_bytes)
         model = fetch_model(self.model, cache, self.store.endpoint, self.store.region)
         pool = ScoringPool(model, 1, self.memory_mb, self.time_limit_s)

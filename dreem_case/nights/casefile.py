@@ -247,7 +247,7 @@ def write_night(
             labels_path.unlink(missing_ok=True)
         else:
             with _whole_file(labels_path) as temporary_labels:
-                temporary_labels.write_text(json.dumps(labels))
+                temporary_labels.write_text(json.dumps(labels), encoding="utf-8")
     return h5_path
 
 
