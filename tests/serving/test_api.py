@@ -571,7 +571,7 @@ def test_the_check_says_what_is_served(app, short_model):
 
 def test_a_server_without_a_project_around_it_says_what_to_set(make, folder, short_model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(StartError, match=r"expected the settings.ini of dreem_case in .*; elsewhere set DREEM_CASE_STORE, "):
+    with pytest.raises(StartError, match=r"expected the settings.ini of .*; elsewhere set DREEM_CASE_STORE, "):
         make(folder, short_model)
 
 
