@@ -54,6 +54,9 @@ def test_wheel_and_source_archive_hold_every_package_and_its_files(built):
     }
     assert files - wheel == set()
     assert files - archive == set()
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
+    for_its_tests = {name for name in listed if not name.startswith(".") and (ROOT / name).is_file()}
+    assert for_its_tests - archive == set()
     assert {name for name in wheel if name.endswith("__init__.py")} == {f"{name}/__init__.py" for name in PACKAGES}
 
 
