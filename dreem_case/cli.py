@@ -20,6 +20,7 @@ import click
 from tqdm import tqdm
 
 from . import __version__
+from .core.cache import cache_folder
 from .nights.casefile import CaseFileError, FileUnavailable
 from .nights.download import copy_record, copy_source
 from dreem_case.nights.store import (
@@ -337,7 +338,6 @@ def _whole_or_not() -> Iterator[None]:
 
 
 def _feature_cache(cache: str, cache_mb: int):
-    from dreem_case.core.cache import cache_folder
     from dreem_case.staging.feature_cache import FeatureCache
 
     return FeatureCache(cache_folder(cache) / "features", cache_mb * 1_000_000)
@@ -482,7 +482,6 @@ def evaluate(
     """
     from joblib import cpu_count
 
-    from dreem_case.core.cache import cache_folder
     from dreem_case.core.model_file import fetch_model
     from dreem_case.core.outputs import OutputError, open_outputs
     from dreem_case.staging.stagers import load_stager, new_stager
