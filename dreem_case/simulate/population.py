@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 
 from ..nights.night import Night
-from ..nights.stages import Stage
 from dreem_case.simulate.hypnograms import (
     QUANTILES,
     Sleeper,

@@ -25,7 +25,7 @@ from .design_matrix import NOT_RECORDED, ROWS_VERSION, RowMaker, Scale, add_side
 from .matching import gain_exponents, matching_of, matching_state
 from .stager import PROGRAM_BYTES, matched
 from ..nights.stages import STAGE_NAMES, STAGES
-from .trees import BIN_EPOCHS, Trees, fit_trees
+from ..core.trees import BIN_ROWS, Trees, fit_trees
 
 # %% ../../nbs/library/staging/boosted.ipynb #a60b683c
 class _Loss(NamedTuple):
@@ -261,7 +261,7 @@ def _needed_memory(stager: BoostedStager, n_scored: int, example: NightFeatures)
     names = example.eeg_feature_names, example.accelerometer_feature_names
     n_columns, n_copies = len(matched_columns(*names)), 1 + stager.n_copies
     n_fitted, n_at_once = n_scored * n_copies * (1 - 1 / stager.n_folds), min(stager.n_jobs, stager.n_folds)
-    table = (n_fitted * _BINNED_BYTES + min(n_fitted, BIN_EPOCHS) * _SAMPLED_BYTES) * n_columns * n_at_once
+    table = (n_fitted * _BINNED_BYTES + min(n_fitted, BIN_ROWS) * _SAMPLED_BYTES) * n_columns * n_at_once
     kept = min(_KEPT_BYTES, n_scored * n_copies * n_columns * 4)
     return round(PROGRAM_BYTES + table + kept + n_scored * _PROBABILITIES_BYTES)
 
@@ -291,7 +291,7 @@ def _fit_steps(stager: BoostedStager, prepared: Sequence[NightFeatures], labels:
     rows = _Rows(lambda i, k: second_rows(first[i][k], gaps[i][spans[i][k]]), spans)
     size = (stager.n_rounds // 2, max(stager.n_leaves // 2, 2))
     _, n_rounds, second = _hold_out(rows, labels, folds, size, stager.n_jobs, seed)
-    booster = fit_trees(*rows.of(range(len(used)), labels), n_rounds, size[1], seed)
+    booster = fit_trees(*rows.of(range(len(used)), labels), len(STAGES), n_rounds, size[1], seed)
     stager.second = Trees.of(booster, n_rounds)
     evidence = [[_blend(*pair) for pair in zip(*night, strict=True)] for night in zip(first, second, strict=True)]
     stager.chain = _choose_chain(labels, [copies[0] for copies in evidence])
@@ -333,7 +333,7 @@ def _hold_out(
                     limit = min(limit, n_rounds)
             return n_rounds >= limit
 
-        return fit_trees(*rows.of(inside, labels), *size, seed, enough), surprises
+        return fit_trees(*rows.of(inside, labels), len(STAGES), *size, seed, enough), surprises
 
     with ThreadPoolExecutor(n_jobs) as threads:
         boosters, surprises = zip(*threads.map(fit_without, range(folds.max() + 1)), strict=True)
@@ -419,8 +419,8 @@ def _load(cls: type[BoostedStager], folder: Path | str) -> BoostedStager:
             _numbers(state["accelerometer_typical"], len(manifest["accelerometer_names"])),
             matching_of(state["matching"], *_n_features(manifest["feature_names"])),
         )
-        stager.trees = [Trees.from_state(len(stager.rows.columns), trees) for trees in state["trees"]]
-        stager.second = Trees.from_state(_N_SECOND, state["second"])
+        stager.trees = [Trees.from_state(len(stager.rows.columns), len(STAGES), trees) for trees in state["trees"]]
+        stager.second = Trees.from_state(_N_SECOND, len(STAGES), state["second"])
         stager.chain = _chain(*state["chain"])
         stager.temperature, stager.review_threshold = float(state["temperature"]), float(state["review_threshold"])
         stager.farthest = float(_numbers(state["farthest"]))
