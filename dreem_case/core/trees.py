@@ -106,8 +106,7 @@ class Trees:
             for name, (key, kind) in _KEYS.items()
         }
         largest = np.finfo(float).max  # infinite where only an empty entry goes right
-        arrays["threshold"] = _short(np.clip(arrays["threshold"], -largest, largest))
-        arrays["value"] = _short(arrays["value"])
+        arrays["threshold"] = np.clip(arrays["threshold"], -largest, largest)
         return cls(booster.num_feature(), booster.num_model_per_iteration(), **arrays)
 
     @classmethod
@@ -122,11 +121,6 @@ class Trees:
     def predict(self, rows: np.ndarray) -> np.ndarray:  # (n, n_columns) -> float (n, n_classes)
         "Return class probabilities; raise `ValueError` for rows of other columns."
         return _predict(self, rows)
-
-
-def _short(values: np.ndarray) -> np.ndarray:
-    "Round to six digits, which is what a float32 holds: a file of them is a third as large."
-    return np.array([float(f"{value:.6g}") for value in values])
 
 
 _KEYS = {  # a field, its name in LightGBM's text, its type
