@@ -4,6 +4,7 @@
 # make test     everything that must hold
 # make bench    speed and memory of a night, of the server and of many nights, into build/bench/
 # make check    the pages that the last report made
+# make notebook the chapters in JupyterLab
 # make export   notebooks cleaned, modules exported
 # make publish  put the last full report and benchmark into the committed notebooks and the README
 
@@ -19,7 +20,7 @@ RAW_EEG ?=
 SEED ?= 1
 MAX_NIGHTS ?= 0
 
-.PHONY: install report serve test bench check publish export pins clean
+.PHONY: install report serve notebook test bench check publish export pins clean
 .DEFAULT_GOAL := report
 # Another environment that happens to be active is none of ours.
 unexport VIRTUAL_ENV
@@ -43,9 +44,14 @@ report: $(STAMP)
 serve: $(STAMP)
 	$(BIN)/gunicorn -c python:dreem_case.serving.gunicorn_config 'dreem_case.api:create_app()'
 
+notebook: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[notebook]'
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/jupyter lab nbs/index.ipynb
+
 test: $(STAMP)
 	$(BIN)/ruff check
 	$(BIN)/lint-imports
+	$(BIN)/codespell README.md CONTRIBUTING.md CHANGELOG.md dreem_case tests benchmarks nbs/library
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/nbdev_test --n_workers 2
 	OMP_NUM_THREADS=1 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile
 
