@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Iterable
 from io import BytesIO
+from itertools import compress
 
 # %% ../../nbs/library/many/night_table.ipynb #1c826afb
 _LOG = logging.getLogger(__name__)
@@ -25,9 +26,9 @@ def night_row(
         "n_epochs": document["n_epochs"],
         **statistics,
         **{f"{stage.lower()}_min": minutes for stage, minutes in stage_min.items()},
-        "usable_share": _mean(document["usable"]),
-        "confidence": _mean(document["confidence"]),
-        "review_share": _mean(document["review"]),
+        "usable_share": _mean(usable := document["usable"]),
+        "confidence": _mean(list(compress(document["confidence"], usable))),
+        "review_share": _mean(list(compress(document["review"], usable))),
         "feature_shift": document["feature_shift"],
         "notes": "; ".join(document["notes"]),
         **{f"weight_{channel['name']}": _mean(channel["weight"]) for channel in document["channels"]},
@@ -41,7 +42,7 @@ def _mean(values: list[float]) -> float:
 COLUMNS = {
     **dict.fromkeys(("record", "status", "error_code", "error"), "string"),
     "n_epochs": "int32",
-    **dict.fromkeys(("recorded_min", "sleep_min", "efficiency", "onset_latency_min", "waso_min"), "double"),
+    **dict.fromkeys(("recorded_min", "unscored_min", "sleep_min", "efficiency", "onset_latency_min", "waso_min"), "double"),
     **dict.fromkeys(("rem_latency_min", "wake_min", "n1_min", "n2_min", "deep_min", "rem_min"), "double"),
     **dict.fromkeys(("usable_share", "confidence", "review_share", "feature_shift", "seconds"), "double"),
     **dict.fromkeys(("notes", "source", "model_version", "version", "key"), "string"),

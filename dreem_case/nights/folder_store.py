@@ -146,7 +146,7 @@ class Store(ABC):
 
     @abstractmethod
     def open_night(self, record: str) -> Night:
-        "Open a record, with its hypnogram if it has one; raise a `CaseFileError` if it cannot be used."
+        "Open a record; without labels, and with a note, if its hypnogram is of no use. Raises a `CaseFileError`."
 
     @abstractmethod
     def _entries(self, place: str, start: str = "") -> Iterator[tuple[str, str]]:
@@ -269,10 +269,10 @@ class FolderStore(Store):
         return content
 
     def open_night(self, record: str) -> Night:
-        "Open a record, with its hypnogram if it has one; its signals are read at each access."
+        "Open a record, with its hypnogram if it has one that can be used; its signals are read at each access."
         check_size(record, self._stat(record).st_size, MAX_H5_BYTES)
         labels = self._places["hypnograms"] / f"{record}.json"
-        return open_night(self._h5_path(record), labels if _own_stat(labels) else None)
+        return open_night(self._h5_path(record), labels if _own_stat(labels) else None, keep_signals=True)
 
     def _h5_path(self, record: str) -> Path:
         return self._places["h5"] / h5_name(record)

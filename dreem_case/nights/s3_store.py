@@ -330,7 +330,7 @@ class S3Store(Store):
         with self.fetched(record, self.look(record).version) as path:
             labels, labels_path = self.labels(record), path.with_suffix(".json")
             labels_path.write_bytes(labels or b"")
-            return read_night(path, labels_path if labels is not None else None)
+            return read_night(path, labels_path if labels is not None else None, keep_signals=True)
 
     def _entries(self, place: str, start: str = "") -> Iterator[tuple[str, str]]:
         return self._bucket.names(self._bucket.folder(place), start)

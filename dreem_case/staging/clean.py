@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['FS_HZ', 'BLOCK_S', 'RAIL_UV', 'CLIP_UV', 'CHANGE_RATIO', 'BEND_RATIO', 'JUMP_RATIO', 'FLAT_RATIO', 'MARGIN_S',
            'GAP_S', 'BAND_HZ', 'FILTER_ORDER', 'STEPS', 'HALF', 'LOST_SHARE', 'NOISY_RATIO', 'WHITE_MOBILITY',
-           'WHITE_WEIGHT', 'FLAT_UV', 'EMPTY_RATIO', 'N_EPOCHS_AT_ONCE', 'MAX_UV', 'MOVING_G', 'BREATHING_HZ', 'Mark',
+           'WHITE_WEIGHT', 'FLAT_UV', 'EMPTY_RATIO', 'N_EPOCHS_AT_ONCE', 'USUAL_UV', 'MOVING_G', 'BREATHING_HZ', 'Mark',
            'without_gaps', 'bridge', 'find_artefacts', 'resample', 'band_pass', 'Cleaned', 'clean_eeg', 'Quality',
            'in_pieces', 'count', 'epoch_quality', 'usual_amplitude', 'looks_like', 'movement', 'in_g', 'posture',
            'breathing']
@@ -401,10 +401,10 @@ def epoch_quality(
     return quality, weight.astype(np.float32)
 
 # %% ../../nbs/library/staging/clean.ipynb #2f96448d
-MAX_UV = 1000.0  # usual amplitude from which on no body explains it
+USUAL_UV = (0.1, 600.0)  # a usual amplitude outside this is no EEG in µV
 _LOOKS_LIKE = (  # from, to, and what it may be in truth
     (1e-12, 2e-3, "volts"), (2e-3, 0.3, "millivolts, or an amplifier without an electrode"),
-    (0.3, 2, "very small"), (200, 1000, "very large: counts?"), (1000, np.inf, "nanovolts or counts"),
+    (0.3, 2, "a very low gain"), (150, 600, "a very high gain, or counts"), (600, np.inf, "nanovolts or counts"),
 )
 
 

@@ -3,11 +3,11 @@
 # %% auto #0
 __all__ = ['WINDOW_S', 'FREQS_HZ', 'BANDS_HZ', 'BIN_CENTRES_HZ', 'ACCELEROMETER_FEATURES', 'DEAD_G', 'SKIPPABLE',
            'FEATURES_VERSION', 'window_power', 'eeg_features', 'spectral_bins', 'accelerometer_features',
-           'NightFeatures', 'granted_threads', 'night_features', 'channel_state']
+           'NightFeatures', 'granted_threads', 'night_features', 'channel_state', 'by_channel']
 
 # %% ../../nbs/library/staging/features.ipynb #0a4e0f47
 import os
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -346,7 +346,7 @@ def night_features(
     eeg = np.stack([np.stack(list(table.values()), axis=1) for table in tables])
     return NightFeatures(
         night.record, tuple(night.eeg_names), eeg, tuple(tables[0]), np.stack(weights), np.stack(qualities),
-        accelerometer, notes=(*night.notes, *more, *_by_channel(night.eeg_names, about)), amplitudes=amplitudes,
+        accelerometer, notes=(*night.notes, *more, *by_channel(night.eeg_names, about, amplitudes)), amplitudes=amplitudes,
     )
 
 # %% ../../nbs/library/staging/features.ipynb #07e69016
@@ -367,11 +367,11 @@ def _cleaned(night: Night, name: str, skip: set[str]) -> _Channel:
     values, about = signal.values[: round(n_seconds * signal.fs_hz)], ""
     amplitude = clean.usual_amplitude(values, signal.fs_hz)
     if signal.unit == "counts" and amplitude > 0:
-        about = f"in counts: scaled to a usual amplitude, which is {amplitude:.2g} counts"
+        about = "in counts: scaled to a usual amplitude"
         values = (values - np.float32(np.nanmedian(values))) * np.float32(_COUNTS_UV / amplitude)
         amplitude = _COUNTS_UV
     elif looks := clean.looks_like(amplitude):
-        about = f"of a usual amplitude of {amplitude:.2g} µV, which looks like {looks}"
+        about = f"of an amplitude that looks like {looks}"
     return _Channel(clean_eeg(values, signal.fs_hz, skip & set(clean.STEPS)), amplitude, about)
 
 
@@ -384,7 +384,7 @@ def _described(channel: Future, unweighted: bool) -> tuple[dict[str, np.ndarray]
     table = eeg_features(cleaned)
     quality, weight = epoch_quality(cleaned)
     unusable = np.isnan(table["log_total"])
-    if amplitude > clean.MAX_UV:
+    if not clean.USUAL_UV[0] <= amplitude <= clean.USUAL_UV[1]:
         unusable[:] = True
     weight[unusable] = 0
     if unweighted:
@@ -392,7 +392,7 @@ def _described(channel: Future, unweighted: bool) -> tuple[dict[str, np.ndarray]
     for values in table.values():
         values[weight == 0] = np.nan
     if not about and not weight.any():
-        about = f"not usable, {channel_state(quality, amplitude)}"
+        about = f"not usable: {channel_state(quality)}"
     return table, weight, quality, amplitude, about
 
 # %% ../../nbs/library/staging/features.ipynb #1f30f504
@@ -401,21 +401,31 @@ _STATES = {Quality.FLAT: "flat", Quality.OFF: "railed or without values", Qualit
 
 def channel_state(
     quality: np.ndarray,  # int8 (n_epochs,) codes of `clean.Quality`
-    amplitude: float,  # µV, usual one; NaN if unknown
 ) -> str:
-    """Say in how much of the time a channel was what, and how large its signal is."""
+    """Say in how much of the time a channel was what."""
     shares = ((words, float(np.mean(quality == code))) for code, words in _STATES.items())
     states = [f"{words} in {int(100 * share)} % of the epochs" for words, share in shares if share >= 0.01]
-    states += [f"usual amplitude {amplitude:.2g} µV"] if np.isfinite(amplitude) else []
     return ", ".join(states) or "nothing odd"
 
 
-def _by_channel(names: tuple[str, ...], about: tuple[str, ...]) -> list[str]:
-    """Put what is odd about channels into sentences, one for all of which the same is said."""
-    saying: dict[str, list[str]] = {}
-    for name, words in zip(names, about, strict=True):
-        saying.setdefault(words, []).append(name)
-    return [f"{', '.join(found)} {words}" for words, found in saying.items() if words]
+def by_channel(
+    names: tuple[str, ...],
+    about: Sequence[str],  # what is said of each, empty for nothing
+    amplitudes: Sequence[float],  # µV, usual one of each
+) -> list[str]:
+    """Put what is said of channels into sentences, one for all of which the same is said."""
+    saying: dict[str, dict[str, float]] = {}
+    for name, words, amplitude in zip(names, about, amplitudes, strict=True):
+        saying.setdefault(words, {})[name] = amplitude
+    return [f"{', '.join(found)} {words}{_sizes(list(found.values()))}" for words, found in saying.items() if words]
+
+
+def _sizes(amplitudes: list[float]) -> str:
+    """Say from what to what amplitudes are; nothing where nobody measured them."""
+    if not np.isfinite(amplitudes).all():
+        return ""
+    sizes = dict.fromkeys(f"{size:.2g}" for size in (min(amplitudes), max(amplitudes)))
+    return f" (usual amplitude {' to '.join(sizes)} µV)"
 
 
 def _night_accelerometer(night: Night, skip: bool) -> tuple[np.ndarray, list[str]]:

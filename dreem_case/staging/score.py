@@ -14,7 +14,7 @@ import numpy as np
 
 from .clean import Quality, looks_like
 from ..core.agreement import SleepStatistics, kappa, sleep_statistics
-from .features import NightFeatures, channel_state
+from .features import NightFeatures, by_channel, channel_state
 from ..nights.night import Night
 from .design_matrix import Scale, measure_scale
 from .stager import Stager
@@ -99,7 +99,7 @@ def _runs(mask: np.ndarray) -> list[tuple[int, int]]:  # first epoch, first one 
 # %% ../../nbs/library/staging/score.ipynb #009ae62b
 def check_usable(
     prepared: NightFeatures,
-    seen: np.ndarray,  # bool (n_epochs,): some channel had signal
+    seen: np.ndarray,  # bool (n_epochs,): some channel had signal, and not for a moment only
 ) -> None:
     "Raise `NoUsableEEG` where there is too little signal to stage by, with what was found in each channel."
     n, found = len(seen), int(seen.sum())
@@ -115,12 +115,11 @@ def check_usable(
 def _found(prepared: NightFeatures) -> str:
     "Say what was found in each channel, channels alike together, and what they look like."
     amplitudes = prepared.amplitudes or (math.nan,) * len(prepared.channel_names)
-    saying: dict[str, list[str]] = {}
-    for name, quality, amplitude in zip(prepared.channel_names, prepared.quality, amplitudes, strict=True):
-        state = channel_state(quality, amplitude)
-        looks = looks_like(amplitude)
-        saying.setdefault(f"{state} ({looks}?)" if looks else state, []).append(name)
-    return "; ".join(f"{', '.join(names)}: {state}" for state, names in saying.items())
+    states = [
+        channel_state(quality) + (f", looks like {looks}" if (looks := looks_like(amplitude)) else "")
+        for quality, amplitude in zip(prepared.quality, amplitudes, strict=True)
+    ]
+    return "; ".join(by_channel(prepared.channel_names, states, amplitudes))
 
 # %% ../../nbs/library/staging/score.ipynb #06a79632
 MIN_FALL = 0.6  # power falls at least with this power of frequency, where a person's EEG falls with 1 to 3
@@ -201,8 +200,8 @@ def score_features(
 ) -> NightScore:
     "Stage a prepared night and sum it up; raise `NoUsableEEG` where nothing can be staged."
     seen = (prepared.weights > 0).any(axis=0)
-    check_usable(prepared, seen)
     usable = ~unscored_spans(seen)
+    check_usable(prepared, seen & usable)
     probabilities = stager.predict_proba(prepared)
     probabilities = np.where(usable[:, None], probabilities, 1 / len(STAGES))  # of which WAKE is the first
     stages = probabilities.argmax(axis=1).astype(np.int8)

@@ -578,7 +578,7 @@ def test_a_night_that_the_format_cannot_hold_is_not_written(tmp_path, name, sign
 def test_stages_that_the_format_cannot_hold_leave_what_was_there(tmp_path):
     path = write_night(make_night(2, [1, 2]), tmp_path)
     with pytest.raises(HypnogramError, match=r"^night-1: expected a stage code at epoch 0"):
-        write_night(make_night(2, [UNSCORED, 2], offset=5), tmp_path)
+        write_night(make_night(2, [7, 2], offset=5), tmp_path)
     back = open_night(path, tmp_path / "hypnograms" / "night-1.json")
     assert back.hypnogram.tolist() == [1, 2]
     assert back.signals["eeg1"].values[0] == 0

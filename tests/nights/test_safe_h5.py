@@ -560,13 +560,15 @@ def test_values_come_in_the_unit_asked_for_and_a_gap_behind_the_last_one(make):
 def test_a_flat_signal_in_small_chunks_is_known_without_being_read(make):
     n = 250 * 3600
     signal = StoredSignal("night-1", make(data=np.zeros(n, "i1"), chunks=1000), "eeg1", 250, "µV", "eeg", 0, n)
-    assert signal.looks_flat()
+    assert signal.flat_value() == 0
     values = np.zeros(n, "i1")
     values[250 * 1800 + 100] = 1  # at one of the looks
     make(data=values, chunks=1000)
-    assert not signal.looks_flat()
+    assert signal.flat_value() is None
+    make(data=np.full(n, np.nan, "f4"), chunks=1000)
+    assert np.isnan(signal.flat_value())
     make(data=np.zeros(n, "f4"), chunks=n, compression="gzip")
-    assert not signal.looks_flat()  # to look would be to unpack it all
+    assert signal.flat_value() is None  # to look would be to unpack it all
 
 
 @pytest.mark.skipif(not OPEN_FILES.is_dir(), reason="open files cannot be listed here")
