@@ -10,9 +10,6 @@ __all__ = ['EEG_NAMES', 'ACCELEROMETER_NAMES', 'EEG_FS_HZ', 'ACCELEROMETER_FS_HZ
 import json
 import re
 import stat
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -20,10 +17,12 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
+from ..core.files import whole_file, write_whole
 from .night import MIN_FS_HZ, Night
 from dreem_case.nights.safe_h5 import (
     MAX_VALUE,
     CaseFileError,
+    FileUnavailable,
     StoredSignal,
     TooLongError,
     WrongShapeError,
@@ -107,7 +106,8 @@ def open_night(
     A night has as many epochs as its longest derivation has whole ones; where a shorter one has ended, and where
     there is no number, its values are NaN.
 
-    Raises a `CaseFileError` when a file cannot be used; what is odd and usable is in `Night.notes`.
+    Raises a `CaseFileError` when a file cannot be used, and `FileUnavailable` where the system does not let it be read;
+    what is odd and usable is in `Night.notes`.
     """
     path = Path(h5_path)
     record = path.stem
@@ -347,15 +347,17 @@ def _parse(record: str, content: bytes, numbering: str | None) -> tuple[np.ndarr
 
 
 def _read_labels(record: str, path: str | Path) -> bytes:
-    "Read the start of a hypnogram file; raise `HypnogramFileError` for one that cannot be read."
+    "Read the start of a hypnogram file; raise `HypnogramFileError` for none, `FileUnavailable` as the system does."
     expected = "a JSON list of stage names"
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
             raise HypnogramFileError(record, expected, "something that is no regular file")
         with Path(path).open("rb") as file:
             return file.read(MAX_HYPNOGRAM_BYTES + 1)
-    except OSError as error:
+    except FileNotFoundError as error:
         raise HypnogramFileError(record, expected, f"no readable file ({error.strerror})") from error
+    except OSError as error:
+        raise FileUnavailable(record, f"{error.strerror}, of its hypnogram") from error
 
 
 def _padded_hypnogram(
@@ -372,18 +374,6 @@ def _padded_hypnogram(
         return None, [f"the hypnogram is not used: expected {error.expected}, found {error.found}"]
 
 # %% ../../nbs/library/nights/casefile.ipynb #63c7ad01
-@contextmanager
-def _whole_file(path: Path) -> Iterator[Path]:
-    "Give a temporary path beside `path`, which takes its place when all went well."
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_night(
     night: Night,  # with the case's channel names, rates and units
     folder: str | Path,  # gets `h5/<record>.h5` and, if scored, `hypnograms/<record>.json`
@@ -396,15 +386,16 @@ def write_night(
     h5_path = Path(folder) / "h5" / f"{record}.h5"
     labels_path = Path(folder) / "hypnograms" / f"{record}.json"
     labels = None if night.hypnogram is None else _label_names(record, night.hypnogram)
-    with _whole_file(h5_path) as temporary:
+    for path in h5_path, labels_path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(h5_path) as temporary:
         with h5py.File(temporary, "w") as file:
             for name in night.signals:
                 file.create_dataset(name, data=_values_to_write(record, name, night))
         if labels is None:
             labels_path.unlink(missing_ok=True)
         else:
-            with _whole_file(labels_path) as temporary_labels:
-                temporary_labels.write_text(json.dumps(labels))
+            write_whole(labels_path, json.dumps(labels).encode())
     return h5_path
 
 
