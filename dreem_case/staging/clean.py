@@ -411,13 +411,13 @@ _LOOKS_LIKE = (  # from, to, and what it may be in truth
 def usual_amplitude(
     values: np.ndarray,  # (n_samples,) raw
     fs_hz: float,
-) -> float:  # in the unit of the values; NaN without a second of finite numbers
+) -> float:  # in the unit of the values; NaN without a whole epoch that begins with a second of finite numbers
     """Measure the standard deviation within a second, one in each epoch, and take the median of those with a signal."""
     per_epoch, second = round(EPOCH_S * fs_hz), round(fs_hz)
-    n = (len(values) + per_epoch - second) // per_epoch
-    starts = np.arange(n)[:, None] * per_epoch + np.arange(second)
-    seconds = values[starts].astype(np.float64)
-    spread = seconds[np.isfinite(seconds).all(axis=1)].std(axis=1)
+    n = len(values) // per_epoch
+    seconds = values[: n * per_epoch].reshape(n, per_epoch)[:, :second]
+    seconds = seconds[np.isfinite(seconds.sum(axis=1, dtype=np.float64))]
+    spread = (seconds - seconds[:, :1]).std(axis=1)
     alive = spread[spread > 0.1 * np.percentile(spread, 90)] if len(spread) else spread
     return float(np.median(alive)) if len(alive) else (0.0 if len(spread) else float("nan"))
 

@@ -20,7 +20,7 @@ from ..nights.store import RecordChanged, Store
 
 # %% ../../nbs/library/staging/feature_cache.ipynb #bb9a3d7f
 _ARRAYS = {"eeg": ("float32", 3), "weights": ("float32", 2), "quality": ("int8", 2), "accelerometer": ("float32", 2)}
-_ARRAYS |= {"amplitudes": ("float64", 1)}
+_ARRAYS |= {"amplitudes": ("float64", 1), "pieces": ("uint64", 1)}
 _TEXTS = ("channel_names", "eeg_feature_names", "accelerometer_feature_names", "notes")
 
 
@@ -54,7 +54,7 @@ def unpack_features(record: str, content: bytes) -> NightFeatures:
     n_channels, n_features, n_movement = (len(texts[name]) for name in _TEXTS[:3])
     n = arrays["eeg"].shape[1]
     n_measured = n_channels if len(arrays["amplitudes"]) else 0
-    shapes = [(n_channels, n, n_features), (n_channels, n), (n_channels, n), (n, n_movement), (n_measured,)]
+    shapes = [(n_channels, n, n_features), (n_channels, n), (n_channels, n), (n, n_movement), (n_measured,), arrays["pieces"].shape]
     if (found := [array.shape for array in arrays.values()]) != shapes:
         raise FeaturesDamaged(f"{record}: expected arrays of shapes {shapes}, found {found}")
     measured = tuple(arrays.pop("amplitudes").tolist())

@@ -9,7 +9,7 @@ __all__ = ['WINDOW_S', 'FREQS_HZ', 'BANDS_HZ', 'BIN_CENTRES_HZ', 'ACCELEROMETER_
 import os
 from collections.abc import Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from scipy import fft
 
 from . import clean
 from .clean import FS_HZ, MOVING_G, Cleaned, Mark, Quality, clean_eeg, count, epoch_quality, in_pieces
+from ..nights.fingerprint import signal_pieces
 from ..nights.night import Night
 from ..nights.stages import EPOCH_S
 
@@ -307,6 +308,7 @@ class NightFeatures:
     accelerometer_feature_names: tuple[str, ...] = ACCELEROMETER_FEATURES
     notes: tuple[str, ...] = ()  # what is odd about the record, as sentences
     amplitudes: tuple[float, ...] = ()  # µV, usual one of each channel as it came; empty where nobody measured it
+    pieces: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))  # of its signals, sorted
 
     @property
     def n_epochs(self) -> int:
@@ -341,12 +343,13 @@ def night_features(
         cleaned = [threads.submit(_cleaned, night, name, set(skip)) for name in night.eeg_names]
         described = [threads.submit(_described, channel, "weights" in skip) for channel in cleaned]
         del cleaned  # each is let go when it is described
-        tables, weights, qualities, amplitudes, about = zip(*(channel.result() for channel in described), strict=True)
+        tables, weights, qualities, amplitudes, about, pieces = zip(*(part.result() for part in described), strict=True)
         accelerometer, more = accelerometer.result()
     eeg = np.stack([np.stack(list(table.values()), axis=1) for table in tables])
     return NightFeatures(
         night.record, tuple(night.eeg_names), eeg, tuple(tables[0]), np.stack(weights), np.stack(qualities),
         accelerometer, notes=(*night.notes, *more, *by_channel(night.eeg_names, about, amplitudes)), amplitudes=amplitudes,
+        pieces=np.unique(np.concatenate(pieces)),
     )
 
 # %% ../../nbs/library/staging/features.ipynb #07e69016
@@ -354,6 +357,7 @@ class _Channel(NamedTuple):
     cleaned: Cleaned
     amplitude: float  # the usual one as it came, in µV
     about: str
+    pieces: np.ndarray  # of the signal, hashed
 
 
 def _cleaned(night: Night, name: str, skip: set[str]) -> _Channel:
@@ -362,25 +366,25 @@ def _cleaned(night: Night, name: str, skip: set[str]) -> _Channel:
     if (level := header.flat_value()) is not None:
         mark = Mark.FLAT if abs(level) <= clean.RAIL_UV else Mark.RAIL
         marks = np.full(round(n_seconds / clean.BLOCK_S), mark, dtype=np.int8)
-        return _Channel(Cleaned(np.zeros(n_seconds * FS_HZ, dtype=np.float32), marks), 0.0, "")
+        return _Channel(Cleaned(np.zeros(n_seconds * FS_HZ, dtype=np.float32), marks), 0.0, "", signal_pieces(np.zeros(0)))
     signal = night.signals[name]
     values, about = signal.values[: round(n_seconds * signal.fs_hz)], ""
-    amplitude = clean.usual_amplitude(values, signal.fs_hz)
+    amplitude, pieces = clean.usual_amplitude(values, signal.fs_hz), signal_pieces(values)
     if signal.unit == "counts" and amplitude > 0:
         about = "in counts: scaled to a usual amplitude"
         values = (values - np.float32(np.nanmedian(values))) * np.float32(_COUNTS_UV / amplitude)
         amplitude = _COUNTS_UV
     elif looks := clean.looks_like(amplitude):
         about = f"of an amplitude that looks like {looks}"
-    return _Channel(clean_eeg(values, signal.fs_hz, skip & set(clean.STEPS)), amplitude, about)
+    return _Channel(clean_eeg(values, signal.fs_hz, skip & set(clean.STEPS)), amplitude, about, pieces)
 
 
 _COUNTS_UV = 10.0  # usual amplitude of an EEG
 
 
-def _described(channel: Future, unweighted: bool) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, float, str]:
-    """Describe one EEG channel once it is cleaned: table, weight and quality by epoch, amplitude, what is odd."""
-    cleaned, amplitude, about = channel.result()
+def _described(channel: Future, unweighted: bool) -> tuple[dict, np.ndarray, np.ndarray, float, str, np.ndarray]:
+    """Describe one EEG channel once it is cleaned: table, weight and quality by epoch, and what is known besides."""
+    cleaned, amplitude, about, pieces = channel.result()
     table = eeg_features(cleaned)
     quality, weight = epoch_quality(cleaned)
     unusable = np.isnan(table["log_total"])
@@ -393,7 +397,7 @@ def _described(channel: Future, unweighted: bool) -> tuple[dict[str, np.ndarray]
         values[weight == 0] = np.nan
     if not about and not weight.any():
         about = f"not usable: {channel_state(quality)}"
-    return table, weight, quality, amplitude, about
+    return table, weight, quality, amplitude, about, pieces
 
 # %% ../../nbs/library/staging/features.ipynb #1f30f504
 _STATES = {Quality.FLAT: "flat", Quality.OFF: "railed or without values", Quality.SATURATED: "saturated", Quality.NOISY: "noisy"}

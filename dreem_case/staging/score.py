@@ -159,7 +159,8 @@ def label_shift(
 ) -> tuple[int, float, float]:  # epochs by which the labels are late, kappa when they are moved by it, kappa as they are
     "Find the shift at which labels agree best with a stager; 0 unless another is clearly better."
     n, found = len(labels), {}
-    for shift in range(-min(MAX_SHIFT, n // 2), min(MAX_SHIFT, n // 2) + 1):
+    reach = min(MAX_SHIFT, int((labels >= 0).sum()) // 10)
+    for shift in range(-reach, reach + 1):
         moved = labels[shift:] if shift >= 0 else labels[:shift]
         staged = stages[: n - shift] if shift >= 0 else stages[-shift:]
         found[shift] = kappa(moved, staged)

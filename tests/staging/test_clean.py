@@ -10,7 +10,19 @@ from hypothesis import strategies as st
 from scipy import signal
 
 from dreem_case.staging import clean
-from dreem_case.staging.clean import CLIP_UV, FS_HZ, Cleaned, Mark, Quality, clean_eeg, epoch_quality, find_artefacts
+from dreem_case.staging.clean import (
+    CLIP_UV,
+    FS_HZ,
+    Cleaned,
+    Mark,
+    Quality,
+    clean_eeg,
+    epoch_quality,
+    find_artefacts,
+    in_g,
+    looks_like,
+    usual_amplitude,
+)
 
 RAW_FS_HZ = 250
 REAL_DATA = Path(os.environ.get("DREEM_CASE_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
