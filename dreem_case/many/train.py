@@ -268,8 +268,8 @@ def training_pieces(
     try:
         nights = json.loads(out.read(TRAINING) or b"{}").get("data", {}).get("nights") or []
         return {
-            str(night["record"]): np.sort(np.array([int(piece, 16) for piece in night["pieces"][:MAX_PIECES]], np.uint64))
-            for night in nights[:MAX_LISTED]
+            str(night["record"]): np.unique(np.array([int(piece, 16) for piece in night["pieces"]], np.uint64))
+            for night in nights
         }
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError):
         return {}

@@ -136,7 +136,8 @@ def read_night(
 # %% ../../nbs/library/nights/casefile.ipynb #5bc7f760
 MAX_FS_HZ = 1000  # of any channel
 _UNITS = {
-    "eeg": {"uv": 1.0, "microvolt": 1.0, "mv": 1e3, "millivolt": 1e3, "v": 1e6, "volt": 1e6, "nv": 1e-3, "nanovolt": 1e-3},
+    "eeg": {"uv": 1.0, "microvolt": 1.0, "mv": 1e3, "millivolt": 1e3, "v": 1e6, "volt": 1e6, "nv": 1e-3,
+            "nanovolt": 1e-3},
     "accelerometer": {"g": 1.0, "gravity": 1.0, "mg": 1e-3, "milli-g": 1e-3, "m/s2": 1 / 9.80665, "ms-2": 1 / 9.80665},
 }
 _COUNTS = ("count", "adc", "adu", "lsb", "raw", "digital")
@@ -241,7 +242,8 @@ def _whole_epochs(
     longest = max(eeg.values(), key=lambda channel: _seconds(channel.signal)).signal
     per_epoch = round(EPOCH_S * longest.fs_hz)
     n_epochs, n_left = divmod(longest.n_samples, per_epoch)
-    notes = [f"no {', '.join(missing)}"] if (missing := [name for name in EEG_NAMES if name not in {**eeg, **left_out}]) else []
+    missing = [name for name in EEG_NAMES if name not in eeg and name not in left_out]
+    notes = [f"no {', '.join(missing)}"] if missing else []
     notes += [f"{name} is left out: expected {error.expected}, found {error.found}" for name, error in left_out.items()]
     lasting = {}
     for name, (signal, about) in eeg.items():
@@ -256,7 +258,10 @@ def _whole_epochs(
     return lasting, n_epochs, notes
 
 # %% ../../nbs/library/nights/casefile.ipynb #5119db0a
-_USUAL_RATES = {"eeg": (100, 125, 128, 200, 250, 256, 500, 512, 1000), "accelerometer": (10, 12.5, 25, 26, 32, 50, 52, 62.5, 64, 100, 200)}
+_USUAL_RATES = {
+    "EEG": (100, 125, 128, 200, 250, 256, 500, 512, 1000),
+    "an accelerometer": (10, 12.5, 25, 26, 32, 50, 52, 62.5, 64, 100, 200),
+}
 _FITS = 0.003  # share by which lengths may disagree with a rate
 
 
@@ -281,7 +286,8 @@ def _usable_accelerometer(
     n = min(signal.n_samples for signal in signals)  # all end where the shortest does
     axes = {name: channel._replace(signal=replace(channel.signal, stop=n)) for name, channel in axes.items()}
     longest = max((channels[name].signal for name in EEG_NAMES if name in channels), key=_seconds)
-    found = f"accelerometer of {', '.join(f'{s:g}' for s in seconds)} s beside {n_epochs * EPOCH_S} s of whole EEG epochs"
+    lengths = ", ".join(f"{s:g}" for s in seconds)
+    found = f"accelerometer of {lengths} s beside {n_epochs * EPOCH_S} s of whole EEG epochs"
     return axes, [found + _fitting_rates(_seconds(longest) / (n / fs_hz), longest.fs_hz, fs_hz)]
 
 
@@ -290,7 +296,7 @@ def _fitting_rates(ratio: float, eeg_fs_hz: float, accelerometer_fs_hz: float) -
     fitting = [
         f"{kind} at {rate:g} Hz"
         for kind, fits in (("EEG", eeg_fs_hz * ratio), ("an accelerometer", accelerometer_fs_hz / ratio))
-        for rate in _USUAL_RATES["eeg" if kind == "EEG" else "accelerometer"]
+        for rate in _USUAL_RATES[kind]
         if abs(fits / rate - 1) < _FITS
     ]
     if not fitting or abs(ratio - 1) < 2 * _FITS:
@@ -308,7 +314,9 @@ def parse_labels(
     return _labels_and_notes(record, content, n_epochs, numbering)[0]
 
 
-def _labels_and_notes(record: str, content: bytes, n_epochs: int, numbering: str | None) -> tuple[np.ndarray, list[str]]:
+def _labels_and_notes(
+    record: str, content: bytes, n_epochs: int, numbering: str | None
+) -> tuple[np.ndarray, list[str]]:
     "Parse a hypnogram file to stage codes for each epoch, and note what is odd about it."
     codes, notes = _parse(record, content, numbering)
     if len(codes) > n_epochs + 1:

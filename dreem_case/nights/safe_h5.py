@@ -303,7 +303,7 @@ def _check_chunks(record: str, name: str, dataset: h5py.Dataset, start: int, sto
 
 
 def _unpacked_size(content: memoryview, filters: list[int], n_values: int, n_bytes: int) -> int:  # bytes
-    "Measure what filters make of a chunk's content, as far as just over so many bytes; raise `zlib.error`, `IndexError`."
+    "Measure what filters make of a chunk, as far as just over so many bytes; raise `zlib.error` or `IndexError`."
     if _CHECKSUM in filters:
         content = content[:-4] if len(content) >= 4 else content[:0]
     if _LZF in filters:

@@ -83,13 +83,13 @@ def _shown(value: object) -> str:
 
 # %% ../../nbs/library/nights/stages.ipynb #f4a1ac73
 _ALIASES = {
-    **{name: Stage.WAKE for name in ("WAKE", "W", "AWAKE")},
-    **{name: Stage.N1 for name in ("N1", "S1", "NREM1")},
-    **{name: Stage.N2 for name in ("N2", "S2", "NREM2")},
-    **{name: Stage.DEEP for name in ("DEEP", "N3", "N4", "S3", "S4", "NREM3", "NREM4", "SWS")},
-    **{name: Stage.REM for name in ("REM", "R")},
-    **{name: UNSCORED for name in ("UNSCORED", "NOT SCORED", "NS", "UNKNOWN", "UNDEFINED", "NONE", "NAN", "?", "")},
-    **{name: UNSCORED for name in ("ARTEFACT", "ARTIFACT", "MT", "M", "MOVEMENT", "MOVEMENT TIME", "-1")},
+    **dict.fromkeys(("WAKE", "W", "AWAKE"), Stage.WAKE),
+    **dict.fromkeys(("N1", "S1", "NREM1"), Stage.N1),
+    **dict.fromkeys(("N2", "S2", "NREM2"), Stage.N2),
+    **dict.fromkeys(("DEEP", "N3", "N4", "S3", "S4", "NREM3", "NREM4", "SWS"), Stage.DEEP),
+    **dict.fromkeys(("REM", "R"), Stage.REM),
+    **dict.fromkeys(("UNSCORED", "NOT SCORED", "NS", "UNKNOWN", "UNDEFINED", "NONE", "NAN", "?", ""), UNSCORED),
+    **dict.fromkeys(("ARTEFACT", "ARTIFACT", "MT", "M", "MOVEMENT", "MOVEMENT TIME", "-1"), UNSCORED),
 }
 _COUNTED = {"0": Stage.WAKE, "1": Stage.N1, "2": Stage.N2, "3": Stage.DEEP, "4": Stage.DEEP}  # "Sleep stage 1"
 _PREFIX = re.compile(r"(SLEEP[ _-]*STAGE|SLEEP|STAGE)[ _-]+")
@@ -128,7 +128,7 @@ def understand_labels(
 def _understood(label: object, numbering: str | None) -> int | None:
     "Give a label's code; None for what is no label."
     number = _number(label)
-    if label is None or number == -1 or (number is not None and np.isnan(number)):
+    if label is None or number == -1 or number != number:  # the last is NaN
         return UNSCORED
     if number is not None:
         return NUMBERINGS[numbering].get(number) if numbering else None
@@ -143,9 +143,8 @@ def _number(label: object) -> float | None:
     "Return a label as a number; None for what is none."
     if isinstance(label, str) and re.fullmatch(r"\s*-?\d{1,3}(\.0*)?\s*", label):
         return float(label)
-    return float(label) if isinstance(label, int | float) and not isinstance(label, bool) and abs(label) < 1e9 else (
-        float("nan") if isinstance(label, float) and np.isnan(label) else None
-    )
+    is_number = isinstance(label, int | float) and not isinstance(label, bool)
+    return float(label) if is_number and not abs(label) > 1e9 else None
 
 # %% ../../nbs/library/nights/stages.ipynb #69d16b26
 def format_hypnogram(

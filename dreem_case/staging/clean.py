@@ -302,7 +302,7 @@ def clean_eeg(
 ) -> Cleaned:
     """Bridge artefacts, resample to 100 Hz, band-pass and clip one channel.
 
-    What is no finite number counts as a gap. Raises `ValueError` for values that are not one channel, or an unknown step.
+    What is no finite number is a gap. Raises `ValueError` for values that are not one channel, or an unknown step.
     """
     if unknown := set(skip) - set(STEPS):
         raise ValueError(f"expected steps among {STEPS}, found {sorted(unknown)}")

@@ -54,7 +54,8 @@ def unpack_features(record: str, content: bytes) -> NightFeatures:
     n_channels, n_features, n_movement = (len(texts[name]) for name in _TEXTS[:3])
     n = arrays["eeg"].shape[1]
     n_measured = n_channels if len(arrays["amplitudes"]) else 0
-    shapes = [(n_channels, n, n_features), (n_channels, n), (n_channels, n), (n, n_movement), (n_measured,), arrays["pieces"].shape]
+    shapes = [(n_channels, n, n_features), (n_channels, n), (n_channels, n), (n, n_movement)]
+    shapes += [(n_measured,), arrays["pieces"].shape]
     if (found := [array.shape for array in arrays.values()]) != shapes:
         raise FeaturesDamaged(f"{record}: expected arrays of shapes {shapes}, found {found}")
     measured = tuple(arrays.pop("amplitudes").tolist())

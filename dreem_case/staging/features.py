@@ -348,8 +348,8 @@ def night_features(
     eeg = np.stack([np.stack(list(table.values()), axis=1) for table in tables])
     return NightFeatures(
         night.record, tuple(night.eeg_names), eeg, tuple(tables[0]), np.stack(weights), np.stack(qualities),
-        accelerometer, notes=(*night.notes, *more, *by_channel(night.eeg_names, about, amplitudes)), amplitudes=amplitudes,
-        pieces=np.unique(np.concatenate(pieces)),
+        accelerometer, amplitudes=amplitudes, pieces=np.unique(np.concatenate(pieces)),
+        notes=(*night.notes, *more, *by_channel(night.eeg_names, about, amplitudes)),
     )
 
 # %% ../../nbs/library/staging/features.ipynb #07e69016
@@ -366,7 +366,8 @@ def _cleaned(night: Night, name: str, skip: set[str]) -> _Channel:
     if (level := header.flat_value()) is not None:
         mark = Mark.FLAT if abs(level) <= clean.RAIL_UV else Mark.RAIL
         marks = np.full(round(n_seconds / clean.BLOCK_S), mark, dtype=np.int8)
-        return _Channel(Cleaned(np.zeros(n_seconds * FS_HZ, dtype=np.float32), marks), 0.0, "", signal_pieces(np.zeros(0)))
+        flat = Cleaned(np.zeros(n_seconds * FS_HZ, dtype=np.float32), marks)
+        return _Channel(flat, 0.0, "", signal_pieces(flat.values))
     signal = night.signals[name]
     values, about = signal.values[: round(n_seconds * signal.fs_hz)], ""
     amplitude, pieces = clean.usual_amplitude(values, signal.fs_hz), signal_pieces(values)
@@ -400,7 +401,10 @@ def _described(channel: Future, unweighted: bool) -> tuple[dict, np.ndarray, np.
     return table, weight, quality, amplitude, about, pieces
 
 # %% ../../nbs/library/staging/features.ipynb #1f30f504
-_STATES = {Quality.FLAT: "flat", Quality.OFF: "railed or without values", Quality.SATURATED: "saturated", Quality.NOISY: "noisy"}
+_STATES = {
+    Quality.FLAT: "flat", Quality.OFF: "railed or without values",
+    Quality.SATURATED: "saturated", Quality.NOISY: "noisy",
+}
 
 
 def channel_state(

@@ -75,7 +75,7 @@ def feature_shift(
 # %% ../../nbs/library/staging/score.ipynb #7c038e03
 GAP_EPOCHS = 6  # three minutes: a gap up to this is decided by its neighbours
 ISLAND_EPOCHS = 4  # less than two minutes of signal amid long gaps has no neighbours to go by
-SHORT_EPOCHS = 20  # ten minutes: a recording up to this is answered whatever it holds, one above it needs as much signal
+SHORT_EPOCHS = 20  # ten minutes: up to this a recording is answered anyway, above it needs as much signal
 MIN_SHARE = 0.05  # of the epochs, which any recording needs
 
 
@@ -87,7 +87,7 @@ def unscored_spans(
     for start, stop in _runs(~seen):
         lost[start:stop] = stop - start > GAP_EPOCHS
     for start, stop in _runs(~lost):
-        if 0 < start and stop < len(seen) and stop - start < ISLAND_EPOCHS:
+        if start > 0 and stop < len(seen) and stop - start < ISLAND_EPOCHS:
             lost[start:stop] = True
     return lost
 
@@ -107,7 +107,8 @@ def check_usable(
         return
     if found:
         share = f"{SHORT_EPOCHS / 2:g} min of usable EEG" if n > SHORT_EPOCHS else f"{MIN_SHARE:.0%} of the time usable"
-        raise NoUsableEEG(f"{prepared.record}: expected at least {share}, found {found / 2:g} of {n / 2:g} min; {_found(prepared)}")
+        amount = f"{found / 2:g} of {n / 2:g} min"
+        raise NoUsableEEG(f"{prepared.record}: expected at least {share}, found {amount}; {_found(prepared)}")
     expected = "at least one epoch with a usable EEG channel"
     raise NoUsableEEG(f"{prepared.record}: expected {expected}, found none in {n} epochs; {_found(prepared)}")
 
@@ -133,20 +134,20 @@ def doubts(
     "Say where a recording does not look like an EEG, or is too short for what is usual in it to be known."
     said, n = [], int(seen.sum())
     if n < SHORT_EPOCHS:
-        said.append(f"only {n / 2:g} min of usable EEG: too little to know what is usual for its wearer, stages are a guess")
+        said.append(f"only {n / 2:g} min of usable EEG: too short to know what is usual in it, stages are a guess")
     if not {"slope", "log_total"} <= set(prepared.eeg_feature_names):
         return said
     of = {name: prepared.eeg[:, :, prepared.eeg_feature_names.index(name)] for name in ("slope", "log_total")}
     used = prepared.weights > 0
     falls = [-float(np.median(row[good])) for row, good in zip(of["slope"], used, strict=True) if good.any()]
     if falls and max(falls) < MIN_FALL:
-        said.append(f"does not look like an EEG: power falls with frequency to the power of {max(falls):.1f}, as noise does")
+        said.append(f"does not look like an EEG: power falls with frequency to the power of {max(falls):.1f}")
     changes = [
         float(np.subtract(*np.percentile(row[good], [90, 10])))
         for row, good in zip(of["log_total"], used, strict=True) if good.sum() >= 3 * SHORT_EPOCHS
     ]
     if changes and max(changes) < MIN_CHANGE:
-        said.append(f"does not look like an EEG: its power varies by a factor of {10 ** max(changes):.2f} in all of the time")
+        said.append(f"does not look like an EEG: its power varies by a factor of {10 ** max(changes):.2f} only")
     return said
 
 # %% ../../nbs/library/staging/score.ipynb #bfcb3d4d
@@ -156,7 +157,7 @@ MAX_SHIFT, SHIFT_GAIN = 40, 0.05  # epochs either way; kappa by which labels hav
 def label_shift(
     labels: np.ndarray,  # int8 (n_epochs,) stage codes, below zero where not scored
     stages: np.ndarray,  # int8 (n_epochs,) of the stager, below zero where it had no signal
-) -> tuple[int, float, float]:  # epochs by which the labels are late, kappa when they are moved by it, kappa as they are
+) -> tuple[int, float, float]:  # epochs by which the labels are late, kappa when moved by it, kappa as they are
     "Find the shift at which labels agree best with a stager; 0 unless another is clearly better."
     n, found = len(labels), {}
     reach = min(MAX_SHIFT, int((labels >= 0).sum()) // 10)
@@ -174,7 +175,8 @@ def label_shift(
 def _about_labels(labels: np.ndarray, stages: np.ndarray) -> list[str]:
     shift, moved, as_they_are = label_shift(labels, stages)
     late = f"{abs(shift)} epochs {'late' if shift > 0 else 'early'}"
-    return [f"the labels look {late}: kappa with the stager is {moved:.2f} there and {as_they_are:.2f} as they are"] if shift else []
+    compared = f"kappa with the stager is {moved:.2f} there and {as_they_are:.2f} as they are"
+    return [f"the labels look {late}: {compared}"] if shift else []
 
 # %% ../../nbs/library/staging/score.ipynb #c9331ca8
 def score_night(
@@ -230,7 +232,8 @@ def _about_gaps(seen: np.ndarray, usable: np.ndarray) -> list[str]:
         lost = f"{np.sum(~usable) / 2:g} min in {len(spans)} span{'s' * (len(spans) > 1)} without usable EEG"
         notes.append(f"{lost}: WAKE stands in for them, and no sleep statistic counts them")
     if n := int((~seen & usable).sum()):
-        notes.append(f"{n} epochs without usable EEG, in gaps of up to {GAP_EPOCHS / 2:g} min, staged by their neighbours")
+        gaps = f"gaps of up to {GAP_EPOCHS / 2:g} min"
+        notes.append(f"{n} epochs without usable EEG, in {gaps}, staged by their neighbours")
     return notes
 
 # %% ../../nbs/library/staging/score.ipynb #702ebe2c

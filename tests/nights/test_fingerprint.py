@@ -31,7 +31,10 @@ def test_any_cut_is_found(start, length):
     assert same_recordings([*pieces, cut]) == [[0, 2]]
 
 
-@pytest.mark.parametrize("values", [np.zeros(10**6), np.full(10**6, 6e5), np.full(10**6, np.nan), np.resize([1, 2], 10**6)])
+FLAT = [np.zeros(10**6), np.full(10**6, 6e5), np.full(10**6, np.nan), np.resize([1, 2], 10**6)]
+
+
+@pytest.mark.parametrize("values", FLAT)
 def test_what_is_flat_has_no_pieces(values):
     assert len(signal_pieces(values)) == 0
     assert len(signal_pieces(values[:5])) == 0

@@ -88,7 +88,8 @@ def of_length(details: dict, record: str, n_epochs: int, **changes) -> dict:
     def resized(values):
         return (values * (n_epochs // len(values) + 1))[:n_epochs]
 
-    by_epoch = {name: resized(details[name]) for name in ("stages", "probabilities", "confidence", "review", "usable", "bridged")}
+    names = ("stages", "probabilities", "confidence", "review", "usable", "bridged")
+    by_epoch = {name: resized(details[name]) for name in names}
     channels = [c | {name: resized(c[name]) for name in ("quality", "weight")} for c in details["channels"]]
     changed = details | by_epoch | {"record": record, "n_epochs": n_epochs, "channels": channels} | changes
     return changed | {"statistics": statistics_of(changed["stages"])}

@@ -150,7 +150,8 @@ def test_a_pipe_does_not_hold_a_process(pool, tmp_path):
 
 
 def test_every_error_of_the_reader_has_a_code_of_its_own():
-    reading = {"RecordNameError", "HypnogramFileError", "TooManyLabelsError", "NotInFormatError", "RecordTooLarge", "NotFiniteError"}
+    reading = {"RecordNameError", "HypnogramFileError", "TooManyLabelsError"}
+    reading |= {"NotInFormatError", "RecordTooLarge", "NotFiniteError"}
     errors = {error for error in CaseFileError.__subclasses__() if error.__name__ not in reading}
     assert errors == set(CODES)
     assert len(set(CODES.values())) == len(CODES)
@@ -204,12 +205,14 @@ def test_a_night_that_takes_too_long_is_refused_in_time(model, paths, long_night
 
 def wait_then_score(folder, version, record, path, source):
     """Score a night after a while in which others have the processor."""
-    time.sleep(1.5)
+    start = time.process_time()
+    time.sleep(5)
+    assert time.process_time() - start < 1
     return scoring_pool._score(folder, version, record, path, source)
 
 
 def test_time_that_others_have_the_processor_does_not_count(model, paths, monkeypatch):
-    with ScoringPool(model, time_limit_s=1) as pool:
+    with ScoringPool(model, time_limit_s=4) as pool:
         pool.score(paths[0].stem, paths[0], "x")  # with the libraries loaded
         monkeypatch.setattr(scoring_pool, "_score", wait_then_score)
         assert pool.score(paths[0].stem, paths[0], "x")
@@ -233,7 +236,7 @@ def test_a_day_of_zeros_in_small_chunks_is_refused_without_being_read(pool, tmp_
         for i in range(1, 8):
             file.create_dataset(f"eeg{i}", data=np.zeros(n, "i1"), chunks=2000, compression=1)
     start = time.process_time()
-    with pytest.raises(NightRefused, match="flat: expected at least one epoch .* flat in 100 % of the epochs"):
+    with pytest.raises(NightRefused, match=r"flat: expected at least one epoch .* flat in 100 %"):
         pool.score("flat", path, "x")
     assert time.process_time() - start < 5
 

@@ -175,7 +175,7 @@ def test_a_night_of_next_to_no_signal_is_refused_with_what_was_found(stager, n_e
     values = np.zeros(n_epochs * 7500, np.float32)
     values[: n_good * 7500] = np.cumsum(np.random.default_rng(0).normal(0, 2, n_good * 7500)) * 0.3
     night = Night("empty", {"eeg1": Signal(values, 250, "µV", "eeg")}, n_epochs)
-    with pytest.raises(NoUsableEEG, match=r"empty: expected at least .* found .*eeg1 flat in \d+ % of the epochs.*amplitude"):
+    with pytest.raises(NoUsableEEG, match=r"empty: expected at least .* found .*eeg1 flat in \d+ % of the epochs.*µV"):
         score_night(night, stager)
 
 
@@ -238,8 +238,10 @@ def test_an_eeg_looks_like_one(nights, stager):
 def test_labels_beside_their_epochs_are_noted(nights, stager, late):
     night = nights[1]  # one that it was trained on
     labels = np.full(night.n_epochs, -1, np.int8)
-    labels[max(late, 0) : night.n_epochs + min(late, 0)] = night.hypnogram[max(-late, 0) : night.n_epochs - max(late, 0)]
-    (note,) = [n for n in score_night(Night("x", night.signals, night.n_epochs, labels), stager).notes if "the labels look" in n]
+    kept = night.hypnogram[max(-late, 0) : night.n_epochs - max(late, 0)]
+    labels[max(late, 0) : night.n_epochs + min(late, 0)] = kept
+    notes = score_night(Night("x", night.signals, night.n_epochs, labels), stager).notes
+    (note,) = [note for note in notes if "the labels look" in note]
     assert f"{abs(late)} epochs {'late' if late > 0 else 'early'}" in note
     assert not any("the labels look" in note for note in score_night(night, stager).notes)
 
