@@ -23,15 +23,14 @@ from dreem_case.nights.safe_h5 import (
     MAX_VALUE,
     CaseFileError,
     FileUnavailable,
-    StoredSignal,
     TooLongError,
     WrongShapeError,
     WrongTypeError,
-    attributes,
     has_numbers,
     open_h5,
     signal_length,
 )
+from .stored_signal import StoredSignal, attributes
 from .stages import EPOCH_S, STAGES, UNSCORED, HypnogramError, format_hypnogram, understand_labels
 
 # %% ../../nbs/library/nights/casefile.ipynb #28c5e5d7

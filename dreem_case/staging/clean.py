@@ -460,7 +460,7 @@ def movement(
     """Return how much the head moves in each second: standard deviation over the axes together."""
     return np.sqrt(_per_second(axes, fs_hz).var(axis=2).sum(axis=0))
 
-# %% ../../nbs/library/staging/clean.ipynb #046775bf
+
 def in_g(
     axes: np.ndarray,  # (k, n) accelerometer axes, finite
     fs_hz: float,

@@ -22,17 +22,16 @@ from dreem_case.nights import safe_h5
 from dreem_case.nights.safe_h5 import (
     CaseFileError,
     FileUnavailable,
-    StoredSignal,
     TooLongError,
     UnreadableFileError,
     UnsafeFileError,
     WrongShapeError,
     WrongTypeError,
-    attributes,
     open_h5,
     read_values,
     signal_length,
 )
+from dreem_case.nights.stored_signal import StoredSignal, attributes
 
 
 def read(path, start=0, stop=None, max_samples=100_000):
