@@ -6,7 +6,6 @@ __all__ = ['StageName', 'Problem', 'RecordPath', 'Page', 'Records', 'Hypnogram',
 
 # %% ../nbs/library/api.ipynb #1ff39da0
 import atexit
-import json
 import logging
 import math
 import threading
@@ -374,11 +373,11 @@ def make_app(
 def _mend_document(document: dict) -> None:
     "Take out what the library puts in and is not so: 400 for endpoints without a query, and an empty entry."
     document["servers"] = [{"url": "../"}]  # from where the document is: the service may live below a path
-    del document["components"]["securitySchemes"]
+    document["components"].pop("securitySchemes", None)
     for methods in document["paths"].values():
         for operation in methods.values():
             if not any(parameter["in"] == "query" for parameter in operation.get("parameters", [])):
-                del operation["responses"]["400"]
+                operation["responses"].pop("400", None)
 
 # %% ../nbs/library/api.ipynb #4ec73e93
 class StartError(click.ClickException):
@@ -444,10 +443,10 @@ def _open_answers(settings: Settings, metrics: Metrics) -> Answers:
     atexit.register(pool.close)
 
     def count(computation: Computation) -> None:
-        if computation.details is None:
+        if computation.row is None:
             metrics.night_refused(computation.outcome, computation.seconds)
         else:
-            metrics.night_scored(json.loads(computation.details), computation.seconds)
+            metrics.night_scored(computation.row, computation.seconds)
 
     return Answers(store, cache, pool, settings.queue, settings.waiting, count)
 

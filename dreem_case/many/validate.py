@@ -11,7 +11,8 @@ from types import MappingProxyType
 import numpy as np
 
 from ..core.calibration import performance
-from ..core.agreement import EvaluationError, confusion, grouped_folds
+from ..core.agreement import EvaluationError, confusion
+from ..core.cross_validation import fit_folds
 from ..staging.score import label_shift
 from ..staging.stager import Stager
 from ..staging.stagers import new_stager
@@ -72,6 +73,8 @@ def figures_table(
 # %% ../../nbs/library/many/validate.ipynb #8b83b116
 def check_folds(n_folds: int, n_nights: int) -> None:
     "Raise `EvaluationError` unless there can be so many folds."
+    if n_nights < 2:
+        raise EvaluationError(f"expected two scored nights for folds, or more, found {n_nights}")
     if not 2 <= n_folds <= n_nights:
         raise EvaluationError(f"expected 2 to {n_nights} folds of {n_nights} nights, found {n_folds}")
 
@@ -89,9 +92,12 @@ def cross_validate(
     same = same_recordings([night.pieces for night in nights.nights])
     folds = kept_together((np.random.default_rng(seed).permutation(len(nights)) % n_folds).tolist(), same)
     staged: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    for n_done, (_, training, test) in enumerate(grouped_folds(range(len(nights)), folds), 1):
+
+    def fit(training: np.ndarray) -> Stager:
         inside = nights.subset(training)
-        stager = new_stager(name, **settings).fit(inside, inside.labels, seed=seed)
+        return new_stager(name, **settings).fit(inside, inside.labels, seed=seed)
+
+    for n_done, (stager, test) in enumerate(fit_folds(fit, range(len(nights)), folds), 1):
         staged |= dict(zip(test.tolist(), _stage(stager, nights.subset(test)), strict=True))
         on_fold(n_done)
     probabilities, flagged = zip(*(staged[i] for i in range(len(nights))), strict=True)

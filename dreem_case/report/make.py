@@ -62,7 +62,7 @@ def make_report(
         "n_cores": os.cpu_count(),
         "renderer": renderer,
     }
-    (out / "run.json").write_text(json.dumps(run, indent=1) + "\n")
+    (out / "run.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
     print(f"{run['seconds']} s; largest process {run['peak_memory_mb']} MB; site by {renderer}")
     return page
 

@@ -122,7 +122,7 @@ def publish(
     build = root / "build"
     if not (build / "run.json").is_file():
         raise ReportError("expected a finished report under build/, found none; make report first")
-    run = json.loads((build / "run.json").read_text())
+    run = json.loads((build / "run.json").read_text(encoding="utf-8"))
     if run["given"] != {"data": False, "headband": True, "raw_eeg": True} or not run["complete"]:
         raise ReportError("expected a report on the default nights, with HEADBAND and RAW_EEG given")
     published, problems = {}, []
@@ -133,15 +133,15 @@ def publish(
     if problems:
         raise ReportError("not published:\n" + "\n".join(problems))
     results = read_results(build / "results.json")
-    readme = fill_markers((root / "README.md").read_text(), "figures", headlines(results))
-    install = json.loads((Path(sys.prefix) / "installed.json").read_text())
+    readme = fill_markers((root / "README.md").read_text(encoding="utf-8"), "figures", headlines(results))
+    install = json.loads((Path(sys.prefix) / "installed.json").read_text(encoding="utf-8"))
     readme = fill_markers(readme, "costs", costs(run, install))
     for path, notebook in published.items():
         nbformat.write(notebook, path)
         clean = Path(sys.executable).with_name("nbdev_clean")
         subprocess.run([clean, "--fname", path], check=True, cwd=root)
     write_results(results, root / "nbs" / "report" / "results.json")
-    (root / "README.md").write_text(readme)
+    (root / "README.md").write_text(readme, encoding="utf-8")
     return [*published, root / "nbs" / "report" / "results.json", root / "README.md"]
 
 # %% ../../nbs/library/report/publish.ipynb #a8103a3c
@@ -152,13 +152,13 @@ def publish_benchmark(
     found, kept, readme = root / "build/bench/batch.json", root / "benchmarks/batch.json", root / "README.md"
     if not found.is_file():
         return []
-    figures = json.loads(found.read_text())
+    figures = json.loads(found.read_text(encoding="utf-8"))
     if figures["hours"] < 8 or figures["n_nights"] < 20:
         nights = f"{figures['n_nights']} of {figures['hours']:g} h"
         raise ReportError(f"expected a benchmark of 20 nights of 8 h, found {nights}; make bench, or remove it")
-    text = fill_markers(readme.read_text(), "throughput", throughput(figures))
-    kept.write_text(found.read_text())
-    readme.write_text(text)
+    text = fill_markers(readme.read_text(encoding="utf-8"), "throughput", throughput(figures))
+    kept.write_text(found.read_text(encoding="utf-8"), encoding="utf-8")
+    readme.write_text(text, encoding="utf-8")
     return [kept, readme]
 
 # %% ../../nbs/library/report/publish.ipynb #97e2bb6b

@@ -54,7 +54,7 @@ def stage_site(
     import yaml
 
     shutil.rmtree(staged, ignore_errors=True)
-    config = yaml.safe_load((root / "_quarto.yml").read_text())
+    config = yaml.safe_load((root / "_quarto.yml").read_text(encoding="utf-8"))
     config["project"]["output-dir"] = "_site"
     config.pop("ipynb-filters", None)
     if preview:
@@ -66,11 +66,12 @@ def stage_site(
             copy = book / source.name
             in_book = source.parent.name == "report" or source.name == "index.ipynb"
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(page_source(copy if in_book and copy.is_file() else source, fold=in_book))
+            page = page_source(copy if in_book and copy.is_file() else source, fold=in_book)
+            target.write_text(page, encoding="utf-8")
         elif source.suffix in {".css", ".yml", ".png", ".svg"}:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
-    (staged / "_quarto.yml").write_text(yaml.safe_dump(config, sort_keys=False))
+    (staged / "_quarto.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     return staged
 
 # %% ../../nbs/library/report/site.ipynb #e4f909cd
@@ -93,7 +94,8 @@ def build_site(
     site = out / "site"
     first = staged / "_site" / "index.html"
     if not first.is_file():
-        first.write_text('<!doctype html><meta http-equiv="refresh" content="0; url=nbs/index.html">\n')
+        moved = '<!doctype html><meta http-equiv="refresh" content="0; url=nbs/index.html">\n'
+        first.write_text(moved, encoding="utf-8")
     shutil.rmtree(site, ignore_errors=True)
     (staged / "_site").replace(site)
     return site / "index.html", "Quarto" if quarto else "smalldocs (preview)"
@@ -124,7 +126,7 @@ def page_problems(
     "Check a rendered page for missing pictures, error output, warnings and dead links."
     if not page.is_file():
         return [f"{page.name}: expected a page, found none"]
-    seen = _Page(page.read_text())
+    seen = _Page(page.read_text(encoding="utf-8"))
     problems = [f"{page.name}: {kind} output on the page" for kind in sorted(set(seen.outputs))]
     if len(seen.pictures) < n_pictures:
         problems.append(f"{page.name}: expected {n_pictures} pictures, found {len(seen.pictures)}")

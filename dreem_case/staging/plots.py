@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 from scipy.signal import spectrogram as _spectrogram
 
 from ..core.calibration import Reliability
-from ..core.agreement import BlandAltman, PairedDifference
+from ..core.resampling import PairedDifference
+from ..nights.sleep_statistics import BlandAltman
 from ..nights.stages import DISPLAY_ORDER, EPOCH_S, STAGE_COLORS
 
 # %% ../../nbs/library/staging/plots.ipynb #13a64bbc

@@ -3,19 +3,21 @@
 # %% auto #0
 __all__ = ['GAP_EPOCHS', 'ISLAND_EPOCHS', 'SHORT_EPOCHS', 'MIN_SHARE', 'MIN_FALL', 'MIN_CHANGE', 'MAX_SHIFT', 'SHIFT_GAIN',
            'NoUsableEEG', 'NightScore', 'feature_shift', 'unscored_spans', 'check_usable', 'doubts', 'label_shift',
-           'score_night', 'score_features', 'score_document']
+           'prepare_night', 'score_night', 'score_features', 'score_document', 'night_row']
 
 # %% ../../nbs/library/staging/score.ipynb #de12af04
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import compress
 
 import numpy as np
 
 from .clean import Quality, looks_like
-from ..core.agreement import SleepStatistics, kappa, sleep_statistics
+from ..core.agreement import kappa
 from .features import NightFeatures, by_channel, channel_state
 from ..nights.night import Night
+from ..nights.sleep_statistics import SleepStatistics, sleep_statistics
 from .design_matrix import Scale, measure_scale
 from .stager import Stager
 from ..nights.stages import EPOCH_S, STAGES, UNSCORED, Stage, format_hypnogram
@@ -179,18 +181,26 @@ def _about_labels(labels: np.ndarray, stages: np.ndarray) -> list[str]:
     return [f"the labels look {late}: {compared}"] if shift else []
 
 # %% ../../nbs/library/staging/score.ipynb #c9331ca8
-def score_night(
+def prepare_night(
     night: Night,  # at least one EEG channel; hypnogram and accelerometer are not needed
-    stager: Stager,  # fitted
-) -> NightScore:  # a hypnogram decides nothing; a note says so if it fits better when shifted
-    "Stage a night and sum it up; raise `NoUsableEEG` where nothing can be staged."
+    stager: Stager,
+) -> NightFeatures:
+    "Compute what a stager reads of a night; raise `NoUsableEEG` where there is nothing to stage."
     if not night.eeg_names or night.n_epochs == 0:
         found = ", ".join(night.signals) or "no channel"
         raise NoUsableEEG(
             f"{night.record}: expected an EEG channel of at least {EPOCH_S} s, found {found} "
             f"with {night.n_epochs} whole epochs"
         )
-    score = score_features(stager.prepare(night), stager)
+    return stager.prepare(night)
+
+
+def score_night(
+    night: Night,  # at least one EEG channel; hypnogram and accelerometer are not needed
+    stager: Stager,  # fitted
+) -> NightScore:  # a hypnogram decides nothing; a note says so if it fits better when shifted
+    "Stage a night and sum it up; raise `NoUsableEEG` where nothing can be staged."
+    score = score_features(prepare_night(night, stager), stager)
     if night.hypnogram is None:
         return score
     stages = np.where(score.usable, score.stages, UNSCORED)
@@ -281,3 +291,27 @@ def _statistics(statistics: SleepStatistics) -> dict:
 def _number(value: float) -> float | None:
     "Round to four decimals; what is undefined becomes None."
     return round(value, 4) if math.isfinite(value) else None
+
+# %% ../../nbs/library/staging/score.ipynb #2ea76541
+def night_row(
+    document: dict,  # of `score_document`
+) -> dict[str, object]:  # column -> text, number or None
+    "Sum up a scored night."
+    statistics = dict(document["statistics"])
+    stage_min = statistics.pop("stage_min")
+    return {
+        "model_version": document["model_version"],
+        "n_epochs": document["n_epochs"],
+        **statistics,
+        **{f"{stage.lower()}_min": minutes for stage, minutes in stage_min.items()},
+        "usable_share": _mean(usable := document["usable"]),
+        "confidence": _mean(list(compress(document["confidence"], usable))),
+        "review_share": _mean(list(compress(document["review"], usable))),
+        "feature_shift": document["feature_shift"],
+        "notes": "; ".join(document["notes"]),
+        **{f"weight_{channel['name']}": _mean(channel["weight"]) for channel in document["channels"]},
+    }
+
+
+def _mean(values: list[float]) -> float:
+    return round(sum(values) / len(values), 4)

@@ -8,8 +8,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from dreem_case.core.agreement import BlandAltman, paired_difference
 from dreem_case.core.calibration import reliability
+from dreem_case.core.resampling import paired_difference
+from dreem_case.nights.sleep_statistics import BlandAltman
 from dreem_case.nights.stages import DISPLAY_ORDER, STAGE_COLORS, UNSCORED, Stage
 from dreem_case.staging import plots
 
