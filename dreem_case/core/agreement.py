@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['EvaluationError', 'confusion', 'kappa', 'kappa_per_group', 'per_group', 'accuracy', 'f1_per_class', 'macro_f1',
-           'balanced_accuracy', 'Interval', 'bootstrap_over_groups', 'PairedDifference', 'paired_difference',
+           'balanced_accuracy', 'Interval', 'interval_over_groups', 'PairedDifference', 'paired_difference',
            'leave_one_group_out', 'grouped_folds', 'scorer_agreement', 'near_transition', 'SleepStatistics',
            'sleep_statistics', 'BlandAltman', 'bland_altman']
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from scipy.special import stdtrit
 
 # %% ../../nbs/library/core/agreement.ipynb #f42e860d
 class EvaluationError(ValueError):
@@ -141,27 +142,28 @@ class Interval:
         return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f}, n = {self.n_groups})"
 
 
-def bootstrap_over_groups(
+def interval_over_groups(
     statistic: Callable[..., float],  # of the arrays
     groups: Sequence,  # (n,) group of each row
-    *arrays: Sequence,  # (n,) rows that are drawn together
-    level: float = 0.95,  # share of resamples within the interval
-    n_resamples: int = 1000,
-    seed: int = 0,
+    *arrays: Sequence,  # (n,) rows of the groups
+    level: float = 0.95,  # how often the interval shall hold the true value
 ) -> Interval:
-    "Resample whole groups with replacement and take percentiles; a resample that gives NaN is left out."
+    """Leave out one group after the other (jackknife), and take Student's t for the spread that this shows.
+
+    A leave-out that gives NaN does not count. With one group there is a value and no interval. The limits
+    may lie outside what the statistic can be. Source: Mosteller and Tukey, Data Analysis and Regression (1977).
+    """
     arrays, rows = _rows_like(groups, arrays), list(_rows_of(groups).values())
-    rng = np.random.default_rng(seed)
     if not rows:
         return Interval(float("nan"), float("nan"), float("nan"), 0)
-    drawn = np.empty(n_resamples)
-    for i in range(n_resamples):
-        chosen = np.concatenate([rows[j] for j in rng.integers(len(rows), size=len(rows))])
-        drawn[i] = statistic(*(array[chosen] for array in arrays))
-    drawn = drawn[~np.isnan(drawn)]
-    tail = 50 * (1 - level)
-    low, high = np.percentile(drawn, [tail, 100 - tail]) if len(drawn) else (np.nan, np.nan)
-    return Interval(float(statistic(*arrays)), float(low), float(high), len(rows))
+    value, without = float(statistic(*arrays)), np.full(len(rows), np.nan)
+    for i, own in enumerate(rows if len(rows) > 1 else []):
+        without[i] = statistic(*(np.delete(array, own) for array in arrays))
+    known = without[~np.isnan(without)]
+    n, reach = len(known), float("nan")
+    if n > 1:
+        reach = stdtrit(n - 1, (1 + level) / 2) * np.sqrt((n - 1) / n * np.sum((known - known.mean()) ** 2))
+    return Interval(value, float(value - reach), float(value + reach), len(rows))
 
 # %% ../../nbs/library/core/agreement.ipynb #fb57036e
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ def paired_difference(
     a: Mapping,  # group -> figure
     b: Mapping,  # group -> figure, for the same groups
 ) -> PairedDifference:
-    """Subtract group by group, with a bootstrap interval for the mean; a pair with NaN is left out.
+    """Subtract group by group, with a t interval for the mean; a pair with NaN is left out.
 
     Raises `EvaluationError` if a group is on one side only.
     """
@@ -185,7 +187,7 @@ def paired_difference(
         raise EvaluationError(f"expected the same groups on both sides, found on one side only: {unpaired}")
     differences = {group: float(a[group] - b[group]) for group in a}
     kept = [value for value in differences.values() if not np.isnan(value)]
-    return PairedDifference(differences, bootstrap_over_groups(_mean, range(len(kept)), kept))
+    return PairedDifference(differences, interval_over_groups(_mean, range(len(kept)), kept))
 
 # %% ../../nbs/library/core/agreement.ipynb #5bd6e7b0
 def leave_one_group_out(groups: Sequence) -> Iterator[tuple]:  # of (group, training rows, test rows)

@@ -5,6 +5,7 @@ __all__ = ['MAX_OUTPUT_BYTES', 'machine_paths', 'output_problems', 'with_outputs
            'publish', 'publish_benchmark']
 
 # %% ../../nbs/library/report/publish.ipynb #99014f11
+import argparse
 import json
 import re
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import nbformat
 
-from .run import chapter_paths
+from .run import chapter_paths, copy_path
 from .chapter import ReportError, headlines, read_results, write_results
 from ..staging.embedded import ProjectNotFound, project_root
 
@@ -115,34 +116,47 @@ def throughput(
     )
 
 # %% ../../nbs/library/report/publish.ipynb #661b58de
-def publish(
-    root: Path,  # the project's folder
-) -> list[Path]:  # the files written
-    "Put the last report into the repository. Raises ReportError, with nothing written, where it must not."
-    build = root / "build"
+def _finished(build: Path, part: str) -> dict:
+    "Read what a run says of itself; raise ReportError for one that must not be published."
     if not (build / "run.json").is_file():
         raise ReportError("expected a finished report under build/, found none; make report first")
     run = json.loads((build / "run.json").read_text())
-    if run["given"] != {"data": False, "headband": True, "raw_eeg": True} or not run["complete"]:
+    short = {row.get("budget") for row in read_results(build / "results.json").values()} - {"full"}
+    if run["budget"] != "full" or short:
+        raise ReportError("expected a report of the full budget, found one of CI's; make report first")
+    inputs = {"data": False, "headband": True, "raw_eeg": True}
+    if not run["complete"] or (not part and run["given"] != inputs):
         raise ReportError("expected a report on the default nights, with HEADBAND and RAW_EEG given")
+    return run
+
+
+def publish(
+    root: Path,  # the project's folder
+    part: str = "",  # a folder of nbs/report; empty: the case
+) -> list[Path]:  # the files written
+    "Put the last report into the repository. Raises ReportError, with nothing written, where it must not."
+    build = root / "build" / part
+    run = _finished(build, part)
+    pages = chapter_paths(root, part) + ([] if part else [root / "nbs" / "index.ipynb"])
     published, problems = {}, []
-    for path in [*chapter_paths(root), root / "nbs" / "index.ipynb"]:
-        executed = nbformat.read(build / "book" / path.name, 4)
+    for path in pages:
+        executed = nbformat.read(copy_path(root, build / "book", path), 4)
         problems += output_problems(executed, path.stem)
         published[path] = with_outputs(nbformat.read(path, 4), executed, path.stem)
     if problems:
         raise ReportError("not published:\n" + "\n".join(problems))
-    results = read_results(build / "results.json")
-    readme = fill_markers((root / "README.md").read_text(), "figures", headlines(results))
-    install = json.loads((Path(sys.prefix) / "installed.json").read_text())
-    readme = fill_markers(readme, "costs", costs(run, install))
+    results, kept = read_results(build / "results.json"), root / "nbs" / "report" / part / "results.json"
+    readme = root / "README.md"
+    if not part:
+        install = json.loads((Path(sys.prefix) / "installed.json").read_text())
+        text = fill_markers(readme.read_text(), "figures", headlines(results))
+        readme.write_text(fill_markers(text, "costs", costs(run, install)))
     for path, notebook in published.items():
         nbformat.write(notebook, path)
         clean = Path(sys.executable).with_name("nbdev_clean")
         subprocess.run([clean, "--fname", path], check=True, cwd=root)
-    write_results(results, root / "nbs" / "report" / "results.json")
-    (root / "README.md").write_text(readme)
-    return [*published, root / "nbs" / "report" / "results.json", root / "README.md"]
+    write_results(results, kept)
+    return [*published, kept, *([] if part else [readme])]
 
 # %% ../../nbs/library/report/publish.ipynb #a8103a3c
 def publish_benchmark(
@@ -163,9 +177,13 @@ def publish_benchmark(
 
 # %% ../../nbs/library/report/publish.ipynb #97e2bb6b
 def _main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m dreem_case.report.publish", description=publish.__doc__)
+    parser.add_argument("--part", default="", help="folder of nbs/report; none: the case, and the benchmark")
+    part = parser.parse_args().part
     try:
         root = project_root()
-        for path in dict.fromkeys([*publish_benchmark(root), *publish(root)]):
+        measured = [] if part else publish_benchmark(root)
+        for path in dict.fromkeys([*measured, *publish(root, part)]):
             print(path.relative_to(root))
     except (ReportError, ProjectNotFound) as error:
         sys.exit(f"publish: {error}")

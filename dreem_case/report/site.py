@@ -10,6 +10,8 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
+from .run import copy_path
+
 # %% ../../nbs/library/report/site.ipynb #f226095c
 def page_source(
     notebook: Path,  # a notebook of the project, or an executed copy
@@ -46,7 +48,7 @@ PREVIEW_NOTE = (
 
 def stage_site(
     root: Path,  # the project's folder
-    book: Path,  # executed copies, by the chapters' file names; a chapter without one stays as committed
+    book: Path,  # executed copies, as `copy_path` places them; a page without one stays as committed
     staged: Path,  # gets the project that is rendered
     preview: bool = False,  # label every page as a preview
 ) -> Path:  # `staged`
@@ -63,10 +65,10 @@ def stage_site(
     for source in sorted((root / "nbs").rglob("*")):
         target = staged / source.relative_to(root)
         if source.suffix == ".ipynb" and ".ipynb_checkpoints" not in source.parts:
-            copy = book / source.name
-            in_book = source.parent.name == "report" or source.name == "index.ipynb"
+            copy = copy_path(root, book, source)
+            in_book = not source.is_relative_to(root / "nbs" / "library")
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(page_source(copy if in_book and copy.is_file() else source, fold=in_book))
+            target.write_text(page_source(copy if copy.is_file() else source, fold=in_book))
         elif source.suffix in {".css", ".yml", ".png", ".svg"}:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
