@@ -28,12 +28,12 @@ from . import __version__
 from .serving.answers import Answer, Answers, Busy, Computation
 from .core.cache import CacheError, ResultCache
 from .nights.casefile import RECORD_NAME, RecordNameError, check_record_name
-from .nights.folder_store import RecordChanged, RecordNotFound, StoreError, StoreUnavailable
+from .nights.store import RecordChanged, RecordNotFound, StoreError, StoreUnavailable, open_store
 from .serving.metrics import Metrics
 from .serving.scoring_pool import ModelChanged, NightRefused, PoolError, ScoringPool
 from .serving.settings import MAX_WAITING, Settings, SettingsError
 from .nights.stages import STAGE_NAMES
-from .nights.store import open_store
+
 
 # %% ../nbs/library/api.ipynb #29a0df23
 class Problem(BaseModel):

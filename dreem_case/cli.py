@@ -22,9 +22,9 @@ from tqdm import tqdm
 from . import __version__
 from .nights.casefile import CaseFileError
 from .nights.download import copy_record, copy_source
-from .nights.folder_store import RecordChanged
 from dreem_case.nights.store import (
     GIVE_UP,
+    RecordChanged,
     RecordNotFound,
     Store,
     StoreError,
@@ -33,6 +33,7 @@ from dreem_case.nights.store import (
     error_code,
     open_store,
 )
+
 
 # %% ../nbs/library/cli.ipynb #85ef954d
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

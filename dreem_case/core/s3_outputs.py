@@ -6,13 +6,10 @@ __all__ = ['S3Outputs']
 # %% ../../nbs/library/core/s3_outputs.ipynb #f19e8770
 import logging
 
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
-from urllib3.exceptions import HTTPError
+from botocore.exceptions import ClientError
 
-from ..nights.folder_store import StoreError
+from . import s3
 from .outputs import OutputError, Outputs
-from ..nights.s3_store import s3_client, says_no, split_address
 
 # %% ../../nbs/library/core/s3_outputs.ipynb #090a65df
 _LOG = logging.getLogger(__name__)
@@ -26,9 +23,9 @@ def _failed(error: Exception) -> OutputError:
     if isinstance(error, ClientError):
         status, code = error.response["ResponseMetadata"].get("HTTPStatusCode"), error.response["Error"].get("Code")
         found = "no such bucket" if code == "NoSuchBucket" else f"a bucket that answers {status} ({code})"
-    elif says_no(error):
+    elif s3.says_no(error):
         found = "no credentials for the bucket"
-    return OutputError(found, says_no(error))
+    return OutputError(found, s3.says_no(error))
 
 
 class S3Outputs(Outputs):
@@ -43,9 +40,9 @@ class S3Outputs(Outputs):
         region: str | None = None,  # None: the ordinary chain
     ):
         try:
-            self._bucket, self._prefix = split_address(uri)
-            self._client = s3_client(endpoint, region, None)
-        except StoreError as error:
+            self._bucket, self._prefix = s3.split_address(uri)
+            self._client = s3.s3_client(endpoint, region, None)
+        except s3.S3Error as error:
             raise OutputError(str(error), lasting=True) from error
 
     def write(self, name: str, content: bytes) -> None:
@@ -61,20 +58,18 @@ class S3Outputs(Outputs):
         try:
             with answer["Body"] as body:
                 return body.read()
-        except (BotoCoreError, HTTPError) as error:
+        except s3.NO_ANSWER as error:
             raise _failed(error) from error
 
     def sizes(self, folder: str = "") -> dict[str, int]:
         "List the objects right under a folder, hidden ones not."
         prefix = f"{self._prefix}{folder}/" if folder else self._prefix
-        found, wanted = {}, {}
-        while wanted is not None:
-            page = self._ask("list_objects_v2", Prefix=prefix, Delimiter="/", **wanted)
-            if page is None or "IsTruncated" not in page:  # a web page is an empty list to the parser
-                raise OutputError("no list of a bucket", lasting=True)
-            found |= {file["Key"].removeprefix(prefix): file["Size"] for file in page.get("Contents", [])}
-            token = page.get("NextContinuationToken")
-            wanted = {"ContinuationToken": token} if token else None
+        found = {}
+        try:
+            for page in s3.list_pages(self._ask, prefix):
+                found |= {file["Key"].removeprefix(prefix): file["Size"] for file in page.get("Contents", [])}
+        except s3.S3Error as error:
+            raise OutputError(str(error), lasting=True) from error
         return {name: size for name, size in found.items() if name and not name.startswith(".")}
 
     def remove(self, name: str) -> None:
@@ -89,5 +84,5 @@ class S3Outputs(Outputs):
             if error.response["Error"].get("Code") == "NoSuchKey":
                 return None
             raise _failed(error) from error
-        except (BotoCoreError, ResponseParserError, HTTPError) as error:
+        except s3.NO_ANSWER as error:
             raise _failed(error) from error

@@ -21,12 +21,19 @@ from socket import gethostname
 from ..serving.answers import Answers, Busy, score_file
 from ..core.cache import CacheError, ResultCache
 from ..staging.feature_cache import FeatureCache
-from ..nights.folder_store import Store
+from dreem_case.nights.store import (
+    GIVE_UP,
+    RecordNotFound,
+    Store,
+    StoreError,
+    StorePlace,
+    StoreUnavailable,
+    error_code,
+)
 from ..core.model_file import ModelError, fetch_model
 from .night_table import NightTable, is_row, night_row
 from ..core.outputs import OutputError, Outputs, open_outputs
 from ..serving.scoring_pool import TOO_EXPENSIVE, ModelChanged, NightRefused, PoolError, ScoringPool
-from ..nights.store import GIVE_UP, RecordNotFound, StoreError, StorePlace, StoreUnavailable, error_code
 from ..core.workers import Done, Workers, WorkersError, interrupts_held
 
 # %% ../../nbs/library/many/batch.ipynb #79c10f12

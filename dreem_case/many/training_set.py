@@ -19,9 +19,17 @@ from ..core.cache import CacheError
 from ..nights.casefile import parse_labels
 from ..staging.feature_cache import FeatureCache
 from ..staging.features import NightFeatures
-from ..nights.folder_store import RecordChanged, Store
+from dreem_case.nights.store import (
+    GIVE_UP,
+    RecordChanged,
+    RecordNotFound,
+    Store,
+    StoreError,
+    StorePlace,
+    StoreUnavailable,
+    error_code,
+)
 from ..serving.scoring_pool import CODES, NO_USABLE_EEG
-from ..nights.store import GIVE_UP, RecordNotFound, StoreError, StorePlace, StoreUnavailable, error_code
 from ..core.workers import Workers
 
 # %% ../../nbs/library/many/training_set.ipynb #dbc9387c

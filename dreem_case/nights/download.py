@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from .folder_store import FolderStore, Store, StoredFile, h5_name
+from .folder_store import FolderStore
+from .store import Store, StoredFile, h5_name
 from ..core.files import spool_folder
 
 # %% ../../nbs/library/nights/download.ipynb #4899f5b9

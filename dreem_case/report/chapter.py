@@ -24,7 +24,7 @@ from ..core.code_version import result_version
 from ..staging.embedded import in_project, project_root
 from ..core.agreement import grouped_folds
 from ..staging.features import NightFeatures
-from ..nights.folder_store import Store
+from ..nights.store import Store
 from ..core.model_file import ModelError
 from ..nights.night import Night
 from ..nights.safe_h5 import CaseFileError

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from .. import __version__
 from ..core.cache import ResultCache, StillComputing, cache_key
-from ..nights.folder_store import RecordChanged, RecordTooLarge, Store
+from ..nights.store import RecordChanged, RecordTooLarge, Store
 from .scoring_pool import TOO_EXPENSIVE, NightRefused, ScoringPool
 
 # %% ../../nbs/library/serving/answers.ipynb #b59fbaab

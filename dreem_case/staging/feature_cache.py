@@ -16,7 +16,7 @@ from ..core.cache import ResultCache, cache_key
 from ..nights.casefile import open_night
 from ..core.code_version import result_version
 from .features import NightFeatures, night_features
-from ..nights.folder_store import RecordChanged, Store
+from ..nights.store import RecordChanged, Store
 
 # %% ../../nbs/library/staging/feature_cache.ipynb #bb9a3d7f
 _ARRAYS = {"eeg": ("float32", 3), "weights": ("float32", 2), "quality": ("int8", 2), "accelerometer": ("float32", 2)}

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from dreem_case import cli
+from dreem_case.core import s3
 from dreem_case.many.batch import Summary
 from dreem_case.nights import s3_store
 from dreem_case.nights.folder_store import FolderStore
@@ -42,7 +43,7 @@ def place(server, between, content, monkeypatch):
     put(place, "a", content, ["WAKE", "N1"])
     put(place, "b", content)
     place.write("manifest.json", b'{"source": "simulated nights, seed 1"}')
-    monkeypatch.setattr(s3_store, "ATTEMPTS", 2)
+    monkeypatch.setattr(s3, "ATTEMPTS", 2)
     monkeypatch.setenv("DREEM_CASE_STORE", place.address)
     monkeypatch.setenv("DREEM_CASE_S3_ENDPOINT", between.endpoint)
     monkeypatch.setenv("DREEM_CASE_S3_REGION", REGION)

@@ -13,8 +13,7 @@ from dreem_case.core.cache import CacheError
 from dreem_case.core.workers import Done, LocalWorkers, Workers
 from dreem_case.many import training_set
 from dreem_case.many.training_set import NightTables, compute_features, survey_store
-from dreem_case.nights.folder_store import RecordChanged
-from dreem_case.nights.store import GIVE_UP, StoreError, StorePlace, StoreUnavailable, open_store
+from dreem_case.nights.store import GIVE_UP, RecordChanged, StoreError, StorePlace, StoreUnavailable, open_store
 from dreem_case.staging.feature_cache import FeatureCache
 from dreem_case.staging.features import night_features
 from tests.staging.test_feature_cache import put_night

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from dreem_case.core import s3
 from dreem_case.nights import s3_store
 from dreem_case.nights.store import RecordNotFound, StoreError, StoreUnavailable, open_store
 from tests.support.faulty_server import Between, cut, drip, reset, say, stop, too_long, welcome, without_length
@@ -24,7 +25,7 @@ CHAIN = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, tmp_path):
     """Few attempts, no credentials of this machine."""
-    monkeypatch.setattr(s3_store, "ATTEMPTS", 2)
+    monkeypatch.setattr(s3, "ATTEMPTS", 2)
     for name in CHAIN:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -37,7 +38,7 @@ def silence(request, monkeypatch):
     """A short time-out for those who meet silence; others may be slow on a busy machine."""
     given = getattr(request.node, "callspec", None)
     if given is None or given.params["fault"] is stop:
-        monkeypatch.setattr(s3_store, "TIMEOUT_S", 1.0)
+        monkeypatch.setattr(s3, "TIMEOUT_S", 1.0)
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ def test_a_download_that_goes_wrong_ends_soon_leaves_nothing_and_works_the_next_
         fetch(store)
     assert time.monotonic() - start < 20
     assert list(spool.iterdir()) == []
-    assert sum(method == "GET" and ".h5" in path for method, path, _ in between.requests) <= s3_store.ATTEMPTS**2
+    assert sum(method == "GET" and ".h5" in path for method, path, _ in between.requests) <= s3.ATTEMPTS**2
     for secret in "nights-", "127.0.0.1", ".h5", "h5/", "InternalError":
         assert secret not in str(raised.value)
     between.fault = None

@@ -14,9 +14,17 @@ from hypothesis import strategies as st
 
 from dreem_case.nights import folder_store, s3_store
 from dreem_case.nights.casefile import MAX_HYPNOGRAM_BYTES, CaseFileError, RecordNameError
-from dreem_case.nights.folder_store import FolderStore, RecordChanged, RecordTooLarge
+from dreem_case.nights.folder_store import FolderStore
 from dreem_case.nights.stages import UNSCORED
-from dreem_case.nights.store import RecordNotFound, StoreError, StoreUnavailable, error_code, open_store
+from dreem_case.nights.store import (
+    RecordChanged,
+    RecordNotFound,
+    RecordTooLarge,
+    StoreError,
+    StoreUnavailable,
+    error_code,
+    open_store,
+)
 from tests.support.stores import BucketPlace, FolderPlace, h5_content, put
 
 ABSENT = ["c", "A", "A/../a", "../h5/a", "/etc/passwd", "", ".", "..", "a\0", "a.h5", "a\n", "%61", "a" * 5000, "é"]

@@ -19,8 +19,9 @@ from PIL import Image
 
 from dreem_case.core.code_version import code_version
 from dreem_case.nights.casefile import write_night
+from dreem_case.nights.folder_store import FolderStore
 from dreem_case.nights.night import Night, Signal
-from dreem_case.nights.store import FolderStore, open_store
+from dreem_case.nights.store import open_store
 from dreem_case.report import chapter, publish, site
 from dreem_case.report import make as report
 from dreem_case.report import run as book

@@ -16,8 +16,8 @@ import pytest
 
 from dreem_case.core.cache import ResultCache
 from dreem_case.nights.casefile import open_night
-from dreem_case.nights.folder_store import FolderStore, RecordChanged, RecordNotFound, RecordTooLarge, StoreUnavailable
-from dreem_case.nights.store import open_store
+from dreem_case.nights.folder_store import FolderStore
+from dreem_case.nights.store import RecordChanged, RecordNotFound, RecordTooLarge, StoreUnavailable, open_store
 from dreem_case.serving.answers import Answers, Busy
 from dreem_case.serving.scoring_pool import ModelChanged, NightRefused, ScoringPool
 from dreem_case.staging.score import score_document, score_night
@@ -302,7 +302,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from dreem_case.serving.answers import Answers
 from dreem_case.core.cache import ResultCache
-from dreem_case.nights.store import open_store
 
 nights, cache, log = map(Path, sys.argv[1:])
 

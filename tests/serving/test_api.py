@@ -17,12 +17,11 @@ from hypothesis import strategies as st
 from openapi_spec_validator import validate
 
 from dreem_case.api import Details, Problem, StartError, create_app, make_app
+from dreem_case.core import s3
 from dreem_case.core.cache import ResultCache
-from dreem_case.nights import s3_store
 from dreem_case.nights.casefile import open_night
-from dreem_case.nights.folder_store import RecordChanged, StoreUnavailable
 from dreem_case.nights.stages import STAGE_NAMES
-from dreem_case.nights.store import open_store
+from dreem_case.nights.store import RecordChanged, StoreUnavailable, open_store
 from dreem_case.serving.answers import Answers, Busy
 from dreem_case.serving.metrics import Metrics
 from dreem_case.serving.scoring_pool import ModelChanged, NightRefused, PoolError, ScoringPool
@@ -538,7 +537,7 @@ def test_a_server_that_cannot_start_says_what_to_set(make, folder, short_model, 
 
 
 def test_a_store_that_is_away_stops_the_check_and_not_the_server(make, short_model, tmp_path, monkeypatch):
-    monkeypatch.setattr(s3_store, "ATTEMPTS", 1)
+    monkeypatch.setattr(s3, "ATTEMPTS", 1)
     given = {"s3_endpoint": "http://127.0.0.1:9", "s3_anonymous": True}
     app = make("s3://nights-secret", short_model, tmp_path, **given)
     client = app.test_client()

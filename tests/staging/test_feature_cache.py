@@ -13,9 +13,8 @@ import pytest
 import dreem_case.staging.feature_cache as feature_cache
 from dreem_case.core.cache import ResultCache
 from dreem_case.nights.casefile import CaseFileError, write_night
-from dreem_case.nights.folder_store import RecordChanged
 from dreem_case.nights.night import Night, Signal
-from dreem_case.nights.store import open_store
+from dreem_case.nights.store import RecordChanged, open_store
 from dreem_case.staging.feature_cache import FeatureCache, FeaturesDamaged, pack_features, unpack_features
 from dreem_case.staging.features import NightFeatures, night_features
 

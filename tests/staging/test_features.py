@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.staging.test_clean import noise_like_eeg
 from threadpoolctl import threadpool_limits
 
 from dreem_case.nights.night import Night, Signal
@@ -21,6 +20,7 @@ from dreem_case.staging.features import (
     spectral_bins,
     window_power,
 )
+from tests.staging.test_clean import noise_like_eeg
 
 RAW_FS_HZ = 250
 
