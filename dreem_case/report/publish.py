@@ -20,7 +20,7 @@ from .chapter import ReportError, headlines, read_results, write_results
 from ..staging.embedded import ProjectNotFound, project_root
 
 # %% ../../nbs/library/report/publish.ipynb #e56f764e
-MAX_OUTPUT_BYTES = 1_000_000
+MAX_OUTPUT_BYTES = 2_500_000
 _LOOKS_LIKE_A_PATH = re.compile(r"(?<![\w./<])/(?:home|root|Users|tmp|work|private|var|opt|mnt|usr)/[\w.~-]+")
 
 
@@ -37,7 +37,7 @@ def output_problems(
     notebook: nbformat.NotebookNode,
     name: str,  # for the messages
 ) -> list[str]:  # what stands against publishing it, in words; empty: nothing
-    "Check a notebook's outputs for errors, warnings, machine paths and size."
+    "Check a notebook's outputs for errors, warnings, machine paths, HTML and size."
     problems = []
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     for output in outputs:
@@ -45,6 +45,8 @@ def output_problems(
             problems.append(f"{name}: an error: {output.ename}: {output.evalue}")
         elif output.get("name") == "stderr":
             problems.append(f"{name}: a warning: {output.text.strip()[:200]}")
+        elif "text/html" in output.get("data", {}):
+            problems.append(f"{name}: an output in HTML; show_table writes Markdown")
         texts = [value for kind, value in output.get("data", {}).items() if not kind.startswith("image/")]
         for path in machine_paths("\n".join([output.get("text", ""), *map(str, texts)])):
             problems.append(f"{name}: a path of this machine in an output: {path}")
@@ -70,7 +72,7 @@ def with_outputs(
         cell.outputs = made[cell.id].outputs
         cell.execution_count = None
         for output in cell.outputs:
-            output.metadata = {}
+            output.metadata = {kind: size for kind, size in output.get("metadata", {}).items() if kind == "image/png"}
             output.pop("execution_count", None)
             if output.output_type == "execute_result":
                 output.execution_count = None
