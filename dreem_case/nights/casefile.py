@@ -10,14 +10,12 @@ __all__ = ['EEG_NAMES', 'ACCELEROMETER_NAMES', 'EEG_FS_HZ', 'ACCELEROMETER_FS_HZ
 import json
 import re
 import stat
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from ..core.files import whole_file, write_whole
 from .night import Night
 from dreem_case.nights.safe_h5 import (
     CaseFileError,
@@ -211,18 +209,6 @@ def _padded_hypnogram(
     return stages, [f"{n_labels} labels for {n_epochs} epochs; the rest is unscored"] if n_labels < n_epochs else []
 
 # %% ../../nbs/library/nights/casefile.ipynb #63c7ad01
-@contextmanager
-def _whole_file(path: Path) -> Iterator[Path]:
-    "Give a temporary path beside `path`, which takes its place when all went well."
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_night(
     night: Night,  # with the case's channel names and rates; the stages may be unscored at the end only
     folder: str | Path,  # gets `h5/<record>.h5` and, if scored, `hypnograms/<record>.json`
@@ -235,15 +221,16 @@ def write_night(
     h5_path = Path(folder) / "h5" / f"{record}.h5"
     labels_path = Path(folder) / "hypnograms" / f"{record}.json"
     labels = None if night.hypnogram is None else format_hypnogram(night.hypnogram, record)
-    with _whole_file(h5_path) as temporary:
+    for path in h5_path, labels_path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(h5_path) as temporary:
         with h5py.File(temporary, "w") as file:
             for name in night.signals:
                 file.create_dataset(name, data=_values_to_write(record, name, night))
         if labels is None:
             labels_path.unlink(missing_ok=True)
         else:
-            with _whole_file(labels_path) as temporary_labels:
-                temporary_labels.write_text(json.dumps(labels))
+            write_whole(labels_path, json.dumps(labels).encode())
     return h5_path
 
 

@@ -41,7 +41,6 @@ def test_state_and_manifest_come_back(folder):
     [
         ({"kind": "others"}, "expected kind numbers, found others"),
         ({"rows_version": "old"}, "expected rows_version 1, found old; train the model again"),
-        ({"stages": ["REM"]}, "expected stages"),
         ({"model_sha256": "0" * 64}, "found another hash"),
         ({"model_file": "../model.json"}, "expected a model file in this folder"),
         ({"model_file": "absent.json"}, "found no such file"),
