@@ -89,6 +89,22 @@ def test_an_undefined_figure_stays_out_of_the_results(tmp_path):
     assert found == {"nights.b": [0.5, None], "nights.c": 1.0}
 
 
+def test_a_cell_of_a_table_stays_one(monkeypatch):
+    said = []
+    monkeypatch.setattr(chapter, "say", said.append)
+    chapter.show_table([{"night": "a|b\nc", "kappa": float("nan")}, {"night": "d", "kappa": 0.5}])
+    assert said == ["| night | kappa |\n| --- | --- |\n| a\\|b c | - |\n| d | 0.5 |"]
+
+
+def test_what_the_real_figure_is_stands_beside_it():
+    row = {"value": 0.764, "data": "real_headband", "n_nights": 27}
+    results = {"real_headband.best.kappa_per_night_mean": row}
+    assert "The 0.76 on real headband nights is agreement with labels that are probably automatic" in (
+        chapter.headlines(results)
+    )
+    assert chapter.real_caveat({}) == ""
+
+
 def test_not_a_number_is_refused(tmp_path):
     with pytest.raises(ValueError, match="Out of range float"):
         chapter.write_results({"a": {"value": float("nan")}}, tmp_path / "results.json")
@@ -168,6 +184,32 @@ def test_a_preview_says_that_it_is_one(project, monkeypatch):
     _, renderer = site.build_site(project, project / "book", project / "build")
     assert renderer == "smalldocs (preview)"
     assert "Preview rendered by smalldocs" in (project / "build/site/nbs/index.html").read_text()
+
+
+def test_a_preview_numbers_figures_and_their_references(tmp_path):
+    def figure(name, *outputs):
+        source = f'#| label: fig-{name}\n#| fig-cap: "The {name}."\nplot()'
+        return nbformat.v4.new_code_cell(source, outputs=list(outputs))
+
+    picture = nbformat.v4.new_output("display_data", data={"image/png": "AAAA"})
+    said = nbformat.v4.new_output("display_data", data={"text/markdown": "As @fig-second shows, and @fig-third."})
+    cells = [nbformat.v4.new_markdown_cell("See @fig-first."), figure("first", picture), figure("third"),
+             figure("second", picture), nbformat.v4.new_code_cell("say()", outputs=[said])]  # fmt: skip
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "page.ipynb")
+    page = nbformat.reads(site.page_source(tmp_path / "page.ipynb", preview=True), 4)
+    text = "\n".join(cell.source for cell in page.cells)
+    assert "See Figure 1." in text
+    assert '"Figure 1: The first."' in text and '"Figure 2: The second."' in text and '"The third."' in text
+    assert page.cells[-1].outputs[0].data["text/markdown"] == "As Figure 2 shows, and @fig-third."
+    assert "@fig-first" in site.page_source(tmp_path / "page.ipynb")
+
+
+def test_a_page_asks_no_other_host(project, monkeypatch):
+    monkeypatch.setattr(site.shutil, "which", lambda name: None)
+    first, _ = site.build_site(project, project / "book", project / "build")
+    styles = "".join(path.read_text() for path in first.parent.rglob("*.css"))
+    assert "@import" not in styles
+    assert site.page_problems(first.parent / "nbs" / "index.html") == []
 
 
 def test_quarto_renders_where_it_is_on_the_path(project, tmp_path, monkeypatch):
@@ -363,6 +405,12 @@ def test_an_output_with_a_path_is_not_published(project):
     with pytest.raises(chapter.ReportError, match="2_two: a path of this machine in an output: /home/ann"):
         publish.publish(project)
     assert (project / "nbs" / "report" / "1_one.ipynb").read_bytes() == before
+
+
+def test_an_output_in_html_is_not_published():
+    made = nbformat.v4.new_output("execute_result", data={"text/html": "<table></table>", "text/plain": "x"})
+    page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("table", outputs=[made])])
+    assert publish.output_problems(page, "1_one") == ["1_one: an output in HTML; show_table writes Markdown"]
 
 
 def test_a_large_output_is_not_published():
