@@ -33,7 +33,7 @@ _SERIES = (ACCENT, SECOND_ACCENT, "#5a8f4e", "#7b5ea7", _MUTED)  # several model
 def set_style() -> None:
     """Set the matplotlib defaults that all chapters share."""
     plt.rcParams.update({
-        "figure.dpi": 200, "savefig.dpi": 200,  # twice the pixels of a page "figure.constrained_layout.use": True,
+        "figure.dpi": 200, "savefig.dpi": 200, "figure.constrained_layout.use": True,
         "figure.figsize": (PAGE_WIDTH_IN, 3.6), "font.size": 10, "axes.titlesize": 11,
         "axes.titlelocation": "left", "axes.edgecolor": _MUTED, "axes.labelcolor": _INK,
         "axes.spines.top": False, "axes.spines.right": False,
