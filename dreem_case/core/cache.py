@@ -18,7 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .files import write_whole
+from .files import whole_file
 
 # %% ../../nbs/library/core/cache.ipynb #ebb0f195
 class CacheError(ValueError):
@@ -87,7 +87,8 @@ class ResultCache:
         if len(stored) <= self.max_bytes:
             with _locked(self.folder, "write", _WRITE_WAIT_S):
                 _make_room(self.folder, self.max_bytes, len(stored))
-                write_whole(path, stored, durable=True)
+                with whole_file(path, durable=True, partial=path.parent / "partial") as partial:
+                    partial.write_bytes(stored)
 
     def remove(self, key: str) -> None:
         "Remove the entry, if it is there."
@@ -174,8 +175,7 @@ def _note(folder: Path, total: int) -> None:
 
 def _sweep(folder: Path, max_bytes: int, slack: int = 0) -> int:  # bytes that stay
     "Remove what a killed writer left, and, beyond the size, the least recently used entries; needs the lock."
-    for partial in folder.glob(".*.part"):
-        partial.unlink(missing_ok=True)
+    (folder / "partial").unlink(missing_ok=True)
     entries = []
     for path in folder.glob("*.entry"):
         try:

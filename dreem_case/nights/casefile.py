@@ -19,6 +19,7 @@ from ..core.files import whole_file, write_whole
 from .night import Night
 from dreem_case.nights.safe_h5 import (
     CaseFileError,
+    FileUnavailable,
     StoredSignal,
     WrongShapeError,
     check_finite,
@@ -88,7 +89,8 @@ def open_night(
 
     A night has as many epochs as its shortest derivation has whole ones.
 
-    Raises a `CaseFileError` when a file cannot be used; what is odd and usable is in `Night.notes`.
+    Raises a `CaseFileError` when a file cannot be used, and `FileUnavailable` where the system does not let it be read;
+    what is odd and usable is in `Night.notes`.
     """
     path = Path(h5_path)
     record = path.stem
@@ -187,15 +189,17 @@ def _parse(record: str, content: bytes) -> np.ndarray:
 
 
 def _read_labels(record: str, path: str | Path) -> bytes:
-    "Read the start of a hypnogram file; raise `HypnogramFileError` for one that cannot be read."
+    "Read the start of a hypnogram file; raise `HypnogramFileError` for none, `FileUnavailable` as the system does."
     expected = "a JSON list of stage names"
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
             raise HypnogramFileError(record, expected, "something that is no regular file")
         with Path(path).open("rb") as file:
             return file.read(MAX_HYPNOGRAM_BYTES + 1)
-    except OSError as error:
+    except FileNotFoundError as error:
         raise HypnogramFileError(record, expected, f"no readable file ({error.strerror})") from error
+    except OSError as error:
+        raise FileUnavailable(record, f"{error.strerror}, of its hypnogram") from error
 
 
 def _padded_hypnogram(

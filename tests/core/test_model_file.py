@@ -80,7 +80,7 @@ def test_a_failed_write_leaves_the_old_model(folder, monkeypatch):
     def fail(path, content):
         raise OSError("disk full")
 
-    monkeypatch.setattr(model_file, "_write_atomically", fail)
+    monkeypatch.setattr(model_file, "write_whole", fail)
     with pytest.raises(OSError, match="disk full"):
         write(folder, [0, 1, 2, 3, 4])
     assert len(values(folder)) == 4

@@ -62,7 +62,8 @@ def test_the_baseline_comes_back_from_its_file(nights, tmp_path):
 @pytest.mark.parametrize("manifest", [{}, {"epochs_per_bin": "60"}, {"epochs_per_bin": 0}])
 @pytest.mark.parametrize("shares", [None, [1, 2], [[1, 1], [1, 1]], [], [["a"] * 5], [[1] * 5, [1]]])
 def test_a_time_of_night_model_of_another_shape_is_refused(tmp_path, manifest, shares):
-    write_model(tmp_path, {"kind": "time-of-night", "stages": list(STAGE_NAMES), **manifest}, to_json({"shares": shares}), [])
+    said = {"kind": "time-of-night", "stages": list(STAGE_NAMES), **manifest}
+    write_model(tmp_path, said, to_json({"shares": shares}), [])
     with pytest.raises(ModelError, match="expected shares of five stages"):
         TimeOfNightStager.load(tmp_path)
 
