@@ -32,7 +32,7 @@ def module_name(path: Path, folder: Path) -> str:
 
 MODULES = [module_name(path, ROOT / "dreem_case") for path in FILES]
 NAMES = [module_name(path, ROOT / "nbs" / "library") for path in LIBRARY]
-OUTSIDE_THE_CORE = {"staging.plots", *(name for name in MODULES if name.startswith("report."))}
+OUTSIDE_THE_CORE = {"core.figures", "nights.plots", *(name for name in MODULES if name.startswith("report."))}
 
 
 def tracked_files() -> list[Path]:

@@ -279,7 +279,7 @@ def test_the_default_nights_are_those_of_every_module_and_table_that_makes_them(
         package.joinpath(name).write_text(package.joinpath(name).read_text() + "\n" + "0\n" * name.endswith(".py"))
         found.append(code_version("simulate.nights", package=package))
     assert len(set(found)) == len(found)
-    package.joinpath("staging/plots.py").write_text("")
+    package.joinpath("nights/plots.py").write_text("")
     assert code_version("simulate.nights", package=package) == found[-1]
 
 
