@@ -6,7 +6,6 @@ __all__ = ['StageName', 'Problem', 'RecordPath', 'Page', 'Records', 'Hypnogram',
 
 # %% ../nbs/library/api.ipynb #1ff39da0
 import atexit
-import json
 import logging
 import math
 import threading
@@ -443,10 +442,10 @@ def _open_answers(settings: Settings, metrics: Metrics) -> Answers:
     atexit.register(pool.close)
 
     def count(computation: Computation) -> None:
-        if computation.details is None:
+        if computation.row is None:
             metrics.night_refused(computation.outcome, computation.seconds)
         else:
-            metrics.night_scored(json.loads(computation.details), computation.seconds)
+            metrics.night_scored(computation.row, computation.seconds)
 
     return Answers(store, cache, pool, settings.queue, settings.waiting, count)
 

@@ -199,13 +199,14 @@ def score(
     from dreem_case.many.batch import CANNOT_BEGIN, ScoringJob, score_store
     from dreem_case.core.cache import CacheError
     from dreem_case.core.outputs import OutputError
+    from dreem_case.core.workers import ThreadWorkers
 
     not_used = _open(uri, endpoint, region, anonymous).not_used
     place = StorePlace(uri, endpoint, region, anonymous or None)
     job = ScoringJob(place, model, out, cache, cache_mb, memory_mb, time_limit_s)
     with tqdm(unit=" nights", disable=None) as bar:
         try:
-            with _workers(scheduler, n_jobs) as workers:
+            with _workers(scheduler, n_jobs, ThreadWorkers) as workers:
                 summary = score_store(job, workers, partial(_show_night, bar))
         except CANNOT_BEGIN as error:
             at = {OutputError: f"{out}: ", CacheError: f"{cache}: "}.get(type(error), "")
@@ -219,13 +220,13 @@ def score(
     sys.exit(0 if summary.whole else 1)
 
 
-def _workers(scheduler: str | None, n_jobs: int | None):
+def _workers(scheduler: str | None, n_jobs: int | None, local: Callable):  # local: workers of this machine
     "Make the workers that were asked for."
-    from dreem_case.core.workers import DaskWorkers, LocalWorkers
+    from dreem_case.core.workers import DaskWorkers
 
     if scheduler and n_jobs:
         raise click.UsageError("expected --dask or --n-jobs, found both: a cluster has the workers that it has")
-    return DaskWorkers(scheduler) if scheduler else LocalWorkers(n_jobs)
+    return DaskWorkers(scheduler) if scheduler else local(n_jobs)
 
 
 def _show_night(bar: tqdm, summary, row: dict | None) -> None:
@@ -344,9 +345,10 @@ def _feature_cache(cache: str, cache_mb: int):
 
 def _each_night(function: Callable, place, cache, workers: tuple, records: list[str]) -> tuple:
     "Have workers look at records, with a bar of progress; name those that failed."
+    from dreem_case.core.workers import LocalWorkers
     from dreem_case.many.training_set import NOT_SCORED
 
-    with _workers(*workers) as made, tqdm(total=len(records), unit=" nights", disable=None) as bar:
+    with _workers(*workers, LocalWorkers) as made, tqdm(total=len(records), unit=" nights", disable=None) as bar:
         found, left_out = function(place, cache, made, records, lambda record: bar.update())
     failed = [night for night in left_out if night["code"] != NOT_SCORED]
     for night in failed:

@@ -4,7 +4,7 @@
 __all__ = ['PAGE_WIDTH_IN', 'INK', 'MUTED', 'GRID', 'ACCENT', 'SECOND_ACCENT', 'set_style', 'label_source', 'trace_envelope',
            'trace', 'stacked_traces', 'amplitude_distribution', 'share_bars', 'confusion', 'score_per_night',
            'ranked_bars', 'difference_per_night', 'score_by_step', 'reliability_diagram', 'dots_by_row',
-           'learning_curve', 'bland_altman']
+           'learning_curve']
 
 # %% ../../nbs/library/core/figures.ipynb #f4673d22
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .agreement import BlandAltman, PairedDifference
 from .calibration import Reliability
+from .resampling import PairedDifference
 
 # %% ../../nbs/library/core/figures.ipynb #13a64bbc
 PAGE_WIDTH_IN = 7.2
@@ -291,21 +291,4 @@ def learning_curve(
     ax.plot(n_nights, np.nanmean(scores, axis=1), "-o", color=ACCENT, linewidth=1.8)
     ax.set_xticks(n_nights)
     ax.set(xlabel="nights in training", ylabel=ylabel, title=title)
-    return ax
-
-
-def bland_altman(
-    agreement: BlandAltman,
-    ax: Axes,
-    unit: str,
-    title: str = "",
-) -> Axes:
-    """Draw the difference against the mean of two measurements, with bias and limits of agreement."""
-    ax.plot(agreement.means, agreement.differences, "o", color=ACCENT, markersize=5)
-    ax.axhline(0, color=GRID, linewidth=1, zorder=0)
-    ax.axhline(agreement.bias, color=SECOND_ACCENT, linewidth=1.3)
-    for limit in (agreement.low, agreement.high):
-        ax.axhline(limit, color=SECOND_ACCENT, linewidth=1, linestyle="--")
-    ax.margins(x=0.15)
-    ax.set(xlabel=f"mean of both ({unit})", ylabel=f"predicted - scored ({unit})", title=title)
     return ax

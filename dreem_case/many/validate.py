@@ -11,7 +11,8 @@ from types import MappingProxyType
 import numpy as np
 
 from ..core.calibration import performance
-from ..core.agreement import EvaluationError, confusion, grouped_folds
+from ..core.agreement import EvaluationError, confusion
+from ..core.cross_validation import fit_folds
 from ..staging.stager import Stager
 from ..staging.stagers import new_stager
 from ..nights.stages import STAGE_NAMES, STAGES
@@ -85,9 +86,12 @@ def cross_validate(
     check_folds(n_folds, len(nights))
     folds = np.random.default_rng(seed).permutation(len(nights)) % n_folds
     staged: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    for n_done, (_, training, test) in enumerate(grouped_folds(range(len(nights)), folds), 1):
+
+    def fit(training: np.ndarray) -> Stager:
         inside = nights.subset(training)
-        stager = new_stager(name, **settings).fit(inside, inside.labels, seed=seed)
+        return new_stager(name, **settings).fit(inside, inside.labels, seed=seed)
+
+    for n_done, (stager, test) in enumerate(fit_folds(fit, range(len(nights)), folds), 1):
         staged |= dict(zip(test.tolist(), _stage(stager, nights.subset(test)), strict=True))
         on_fold(n_done)
     probabilities, flagged = zip(*(staged[i] for i in range(len(nights))), strict=True)

@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['QUALITY_COLORS', 'hours_axis', 'hypnogram', 'hypnogram_pair', 'marked_epochs', 'stage_probabilities', 'spectrogram',
-           'spectra_by_stage', 'quality_raster', 'values_by_stage']
+           'spectra_by_stage', 'quality_raster', 'values_by_stage', 'bland_altman']
 
 # %% ../../nbs/library/nights/plots.ipynb #05becebf
 from collections.abc import Sequence
@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from scipy.signal import spectrogram as _spectrogram
 
-from ..core.figures import INK, MUTED, SECOND_ACCENT
+from ..core.figures import ACCENT, GRID, INK, MUTED, SECOND_ACCENT
+from .sleep_statistics import BlandAltman
 from .stages import DISPLAY_ORDER, EPOCH_S, STAGE_COLORS
 
 # %% ../../nbs/library/nights/plots.ipynb #acb7128f
@@ -184,4 +185,21 @@ def values_by_stage(
     for box, stage in zip(boxes["boxes"], present, strict=True):
         box.set(facecolor=STAGE_COLORS[stage], edgecolor=MUTED)
     ax.set(ylabel=ylabel, title=title)
+    return ax
+
+# %% ../../nbs/library/nights/plots.ipynb #e417f555
+def bland_altman(
+    agreement: BlandAltman,
+    ax: Axes,
+    unit: str,
+    title: str = "",
+) -> Axes:
+    """Draw the difference against the mean of two measurements, with bias and limits of agreement."""
+    ax.plot(agreement.means, agreement.differences, "o", color=ACCENT, markersize=5)
+    ax.axhline(0, color=GRID, linewidth=1, zorder=0)
+    ax.axhline(agreement.bias, color=SECOND_ACCENT, linewidth=1.3)
+    for limit in (agreement.low, agreement.high):
+        ax.axhline(limit, color=SECOND_ACCENT, linewidth=1, linestyle="--")
+    ax.margins(x=0.15)
+    ax.set(xlabel=f"mean of both ({unit})", ylabel=f"predicted - scored ({unit})", title=title)
     return ax

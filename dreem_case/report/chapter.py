@@ -23,7 +23,7 @@ from filelock import FileLock
 
 from ..core.code_version import result_version
 from ..staging.embedded import in_project, project_root
-from ..core.agreement import grouped_folds
+from ..core.cross_validation import grouped_folds
 from ..staging.features import NightFeatures
 from ..nights.store import Store
 from ..core.model_file import ModelError

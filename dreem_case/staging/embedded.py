@@ -12,7 +12,8 @@ from filelock import FileLock
 
 from ..core.code_version import code_version, result_version
 from ..core.model_file import ModelError, read_model
-from .stagers import Stager, load_stager, new_stager, stager_module
+from .stager import Stager
+from .stagers import load_stager, new_stager, stager_module
 from ..nights.store import open_store
 
 # %% ../../nbs/library/staging/embedded.ipynb #fd74d020

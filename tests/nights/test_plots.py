@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from dreem_case.core import figures
-from dreem_case.core.agreement import BlandAltman, paired_difference
 from dreem_case.core.calibration import reliability
+from dreem_case.core.resampling import paired_difference
 from dreem_case.nights import plots
+from dreem_case.nights.sleep_statistics import BlandAltman
 from dreem_case.nights.stages import DISPLAY_ORDER, STAGE_COLORS, UNSCORED, Stage
 
 
@@ -117,7 +118,7 @@ def test_the_share_beyond_an_amplitude_falls_to_nothing_at_the_largest(ax):
 
 def test_a_difference_is_predicted_minus_scored_at_the_mean_of_both(ax):
     agreement = BlandAltman(4.0, 1.0, 7.0, np.array([12.0]), np.array([4.0]))
-    figures.bland_altman(agreement, ax, "min")
+    plots.bland_altman(agreement, ax, "min")
     assert [float(value[0]) for value in ax.lines[0].get_data()] == [12.0, 4.0]
     assert [line.get_ydata()[0] for line in ax.lines[1:]] == [0, 4.0, 1.0, 7.0]
 

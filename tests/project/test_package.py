@@ -45,7 +45,8 @@ def built(tmp_path_factory) -> Path:
 @pytest.mark.slow
 def test_wheel_and_source_archive_hold_every_package_and_its_files(built):
     wheel = set(zipfile.ZipFile(next(built.glob("*.whl"))).namelist())
-    archive = {name.partition("/")[2] for name in tarfile.open(next(built.glob("*.tar.gz"))).getnames()}
+    with tarfile.open(next(built.glob("*.tar.gz"))) as file:
+        archive = {name.partition("/")[2] for name in file.getnames()}
     files = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "dreem_case").rglob("*")

@@ -25,7 +25,7 @@ from dreem_case.nights.stages import STAGE_NAMES
 from dreem_case.nights.store import RecordChanged, StoreUnavailable, open_store
 from dreem_case.serving.answers import Answers, Busy
 from dreem_case.serving.metrics import Metrics
-from dreem_case.serving.scoring_pool import ModelChanged, NightRefused, PoolError, ScoringPool
+from dreem_case.serving.scoring_pool import ModelChanged, NightRefused, PoolError, Scored, ScoringPool
 from dreem_case.serving.settings import MAX_WAITING, Settings
 from dreem_case.staging.forest import ForestStager
 from dreem_case.staging.score import score_night
@@ -418,10 +418,11 @@ def test_those_who_wait_leave_room_for_those_who_need_not(folder, record, tmp_pa
 
     def score(*_):
         go_on.wait(60)
-        return b'["WAKE"]', b"{}"
+        return Scored(b'["WAKE"]', b"{}", None, b"")
 
     pool = SimpleNamespace(
-        score=score, alive=True, n_processes=1, time_limit_s=60, model_version="m", scoring_version="s"
+        score=score, alive=True, n_processes=1, time_limit_s=60, model_version="m", scoring_version="s",
+        scores_features=True,
     )
     answers = Answers(open_store(folder), ResultCache(tmp_path, 10**7), pool, waiting=MAX_WAITING)
     app = make_app(answers, Metrics())

@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from dreem_case.serving.metrics import Metrics
 
-NIGHT = {"stages": ["N2", "N2", "REM"], "usable": [True, False, True], "confidence": [1.0, 0.5, 0.6]}
-NIGHT |= {"review": [False, True, True]}
+NIGHT = {"n_epochs": 3, "wake_min": 0, "n1_min": 0, "n2_min": 1, "deep_min": 0, "rem_min": 0.5}
+NIGHT |= {"usable_share": 0.6667, "review_share": 0.6667, "confidence": 0.7}
 
 
 def read(metrics):

@@ -15,8 +15,8 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.serving import make_server
 
 from dreem_case.api import create_app, make_app
-from dreem_case.core.agreement import sleep_statistics
 from dreem_case.nights.plots import QUALITY_COLORS
+from dreem_case.nights.sleep_statistics import sleep_statistics
 from dreem_case.nights.stages import DISPLAY_ORDER, EPOCH_S, STAGE_COLORS, STAGES, Stage, parse_hypnogram
 from dreem_case.nights.store import RecordNotFound, open_store
 from dreem_case.serving.answers import Answer, Busy
