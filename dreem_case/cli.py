@@ -20,6 +20,7 @@ import click
 from tqdm import tqdm
 
 from . import __version__
+from .core.cache import cache_folder
 from .nights.casefile import CaseFileError, FileUnavailable
 from .nights.download import copy_record, copy_source
 from dreem_case.nights.store import (
@@ -250,7 +251,7 @@ def simulate(
 ) -> None:
     "Make simulated nights with their hypnograms."
     from dreem_case.nights.casefile import write_night
-    from dreem_case.core.outputs import OutputError, open_outputs
+    from dreem_case.core.outputs import open_outputs
     from dreem_case.simulate.nights import default_night
 
     records, manifest = [], json.dumps({"source": f"simulated nights, seed {seed}"}).encode()
@@ -260,13 +261,13 @@ def simulate(
         outputs.write("manifest.json", manifest)  # first: no simulated night lies anywhere without it
         for index in tqdm(range(n_nights), unit=" nights", disable=None):
             night = default_night(index, seed, hours).night
-            with TemporaryDirectory() as folder:
+            with TemporaryDirectory(prefix=".partial-", dir=getattr(outputs, "folder", None)) as folder:
                 h5 = write_night(night, folder).read_bytes()
                 labels = (Path(folder) / "hypnograms" / f"{night.record}.json").read_bytes()
             outputs.write(f"hypnograms/{night.record}.json", labels)
             outputs.write(f"h5/{night.record}.h5", h5)  # last: where it is, the record is there
             records.append(night.record)
-    except OutputError as error:
+    except OSError as error:  # of the place of the nights, or of that for temporary files
         raise (click.ClickException if records else _CannotBegin)(f"{out}: {error}") from error
     click.echo(json.dumps(records) if as_json else "\n".join(records))
 
@@ -340,7 +341,7 @@ def _whole_or_not() -> Iterator[None]:
 def _feature_cache(cache: str, cache_mb: int):
     from dreem_case.staging.feature_cache import FeatureCache
 
-    return FeatureCache(Path(cache).expanduser() / "features", cache_mb * 1_000_000)
+    return FeatureCache(cache_folder(cache) / "features", cache_mb * 1_000_000)
 
 
 def _each_night(function: Callable, place, cache, workers: tuple, records: list[str]) -> tuple:
@@ -509,7 +510,7 @@ def evaluate(
             check_place(outputs)
         fitted = None
         if model:
-            fitted = load_stager(fetch_model(model, Path(cache).expanduser(), endpoint, region))
+            fitted = load_stager(fetch_model(model, cache_folder(cache), endpoint, region))
         known = set(getattr(fitted, "trained_on", ()))
         features, place = _feature_cache(cache, cache_mb), StorePlace(uri, endpoint, region, anonymous or None)
         scored = _scored(uri, opened)

@@ -18,7 +18,7 @@ from multiprocessing.util import Finalize
 from pathlib import Path
 from socket import gethostname
 
-from ..core.cache import CacheError
+from ..core.cache import CacheError, cache_folder
 from ..core.model_file import ModelError, fetch_model
 from ..core.outputs import OutputError, Outputs, open_outputs
 from ..core.workers import Done, Workers, WorkersError, interrupts_held, one_thread_each
@@ -68,11 +68,11 @@ class ScoringJob:
 
     def open_features(self) -> FeatureCache:
         "Open the cache of features; raise `CacheError`."
-        return FeatureCache(Path(self.cache).expanduser() / "features", self.cache_mb * 1_000_000)
+        return FeatureCache(cache_folder(self.cache) / "features", self.cache_mb * 1_000_000)
 
     def start_pool(self) -> ScoringPool:
         "Start a pool of one process; raise `ModelError` or `PoolError`."
-        model = fetch_model(self.model, Path(self.cache).expanduser(), self.store.endpoint, self.store.region)
+        model = fetch_model(self.model, cache_folder(self.cache), self.store.endpoint, self.store.region)
         return ScoringPool(model, 1, self.memory_mb, self.time_limit_s)
 
     def from_anywhere(self) -> "ScoringJob":

@@ -50,9 +50,10 @@ def available_memory(
     "Say what the machine, the container or the process has left; files that the kernel keeps in memory count as free."
     left = psutil.virtual_memory().available
     for limit, used, freed in _CGROUPS:
-        if (groups / limit).is_file() and (text := (groups / limit).read_text().strip()).isdigit():
-            names = dict(line.split() for line in (groups / used).with_name("memory.stat").read_text().splitlines())
-            left = min(left, int(text) - int((groups / used).read_text()) + int(names.get(freed, 0)))
+        if (groups / limit).is_file() and (text := (groups / limit).read_text(encoding="utf-8").strip()).isdigit():
+            lines = (groups / used).with_name("memory.stat").read_text(encoding="utf-8").splitlines()
+            names = dict(line.split() for line in lines)
+            left = min(left, int(text) - int((groups / used).read_text(encoding="utf-8")) + int(names.get(freed, 0)))
     held = psutil.Process().memory_info()
     for kind, n_bytes in (resource.RLIMIT_AS, held.vms), (resource.RLIMIT_DATA, getattr(held, "data", 0)):
         if (limit := resource.getrlimit(kind)[0]) != resource.RLIM_INFINITY:
@@ -127,10 +128,10 @@ def train(
     needed = check_memory(stager, nights, available_memory() if available is None else available)
     found = None
     if n_folds:
-        on_step(f"{n_folds} folds")
+        on_step(f"judging {name} by {n_folds} folds of {len(nights)} nights")
         settled = {**settings, **threads}
-        found = cross_validate(name, nights, n_folds, seed, settled, lambda k: on_step(f"fold {k} of {n_folds}"))
-    on_step(f"{len(nights)} nights")
+        found = cross_validate(name, nights, n_folds, seed, settled, lambda k: on_step(f"{k} of {n_folds} folds done"))
+    on_step(f"training {name} on {len(nights)} nights")
     stager.fit(nights, nights.labels, seed=seed)
     report = {
         "stager": name, "model_version": stager.version, "seed": seed, "folds": n_folds, "settings": _settings(stager),
@@ -253,5 +254,5 @@ def _save(training: Training, folder: Path) -> None:
     "Write all files of a training into a folder."
     found = training.report["validation"] or {}
     metrics = {name: value for name, value in found.items() if name not in ("nights", "confusion", "stage_names")}
-    (folder / TRAINING).write_text(json.dumps(training.report, indent=1))
+    (folder / TRAINING).write_text(json.dumps(training.report, indent=1), encoding="utf-8")
     training.stager.save(folder, {"data": training.report["data"]["source"], **metrics})

@@ -70,6 +70,8 @@ def figures_table(
 # %% ../../nbs/library/many/validate.ipynb #8b83b116
 def check_folds(n_folds: int, n_nights: int) -> None:
     "Raise `EvaluationError` unless there can be so many folds."
+    if n_nights < 2:
+        raise EvaluationError(f"expected two scored nights for folds, or more, found {n_nights}")
     if not 2 <= n_folds <= n_nights:
         raise EvaluationError(f"expected 2 to {n_nights} folds of {n_nights} nights, found {n_folds}")
 

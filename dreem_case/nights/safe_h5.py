@@ -51,7 +51,7 @@ class TooLongError(CaseFileError):
 class NotFiniteError(CaseFileError):
     "A signal with NaN or infinity in it, or with values too large to compute with."
 
-# %% ../../nbs/library/nights/safe_h5.ipynb #30f25a7c
+
 class FileUnavailable(OSError):
     "A record's file that the system does not let be read now; it may be all right, and another attempt may work."
 
@@ -86,7 +86,7 @@ def _check_links(record: str, file: h5py.File) -> None:
     if found:
         raise UnsafeFileError(record, "a file without links", found)
 
-# %% ../../nbs/library/nights/safe_h5.ipynb #82fa4dd7
+# %% ../../nbs/library/nights/safe_h5.ipynb #9040e1ea
 _OF_THE_FILE = (errno.EINVAL, errno.EOVERFLOW, errno.EFBIG, errno.ENOENT, errno.ENOTDIR)
 _NOT_READ = re.compile(r"[^(]*\((?:file read failed: time|unable to \w+ file).*?\berrno = (\d+)", re.DOTALL)
 
@@ -108,7 +108,7 @@ def _opened(path: Path) -> h5py.File:
             raise
     return h5py.File(path, "r", locking=False)
 
-# %% ../../nbs/library/nights/safe_h5.ipynb #9040e1ea
+
 @contextmanager
 def open_h5(
     record: str,  # the record's name, for messages

@@ -38,7 +38,7 @@ def read_results(
 ) -> dict[str, dict]:  # name -> {"value", "data", "n_nights", "date"}; empty where there is no file
     "Read a results file."
     path = Path(path)
-    return json.loads(path.read_text()) if path.is_file() else {}
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def write_results(
@@ -49,7 +49,7 @@ def write_results(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    partial.write_text(json.dumps(dict(sorted(results.items())), indent=1, allow_nan=False) + "\n")
+    partial.write_text(json.dumps(dict(sorted(results.items())), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     partial.replace(path)
 
 # %% ../../nbs/library/report/chapter.ipynb #64444201

@@ -73,7 +73,7 @@ def make_report(
         "part": part, "budget": budget, "complete": max_nights == 0 and seed == 1,
         "given": {name: bool(path) for name, path in paths.items()},
     }  # fmt: skip
-    (out / "run.json").write_text(json.dumps(run, indent=1) + "\n")
+    (out / "run.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
     print(f"{run['seconds']} s; largest process {run['peak_memory_mb']} MB; site by {renderer}")
     return page
 

@@ -122,7 +122,7 @@ def _finished(build: Path, part: str) -> dict:
     "Read what a run says of itself; raise ReportError for one that must not be published."
     if not (build / "run.json").is_file():
         raise ReportError("expected a finished report under build/, found none; make report first")
-    run = json.loads((build / "run.json").read_text())
+    run = json.loads((build / "run.json").read_text(encoding="utf-8"))
     short = {row.get("budget") for row in read_results(build / "results.json").values()} - {"full"}
     if run["budget"] != "full" or short:
         raise ReportError("expected a report of the full budget, found one of CI's; make report first")
@@ -150,9 +150,9 @@ def publish(
     results, kept = read_results(build / "results.json"), root / "nbs" / "report" / part / "results.json"
     readme = root / "README.md"
     if not part:
-        install = json.loads((Path(sys.prefix) / "installed.json").read_text())
-        text = fill_markers(readme.read_text(), "figures", headlines(results))
-        readme.write_text(fill_markers(text, "costs", costs(run, install)))
+        install = json.loads((Path(sys.prefix) / "installed.json").read_text(encoding="utf-8"))
+        text = fill_markers(readme.read_text(encoding="utf-8"), "figures", headlines(results))
+        readme.write_text(fill_markers(text, "costs", costs(run, install)), encoding="utf-8")
     for path, notebook in published.items():
         nbformat.write(notebook, path)
         clean = Path(sys.executable).with_name("nbdev_clean")
@@ -168,13 +168,13 @@ def publish_benchmark(
     found, kept, readme = root / "build/bench/batch.json", root / "benchmarks/batch.json", root / "README.md"
     if not found.is_file():
         return []
-    figures = json.loads(found.read_text())
+    figures = json.loads(found.read_text(encoding="utf-8"))
     if figures["hours"] < 8 or figures["n_nights"] < 20:
         nights = f"{figures['n_nights']} of {figures['hours']:g} h"
         raise ReportError(f"expected a benchmark of 20 nights of 8 h, found {nights}; make bench, or remove it")
-    text = fill_markers(readme.read_text(), "throughput", throughput(figures))
-    kept.write_text(found.read_text())
-    readme.write_text(text)
+    text = fill_markers(readme.read_text(encoding="utf-8"), "throughput", throughput(figures))
+    kept.write_text(found.read_text(encoding="utf-8"))
+    readme.write_text(text, encoding="utf-8")
     return [kept, readme]
 
 # %% ../../nbs/library/report/publish.ipynb #97e2bb6b

@@ -81,7 +81,7 @@ def stage_site(
     import yaml
 
     shutil.rmtree(staged, ignore_errors=True)
-    config = yaml.safe_load((root / "_quarto.yml").read_text())
+    config = yaml.safe_load((root / "_quarto.yml").read_text(encoding="utf-8"))
     config["project"]["output-dir"] = "_site"
     config.pop("ipynb-filters", None)
     if preview:
@@ -95,11 +95,12 @@ def stage_site(
             copy = copy_path(root, book, source)
             in_book = not source.is_relative_to(root / "nbs" / "library")
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(page_source(copy if copy.is_file() else source, in_book, preview))
+            page = page_source(copy if copy.is_file() else source, in_book, preview)
+            target.write_text(page, encoding="utf-8")
         elif source.suffix in {".css", ".scss", ".yml", ".png", ".svg"}:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
-    (staged / "_quarto.yml").write_text(yaml.safe_dump(config, sort_keys=False))
+    (staged / "_quarto.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     return staged
 
 # %% ../../nbs/library/report/site.ipynb #e4f909cd
@@ -127,7 +128,8 @@ def build_site(
     site = out / "site"
     first = staged / "_site" / "index.html"
     if not first.is_file():
-        first.write_text('<!doctype html><meta http-equiv="refresh" content="0; url=nbs/index.html">\n')
+        moved = '<!doctype html><meta http-equiv="refresh" content="0; url=nbs/index.html">\n'
+        first.write_text(moved, encoding="utf-8")
     shutil.rmtree(site, ignore_errors=True)
     (staged / "_site").replace(site)
     return site / "index.html", "Quarto" if quarto else "smalldocs (preview)"
@@ -161,7 +163,7 @@ def page_problems(
     "Check a rendered page for missing pictures, error output, warnings, dead links and requests to other hosts."
     if not page.is_file():
         return [f"{page.name}: expected a page, found none"]
-    seen = _Page(page.read_text())
+    seen = _Page(page.read_text(encoding="utf-8"))
     problems = [f"{page.name}: {kind} output on the page" for kind in sorted(set(seen.outputs))]
     problems += [f"{page.name}: asks another host: {address}" for address in seen.outside]
     if len(seen.pictures) < n_pictures:

@@ -229,7 +229,8 @@ def test_every_dependency_is_declared():
     core, extras = project["dependencies"], project["optional-dependencies"]
     own = dict.fromkeys(OUTSIDE_THE_CORE, "report") | {"core.workers": "cluster"}  # module -> its extra
     names = {"sklearn": "scikit-learn", "yaml": "pyyaml", "IPython": "ipykernel", "PIL": "pillow"}
-    names |= {"nbformat": "papermill", "traitlets": "papermill", "botocore": "boto3", "werkzeug": "flask"}
+    names |= {"nbformat": "papermill", "traitlets": "papermill", "jupyter_client": "ipykernel"}
+    names |= {"botocore": "boto3", "werkzeug": "flask"}
     names |= {"urllib3": "boto3"}
     never_imported = {"gunicorn", "python-dotenv", "flask-openapi3-swagger"}  # started, or found by Flask
     used = set()
@@ -257,3 +258,30 @@ def test_core_imports_are_light(module):
     code = f"import {module}, sys, json; print(json.dumps(sorted(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert heavy & set(json.loads(run.stdout)) == set()
+
+
+def text_without_encoding(path: Path) -> list[int]:
+    """Name the lines that read or write text in whatever encoding the locale has."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    found = []
+    for call in calls:
+        name = getattr(call.func, "attr", "") or getattr(call.func, "id", "")
+        binary = any(isinstance(a, ast.Constant) and "b" in str(a.value) for a in call.args[:2])
+        mode = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else ""
+        is_text = isinstance(call.func, ast.Name) or mode in ("r", "w", "a", "x", "r+", "w+")
+        if name in ("read_text", "write_text") or (name == "open" and is_text and not binary):
+            found += [call.lineno] * (not any(keyword.arg == "encoding" for keyword in call.keywords))
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=MODULES)
+def test_text_has_the_same_encoding_in_every_locale(path):
+    assert text_without_encoding(path) == []
+
+
+def test_lower_bounds_are_named():
+    """A requirement without one is met by versions of ten years ago."""
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert [line for line in project["dependencies"] if ">=" not in line] == []

@@ -125,7 +125,7 @@ def test_a_file_meant_as_a_night_is_named_where_nothing_can_be_read(tmp_path):
 
 
 def test_relative_results_lie_in_the_project_from_any_folder(tmp_path, monkeypatch):
-    (tmp_path / "settings.ini").touch()
+    (tmp_path / "settings.ini").write_text("[DEFAULT]\nlib_name = dreem_case\n", encoding="utf-8")
     (tmp_path / "nbs").mkdir()
     monkeypatch.chdir(tmp_path / "nbs")
     chapter.record_results({"a": 1.0}, "simulated", 7)

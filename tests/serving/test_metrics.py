@@ -138,3 +138,9 @@ def test_any_process_answers_for_all_and_what_a_dead_one_had_in_progress_is_forg
         assert f'\ndreem_case_epochs_total{{stage="N2"}} {10 * n}.0\n' in text
         assert "\ndreem_case_requests_in_progress 1.0\n" in text
         assert re.findall(r"^dreem_case_model_info.*$", text, re.M) == ['dreem_case_model_info{version="forest-1"} 1.0']
+
+
+def test_numbers_that_were_removed_are_no_error(tmp_path, monkeypatch, metrics):
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "gone"))
+    assert metrics.exposition().status_code == 200
+    assert (tmp_path / "gone").is_dir()

@@ -93,7 +93,7 @@ def test_many_threads_get_each_their_own_answer(model, paths):
         expected = [pool.score(path.stem, path) for path in paths]
         found = list(threads.map(lambda path: pool.score(path.stem, path), paths * 4))
     assert found == expected * 4
-    assert len(set(expected)) == len(paths)
+    assert len({scored.details for scored in expected}) == len(paths)
 
 
 def broken(file):
