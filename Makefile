@@ -1,5 +1,7 @@
 # make report   nights in, site out: build/site/index.html
 #               DATA=<folder of nights>  HEADBAND=<nights.npz>  RAW_EEG=<nap.h5>  (all optional)
+#               PART=<folder of nbs/report>: another part of the book, into build/<part>/
+#               BUDGET=ci: as short as it can be, never published
 # make serve    the endpoint and its page, at http://127.0.0.1:8000 (settings: DREEM_CASE_*)
 # make test     everything that must hold
 # make bench    speed and memory of a night, of the server and of many nights, into build/bench/
@@ -19,6 +21,8 @@ HEADBAND ?=
 RAW_EEG ?=
 SEED ?= 1
 MAX_NIGHTS ?= 0
+PART ?=
+BUDGET ?= full
 
 .PHONY: install report serve notebook test bench check publish export pins clean
 .DEFAULT_GOAL := report
@@ -39,7 +43,7 @@ install: $(STAMP)
 
 report: $(STAMP)
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m dreem_case.report.make --seed $(SEED) --max-nights $(MAX_NIGHTS) \
-		--data "$(DATA)" --headband "$(HEADBAND)" --raw-eeg "$(RAW_EEG)"
+		--data "$(DATA)" --headband "$(HEADBAND)" --raw-eeg "$(RAW_EEG)" --part "$(PART)" --budget $(BUDGET)
 
 serve: $(STAMP)
 	$(BIN)/gunicorn -c python:dreem_case.serving.gunicorn_config 'dreem_case.api:create_app()'
@@ -64,7 +68,7 @@ check: $(STAMP)
 	$(BIN)/python -m pytest -m built
 
 publish: $(STAMP)
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m dreem_case.report.publish
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m dreem_case.report.publish --part "$(PART)"
 
 export: $(STAMP)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/nbdev_clean

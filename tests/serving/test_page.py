@@ -15,6 +15,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.serving import make_server
 
 from dreem_case.api import create_app, make_app
+from dreem_case.nights.plots import QUALITY_COLORS
 from dreem_case.nights.sleep_statistics import sleep_statistics
 from dreem_case.nights.stages import DISPLAY_ORDER, EPOCH_S, STAGE_COLORS, STAGES, Stage, parse_hypnogram
 from dreem_case.nights.store import RecordNotFound, open_store
@@ -23,7 +24,6 @@ from dreem_case.serving.metrics import Metrics
 from dreem_case.serving.scoring_pool import NightRefused
 from dreem_case.serving.settings import Settings
 from dreem_case.staging.clean import Quality
-from dreem_case.staging.plots import QUALITY_COLORS
 from tests.conftest import ROOT, until
 
 PAGE = ROOT / "dreem_case" / "page"
