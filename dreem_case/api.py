@@ -165,7 +165,8 @@ class Details(BaseModel):
     probabilities: list[list[float]]
     confidence: list[float] = Field(description="probability of the given stage")
     review: list[bool] = Field(description="true: a person should look at this epoch; never for some models")
-    usable: list[bool] = Field(description="false: no channel had signal, the neighbours decided")
+    usable: list[bool] = Field(description="false: long without EEG; WAKE stands in, and no statistic counts it")
+    bridged: list[bool] = Field(description="true: a short gap without EEG, where the neighbours decided")
     channels: list[Channel]
     statistics: dict = Field(description="sleep statistics, in minutes, per cent or counts; null: undefined")
     feature_shift: float | None = Field(description="how far the night lies from those the model was trained on")

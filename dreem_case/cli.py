@@ -494,6 +494,7 @@ def evaluate(
         check_place,
         check_room,
         thread_settings,
+        training_pieces,
     )
     from dreem_case.many.training_set import NightTables, survey_store
     from dreem_case.many.validate import check_folds, cross_validate, figures_table, judge_model
@@ -508,8 +509,9 @@ def evaluate(
         outputs = open_outputs(out, endpoint, region) if out else None
         if outputs:
             check_place(outputs)
-        fitted = None
+        fitted, pieces = None, {}
         if model:
+            pieces = training_pieces(open_outputs(model, endpoint, region))
             fitted = load_stager(fetch_model(model, cache_folder(cache), endpoint, region))
         known = set(getattr(fitted, "trained_on", ()))
         features, place = _feature_cache(cache, cache_mb), StorePlace(uri, endpoint, region, anonymous or None)
@@ -532,13 +534,18 @@ def evaluate(
                     check_room(nights)
                 except TrainingError as error:
                     bar.write(f"{error}; features are computed twice", file=sys.stderr)
-                found = judge_model(fitted, nights, lambda record: bar.update())
-                found["trained_on"] = [record for record in scored if record in known]
+                found = judge_model(fitted, nights, lambda record: bar.update(), pieces)
+                found["trained_on"] = [record for record in scored if record in known or record in found["trained_on"]]
     n_not_scored = len(opened.records) - len(scored) + len(new) - len(survey) - len(failed)
     found |= {"left_out": failed, "n_not_scored": n_not_scored, "not_used": opened.not_used}
     click.echo(json.dumps(found) if as_json else figures_table(found))
     if model and not as_json and found["trained_on"]:
         click.echo(f"not judged, since {fitted.version} was trained on them: {', '.join(found['trained_on'])}")
+    for names in () if as_json else found["same_recordings"]:
+        click.echo(f"the same recording, by its signals: {', '.join(names)}")
+    for night in () if as_json else found["nights"]:
+        if late := night["labels_late_by"]:
+            click.echo(f"{night['record']}: the labels look {abs(late)} epochs {'late' if late > 0 else 'early'}")
     try:
         if outputs:
             outputs.write("evaluation.json", json.dumps(found, indent=1).encode())

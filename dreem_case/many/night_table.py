@@ -14,7 +14,8 @@ _LOG = logging.getLogger(__name__)
 COLUMNS = {
     **dict.fromkeys(("record", "status", "error_code", "error"), "string"),
     "n_epochs": "int32",
-    **dict.fromkeys(("recorded_min", "sleep_min", "efficiency", "onset_latency_min", "waso_min"), "double"),
+    **dict.fromkeys(("recorded_min", "unscored_min", "sleep_min", "efficiency"), "double"),
+    **dict.fromkeys(("onset_latency_min", "waso_min"), "double"),
     **dict.fromkeys(("rem_latency_min", "wake_min", "n1_min", "n2_min", "deep_min", "rem_min"), "double"),
     **dict.fromkeys(("usable_share", "confidence", "review_share", "feature_shift", "seconds"), "double"),
     **dict.fromkeys(("notes", "source", "model_version", "version", "key"), "string"),

@@ -23,6 +23,7 @@ class SleepStatistics:
     waso_min: float  # wake after sleep onset, to the end of the recording; NaN without sleep
     rem_latency_min: float  # from sleep onset to the first REM epoch; NaN without REM
     stage_min: dict[int, float]  # minutes in each stage, by code
+    unscored_min: float = 0.0  # left out of all the others
 
 
 def sleep_statistics(
@@ -34,6 +35,7 @@ def sleep_statistics(
 ) -> SleepStatistics:
     "Compute a night's sleep statistics by the definitions of the AASM manual."
     stages = np.asarray(stages)
+    n_unscored = int((stages < 0).sum())
     stages = stages[stages >= 0]
     asleep, minutes = stages != wake, epoch_s / 60
     onset = int(np.argmax(asleep)) if asleep.any() else None
@@ -46,6 +48,7 @@ def sleep_statistics(
         waso_min=float("nan") if onset is None else int((~asleep[onset:]).sum()) * minutes,
         rem_latency_min=float((in_rem[0] - onset) * minutes) if len(in_rem) else float("nan"),
         stage_min={int(label): int((stages == label).sum()) * minutes for label in labels},
+        unscored_min=n_unscored * minutes,
     )
 
 # %% ../../nbs/library/nights/sleep_statistics.ipynb #b0775410

@@ -138,7 +138,7 @@ class Store(ABC):
 
     @abstractmethod
     def open_night(self, record: str) -> Night:
-        "Open a record, with its hypnogram if it has one; raise a `CaseFileError` if it cannot be used."
+        "Open a record; without labels, and with a note, if its hypnogram is of no use. Raises a `CaseFileError`."
 
     @abstractmethod
     def _entries(self, place: str, start: str = "") -> Iterator[tuple[str, str]]:

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import psutil
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
-from ..nights.casefile import MissingSignalError, TooShortError, open_night
+from ..nights.casefile import MissingSignalError, TooShortError, WrongRateError, open_night
 from ..core.code_version import result_version
 from ..core.files import socket_folder
 from ..core.model_file import ModelError, read_manifest
@@ -34,7 +34,6 @@ from ..staging.stagers import stager_module
 from dreem_case.nights.safe_h5 import (
     CaseFileError,
     FileUnavailable,
-    NotFiniteError,
     TooLongError,
     UnreadableFileError,
     UnsafeFileError,
@@ -49,9 +48,9 @@ CODES = {
     WrongShapeError: "wrong_shape",
     WrongTypeError: "wrong_type",
     TooLongError: "too_long",
-    NotFiniteError: "not_finite",
     MissingSignalError: "missing_signal",
     TooShortError: "too_short",
+    WrongRateError: "wrong_rate",
 }
 NO_USABLE_EEG = "no_usable_eeg"
 TOO_EXPENSIVE = "too_expensive"  # the only one that another attempt may change
@@ -100,12 +99,17 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
+_PATIENCE = 10  # so many times its limit a night may take where others keep the processor busy
+
+
 def _limited(limit_s: float, function: Callable, *args):
-    "Call a function, and let the kernel end the process if nobody else has when its time is over."
-    signal.alarm(math.ceil(limit_s) + 1)
+    "Call a function, and let the kernel end the process when it has used up its time, or waited far too long for it."
+    signal.setitimer(signal.ITIMER_PROF, limit_s)  # of all threads, whatever the clock on the wall says
+    signal.alarm(math.ceil(_PATIENCE * limit_s) + 1)
     try:
         return function(*args)
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
 
 
@@ -227,7 +231,7 @@ class _Pool(ProcessPool):
     def begin(self, limit_s: float, function: Callable, *args) -> ProcessFuture:
         "Have a function run in a process; raise `CancelledError` if the pool has ended."
         try:
-            future = self.schedule(_limited, args=(limit_s, function, *args), timeout=limit_s)
+            future = self.schedule(_limited, args=(limit_s, function, *args), timeout=_PATIENCE * limit_s)
         except RuntimeError:
             if self.active:
                 raise
@@ -263,7 +267,7 @@ class _Processes:
         pool = self.running()
         try:
             future = pool.begin(limit_s, function, *args)
-            return future.result(limit_s + _START_S)
+            return future.result(_PATIENCE * limit_s + _START_S)
         except CancelledError:  # the pool was closed, or replaced for another's sake
             return self.run(limit_s, function, *args, attempts=attempts)
         except TimeoutError:
@@ -273,7 +277,7 @@ class _Processes:
         except (ProcessExpired, BrokenProcessPool) as error:
             _LOG.error("a scoring process was lost: %s", _cause(error))
             code = getattr(error, "exitcode", None)
-            if code == -signal.SIGALRM:
+            if code in (-signal.SIGALRM, -signal.SIGPROF):
                 raise TimeoutError from None
             if attempts == 1 or code == _OUT_OF_MEMORY:
                 raise
@@ -324,7 +328,7 @@ class ScoringPool:
         model_folder: str | Path,
         n_processes: int = 1,
         memory_mb: int = 1500,  # of each process, 1 MB = 10^6 bytes; an 8 h night takes 500, a whole day 1000
-        time_limit_s: float = 60.0,  # for one night
+        time_limit_s: float = 60.0,  # of processor time for one night, its threads together
     ):
         "Start, and load the model in a process; raise what `stagers.load_stager` raises, or `PoolError`."
         self.n_processes, self.memory_mb, self.time_limit_s = n_processes, memory_mb, time_limit_s
@@ -363,7 +367,7 @@ class ScoringPool:
             with self._free:
                 return self._processes.run(self.time_limit_s, *task)
         except TimeoutError:
-            found = f"one that takes longer than {self.time_limit_s:g} s"
+            found = f"one that takes longer than {self.time_limit_s:g} s of processor time"
         except (ProcessExpired, BrokenProcessPool) as error:
             out_of_memory = getattr(error, "exitcode", 0) == _OUT_OF_MEMORY
             found = f"one that needs more than {self.memory_mb} MB" if out_of_memory else _cause(error)

@@ -20,6 +20,7 @@ from .features import NightFeatures, night_features
 
 # %% ../../nbs/library/staging/feature_cache.ipynb #bb9a3d7f
 _ARRAYS = {"eeg": ("float32", 3), "weights": ("float32", 2), "quality": ("int8", 2), "accelerometer": ("float32", 2)}
+_ARRAYS |= {"amplitudes": ("float64", 1), "pieces": ("uint64", 1)}
 _TEXTS = ("channel_names", "eeg_feature_names", "accelerometer_feature_names", "notes")
 
 
@@ -52,10 +53,14 @@ def unpack_features(record: str, content: bytes) -> NightFeatures:
         raise FeaturesDamaged(f"{record}: expected rows of texts, found something else in {', '.join(odd)}")
     n_channels, n_features, n_movement = (len(texts[name]) for name in _TEXTS[:3])
     n = arrays["eeg"].shape[1]
+    n_measured = n_channels if len(arrays["amplitudes"]) else 0
     shapes = [(n_channels, n, n_features), (n_channels, n), (n_channels, n), (n, n_movement)]
+    shapes += [(n_measured,), arrays["pieces"].shape]
     if (found := [array.shape for array in arrays.values()]) != shapes:
         raise FeaturesDamaged(f"{record}: expected arrays of shapes {shapes}, found {found}")
-    return NightFeatures(record, **arrays, **{name: tuple(map(str, found)) for name, found in texts.items()})
+    measured = tuple(arrays.pop("amplitudes").tolist())
+    named = {name: tuple(map(str, found)) for name, found in texts.items()}
+    return NightFeatures(record, **arrays, **named, amplitudes=measured)
 
 # %% ../../nbs/library/staging/feature_cache.ipynb #ee0f3d5d
 _LOG = logging.getLogger(__name__)

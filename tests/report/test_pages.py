@@ -30,7 +30,7 @@ def found() -> dict[str, dict]:
 
 def n_pictures(name: str) -> int:
     """Count the pictures of a chapter's executed copy."""
-    copy = ROOT / "build" / "book" / f"{name.rpartition('/')[2]}.ipynb"
+    copy = ROOT / "build" / "book" / f"{name}.ipynb"
     if not copy.is_file() or name.startswith("library/"):
         return 0
     outputs = [output for cell in nbformat.read(copy, 4).cells for output in cell.get("outputs", [])]

@@ -106,7 +106,7 @@ BAD_FILES = {
     "wrong_shape": lambda file: file.create_dataset("eeg1", data=NOISE.reshape(2, -1)),
     "wrong_type": lambda file: file.create_dataset("eeg1", data=["text"] * 7500),
     "too_long": lambda file: file.create_dataset("eeg1", (2**40,), "f4", chunks=(1000,)),
-    "not_finite": lambda file: file.create_dataset("eeg1", data=np.where(NOISE > 30, np.nan, NOISE)),
+    "wrong_rate": lambda file: file.create_dataset("eeg1", data=NOISE).attrs.update({"fs": 7}),
     "missing_signal": lambda file: file.create_dataset("ecg", data=NOISE),
     "too_short": lambda file: file.create_dataset("eeg1", data=NOISE[:7499]),
     "no_usable_eeg": lambda file: file.create_dataset("eeg1", data=NOISE * 0),
@@ -151,7 +151,8 @@ def test_a_pipe_does_not_hold_a_process(pool, tmp_path):
 
 
 def test_every_error_of_the_reader_has_a_code_of_its_own():
-    reading = {"RecordNameError", "HypnogramFileError", "TooManyLabelsError", "NotInFormatError", "RecordTooLarge"}
+    reading = {"RecordNameError", "HypnogramFileError", "TooManyLabelsError"}
+    reading |= {"NotInFormatError", "RecordTooLarge", "NotFiniteError"}
     errors = {error for error in CaseFileError.__subclasses__() if error.__name__ not in reading}
     assert errors == set(CODES)
     assert len(set(CODES.values())) == len(CODES)
@@ -196,11 +197,49 @@ def die(*_):
 def test_a_night_that_takes_too_long_is_refused_in_time(model, paths, long_night):
     with ScoringPool(model, time_limit_s=0.5) as pool:
         start = time.monotonic()
-        with pytest.raises(NightRefused, match=r"long: .* found one that takes longer than 0\.5 s") as refused:
+        with pytest.raises(NightRefused, match=r"long: .* longer than 0\.5 s of processor time") as refused:
             pool.score("long", long_night)
         assert refused.value.code == "too_expensive"
-        assert time.monotonic() - start < 0.5 + scoring_pool._START_S  # pebble or the alarm ended it, not our patience
+        assert time.monotonic() - start < 0.5 + scoring_pool._START_S  # the kernel ended it, not our patience
         assert pool.score(paths[0].stem, paths[0])
+
+
+def wait_then_score(folder, version, record, path, source):
+    """Score a night after a while in which others have the processor."""
+    start = time.process_time()
+    time.sleep(5)
+    assert time.process_time() - start < 1
+    return scoring_pool._score(folder, version, record, path, source)
+
+
+def test_time_that_others_have_the_processor_does_not_count(model, paths, monkeypatch):
+    with ScoringPool(model, time_limit_s=4) as pool:
+        pool.score(paths[0].stem, paths[0], "x")  # with the libraries loaded
+        monkeypatch.setattr(scoring_pool, "_score", wait_then_score)
+        assert pool.score(paths[0].stem, paths[0], "x")
+
+
+def test_a_night_that_waits_for_ever_is_ended_all_the_same(model, paths, monkeypatch):
+    monkeypatch.setattr(scoring_pool, "_PATIENCE", 2)
+    with ScoringPool(model, time_limit_s=0.5) as pool:
+        monkeypatch.setattr(scoring_pool, "_score", wait_for_ever)
+        with pytest.raises(NightRefused, match="longer than"):
+            pool.score("night-1", paths[0], "x")
+
+
+def wait_for_ever(*_):
+    time.sleep(600)
+
+
+def test_a_day_of_zeros_in_small_chunks_is_refused_without_being_read(pool, tmp_path):
+    path, n = tmp_path / "flat.h5", 23 * 3600 * 250
+    with h5py.File(path, "w") as file:
+        for i in range(1, 8):
+            file.create_dataset(f"eeg{i}", data=np.zeros(n, "i1"), chunks=2000, compression=1)
+    start = time.process_time()
+    with pytest.raises(NightRefused, match=r"flat: expected at least one epoch .* flat in 100 %"):
+        pool.score("flat", path, "x")
+    assert time.process_time() - start < 5
 
 
 def test_a_night_that_takes_too_much_memory_is_refused(model, paths, long_night):
