@@ -272,7 +272,8 @@ def rough_gain(
     """Tell about how many times larger than usual the EEG of a channel is; 1 where there is none."""
     length = _block_length(fs_hz)
     blocks = values[: len(values) // length * length].reshape(-1, length)[::_EVERY]
-    change = np.ptp(blocks, axis=1)
+    with np.errstate(invalid="ignore"):
+        change = np.ptp(blocks, axis=1)
     change = change[np.isfinite(change) & (change > 0)]
     if not len(change):
         return 1.0
