@@ -19,6 +19,7 @@ from dreem_case.staging.score import (
     unscored_spans,
 )
 from dreem_case.staging.stager import TimeOfNightStager
+from dreem_case.staging.shipped import shipped_model_folder
 from dreem_case.staging.stagers import load_stager
 
 
@@ -201,8 +202,9 @@ def test_an_odd_gain_is_named(nights, stager, gain, words):
     assert any(words in note for note in score_night(scaled(nights[0], gain), stager).notes)
 
 
-def test_a_raw_count_of_unknown_size_is_scaled(nights, stager, score):
-    night = nights[0].load()
+def test_a_raw_count_of_unknown_size_is_scaled(nights):
+    night, stager = nights[0].load(), load_stager(shipped_model_folder())
+    score = score_night(night, stager)
     signals = {
         name: Signal(s.values * 12 + 3e6, s.fs_hz, "counts", "eeg") if s.kind == "eeg" else s
         for name, s in night.signals.items()
