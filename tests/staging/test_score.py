@@ -18,8 +18,8 @@ from dreem_case.staging.score import (
     score_night,
     unscored_spans,
 )
-from dreem_case.staging.stager import TimeOfNightStager
 from dreem_case.staging.shipped import shipped_model_folder
+from dreem_case.staging.stager import TimeOfNightStager
 from dreem_case.staging.stagers import load_stager
 
 
