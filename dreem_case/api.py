@@ -34,7 +34,7 @@ from .serving.metrics import Metrics
 from .serving.scoring_pool import ModelChanged, NightRefused, PoolError, ScoringPool
 from .serving.settings import MAX_WAITING, Settings, SettingsError
 from .nights.stages import STAGE_NAMES
-
+from .staging.stagers import shipped_model_folder
 
 # %% ../nbs/library/api.ipynb #29a0df23
 class Problem(BaseModel):
@@ -459,10 +459,8 @@ def _default_nights() -> Path:
 
 
 def _default_model() -> Path:
-    from dreem_case.staging.embedded import default_model_folder
-
-    _LOG.warning("DREEM_CASE_MODEL is not set: using boosted trees on simulated nights, fitted if they are absent")
-    return default_model_folder()
+    _LOG.warning("DREEM_CASE_MODEL is not set: using the model that comes with the package, of simulated people")
+    return shipped_model_folder()
 
 
 def _in_project(folder: str) -> Path:

@@ -177,8 +177,8 @@ def _show(bar: tqdm, before: int, n_bytes: int) -> None:
 # %% ../nbs/library/cli.ipynb #b35feed9
 @main.command()
 @_with_store
-@click.option("--model", required=True, envvar="DREEM_CASE_MODEL",
-              help="A saved model: a folder, s3://bucket or s3://bucket/prefix.")
+@click.option("--model", envvar="DREEM_CASE_MODEL", help="A saved model: a folder, s3://bucket or s3://bucket/prefix; "
+              "without it, the one that comes with the package.")
 @click.option("--out", required=True, help="Where results go: a folder, s3://bucket or s3://bucket/prefix.")
 @click.option("--dask", "scheduler", help="Address of a Dask scheduler whose workers do the work: tcp://host:8786.")
 @click.option("--n-jobs", type=click.IntRange(1), help="Processes of this machine; without it, one for each core.")
@@ -187,7 +187,7 @@ def _show(bar: tqdm, before: int, n_bytes: int) -> None:
 @_with_cache
 @_AS_JSON
 def score(
-    uri: str, endpoint: str | None, region: str | None, anonymous: bool, model: str, out: str,
+    uri: str, endpoint: str | None, region: str | None, anonymous: bool, model: str | None, out: str,
     scheduler: str | None, n_jobs: int | None, memory_mb: int, time_limit_s: float, cache: str, cache_mb: int,
     as_json: bool,
 ) -> None:
@@ -201,10 +201,11 @@ def score(
     from dreem_case.core.cache import CacheError
     from dreem_case.core.outputs import OutputError
     from dreem_case.core.workers import ThreadWorkers
+    from dreem_case.staging.stagers import shipped_model_folder
 
     not_used = _open(uri, endpoint, region, anonymous).not_used
     place = StorePlace(uri, endpoint, region, anonymous or None)
-    job = ScoringJob(place, model, out, cache, cache_mb, memory_mb, time_limit_s)
+    job = ScoringJob(place, model or str(shipped_model_folder()), out, cache, cache_mb, memory_mb, time_limit_s)
     with tqdm(unit=" nights", disable=None) as bar:
         try:
             with _workers(scheduler, n_jobs, ThreadWorkers) as workers:
@@ -363,7 +364,7 @@ def _scored(uri: str, opened: _Opened) -> list[str]:
         raise _CannotBegin(f"{uri}: expected scored nights, found none with a hypnogram in {len(opened.records)}")
     return scored
 
-
+# %% ../nbs/library/cli.ipynb #54eef98b
 @main.command()
 @_with_features
 @click.argument("records", nargs=-1)
@@ -465,6 +466,19 @@ def train(
         click.echo(f"{report['model_version']}: {_said(counts)}")
     sys.exit(1 if failed else 0)
 
+# %% ../nbs/library/cli.ipynb #8e7eb6d5
+def _judged(found: dict, fitted) -> str:  # fitted: the model that was judged, None for a kind of model
+    "Write out how nights were staged, and what is odd about them."
+    from dreem_case.many.validate import figures_table
+
+    lines = [figures_table(found)]
+    if fitted and found["trained_on"]:
+        lines.append(f"not judged, since {fitted.version} was trained on them: {', '.join(found['trained_on'])}")
+    lines += [f"the same recording, by its signals: {', '.join(names)}" for names in found["same_recordings"]]
+    late = {night["record"]: night["labels_late_by"] for night in found["nights"] if night["labels_late_by"]}
+    lines += [f"{name}: the labels look {abs(n)} epochs {'late' if n > 0 else 'early'}" for name, n in late.items()]
+    return "\n".join(lines)
+
 # %% ../nbs/library/cli.ipynb #a91b71d5
 @main.command()
 @_with_features
@@ -497,7 +511,7 @@ def evaluate(
         training_pieces,
     )
     from dreem_case.many.training_set import NightTables, survey_store
-    from dreem_case.many.validate import check_folds, cross_validate, figures_table, judge_model
+    from dreem_case.many.validate import check_folds, cross_validate, judge_model
 
     if (model is None) == (folds is None):
         raise click.UsageError("expected --model or --folds, found " + ("both" if model else "neither"))
@@ -538,14 +552,7 @@ def evaluate(
                 found["trained_on"] = [record for record in scored if record in known or record in found["trained_on"]]
     n_not_scored = len(opened.records) - len(scored) + len(new) - len(survey) - len(failed)
     found |= {"left_out": failed, "n_not_scored": n_not_scored, "not_used": opened.not_used}
-    click.echo(json.dumps(found) if as_json else figures_table(found))
-    if model and not as_json and found["trained_on"]:
-        click.echo(f"not judged, since {fitted.version} was trained on them: {', '.join(found['trained_on'])}")
-    for names in () if as_json else found["same_recordings"]:
-        click.echo(f"the same recording, by its signals: {', '.join(names)}")
-    for night in () if as_json else found["nights"]:
-        if late := night["labels_late_by"]:
-            click.echo(f"{night['record']}: the labels look {abs(late)} epochs {'late' if late > 0 else 'early'}")
+    click.echo(json.dumps(found) if as_json else _judged(found, fitted))
     try:
         if outputs:
             outputs.write("evaluation.json", json.dumps(found, indent=1).encode())

@@ -97,8 +97,7 @@ class ResultCache:
         if len(stored) <= self.max_bytes:
             with _locked(self.folder, "write", _WRITE_WAIT_S):
                 _make_room(self.folder, self.max_bytes, len(stored))
-                with whole_file(path, durable=True, partial=path.parent / "partial") as partial:
-                    partial.write_bytes(stored)
+                _write(path, stored)
 
     def remove(self, key: str) -> None:
         "Remove the entry, if it is there."
@@ -155,6 +154,12 @@ def _locked(folder: Path, name: str, wait_s: float) -> Iterator[None]:
         raise StillComputing(f"expected a result within {wait_s:g} s, found it still computed") from None
     with held:
         yield
+
+
+def _write(path: Path, stored: bytes) -> None:
+    "Write an entry; needs the lock, so that one half at most lies in the folder."
+    with whole_file(path, durable=True, partial=path.parent / "partial") as partial:
+        partial.write_bytes(stored)
 
 # %% ../../nbs/library/core/cache.ipynb #25a44474
 _SLACK = 0.01  # of the size, freed beyond what is needed

@@ -218,6 +218,19 @@ class _Believed:
         "Ask again the next time."
         self._versions.pop(record, None)
 
+# %% ../../nbs/library/nights/s3_store.ipynb #4fe81473
+def _download(bucket: _Bucket, record: str, version: str, path: Path, limit_s: float, on_bytes: Callable) -> None:
+    "Write a record's h5 file of exactly this version to `path`."
+
+    def check(found: StoredFile) -> None:
+        if found.version != version:
+            raise RecordChanged(record)
+        check_size(record, found.n_bytes, MAX_H5_BYTES)
+
+    with path.open("wb") as file:
+        if not _copy(bucket, bucket.h5_key(record), file, limit_s, check, on_bytes):
+            raise RecordNotFound(record)
+
 # %% ../../nbs/library/nights/s3_store.ipynb #73152d37
 class S3Store(Store):
     "Records in a bucket, with or without an `h5/` in it."
@@ -282,10 +295,11 @@ class S3Store(Store):
     def open_night(self, record: str) -> Night:
         "Read a record into memory, with its hypnogram if it has one."
         with self.fetched(record, self.look(record).version) as path:
+            labels_path = path.with_suffix(".json")
             try:
-                labels, labels_path = self.labels(record), path.with_suffix(".json")
+                labels = self.labels(record)
             except RecordTooLarge:  # as bad as any content that is too long
-                labels, labels_path = bytes(MAX_HYPNOGRAM_BYTES + 1), path.with_suffix(".json")
+                labels = bytes(MAX_HYPNOGRAM_BYTES + 1)
             labels_path.write_bytes(labels or b"")
             return read_night(path, labels_path if labels is not None else None, keep_signals=True)
 
@@ -293,14 +307,8 @@ class S3Store(Store):
         return self._bucket.names(self._bucket.folder(place), start)
 
     def _download(self, record: str, version: str, path: Path, limit_s: float, on_bytes=_unheard) -> None:
-        def check(found: StoredFile) -> None:
-            if found.version != version:
-                self._believed.forget(record)
-                raise RecordChanged(record)
-            check_size(record, found.n_bytes, MAX_H5_BYTES)
-
-        key = self._bucket.h5_key(record)
-        with path.open("wb") as file:
-            if not _copy(self._bucket, key, file, limit_s, check, on_bytes):
-                self._believed.forget(record)
-                raise RecordNotFound(record)
+        try:
+            _download(self._bucket, record, version, path, limit_s, on_bytes)
+        except (RecordChanged, RecordNotFound):
+            self._believed.forget(record)
+            raise

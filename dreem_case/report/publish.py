@@ -173,7 +173,7 @@ def publish_benchmark(
         nights = f"{figures['n_nights']} of {figures['hours']:g} h"
         raise ReportError(f"expected a benchmark of 20 nights of 8 h, found {nights}; make bench, or remove it")
     text = fill_markers(readme.read_text(encoding="utf-8"), "throughput", throughput(figures))
-    kept.write_text(found.read_text(encoding="utf-8"))
+    kept.write_text(found.read_text(encoding="utf-8"), encoding="utf-8")
     readme.write_text(text, encoding="utf-8")
     return [kept, readme]
 

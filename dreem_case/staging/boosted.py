@@ -139,9 +139,6 @@ def _blend(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return temper(first * second, 2)
 
 # %% ../../nbs/library/staging/boosted.ipynb #6da5ebf3
-_REVIEW_SHARES = (0.12, 0.42)  # of a recording's epochs that are flagged, at least and at most
-
-
 @dataclass(eq=False)
 class BoostedStager:
     "Boosted trees, a second look, a chain and calibration, fitted in turn on held-out training nights."
@@ -204,16 +201,7 @@ class BoostedStager:
 
     def unlike_training(self, prepared: NightFeatures) -> tuple[float, tuple[str, ...]]:
         "Return a night's distance from the training nights in spreads, and a note if none of them is as far."
-        offsets = self.rows.matching.offsets(prepared)
-        shift = float(offsets.mean())
-        if not shift > self.farthest:
-            return shift, ()
-        odd = ", ".join(self.rows.feature_names[i] for i in np.argsort(-offsets)[:3])
-        note = (
-            f"unlike all recordings that the model was trained on: {shift:.1f} spreads away, the farthest of them "
-            f"{self.farthest:.1f}, most of all in {odd}; look at the signal before the stages are used"
-        )
-        return shift, (note,)
+        return _unlike_training(self, prepared)
 
     def review(self, probabilities: np.ndarray) -> np.ndarray:  # (n_epochs, 5) -> bool (n_epochs,)
         """Flag the epochs that a person should look at.
@@ -221,17 +209,11 @@ class BoostedStager:
         Those that are not probable enough, but at least the least probable tenth of a recording, and less than half
         of it: a flag on nothing or on everything helps nobody.
         """
-        if not len(probabilities):
-            return np.zeros(0, bool)
-        limits = np.quantile(np.max(probabilities, axis=1), _REVIEW_SHARES)
-        return needs_review(probabilities, float(np.clip(self.review_threshold, *limits)))
+        return _review(probabilities, self.review_threshold)
 
     def calibrate(self, prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray]) -> Self:
         "Fit temperature and review threshold anew, to nights of people that the stager has not seen."
-        together = np.concatenate([self.chain.posterior(self.evidence(night)) for night in prepared])
-        self.temperature = fit_temperature(np.concatenate(labels), together)
-        recorded = ~np.concatenate([_gap(night) for night in prepared])
-        self.review_threshold = fit_review_threshold(temper(together[recorded], self.temperature))
+        _calibrate(self, prepared, labels)
         self.version = _version(self)
         return self
 
@@ -248,9 +230,39 @@ class BoostedStager:
         "Read a model back; raise `ModelError` if it cannot be trusted or does not fit this installation."
         return _load(cls, folder)
 
-
+# %% ../../nbs/library/staging/boosted.ipynb #68cc3893
 def _gap(night: NightFeatures) -> np.ndarray:
     return (night.quality == NOT_RECORDED).all(axis=0)
+
+
+def _unlike_training(stager: BoostedStager, prepared: NightFeatures) -> tuple[float, tuple[str, ...]]:
+    offsets = stager.rows.matching.offsets(prepared)
+    shift = float(offsets.mean())
+    if not shift > stager.farthest:
+        return shift, ()
+    odd = ", ".join(stager.rows.feature_names[i] for i in np.argsort(-offsets)[:3])
+    note = (
+        f"unlike all recordings that the model was trained on: {shift:.1f} spreads away, the farthest of them "
+        f"{stager.farthest:.1f}, most of all in {odd}; look at the signal before the stages are used"
+    )
+    return shift, (note,)
+
+
+_REVIEW_SHARES = (0.12, 0.42)  # of a recording's epochs that are flagged, at least and at most
+
+
+def _review(probabilities: np.ndarray, threshold: float) -> np.ndarray:
+    if not len(probabilities):
+        return np.zeros(0, bool)
+    limits = np.quantile(np.max(probabilities, axis=1), _REVIEW_SHARES)
+    return needs_review(probabilities, float(np.clip(threshold, *limits)))
+
+
+def _calibrate(stager: BoostedStager, prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray]) -> None:
+    together = np.concatenate([stager.chain.posterior(stager.evidence(night)) for night in prepared])
+    stager.temperature = fit_temperature(np.concatenate(labels), together)
+    recorded = ~np.concatenate([_gap(night) for night in prepared])
+    stager.review_threshold = fit_review_threshold(temper(together[recorded], stager.temperature))
 
 # %% ../../nbs/library/staging/boosted.ipynb #235c030f
 _BINNED_BYTES, _SAMPLED_BYTES, _PROBABILITIES_BYTES = 2.3, 18, 500  # a number; a number in a sample; an epoch

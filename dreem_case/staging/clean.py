@@ -4,9 +4,8 @@
 __all__ = ['FS_HZ', 'BLOCK_S', 'RAIL_UV', 'CLIP_UV', 'CHANGE_RATIO', 'BEND_RATIO', 'JUMP_RATIO', 'FLAT_RATIO', 'MARGIN_S',
            'GAP_S', 'BAND_HZ', 'FILTER_ORDER', 'USUAL_CHANGE_UV', 'MAX_GAIN', 'STEPS', 'HALF', 'LOST_SHARE',
            'NOISY_RATIO', 'WHITE_MOBILITY', 'WHITE_WEIGHT', 'FLAT_UV', 'EMPTY_RATIO', 'N_EPOCHS_AT_ONCE', 'USUAL_UV',
-           'MOVING_G', 'BREATHING_HZ', 'Mark', 'without_gaps', 'bridge', 'find_artefacts', 'resample', 'band_pass',
-           'rough_gain', 'Cleaned', 'clean_eeg', 'Quality', 'in_pieces', 'count', 'epoch_quality', 'usual_amplitude',
-           'looks_like', 'movement', 'in_g', 'posture', 'breathing']
+           'Mark', 'without_gaps', 'bridge', 'find_artefacts', 'resample', 'band_pass', 'rough_gain', 'Cleaned',
+           'clean_eeg', 'Quality', 'in_pieces', 'count', 'epoch_quality', 'usual_amplitude', 'looks_like']
 
 # %% ../../nbs/library/staging/clean.ipynb #1cd25815
 from collections.abc import Callable, Iterator, Set
@@ -453,106 +452,3 @@ def looks_like(
 ) -> str:  # empty where it is that of an EEG in µV
     """Say what values of some amplitude may be, if not EEG in µV."""
     return next((words for low, high, words in _LOOKS_LIKE if low <= amplitude < high), "")
-
-# %% ../../nbs/library/staging/clean.ipynb #90b90631
-MOVING_G = 0.02  # per second; breathing and sensor noise stay below 0.01
-
-
-_STEPS_PER_S = 5
-
-
-def _in_steps(axes: np.ndarray, fs_hz: float) -> np.ndarray:
-    """Cut (k, n) into (k, n_steps, samples), five steps a second, repeating samples where they do not divide."""
-    n_steps, per_epoch = EPOCH_S * _STEPS_PER_S, round(EPOCH_S * fs_hz)
-    size = -(-per_epoch // n_steps)
-    n = axes.shape[1] * n_steps // per_epoch
-    axes = np.asarray(axes, dtype=np.float32)
-    if size * n_steps != per_epoch:
-        axes = axes[:, np.arange(n * size) * per_epoch // (n_steps * size)]
-    return axes[:, : n * size].reshape(len(axes), n, size)
-
-
-def _per_second(axes: np.ndarray, fs_hz: float) -> np.ndarray:
-    """Cut (k, n) into (k, n_seconds, samples per second)."""
-    steps = _in_steps(axes, fs_hz)
-    n = steps.shape[1] // _STEPS_PER_S
-    return steps[:, : n * _STEPS_PER_S].reshape(len(axes), n, _STEPS_PER_S * steps.shape[2])
-
-
-def movement(
-    axes: np.ndarray,  # (k, n) accelerometer axes in g
-    fs_hz: float,
-) -> np.ndarray:  # (n_seconds,) g
-    """Return how much the head moves in each second: standard deviation over the axes together."""
-    return np.sqrt(_per_second(axes, fs_hz).var(axis=2).sum(axis=0))
-
-
-def in_g(
-    axes: np.ndarray,  # (k, n) accelerometer axes, finite
-    fs_hz: float,
-) -> tuple[np.ndarray, str]:  # (k, n) g, and what was done; empty where nothing was
-    """Scale an accelerometer so that gravity is 1 g."""
-    length = np.sqrt(np.square(axes[:, :: round(fs_hz)].astype(np.float64)).sum(axis=0))
-    low, level, high = np.percentile(length, [10, 50, 90]) if length.size else (0.0, 1.0, 0.0)
-    if 0.5 <= level <= 2 or high - low > 0.3 * level or level == 0:
-        return axes, ""
-    scale, unit = next(
-        ((scale, unit) for scale, unit in ((9.80665, "m/s²"), (1000.0, "mg")) if abs(level / scale - 1) < 0.15),
-        (level, "counts"),
-    )
-    about = f"accelerometer of length {level:.4g} at rest, which looks like {unit}: scaled so that gravity is 1 g"
-    return (axes / np.float32(scale)).astype(np.float32), about
-
-# %% ../../nbs/library/staging/clean.ipynb #454b3cfc
-def _angle_deg(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the angle between vectors along the first axis."""
-    cosine = (a * b).sum(axis=0) / np.maximum(np.linalg.norm(a, axis=0) * np.linalg.norm(b, axis=0), 1e-9)
-    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
-
-
-def posture(
-    axes: np.ndarray,  # (k, n) accelerometer axes in g
-    fs_hz: float,
-) -> tuple[np.ndarray, np.ndarray]:  # both (n_epochs,) degrees
-    """Return each epoch's angle to the night's median posture, and the turn since the epoch before."""
-    seconds = _per_second(axes, fs_hz).mean(axis=2)
-    n = seconds.shape[1] // EPOCH_S
-    gravity = np.median(seconds[:, : n * EPOCH_S].reshape(len(axes), n, EPOCH_S), axis=2)
-    angle = _angle_deg(gravity, np.median(gravity, axis=1, keepdims=True))
-    turn = _angle_deg(gravity, np.concatenate([gravity[:, :1], gravity[:, :-1]], axis=1))
-    return angle, turn
-
-# %% ../../nbs/library/staging/clean.ipynb #5a778217
-BREATHING_HZ = (0.1, 0.5)  # 6 to 30 breaths a minute
-_BREATHING_WINDOW_S = 60
-
-
-def _running_mean(values: np.ndarray, size: int) -> np.ndarray:
-    """Average each row over the `size` values around each, the ends going on as they are."""
-    wide = np.pad(values, ((0, 0), (size // 2 + 1, size - size // 2 - 1)), mode="edge")
-    total = np.cumsum(wide, axis=1, dtype=np.float64)
-    return ((total[:, size:] - total[:, :-size]) / size).astype(values.dtype)
-
-
-def breathing(
-    axes: np.ndarray,  # (k, n) accelerometer axes in g
-    fs_hz: float,
-) -> tuple[np.ndarray, np.ndarray]:  # (n_epochs,) breaths per minute, (n_epochs,) share in [0, 1]
-    """Return each epoch's breathing rate, and the share of the band's power within ±0.03 Hz of it."""
-    per_epoch, window = EPOCH_S * _STEPS_PER_S, _BREATHING_WINDOW_S * _STEPS_PER_S
-    steps = _in_steps(axes, fs_hz)
-    slow = steps[:, : steps.shape[1] // per_epoch * per_epoch].mean(axis=2)
-    slow -= _running_mean(slow, 10 * _STEPS_PER_S)
-    limit = 4 * np.sort(np.abs(slow), axis=1)[:, slow.shape[1] // 2, None]  # four times the median
-    slow = np.clip(slow, -limit, limit)
-    edge = (window - per_epoch) // 2
-    padded = np.pad(slow, ((0, 0), (edge, edge)), mode="symmetric")
-    minutes = np.lib.stride_tricks.sliding_window_view(padded, window, axis=1)[:, ::per_epoch]
-    n_fft = 1024
-    freqs_hz = np.fft.rfftfreq(n_fft, 1 / _STEPS_PER_S)
-    band = (freqs_hz >= BREATHING_HZ[0]) & (freqs_hz <= BREATHING_HZ[1])
-    spectrum = fft.rfft(minutes * np.hanning(window).astype(np.float32), n_fft, axis=2)[:, :, band]
-    power, freqs_hz = np.square(np.abs(spectrum)).sum(axis=0) + 1e-12, freqs_hz[band]
-    rate_hz = freqs_hz[power.argmax(axis=1)]
-    near = np.abs(freqs_hz - rate_hz[:, None]) <= 0.03
-    return 60 * rate_hz, (power * near).sum(axis=1) / power.sum(axis=1)

@@ -14,9 +14,8 @@ from filelock import FileLock
 
 from ..core.code_version import code_version, result_version
 from ..core.model_file import ModelError, read_model
-from .shipped import shipped_model_folder
 from .stager import Stager
-from .stagers import load_stager, new_stager, stager_module
+from .stagers import load_stager, new_stager, shipped_model_folder, stager_module
 from ..nights.store import open_store
 
 # %% ../../nbs/library/staging/embedded.ipynb #fd74d020

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import fft
 
-from . import clean
-from .clean import FS_HZ, MOVING_G, Cleaned, Mark, Quality, clean_eeg, count, epoch_quality, in_pieces
+from . import clean, movement
+from .clean import FS_HZ, Cleaned, Mark, Quality, clean_eeg, count, epoch_quality, in_pieces
 from ..nights.fingerprint import signal_pieces
 from ..nights.night import Night
 from ..nights.stages import EPOCH_S
@@ -283,15 +283,15 @@ def accelerometer_features(
     fs_hz: float,
 ) -> np.ndarray:  # float32 (n_epochs, 10) in the order of ACCELEROMETER_FEATURES
     """Describe movement, posture and breathing in each whole epoch; NaN where the sensor is dead."""
-    moved = clean.movement(axes, fs_hz)
+    moved = movement.movement(axes, fs_hz)
     n = len(moved) // EPOCH_S
     seconds = moved[: n * EPOCH_S].reshape(n, EPOCH_S)
     dead = seconds.max(axis=1, initial=0) < DEAD_G
     if dead.sum() >= clean.HALF * n:
         return np.full((n, len(ACCELEROMETER_FEATURES)), np.nan, dtype=np.float32)
-    moving = seconds > MOVING_G
-    angle, turn = clean.posture(axes, fs_hz)
-    rate, strength = clean.breathing(axes, fs_hz)
+    moving = seconds > movement.MOVING_G
+    angle, turn = movement.posture(axes, fs_hz)
+    rate, strength = movement.breathing(axes, fs_hz)
     around = np.lib.stride_tricks.sliding_window_view(np.pad(rate, 2, mode="edge"), 5)
     columns = [
         np.log10(seconds.mean(axis=1) + 1e-4), np.log10(seconds.max(axis=1) + 1e-4), moving.mean(axis=1),
@@ -460,7 +460,7 @@ def _night_accelerometer(night: Night, skip: bool) -> tuple[np.ndarray, list[str
     signals = [night.signals[name] for name in night.accelerometer_names]
     n_samples, fs_hz = min(len(signal.values) for signal in signals), signals[0].fs_hz
     raw = np.stack([s.values[:n_samples] for s in signals])
-    axes, about = clean.in_g(clean.without_gaps(raw), fs_hz)
+    axes, about = movement.in_g(clean.without_gaps(raw), fs_hz)
     table = accelerometer_features(axes, fs_hz)[: night.n_epochs]
     table[_mostly_gaps(raw, round(EPOCH_S * fs_hz), len(table))] = np.nan
     absent[: len(table)] = table

@@ -248,7 +248,7 @@ def test_every_dependency_is_declared():
 
 
 ITS_JOB = {f"dreem_case.{name}": {"flask"} for name in ("api", "serving.metrics")} | {
-    f"dreem_case.{name}": {"boto3"} for name in ("nights.s3_store", "core.s3_outputs")
+    f"dreem_case.{name}": {"boto3"} for name in ("nights.s3_store", "core.s3", "core.s3_outputs")
 }
 
 

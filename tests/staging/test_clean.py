@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
-from dreem_case.staging import clean
+from dreem_case.staging import clean, movement
 from dreem_case.staging.clean import (
     CLIP_UV,
     FS_HZ,
@@ -434,7 +434,7 @@ def lying_still(n_s=1800, fs_hz=50, breaths_per_min=14.0, seed=0):
 
 @pytest.mark.parametrize("breaths_per_min", [8, 12, 15.5, 24])
 def test_breathing_rate_is_found_within_half_a_breath(breaths_per_min):
-    rate, strength = clean.breathing(lying_still(breaths_per_min=breaths_per_min), 50)
+    rate, strength = movement.breathing(lying_still(breaths_per_min=breaths_per_min), 50)
     assert np.abs(rate - breaths_per_min).max() < 0.5
     assert np.median(strength) > 0.7
 
@@ -442,22 +442,22 @@ def test_breathing_rate_is_found_within_half_a_breath(breaths_per_min):
 @pytest.mark.parametrize("fs_hz", [12.5, 25, 32, 51.2, 62.5, 100, 128])
 def test_breathing_and_movement_hardly_depend_on_the_rate(fs_hz):
     axes = lying_still(fs_hz=fs_hz)[:, : round(1800 * fs_hz)]
-    rate, strength = clean.breathing(axes, fs_hz)
+    rate, strength = movement.breathing(axes, fs_hz)
     assert len(rate) == 60 and np.abs(rate - 14).max() < 0.5 and np.median(strength) > 0.7
-    assert len(clean.movement(axes, fs_hz)) == 1800
-    usual = np.median(clean.movement(lying_still(), 50))
-    assert np.median(clean.movement(axes, fs_hz)) == pytest.approx(usual, rel=0.3)
+    assert len(movement.movement(axes, fs_hz)) == 1800
+    usual = np.median(movement.movement(lying_still(), 50))
+    assert np.median(movement.movement(axes, fs_hz)) == pytest.approx(usual, rel=0.3)
 
 
 def test_noise_has_no_strong_breathing():
-    _, strength = clean.breathing(np.random.default_rng(0).normal(0, 0.002, (3, 1800 * 50)), 50)
+    _, strength = movement.breathing(np.random.default_rng(0).normal(0, 0.002, (3, 1800 * 50)), 50)
     assert np.median(strength) < 0.5
 
 
 def test_a_turn_does_not_drown_the_breathing_around_it():
     axes = lying_still()
     axes[:, 900 * 50 :] = axes[[2, 0, 1], 900 * 50 :]
-    rate, _ = clean.breathing(axes, 50)
+    rate, _ = movement.breathing(axes, 50)
     assert np.abs(np.delete(rate, [29, 30]) - 14).max() < 1
 
 
@@ -467,15 +467,15 @@ def test_movement_and_posture_do_not_depend_on_how_the_sensor_is_mounted(mount, 
     axes = lying_still()
     axes[:, 601 * 50 :] = axes[[1, 2, 0], 601 * 50 :]
     turned = axes[mount] * np.array(signs)[:, None]
-    np.testing.assert_allclose(clean.movement(axes, 50), clean.movement(turned, 50), atol=1e-4)
-    for first, second in zip(clean.posture(axes, 50), clean.posture(turned, 50), strict=True):
+    np.testing.assert_allclose(movement.movement(axes, 50), movement.movement(turned, 50), atol=1e-4)
+    for first, second in zip(movement.posture(axes, 50), movement.posture(turned, 50), strict=True):
         np.testing.assert_allclose(first, second, atol=0.1)
 
 
 def test_a_turn_shows_in_its_epoch_only():
     axes = lying_still()
     axes[:, 601 * 50 :] = axes[[1, 2, 0], 601 * 50 :]
-    angle, turn = clean.posture(axes, 50)
+    angle, turn = movement.posture(axes, 50)
     assert turn[20] > 45 and np.delete(turn, 20).max() < 2
     assert np.abs(angle[21:]).max() < 2 < angle[:20].min()
 
@@ -483,7 +483,7 @@ def test_a_turn_shows_in_its_epoch_only():
 @pytest.mark.parametrize("n_axes", [1, 2, 3])
 def test_fewer_axes_still_give_numbers(n_axes):
     axes = lying_still()[:n_axes]
-    outputs = [clean.movement(axes, 50), *clean.posture(axes, 50), *clean.breathing(axes, 50)]
+    outputs = [movement.movement(axes, 50), *movement.posture(axes, 50), *movement.breathing(axes, 50)]
     assert all(np.isfinite(values).all() for values in outputs)
 
 
