@@ -10,7 +10,7 @@ import json
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from importlib.resources import files
 from mimetypes import guess_type
@@ -20,6 +20,7 @@ from typing import Literal
 import click
 from flask import Response, current_app, jsonify, redirect, request
 from flask_compress import Compress
+from flask_cors import CORS
 from flask_openapi3 import Info, OpenAPI
 from pydantic import BaseModel, Field, RootModel, ValidationError
 from werkzeug.exceptions import HTTPException, NotFound
@@ -28,6 +29,7 @@ from . import __version__
 from .serving.answers import Answer, Answers, Busy, Computation
 from .core.cache import CacheError, ResultCache
 from .nights.casefile import RECORD_NAME, RecordNameError, check_record_name
+from .nights.safe_h5 import FileUnavailable
 from .nights.store import RecordChanged, RecordNotFound, StoreError, StoreUnavailable, open_store
 from .serving.metrics import Metrics
 from .serving.scoring_pool import ModelChanged, NightRefused, PoolError, ScoringPool
@@ -89,6 +91,7 @@ def _bad_query(error: ValidationError) -> Response:
 # %% ../nbs/library/api.ipynb #a529b319
 _LOG = logging.getLogger(__name__)
 _LATER = {
+    FileUnavailable: ("file_unavailable", 10, "the system does not let the record's file be read now; try again"),
     ModelChanged: ("model_changed", 5, "the model is being replaced; try again"),
     PoolError: ("not_ready", 5, "the process that stages nights is not there; try again"),
     RecordChanged: ("record_changed", 2, "the record's file is being replaced; try again"),
@@ -335,6 +338,7 @@ def _with_headers(response: Response) -> Response:
 def make_app(
     answers: Answers,  # a stand-in will do that has the same methods
     metrics: Metrics,
+    origins: Sequence[str] = (),  # whose pages may ask from a browser, beside its own: https://app.example.org, or *
 ) -> OpenAPI:  # a Flask app
     "Make the app around something that answers."
     info = Info(title="dreem_case", version=__version__, description="Sleep stages of nights recorded by a headband")
@@ -352,6 +356,8 @@ def make_app(
     app.extensions.update(answers=answers, metrics=metrics)
     metrics.watch(app)
     app.after_request(_with_headers)
+    if origins:
+        CORS(app, origins=list(origins), methods=["GET", "HEAD"], expose_headers=["ETag", "Retry-After"])
     Compress(app)
     handlers = {RecordNotFound: _not_found, NightRefused: _refused, Busy: _busy, HTTPException: _by_http}
     for error, handler in (handlers | dict.fromkeys(_LATER, _later)).items():
@@ -366,6 +372,7 @@ def make_app(
 
 def _mend_document(document: dict) -> None:
     "Take out what the library puts in and is not so: 400 for endpoints without a query, and an empty entry."
+    document["servers"] = [{"url": "../"}]  # from where the document is: the service may live below a path
     del document["components"]["securitySchemes"]
     for methods in document["paths"].values():
         for operation in methods.values():
@@ -381,13 +388,14 @@ def create_app(settings: Settings | None = None) -> OpenAPI:  # None: from the e
     "Make the app, with its store, its cache and its scoring processes. Raises StartError."
     metrics = Metrics()
     try:
-        answers = _open_answers(settings or Settings.from_environment(), metrics)
+        settings = settings or Settings.from_environment()
+        answers = _open_answers(settings, metrics)
     except (ValueError, RuntimeError) as error:
         mend = _mend(error)
         if mend is None:
             raise
         raise StartError(f"{error}{mend}") from None
-    app = make_app(answers, metrics)
+    app = make_app(answers, metrics, [origin.strip() for origin in settings.cors.split(",") if origin])
     metrics.model.labels(answers.pool.model_version).set(1)
     app.cli.command("check", help="Say whether the server can start.")(lambda: _check(answers))
     return app

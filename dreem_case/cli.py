@@ -20,7 +20,7 @@ import click
 from tqdm import tqdm
 
 from . import __version__
-from .nights.casefile import CaseFileError
+from .nights.casefile import CaseFileError, FileUnavailable
 from .nights.download import copy_record, copy_source
 from dreem_case.nights.store import (
     GIVE_UP,
@@ -328,8 +328,8 @@ def _whole_or_not() -> Iterator[None]:
     from dreem_case.many.train import TrainingError
     from dreem_case.core.workers import WorkersError
 
-    known = (CacheError, CaseFileError, EvaluationError, ModelError, OutputError, RecordNotFound, StillComputing,
-             StoreError, StoreUnavailable, TrackingError, TrainingError, WorkersError)
+    known = (CacheError, CaseFileError, EvaluationError, FileUnavailable, ModelError, OutputError, RecordNotFound,
+             StillComputing, StoreError, StoreUnavailable, TrackingError, TrainingError, WorkersError)
     try:
         yield
     except known as error:

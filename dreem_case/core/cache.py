@@ -18,6 +18,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from .files import whole_file
+
 # %% ../../nbs/library/core/cache.ipynb #ebb0f195
 class CacheError(ValueError):
     "A place where no cache can be, or a key that is none."
@@ -85,7 +87,8 @@ class ResultCache:
         if len(stored) <= self.max_bytes:
             with _locked(self.folder, "write", _WRITE_WAIT_S):
                 _make_room(self.folder, self.max_bytes, len(stored))
-                _write(path, stored)
+                with whole_file(path, durable=True, partial=path.parent / "partial") as partial:
+                    partial.write_bytes(stored)
 
     def remove(self, key: str) -> None:
         "Remove the entry, if it is there."
@@ -142,24 +145,6 @@ def _locked(folder: Path, name: str, wait_s: float) -> Iterator[None]:
         raise StillComputing(f"expected a result within {wait_s:g} s, found it still computed") from None
     with held:
         yield
-
-
-def _write(path: Path, stored: bytes) -> None:
-    "Write an entry so that it is there as a whole or not at all, whatever happens in between; needs the lock."
-    partial = path.parent / "partial"
-    try:
-        with partial.open("wb") as file:
-            file.write(stored)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the new name survives a power cut, too
-    finally:
-        os.close(folder)
 
 # %% ../../nbs/library/core/cache.ipynb #25a44474
 _SLACK = 0.01  # of the size, freed beyond what is needed

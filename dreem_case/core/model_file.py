@@ -12,11 +12,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from .outputs import OutputError, Outputs, open_outputs
-from .files import spool_folder
-from ..nights.stages import STAGE_NAMES
+from .files import spool_folder, write_whole
 
 # %% ../../nbs/library/core/model_file.ipynb #ea0ae62e
 class ModelError(ValueError):
@@ -29,23 +27,9 @@ MAX_MODEL_BYTES = 200_000_000  # of the file; a model of this project has some m
 MAX_JSON_BYTES = 30_000_000  # of a file of plain JSON, which takes many times as much memory once it is read
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
-    "Write a file under a temporary name in its folder, then move it into place."
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        partial = Path(file.name)
-        try:
-            file.write(content)
-            file.flush()
-            partial.chmod(0o644)
-            partial.replace(path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-
-
 def write_model(
     folder: Path | str,
-    manifest: Mapping,  # what to say about the model: its "kind", what it fits, what people want to know
+    manifest: Mapping,  # about the model: its "kind", its classes, what it fits, what people want to know
     content: bytes,  # what was learned
     libraries: Sequence[str],  # that made it; their versions are noted
     suffix: str = "json",  # of the model file
@@ -57,13 +41,12 @@ def write_model(
     file = folder / f"model.{digest[:12]}.{suffix}"
     manifest = {
         **manifest,
-        "stages": list(STAGE_NAMES),
         "libraries": {name: installed_version(name) for name in libraries},
         "model_file": file.name,
         "model_sha256": digest,
     }
-    _write_atomically(file, content)
-    _write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+    write_whole(file, content)
+    write_whole(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
     for old in folder.glob("model.????????????.*"):
         if old != file:
             old.unlink()
@@ -75,7 +58,7 @@ def read_model(
 ) -> tuple[dict, bytes]:  # manifest, content
     "Read a model folder; raise `ModelError` if it is missing, damaged, or does not fit this installation."
     manifest = read_manifest(folder)
-    for name, value in {**expected, "stages": list(STAGE_NAMES)}.items():
+    for name, value in expected.items():
         if manifest.get(name) != value:
             found = str(manifest.get(name))[:80]
             raise ModelError(f"{folder}: expected {name} {value}, found {found}; train the model again")

@@ -21,6 +21,7 @@ from socket import gethostname
 from ..serving.answers import Answers, Busy, score_file
 from ..core.cache import CacheError, ResultCache
 from ..staging.feature_cache import FeatureCache
+from ..nights.safe_h5 import FileUnavailable
 from dreem_case.nights.store import (
     GIVE_UP,
     RecordNotFound,
@@ -122,7 +123,7 @@ _CODES = (  # of what is no fault of the night or its store; the first kind that
     (Busy, "busy"),
     ((PoolError, ModelError, StoreError, CacheError), "worker_not_ready"),
 )
-_OF_THE_MACHINE = ("store_unavailable", "output_unavailable", OUTPUT_REFUSES, "worker_not_ready")
+_OF_THE_MACHINE = ("file_unavailable", "store_unavailable", "output_unavailable", OUTPUT_REFUSES, "worker_not_ready")
 
 
 def _code(error: Exception) -> str:
@@ -131,7 +132,7 @@ def _code(error: Exception) -> str:
         return error.code
     if isinstance(error, OutputError) and error.lasting:
         return OUTPUT_REFUSES
-    if isinstance(error, RecordNotFound | StoreUnavailable):
+    if isinstance(error, FileUnavailable | RecordNotFound | StoreUnavailable):
         return error_code(error)
     return next((code for kind, code in _CODES if isinstance(error, kind)), UNEXPECTED)
 
@@ -272,7 +273,7 @@ def _current(answers: Answers, outputs: Outputs, table: NightTable, records: lis
 CANNOT_BEGIN = (
     BatchError, StoreError, StoreUnavailable, OutputError, ModelError, PoolError, CacheError, WorkersError
 )  # fmt: skip
-_OF_THE_NIGHT = (TOO_EXPENSIVE, WORKER_LOST, "record_not_found", "record_changed")
+_OF_THE_NIGHT = (TOO_EXPENSIVE, WORKER_LOST, "file_unavailable", "record_not_found", "record_changed")
 
 
 @dataclass

@@ -10,17 +10,16 @@ __all__ = ['EEG_NAMES', 'ACCELEROMETER_NAMES', 'EEG_FS_HZ', 'ACCELEROMETER_FS_HZ
 import json
 import re
 import stat
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from ..core.files import whole_file, write_whole
 from .night import Night
 from dreem_case.nights.safe_h5 import (
     CaseFileError,
+    FileUnavailable,
     StoredSignal,
     WrongShapeError,
     check_finite,
@@ -90,7 +89,8 @@ def open_night(
 
     A night has as many epochs as its shortest derivation has whole ones.
 
-    Raises a `CaseFileError` when a file cannot be used; what is odd and usable is in `Night.notes`.
+    Raises a `CaseFileError` when a file cannot be used, and `FileUnavailable` where the system does not let it be read;
+    what is odd and usable is in `Night.notes`.
     """
     path = Path(h5_path)
     record = path.stem
@@ -189,15 +189,17 @@ def _parse(record: str, content: bytes) -> np.ndarray:
 
 
 def _read_labels(record: str, path: str | Path) -> bytes:
-    "Read the start of a hypnogram file; raise `HypnogramFileError` for one that cannot be read."
+    "Read the start of a hypnogram file; raise `HypnogramFileError` for none, `FileUnavailable` as the system does."
     expected = "a JSON list of stage names"
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
             raise HypnogramFileError(record, expected, "something that is no regular file")
         with Path(path).open("rb") as file:
             return file.read(MAX_HYPNOGRAM_BYTES + 1)
-    except OSError as error:
+    except FileNotFoundError as error:
         raise HypnogramFileError(record, expected, f"no readable file ({error.strerror})") from error
+    except OSError as error:
+        raise FileUnavailable(record, f"{error.strerror}, of its hypnogram") from error
 
 
 def _padded_hypnogram(
@@ -211,18 +213,6 @@ def _padded_hypnogram(
     return stages, [f"{n_labels} labels for {n_epochs} epochs; the rest is unscored"] if n_labels < n_epochs else []
 
 # %% ../../nbs/library/nights/casefile.ipynb #63c7ad01
-@contextmanager
-def _whole_file(path: Path) -> Iterator[Path]:
-    "Give a temporary path beside `path`, which takes its place when all went well."
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_night(
     night: Night,  # with the case's channel names and rates; the stages may be unscored at the end only
     folder: str | Path,  # gets `h5/<record>.h5` and, if scored, `hypnograms/<record>.json`
@@ -235,15 +225,16 @@ def write_night(
     h5_path = Path(folder) / "h5" / f"{record}.h5"
     labels_path = Path(folder) / "hypnograms" / f"{record}.json"
     labels = None if night.hypnogram is None else format_hypnogram(night.hypnogram, record)
-    with _whole_file(h5_path) as temporary:
+    for path in h5_path, labels_path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(h5_path) as temporary:
         with h5py.File(temporary, "w") as file:
             for name in night.signals:
                 file.create_dataset(name, data=_values_to_write(record, name, night))
         if labels is None:
             labels_path.unlink(missing_ok=True)
         else:
-            with _whole_file(labels_path) as temporary_labels:
-                temporary_labels.write_text(json.dumps(labels))
+            write_whole(labels_path, json.dumps(labels).encode())
     return h5_path
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .casefile import MAX_HYPNOGRAM_BYTES, open_night
+from .casefile import MAX_HYPNOGRAM_BYTES, FileUnavailable, open_night
 from .night import Night
 from dreem_case.nights.store import (
     MAX_H5_BYTES,
@@ -24,6 +24,7 @@ from dreem_case.nights.store import (
     StoreUnavailable,
     check_size,
     h5_name,
+    looks_like_record,
     manifest_source,
     plain_label,
 )
@@ -40,8 +41,7 @@ class FolderStore(Store):
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise StoreError(f"expected a folder of nights, found no folder {self.folder}")
-        inner = self.folder / "h5"
-        self._places = {"h5": inner if inner.is_dir() else self.folder, "hypnograms": self.folder / "hypnograms"}
+        self._h5: Path | None = None  # not known yet
 
     @property
     def source(self) -> str:
@@ -76,20 +76,32 @@ class FolderStore(Store):
                 on_bytes(copy.tell())
 
     def labels(self, record: str) -> bytes | None:
-        "Read the record's hypnogram file as it is, None without one; raise `RecordTooLarge`."
+        "Read the record's hypnogram file as it is, None without one; raise `RecordTooLarge` or `FileUnavailable`."
         self._stat(record)
-        content = _read_own(self._places["hypnograms"] / f"{record}.json", MAX_HYPNOGRAM_BYTES + 1)
+        try:
+            content = _read_own(self._place("hypnograms") / f"{record}.json", MAX_HYPNOGRAM_BYTES + 1)
+        except StoreUnavailable as error:  # which gives other files
+            raise FileUnavailable(record, f"{error.found}, of its hypnogram") from error
         check_size(record, len(content or b""), MAX_HYPNOGRAM_BYTES)
         return content
 
     def open_night(self, record: str) -> Night:
         "Open a record, with its hypnogram if it has one; its signals are read at each access."
         check_size(record, self._stat(record).st_size, MAX_H5_BYTES)
-        labels = self._places["hypnograms"] / f"{record}.json"
+        labels = self._place("hypnograms") / f"{record}.json"
         return open_night(self._h5_path(record), labels if _own_stat(labels) else None)
 
     def _h5_path(self, record: str) -> Path:
-        return self._places["h5"] / h5_name(record)
+        return self._place("h5") / h5_name(record)
+
+    def _place(self, name: str) -> Path:
+        "Say where 'h5' or 'hypnograms' lies; h5 files right in the folder count where `h5/` holds none."
+        inner = self.folder / name
+        if name != "h5":
+            return inner
+        if self._h5 is None:
+            self._h5 = next((folder for folder in (inner, self.folder) if _holds_any(folder)), None)
+        return self._h5 or (inner if inner.is_dir() else self.folder)
 
     def _stat(self, record: str) -> os.stat_result:
         found = _own_stat(path := self._h5_path(record))
@@ -106,7 +118,7 @@ class FolderStore(Store):
         return found
 
     def _entries(self, place: str, start: str = "") -> Iterator[tuple[str, str]]:
-        entries = _scan(self._places[place])
+        entries = _scan(self._place(place))
         if entries is None and place == "h5":
             raise StoreUnavailable("no folder")
         yield from sorted((name, kind) for name, kind in entries or [] if name > start)
@@ -130,6 +142,10 @@ def _scan(folder: Path) -> list[tuple[str, str]] | None:
         return None
     except OSError as error:
         raise StoreUnavailable(error.strerror) from error
+
+
+def _holds_any(folder: Path) -> bool:
+    return any(looks_like_record(name) for name, _ in _scan(folder) or [])
 
 
 def _own_stat(path: Path) -> os.stat_result | None:

@@ -100,7 +100,8 @@ class _Bucket:
         "Name what lies right under a folder behind `start`, with its kind; the files are in order."
         try:
             for page in s3.list_pages(self.ask, folder, start):
-                yield from ((file["Key"].removeprefix(folder), "file") for file in page.get("Contents", []))
+                files = (file["Key"].removeprefix(folder) for file in page.get("Contents", []))
+                yield from ((name, "file") for name in files if name)  # a console's empty folder is an object without
                 yield from ((inner["Prefix"][len(folder) : -1], "a folder") for inner in page.get("CommonPrefixes", []))
         except s3.S3Error as error:
             raise StoreUnavailable(str(error)) from error
@@ -115,10 +116,9 @@ class _Bucket:
         inner = f"{self.prefix}{place}/"
         if place != "h5":
             return inner
-        if self._h5 is None and any(True for _ in self.names(inner)):
-            self._h5 = inner
-        if self._h5 is None and any(name.endswith(".h5") for name, _ in islice(self.names(self.prefix), 1000)):
-            self._h5 = self.prefix
+        for folder in (inner, self.prefix):
+            if self._h5 is None and any(name.endswith(".h5") for name, _ in islice(self.names(folder), 1000)):
+                self._h5 = folder
         return inner if self._h5 is None else self._h5
 
 # %% ../../nbs/library/nights/s3_store.ipynb #5e02b804

@@ -2,11 +2,13 @@
 
 # %% auto #0
 __all__ = ['MAX_LINKS', 'MAX_CHUNK_BYTES', 'MAX_CHUNKS', 'MAX_VALUE', 'CaseFileError', 'UnreadableFileError', 'UnsafeFileError',
-           'WrongShapeError', 'WrongTypeError', 'TooLongError', 'NotFiniteError', 'open_h5', 'signal_length',
-           'read_values', 'check_finite', 'StoredSignal']
+           'WrongShapeError', 'WrongTypeError', 'TooLongError', 'NotFiniteError', 'FileUnavailable', 'open_h5',
+           'signal_length', 'read_values', 'check_finite', 'StoredSignal']
 
 # %% ../../nbs/library/nights/safe_h5.ipynb #4c0fa912
+import errno
 import os
+import re
 import stat
 import struct
 import zlib
@@ -49,6 +51,17 @@ class TooLongError(CaseFileError):
 class NotFiniteError(CaseFileError):
     "A signal with NaN or infinity in it, or with values too large to compute with."
 
+# %% ../../nbs/library/nights/safe_h5.ipynb #30f25a7c
+class FileUnavailable(OSError):
+    "A record's file that the system does not let be read now; it may be all right, and another attempt may work."
+
+    def __init__(self, record: str, found: str):  # what the system said instead of an answer
+        super().__init__(f"{record}: expected a file that the system lets be read, found: {found}")
+        self.record, self.found = record, found
+
+    def __reduce__(self) -> tuple:  # to another process
+        return type(self), (self.record, self.found)
+
 # %% ../../nbs/library/nights/safe_h5.ipynb #ec152017
 MAX_LINKS = 1000  # most entries in the file
 MAX_CHUNK_BYTES = 2 * 2**20  # largest chunk of a chunked dataset, once decompressed
@@ -73,6 +86,28 @@ def _check_links(record: str, file: h5py.File) -> None:
     if found:
         raise UnsafeFileError(record, "a file without links", found)
 
+# %% ../../nbs/library/nights/safe_h5.ipynb #82fa4dd7
+_OF_THE_FILE = (errno.EINVAL, errno.EOVERFLOW, errno.EFBIG, errno.ENOENT, errno.ENOTDIR)
+_NOT_READ = re.compile(r"[^(]*\((?:file read failed: time|unable to \w+ file).*?\berrno = (\d+)", re.DOTALL)
+
+
+def _refusal(error: Exception) -> str:  # in words; empty where the file is at fault
+    "Tell what the system said, if an error is the system's own."
+    number = getattr(error, "errno", None)
+    if number is None and (found := _NOT_READ.match(str(error))):
+        number = int(found[1])
+    return "" if number is None or number in _OF_THE_FILE else os.strerror(number)
+
+
+def _opened(path: Path) -> h5py.File:
+    "Open a file for reading, without a lock where there are none to be had."
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if "unable to lock file" not in str(error) or error.errno == errno.EAGAIN:  # who writes it holds the lock
+            raise
+    return h5py.File(path, "r", locking=False)
+
 # %% ../../nbs/library/nights/safe_h5.ipynb #9040e1ea
 @contextmanager
 def open_h5(
@@ -81,14 +116,14 @@ def open_h5(
 ) -> Iterator[h5py.File]:
     """Open an h5 file for reading, once its links are checked.
 
-    Raises `UnsafeFileError` for links, and `UnreadableFileError` for whatever HDF5 finds wrong with the
-    file, here or in the block that works on it.
+    Raises `UnsafeFileError` for links, `UnreadableFileError` for whatever HDF5 finds wrong with the file, and
+    `FileUnavailable` where the system does not let it be read: here or in the block that works on it.
     """
     expected = "a whole HDF5 file"
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise UnreadableFileError(record, expected, "something that is no regular file")
-        with h5py.File(path, "r") as file:
+        with _opened(path) as file:
             _check_links(record, file)
             yield file
     except CaseFileError:
@@ -96,6 +131,8 @@ def open_h5(
     except FileNotFoundError as error:
         raise UnreadableFileError(record, expected, "no file") from error
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, struct.error) as error:
+        if refusal := _refusal(error):
+            raise FileUnavailable(record, refusal) from error
         reason = ascii(str(error).replace(str(path), "the file"))[1:-1][:200]
         raise UnreadableFileError(record, expected, f"one that cannot be read ({reason})") from error
 
@@ -204,7 +241,9 @@ def _check_chunks(record: str, name: str, dataset: h5py.Dataset, start: int, sto
         expected = f"{n_bytes} bytes in the chunk at {first} of {name}"
         try:
             skipped, content = dataset.id.read_direct_chunk((first,), out=stored)
-        except (RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
+            if _refusal(error):
+                raise
             raise UnsafeFileError(record, expected, "no chunk, or far more") from error
         if filters[-1:] == [_GZIP] and not skipped >> (len(filters) - 1) & 1:
             try:

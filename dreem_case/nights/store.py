@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from .casefile import CaseFileError, RecordNameError, check_record_name
+from .casefile import CaseFileError, FileUnavailable, RecordNameError, check_record_name
 from .night import Night
 
 # %% ../../nbs/library/nights/store.ipynb #515a2e31
@@ -75,7 +75,8 @@ class Store(ABC):
     """Where records live; safe to use from several threads.
 
     Every method raises `StoreUnavailable` when the store does not answer, and every one that takes a record
-    raises `RecordNotFound` for a name that it does not hold.
+    raises `RecordNotFound` for a name that it does not hold. A file that the system does not let be read now is
+    `FileUnavailable`, to whoever opens it.
     """
 
     @property
@@ -97,7 +98,7 @@ class Store(ABC):
         "Say which files look like a record or its hypnogram and are not used, each with the reason."
         files = list(self._entries("h5"))
         records = {name[:-3] for name, kind in files if _is_record(name, kind)}
-        unused = [entry for entry in files if _looks_like_one(entry[0]) and not _is_record(*entry)]
+        unused = [entry for entry in files if looks_like_record(entry[0]) and not _is_record(*entry)]
         labels = [(name, kind) for name, kind in self._entries("hypnograms") if name.endswith(".json")]
         reasons = [_why_not(name, kind) for name, kind in unused]
         reasons += [_why_not_labels(name, kind, name[:-5] in records) for name, kind in labels]
@@ -133,7 +134,7 @@ class Store(ABC):
 
     @abstractmethod
     def labels(self, record: str) -> bytes | None:
-        "Read the record's hypnogram file as it is, None without one; raise `RecordTooLarge`."
+        "Read the record's hypnogram file as it is, None without one; raise `RecordTooLarge` or `FileUnavailable`."
 
     @abstractmethod
     def open_night(self, record: str) -> Night:
@@ -161,7 +162,8 @@ def _is_record(name: str, kind: str) -> bool:
     return kind == "file" and name.endswith(".h5") and _name_problem(name[:-3]) is None
 
 
-def _looks_like_one(name: str) -> bool:
+def looks_like_record(name: str) -> bool:
+    "Tell whether a file's name says that a record was meant."
     return name.lower().endswith((".h5", ".hdf5")) and not name.startswith(".")
 
 
@@ -246,6 +248,7 @@ _CODES = (
     (RecordNotFound, "record_not_found"),
     (RecordChanged, "record_changed"),
     (StoreUnavailable, "store_unavailable"),
+    (FileUnavailable, "file_unavailable"),
     (CaseFileError, "unusable_file"),
 )
 

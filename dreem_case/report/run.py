@@ -5,11 +5,16 @@ __all__ = ['N_COLORS', 'shrink_pictures', 'ChapterFailed', 'chapter_paths', 'run
 
 # %% ../../nbs/library/report/run.ipynb #c82dcffd
 import base64
+import os
+import re
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from ..core.files import socket_folder
 
 # %% ../../nbs/library/report/run.ipynb #3162d644
 N_COLORS = 96
@@ -34,7 +39,7 @@ def shrink_pictures(
                 output.data["image/png"] = base64.b64encode(after.getvalue()).decode()
     nbformat.write(executed, notebook)
 
-# %% ../../nbs/library/report/run.ipynb #16751ddf
+# %% ../../nbs/library/report/run.ipynb #b6fcf306
 class ChapterFailed(RuntimeError):
     "A chapter that raised, with its name and the error."
 
@@ -45,14 +50,48 @@ def chapter_paths(
     "List the report's chapters in order."
     return sorted((root / "nbs" / "report").glob("*.ipynb"))
 
+# %% ../../nbs/library/report/run.ipynb #4619cae2
+def _own_kernel(folder: str) -> type:  # of kernel managers
+    "Make the kind of manager that starts this Python as the kernel; what it leaves in a home may lie in the folder."
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpec
 
+    environment = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "IPYTHONDIR": folder, "PYTHONUTF8": "1"}
+    if not os.access(os.path.expanduser("~"), os.W_OK):  # noqa: PTH111  Path raises where nobody knows the user
+        environment["HOME"] = folder
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+
+    class OwnKernel(AsyncKernelManager):
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            return KernelSpec(argv=command, env=environment, display_name="own", language="python")
+
+    return OwnKernel
+
+# %% ../../nbs/library/report/run.ipynb #3232d3c0
+_LOST = "non-interactive, and thus cannot be shown"  # as Matplotlib has it
+
+
+def _check_pictures(name: str, copy: Path) -> None:
+    "Raise `ChapterFailed` if the executed chapter shows figures, and none or not all are there."
+    import nbformat
+
+    cells = [cell for cell in nbformat.read(copy, 4).cells if cell.cell_type == "code"]
+    outputs = [output for cell in cells for output in cell.outputs]
+    n_shown = sum(bool(re.search(r"^\s*plt\.show\(", cell.source, re.MULTILINE)) for cell in cells)
+    n_pictures = sum("image/png" in output.get("data", {}) for output in outputs)
+    n_lost = sum(_LOST in output.get("text", "") for output in outputs)
+    if n_lost or (n_shown and not n_pictures):
+        raise ChapterFailed(f"chapter {name} failed: expected pictures of {n_shown} cells, found {n_pictures}")
+
+# %% ../../nbs/library/report/run.ipynb #16751ddf
 def run_chapter(
     chapter: Path,
     copy: Path,  # the executed copy
     parameters: Mapping[str, object],  # those that the chapter does not declare are left out
     cwd: Path,  # the working directory of the run
 ) -> float:  # seconds
-    "Execute a chapter as a copy. Raises ChapterFailed with the chapter's name and the error."
+    "Execute a chapter as a copy. Raises ChapterFailed with the chapter's name and the error, or for lost pictures."
     import papermill
     from traitlets.config import Config
 
@@ -60,17 +99,20 @@ def run_chapter(
     given = {name: value for name, value in parameters.items() if name in declared}
     copy.parent.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
-    with TemporaryDirectory() as sockets:  # no port for other users of the machine, no socket of another run
+    with TemporaryDirectory(dir=socket_folder()) as folder:  # no port for others, no socket of another run
+        connection = {"transport": "ipc", "ip": f"{folder}/kernel", "connection_file": f"{folder}/kernel.json"}
         settings = {
             "cwd": str(cwd),
             "kernel_name": "python3",
+            "kernel_manager_class": _own_kernel(folder),
             "progress_bar": {"desc": chapter.stem, "disable": None, "leave": False},
-            "config": Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}}),
+            "config": Config({"KernelManager": connection}),
         }
         try:
             papermill.execute_notebook(str(chapter), str(copy), given, **settings)
         except papermill.PapermillExecutionError as error:
             raise ChapterFailed(f"chapter {chapter.stem} failed: {error.ename}: {error.evalue}") from None
+    _check_pictures(chapter.stem, copy)
     shrink_pictures(copy)
     return time.perf_counter() - start
 

@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['worker_class', 'workers', 'threads', 'timeout', 'graceful_timeout', 'keepalive', 'limit_request_line',
-           'control_socket_disable', 'HEAD_S', 'Worker', 'on_starting', 'child_exit', 'on_exit']
+           'control_socket_disable', 'HEAD_S', 'LOOK_S', 'Worker', 'pre_fork', 'on_starting', 'child_exit', 'on_exit']
 
 # %% ../../nbs/library/serving/gunicorn_config.ipynb #e54dd107
 import os
@@ -13,23 +13,42 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
+from pathlib import Path
 
 from gunicorn.workers.gthread import ThreadWorker
 
-from .settings import MAX_WAITING
+from .scoring_pool import sockets_are_gone
+from .settings import MAX_WAITING, Settings, SettingsError
 
 # %% ../../nbs/library/serving/gunicorn_config.ipynb #e3fe5b42
+def _keepalive_s() -> int:
+    "Read how long a connection without requests stays open; what is wrong in the settings is said by the check below."
+    try:
+        return Settings.from_environment().keepalive_s
+    except SettingsError:
+        return Settings().keepalive_s
+
+
 worker_class = "dreem_case.serving.gunicorn_config.Worker"
 workers = 2
 threads = MAX_WAITING + 32
 timeout = 120  # s, for a process that does not come up, or hangs as a whole; not for a request
 graceful_timeout = 120  # s, to finish what is running
-keepalive = 15  # s
+keepalive = _keepalive_s()
 limit_request_line = 8190  # bytes; a longer one is refused by gunicorn itself
 control_socket_disable = True  # signals do
 
 # %% ../../nbs/library/serving/gunicorn_config.ipynb #33a2ee16
 HEAD_S = 10.0  # in which a request's first line and headers have to be there
+LOOK_S = 2.0  # between two looks for the files of a process
+
+
+_METRICS = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def _numbers_are_gone() -> bool:
+    "Tell whether somebody removed the files in which this process counts."
+    return not any(Path(os.environ[_METRICS]).glob(f"*_{os.getpid()}.db"))
 
 
 class Worker(ThreadWorker):
@@ -38,6 +57,7 @@ class Worker(ThreadWorker):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self._read_until = {}  # connections whose headers are being read, and the time when they are given up
+        self._look_at = 0.0  # when to look next whether the files of this process are still there
 
     def handle(self, conn):
         "Read a request from a connection and answer it; called in a thread."
@@ -60,9 +80,16 @@ class Worker(ThreadWorker):
             if end < now:
                 with suppress(OSError):  # it is closed already
                     conn.sock.shutdown(socket.SHUT_RDWR)  # the thread that reads from it goes on, and closes it
+        if now >= self._look_at:
+            self._look_at = now + LOOK_S
+            if self.alive and (_numbers_are_gone() or sockets_are_gone()):
+                self.log.warning("somebody removed this process's temporary files: another takes its place")
+                self.alive = False  # once it has answered what it has begun
 
 # %% ../../nbs/library/serving/gunicorn_config.ipynb #30a5ff72
-_METRICS = "PROMETHEUS_MULTIPROC_DIR"
+def pre_fork(server, worker) -> None:
+    "Make the folder of the numbers again where somebody removed it: no process could start without."
+    Path(os.environ[_METRICS]).mkdir(parents=True, exist_ok=True)
 
 
 def on_starting(server) -> None:
@@ -71,7 +98,9 @@ def on_starting(server) -> None:
     check = subprocess.run([sys.executable, "-m", "flask", "--app", "dreem_case.api", "check"])
     if check.returncode:
         raise SystemExit(check.returncode)
-    os.environ[_METRICS] = tempfile.mkdtemp(prefix="dreem-case-metrics-")
+    parent = Settings.from_environment().metrics or tempfile.gettempdir()
+    Path(parent).mkdir(parents=True, exist_ok=True)
+    os.environ[_METRICS] = tempfile.mkdtemp(prefix="dreem-case-metrics-", dir=parent)
 
 
 def child_exit(server, worker) -> None:

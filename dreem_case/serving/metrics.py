@@ -8,13 +8,14 @@ import os
 import time
 from collections import Counter as Tally
 from collections.abc import Mapping
+from pathlib import Path
 
 from flask import Flask, Response, g, request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector
 
 # %% ../../nbs/library/serving/metrics.ipynb #93ea1203
+_TEXT = "text/plain; version=0.0.4; charset=utf-8"  # what `generate_latest` writes
 _SHORT_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _NIGHT_S = (0.25, 0.5, 1, 2, 3, 4, 6, 8, 12, 20, 30, 60)
 _CONFIDENCE = (0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 1.0)
@@ -46,9 +47,10 @@ class Metrics:
         "Give all numbers, of all processes, in Prometheus' text format."
         registry = self._registry
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).mkdir(parents=True, exist_ok=True)  # if somebody cleaned up
             registry = CollectorRegistry()
             MultiProcessCollector(registry)
-        return Response(generate_latest(registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+        return Response(generate_latest(registry), content_type=_TEXT)
 
     def night_scored(self, details: Mapping, seconds: float) -> None:  # details: as the server gives them
         "Count a night that was computed."

@@ -38,6 +38,9 @@ class Settings:
     waiting: int = 128  # requests that may wait for a night, for each server process
     time_limit_s: float = 60.0  # for scoring one night
     memory_mb: int = 1500  # of a process that scores
+    metrics: str = ""  # a folder for what server processes count; unset: one in the folder for temporary files
+    keepalive_s: int = 75  # how long a connection without requests stays open; longer than the load balancer's
+    cors: str = ""  # web origins, with commas between, whose pages may ask: https://app.example.org, or *; unset: none
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -64,7 +67,9 @@ _LIMITS = {  # lowest and highest
     "waiting": (1, MAX_WAITING),
     "time_limit_s": (1, 600),
     "memory_mb": (500, 1_000_000),
+    "keepalive_s": (1, 3600),
 }
+_ORIGINS = re.compile(r"\*|https?://[a-z0-9.-]+(:[0-9]+)?( *, *https?://[a-z0-9.-]+(:[0-9]+)?)*")
 _TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
@@ -73,6 +78,9 @@ def _parsed(variable: str, text: str, field) -> object:
     value, expected = None, "a value that is not empty"
     if field.type is bool:
         value, expected = _TRUTH.get(text.strip().lower()), "yes or no"
+    elif field.name == "cors":
+        expected = "* or origins such as https://app.example.org, with commas between"
+        value = text.strip() if _ORIGINS.fullmatch(text.strip()) else None
     elif field.type is str:
         value = text.strip() or None
     else:

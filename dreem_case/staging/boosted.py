@@ -313,7 +313,10 @@ def _choose_chain(labels: Sequence[np.ndarray], evidence: Sequence[np.ndarray]) 
 
 # %% ../../nbs/library/staging/boosted.ipynb #07be8a87
 BOOSTED_VERSION = 1  # of what is made of a model file, as FEATURES_VERSION
-_FITS = {"features_version": FEATURES_VERSION, "rows_version": ROWS_VERSION, "boosted_version": BOOSTED_VERSION}
+_FITS = {
+    "stages": list(STAGE_NAMES),
+    "features_version": FEATURES_VERSION, "rows_version": ROWS_VERSION, "boosted_version": BOOSTED_VERSION,
+}
 
 
 def _version(stager: BoostedStager) -> str:

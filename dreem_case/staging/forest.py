@@ -21,7 +21,7 @@ from ..core.model_file import ModelError, read_model, write_model
 from ..nights.night import Night
 from .design_matrix import ROWS_VERSION, RowMaker, Scale
 from .stager import PROGRAM_BYTES, matched
-from ..nights.stages import STAGES
+from ..nights.stages import STAGE_NAMES, STAGES
 
 # %% ../../nbs/library/staging/forest.ipynb #3e9b1512
 _TREE_BYTES = 30  # a row in a tree
@@ -128,10 +128,11 @@ def _forest_version(stager: ForestStager) -> str:
     return f"forest-{digest.hexdigest()[:12]}"
 
 # %% ../../nbs/library/staging/forest.ipynb #45c913fa
-def _fits() -> dict[str, str]:
+def _fits() -> dict[str, object]:
     "Say what a saved forest must fit."
     scikit_learn = ".".join(installed_version("scikit-learn").split(".")[:2])
-    return {"features_version": FEATURES_VERSION, "rows_version": ROWS_VERSION, "scikit_learn": scikit_learn}
+    versions = {"features_version": FEATURES_VERSION, "rows_version": ROWS_VERSION, "scikit_learn": scikit_learn}
+    return {"stages": list(STAGE_NAMES), **versions}
 
 
 def _save_forest(stager: ForestStager, folder: Path | str, metrics: dict) -> None:

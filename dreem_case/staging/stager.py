@@ -16,7 +16,7 @@ from .features import NightFeatures
 from ..core.model_file import ModelError, from_json, read_model, to_json, write_model
 from ..nights.night import Night
 from .design_matrix import Scale, table_from_matrix
-from ..nights.stages import STAGES
+from ..nights.stages import STAGE_NAMES, STAGES
 
 # %% ../../nbs/library/staging/stager.ipynb #61920cf0
 PROGRAM_BYTES = 300_000_000  # of a process that fits something: the program itself, and what passes through
@@ -128,6 +128,7 @@ class TimeOfNightStager:
             raise ModelError(f"{folder}: expected a fitted model, found one that was never fitted")
         manifest = {
             "kind": "time-of-night",
+            "stages": list(STAGE_NAMES),
             "metrics": dict(metrics or {}),
             "epochs_per_bin": self.epochs_per_bin,
         }
@@ -136,7 +137,7 @@ class TimeOfNightStager:
     @classmethod
     def load(cls, folder: Path | str) -> Self:
         "Read the shares back."
-        manifest, content = read_model(folder, kind="time-of-night")
+        manifest, content = read_model(folder, kind="time-of-night", stages=list(STAGE_NAMES))
         stager = cls(manifest.get("epochs_per_bin"))
         try:
             stager.shares = np.array(from_json(content, folder).get("shares"), float)

@@ -1,11 +1,13 @@
 """Scoring a store: the endpoint's own bytes, done once, whatever happens in between."""
 
+import fcntl
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -241,6 +243,22 @@ def test_what_failed_for_the_moment_keeps_its_old_files_and_is_tried_again(job, 
     assert but_the_table(job) == before
     assert score_store(job, here).n_scored == 1
     assert table(job)[record]["status"] == "scored"
+
+
+def test_a_file_that_cannot_be_read_now_fails_and_is_tried_again(job, nights, here):
+    """What the system refuses is no verdict on the night, in rows and caches neither."""
+    paths = sorted(nights.glob("*.h5"))[:GIVE_UP]
+    with ExitStack() as held:
+        for path in paths:  # as somebody who writes them
+            fcntl.flock(held.enter_context(path.open("rb")), fcntl.LOCK_EX)
+        summary = score_store(job, here)
+    assert (summary.n_failed, summary.n_refused, summary.stopped) == (GIVE_UP, 1, "")
+    assert {problem["code"] for problem in summary.problems} == {"file_unavailable", "no_usable_eeg"}
+    detail = next(p["detail"] for p in summary.problems if p["record"] == paths[0].stem)
+    assert detail.startswith(f"{paths[0].stem}: ") and detail.endswith(f"temporarily unavailable, at {gethostname()}")
+    assert table(job)[paths[0].stem]["status"] == "failed"
+    again = score_store(job, here)
+    assert (again.n_scored, again.n_failed, again.n_refused) == (GIVE_UP, 0, 1)
 
 
 def test_a_store_that_goes_away_ends_the_run_and_costs_nothing(job, nights, here, monkeypatch):

@@ -1,5 +1,9 @@
+import errno
+import fcntl
 import os
 import pickle
+import resource
+import shutil
 import struct
 import subprocess
 import sys
@@ -17,6 +21,7 @@ from hypothesis import strategies as st
 from dreem_case.nights import safe_h5
 from dreem_case.nights.safe_h5 import (
     CaseFileError,
+    FileUnavailable,
     NotFiniteError,
     StoredSignal,
     TooLongError,
@@ -404,3 +409,123 @@ def test_no_file_stays_open(make):
     signals = [signal.load() for _ in range(5)]
     assert len(list(OPEN_FILES.iterdir())) == before
     assert all(loaded.n_samples == 7500 for loaded in signals)
+
+
+# What the system refuses is none of the file's faults
+
+
+@pytest.fixture
+def whole(make):
+    return make(data=COUNTS)
+
+
+def test_a_piece_that_the_disk_does_not_give_is_no_fault_of_the_file(whole, tmp_path):
+    elsewhere = os.open(tmp_path / "other", os.O_WRONLY | os.O_CREAT)  # which nothing can be read from
+    try:
+        with (
+            pytest.raises(FileUnavailable, match=r"^night-1: .* found: Bad file descriptor$"),
+            open_h5("night-1", whole) as file,
+        ):
+            signal_length("night-1", "eeg1", file)
+            os.dup2(elsewhere, file.id.get_vfd_handle())
+            read_values("night-1", "eeg1", file, 0, 7500)
+    finally:
+        os.close(elsewhere)
+    assert read(whole).tolist() == COUNTS.tolist()
+
+
+@pytest.mark.parametrize("chunks", [1000, None])
+def test_a_header_or_a_chunk_that_the_disk_does_not_give_is_no_fault_of_the_file(make, tmp_path, chunks):
+    path, elsewhere = make(data=COUNTS, chunks=chunks), os.open(tmp_path / "other", os.O_WRONLY | os.O_CREAT)
+    try:
+        with pytest.raises(FileUnavailable), open_h5("night-1", path) as file:
+            os.dup2(elsewhere, file.id.get_vfd_handle())
+            n_samples = signal_length("night-1", "eeg1", file)
+            read_values("night-1", "eeg1", file, 0, n_samples)
+    finally:
+        os.close(elsewhere)
+
+
+def test_a_process_with_too_many_open_files_says_nothing_of_this_one(whole):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open("/", os.O_RDONLY)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        with pytest.raises(FileUnavailable, match="Too many open files"):
+            read(whole)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(read(whole)) == 7500
+
+
+def test_a_file_without_a_right_to_read_it_is_no_bad_file(whole):
+    whole.chmod(0)
+    user = os.geteuid()
+    os.seteuid(user or 65534)  # root may read everything
+    try:
+        with pytest.raises(FileUnavailable, match="Permission denied"):
+            read(whole)
+    finally:
+        os.seteuid(user)
+    whole.chmod(0o600)
+    assert len(read(whole)) == 7500
+
+
+def test_a_file_that_somebody_writes_can_be_had_later(whole):
+    with whole.open("rb") as writing:
+        fcntl.flock(writing, fcntl.LOCK_EX)
+        with pytest.raises(FileUnavailable, match="Resource temporarily unavailable"):
+            read(whole)
+    assert len(read(whole)) == 7500
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EACCES])
+def test_where_there_are_no_locks_a_file_is_read_without(whole, monkeypatch, number):
+    opened, asked = h5py.File, []
+
+    def without_locks(path, mode, locking=None):
+        asked.append(locking)
+        if locking is None:
+            raise OSError(number, f"Unable to synchronously open file (unable to lock file, errno = {number}, ...)")
+        return opened(path, mode, locking=locking)
+
+    monkeypatch.setattr(h5py, "File", without_locks)
+    assert read(whole).tolist() == COUNTS.tolist()
+    assert asked == [None, False]
+
+
+@pytest.mark.parametrize("call", ["flock", "openat", "pread64"])
+@pytest.mark.parametrize("name", ["ENOLCK", "EIO", "ESTALE", "ETIMEDOUT"])
+def test_what_a_server_of_files_refuses_is_no_fault_of_the_file(whole, call, name):
+    """Errors as a disk or NFS gives them, by strace: all but a lock that is not there are the system's."""
+    if not (strace := shutil.which("strace")):
+        pytest.skip("strace is not at hand")
+    code = (
+        "import sys; from pathlib import Path; from dreem_case.nights.casefile import open_night\n"
+        "try: print(len(open_night(Path(sys.argv[1])).load().signals['eeg1'].values))\n"
+        "except Exception as error: print(type(error).__name__)\n"
+    )
+    inject = ["-e", f"trace={call}", "-e", f"inject={call}:error={name}"]
+    command = [strace, "-f", "-qq", "-o", os.devnull, "-P", whole, *inject, sys.executable, "-c", code, whole]
+    run = subprocess.run(command, capture_output=True, text=True)
+    if "PTRACE" in run.stderr.upper():
+        pytest.skip("no process may be traced here")
+    assert run.stdout.strip() == ("7500" if call == "flock" else "FileUnavailable"), run.stderr
+
+
+@pytest.mark.parametrize("text", ["errno = 5", "(file read failed: time = 0, errno = 5, error message = 'x')"])
+def test_words_in_a_file_are_no_words_of_the_system(make, text):
+    """A hostile file would else be tried for ever."""
+    error = OSError(f"Can't synchronously read data (required filter '{text}' is not registered)")
+    assert safe_h5._refusal(error) == ""
+    path = make(lambda file: file.create_dataset("eeg1", data=COUNTS, chunks=1000, compression="lzf"))
+    path.write_bytes(path.read_bytes().replace(b"lzf", text[:3].encode()))
+    with pytest.raises(CaseFileError):
+        read(path)
+
+
+def test_an_unavailable_file_is_told_to_another_process():
+    error = pickle.loads(pickle.dumps(FileUnavailable("night-1", "Stale file handle")))
+    assert (error.record, error.found) == ("night-1", "Stale file handle")
+    assert str(error) == "night-1: expected a file that the system lets be read, found: Stale file handle"

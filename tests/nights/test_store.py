@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from dreem_case.nights import folder_store, s3_store
 from dreem_case.nights.casefile import MAX_HYPNOGRAM_BYTES, CaseFileError, RecordNameError
 from dreem_case.nights.folder_store import FolderStore
+from dreem_case.nights.safe_h5 import FileUnavailable
 from dreem_case.nights.stages import UNSCORED
 from dreem_case.nights.store import (
     RecordChanged,
@@ -135,6 +136,33 @@ def test_h5_files_without_an_inner_folder_are_a_store(place):
 
 
 # Both kinds: one record
+
+
+def test_an_h5_folder_without_nights_hides_none_beside_it(empty, content):
+    """A bucket's console makes a folder as an empty object; somebody else leaves a note in one."""
+    empty.write("a.h5", content)
+    if isinstance(empty, BucketPlace):
+        empty.write("h5/", b"")
+    empty.write("h5/notes.txt", b"to come")
+    assert empty.open().records() == ["a"]
+    with empty.open().fetched("a", empty.open().version("a")) as path:
+        assert path.read_bytes() == content
+
+
+def test_nights_in_an_h5_folder_come_before_those_beside_it(place, content):
+    place.write("z.h5", content)
+    assert place.open().records() == ["a", "b"]
+
+
+def test_an_empty_h5_folder_is_filled_later(empty, content):
+    if isinstance(empty, BucketPlace):
+        empty.write("h5/", b"")
+    else:
+        (empty.folder / "h5").mkdir()
+    store = empty.open()
+    assert store.records() == []
+    put(empty, "a", content)
+    assert store.records() == ["a"]
 
 
 def test_a_night_is_opened_with_its_hypnogram(place):
@@ -492,8 +520,26 @@ def test_a_file_is_no_store(folder):
 @pytest.mark.parametrize(
     ("error", "code"),
     [(RecordNotFound("a"), "record_not_found"), (RecordChanged("a"), "record_changed"),
-     (StoreUnavailable("no answer"), "store_unavailable"), (RecordTooLarge("a", "less", "more"), "unusable_file"),
+     (StoreUnavailable("no answer"), "store_unavailable"), (FileUnavailable("a", "no"), "file_unavailable"),
+     (RecordTooLarge("a", "less", "more"), "unusable_file"),
      (OSError(), "failed")],
 )
 def test_programs_are_told_why_a_record_cannot_be_had(error, code):
     assert error_code(error) == code
+
+
+def test_a_hypnogram_without_a_right_to_read_it_is_no_store_that_is_away(folder):
+    path = folder / "hypnograms" / "b.json"
+    path.chmod(0)
+    user = os.geteuid()
+    store = FolderStore(folder)
+    folder.chmod(0o755)
+    os.seteuid(user or 65534)
+    try:
+        with pytest.raises((FileUnavailable, StoreUnavailable), match="Permission denied") as found:
+            store.labels("b")
+    finally:
+        os.seteuid(user)
+    assert isinstance(found.value, FileUnavailable) or user == 0  # whose folders above let nobody in
+    path.chmod(0o600)
+    assert store.labels("b") == b'["WAKE"]'

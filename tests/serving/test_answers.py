@@ -17,6 +17,7 @@ import pytest
 from dreem_case.core.cache import ResultCache
 from dreem_case.nights.casefile import open_night
 from dreem_case.nights.folder_store import FolderStore
+from dreem_case.nights.safe_h5 import FileUnavailable
 from dreem_case.nights.store import RecordChanged, RecordNotFound, RecordTooLarge, StoreUnavailable, open_store
 from dreem_case.serving.answers import Answers, Busy
 from dreem_case.serving.scoring_pool import ModelChanged, NightRefused, ScoringPool
@@ -222,7 +223,10 @@ def test_a_file_too_large_to_fetch_is_refused(make, monkeypatch):
     assert refused.value.code == "too_large"
 
 
-@pytest.mark.parametrize("error", [ModelChanged("another model"), StoreUnavailable("nothing"), ZeroDivisionError()])
+@pytest.mark.parametrize(
+    "error",
+    [ModelChanged("a"), StoreUnavailable("nothing"), FileUnavailable("night-1", "nothing"), ZeroDivisionError()],
+)
 def test_any_other_error_is_raised_counted_and_not_kept(make, error):
     def fail(path):
         raise error

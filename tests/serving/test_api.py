@@ -20,6 +20,7 @@ from dreem_case.api import Details, Problem, StartError, create_app, make_app
 from dreem_case.core import s3
 from dreem_case.core.cache import ResultCache
 from dreem_case.nights.casefile import open_night
+from dreem_case.nights.safe_h5 import FileUnavailable
 from dreem_case.nights.stages import STAGE_NAMES
 from dreem_case.nights.store import RecordChanged, StoreUnavailable, open_store
 from dreem_case.serving.answers import Answers, Busy
@@ -354,6 +355,7 @@ def failing(error):
     [
         (Busy(3), "busy"),
         (StoreUnavailable("bucket secret does not answer"), "store_unavailable"),
+        (FileUnavailable("night-1", "Stale secret file handle"), "file_unavailable"),
         (RecordChanged("a"), "record_changed"),
         (ModelChanged("expected secret, found another"), "model_changed"),
         (PoolError("secret"), "not_ready"),

@@ -1,6 +1,7 @@
 """The scoring pool: the library's own answer, a code for every refusal, and no night harms another."""
 
 import faulthandler
+import fcntl
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from pebble import ProcessExpired
 
 from dreem_case.core.model_file import MANIFEST, ModelError
 from dreem_case.nights.casefile import open_night
-from dreem_case.nights.safe_h5 import CaseFileError
+from dreem_case.nights.safe_h5 import CaseFileError, FileUnavailable
 from dreem_case.serving import scoring_pool
 from dreem_case.serving.scoring_pool import CODES, ModelChanged, NightRefused, PoolError, ScoringPool
 from dreem_case.staging.feature_cache import FeaturesDamaged
@@ -130,6 +131,15 @@ def test_what_cannot_be_read_is_refused(pool, tmp_path, content):
         pool.score("night-1", path, "x")
     assert refused.value.code == "unreadable_file"
     assert str(tmp_path) not in str(refused.value)
+
+
+def test_a_file_that_the_system_does_not_give_now_is_not_refused(pool, paths):
+    with paths[0].open("rb") as writing:
+        fcntl.flock(writing, fcntl.LOCK_EX)
+        for ask in (lambda: pool.score("night-1", paths[0], "x"), lambda: pool.features("night-1", paths[0])):
+            with pytest.raises(FileUnavailable, match="temporarily unavailable"):
+                ask()
+    assert pool.score("night-1", paths[0], "x")
 
 
 def test_a_pipe_does_not_hold_a_process(pool, tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dreem_case.core.model_file import MANIFEST, ModelError, to_json, write_model
+from dreem_case.nights.stages import STAGE_NAMES
 from dreem_case.staging.forest import ForestStager
 from dreem_case.staging.stager import TimeOfNightStager
 from dreem_case.staging.stagers import load_stager, new_stager, stager_names
@@ -61,7 +62,8 @@ def test_the_baseline_comes_back_from_its_file(nights, tmp_path):
 @pytest.mark.parametrize("manifest", [{}, {"epochs_per_bin": "60"}, {"epochs_per_bin": 0}])
 @pytest.mark.parametrize("shares", [None, [1, 2], [[1, 1], [1, 1]], [], [["a"] * 5], [[1] * 5, [1]]])
 def test_a_time_of_night_model_of_another_shape_is_refused(tmp_path, manifest, shares):
-    write_model(tmp_path, {"kind": "time-of-night", **manifest}, to_json({"shares": shares}), [])
+    said = {"kind": "time-of-night", "stages": list(STAGE_NAMES), **manifest}
+    write_model(tmp_path, said, to_json({"shares": shares}), [])
     with pytest.raises(ModelError, match="expected shares of five stages"):
         TimeOfNightStager.load(tmp_path)
 
@@ -98,6 +100,10 @@ def test_a_saved_stager_says_itself_what_it_is(nights, tmp_path, name):
     loaded = load_stager(tmp_path)
     assert type(loaded) is type(stager)
     assert np.array_equal(loaded.predict_proba(nights[3][0]), stager.predict_proba(nights[3][0]))
+    manifest = json.loads((tmp_path / MANIFEST).read_text())
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest | {"stages": manifest["stages"][::-1]}))
+    with pytest.raises(ModelError, match="expected stages"):
+        load_stager(tmp_path)
 
 
 @pytest.mark.parametrize("kind", [None, "oracle", "os.system", ["forest"], {"forest": 1}, 1e308])
