@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.files import write_whole
 from .features import FeatureTable
 from .recording import CLASSES, EcgError
 
@@ -308,9 +309,8 @@ def save_classifier(model: BeatClassifier, path: Path | str) -> None:
     "Write a model with its card as one JSON file, whole or not at all."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    partial.write_text(json.dumps({"card": dict(model.card)})[:-1] + ', "model": ' + _state_text(model) + "}\n")
-    partial.replace(path)
+    text = json.dumps({"card": dict(model.card)})[:-1] + ', "model": ' + _state_text(model) + "}\n"
+    write_whole(path, text.encode())
 
 
 def load_classifier(path: Path | str) -> BeatClassifier:

@@ -12,8 +12,8 @@ from scipy.signal import butter, find_peaks, sosfiltfilt
 
 from .filtering import FS_HZ, Signals
 
-# %% ../../nbs/library/ecg/detect.ipynb #141b5b4c
-HIGH, LOW = 0.36, 0.18  # share of the usual height: of a beat, and of one that is looked for
+# %% ../../nbs/library/ecg/detect.ipynb #a709a234
+HIGH, LOW = 0.44, 0.18  # share of the usual height: of a beat, and of one that is looked for
 REFRACTORY_S, T_WAVE_S = 0.2, 0.36
 LATE = 1.5  # times the local median interval
 

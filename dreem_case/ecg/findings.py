@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.files import write_whole
 from .classifier import BeatClassifier
 from .heartbeat_csv import heartbeat_rows
-from .judge import by_record, confusion_of, figures_of, gross, interval_over_patients
-from .recording import DS1, DS2, patient_of
+from .judge import by_record, gross, interval_over_patients
+from .recording import DS1, DS2
 from .shifts import SHIFTS
 from dreem_case.ecg.study import (
     Case,
@@ -50,9 +51,7 @@ def write_findings(path: Path | str, found: Mapping[str, float], data: str) -> N
     made = {"data": data, "date": date.today().isoformat()}
     new = {f"{data}.{name}": {"value": value, **made} for name, value in found.items() if np.all(np.isfinite(value))}
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    partial.write_text(json.dumps(dict(sorted({**old, **new}.items())), indent=1, allow_nan=False) + "\n")
-    partial.replace(path)
+    write_whole(path, (json.dumps(dict(sorted({**old, **new}.items())), indent=1, allow_nan=False) + "\n").encode())
 
 # %% ../../nbs/library/ecg/findings.ipynb #1c7865ad
 def of_judged(model: BeatClassifier, cases: Mapping[str, Case], judge: Sequence[str]) -> dict[str, float]:

@@ -45,7 +45,7 @@ NOISE_S = 1.0
 
 
 def noise_level(signals: Signals, time_s: np.ndarray) -> np.ndarray:  # (n_leads, n), in usual QRS heights
-    "Give how much there is between the beats within half a second, beyond what is usual for the lead."
+    "Give how much there is between the beats within half a second (root mean square); NaN in a gap."
     n = signals.x.shape[1]
     at = np.round(time_s * FS_HZ).astype(int)
     beat = np.zeros(n, bool)
@@ -60,5 +60,4 @@ def noise_level(signals: Signals, time_s: np.ndarray) -> np.ndarray:  # (n_leads
     power = uniform_filter1d(signals.x.astype(float) ** 2 * there, width, axis=1, mode="nearest")
     share = np.maximum(uniform_filter1d(there, width, axis=1, mode="nearest"), 0.02)
     level = np.sqrt(np.maximum(power / share, 0)) / np.maximum(height, 1e-6)[:, None]
-    level = 2 * np.maximum(level - np.median(level, axis=1, keepdims=True), 0)
-    return np.where(signals.missing, np.inf, level)
+    return np.where(signals.missing, np.nan, level)
