@@ -329,7 +329,8 @@ def _of_state(state: dict, card: dict) -> BeatClassifier:
     if state["kind"] != KIND or state["classes"] != list(CLASSES[:GUESSED]) or not isinstance(card, dict):
         raise ValueError(f"expected kind {KIND}")
     names = tuple(str(name) for name in state["names"])
-    trees = TreeArrays(**{key: np.array(state["trees"][key], kind) for key, kind in _TREE_KEYS.items()})
+    with np.errstate(over="ignore"):  # what is infinite then is refused below
+        trees = TreeArrays(**{key: np.array(state["trees"][key], kind) for key, kind in _TREE_KEYS.items()})
     numbers = [float(state["softness"]), *(float(s) for s in state["shift"]), float(state["doubtful"])]
     if not np.isfinite(numbers).all() or not 0.05 < numbers[0] < 20 or len(numbers) != GUESSED + 2:
         raise ValueError("expected finite numbers of honesty")

@@ -5,9 +5,11 @@ __all__ = ['NAME', 'MAX_HEADER_BYTES', 'MAX_ANNOTATION_BYTES', 'FORMATS', 'GAIN'
            'parse_header', 'decode', 'encode', 'read_wfdb', 'read_header', 'read_beats', 'read_annotations',
            'records_in', 'write_wfdb']
 
-# %% ../../nbs/library/ecg/wfdb_files.ipynb #4efcd001
+# %% ../../nbs/library/ecg/wfdb_files.ipynb #b6a46440
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -194,13 +196,23 @@ def read_annotations(folder: Path | str, record: str) -> tuple[np.ndarray, list[
     path = _plain_file(Path(folder), f"{record}.atr", record)
     if path.stat().st_size > MAX_ANNOTATION_BYTES:
         raise EcgError(record, f"at most {MAX_ANNOTATION_BYTES} bytes of annotations", str(path.stat().st_size))
-    import wfdb  # here, since it brings pandas and an http client
-
     try:
-        found = wfdb.rdann(str(path.with_suffix("")), "atr")
+        with _wfdb() as wfdb:
+            found = wfdb.rdann(str(path.with_suffix("")), "atr")
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, EOFError) as error:
         raise EcgError(record, "annotations", f"something else ({type(error).__name__})") from error
     return np.asarray(found.sample), list(found.symbol)
+
+
+@contextmanager
+def _wfdb() -> Iterator[object]:
+    "Give the package when it is needed, since it brings pandas and an http client; it uses pandas as one no longer should."
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        import wfdb
+
+        yield wfdb
 
 
 def records_in(folder: Path | str) -> list[str]:
@@ -227,10 +239,9 @@ def write_wfdb(
         lines.append(f"{record}.dat 212 {GAIN:g} 12 {BASELINE} {lead[0]} {checksum} 0 {name}")
     (folder / f"{record}.hea").write_text("\n".join(lines) + "\n")
     if beats is not None and len(beats.time_s):
-        import wfdb
-
         samples = np.round(beats.time_s * recording.fs_hz).astype(int)
-        wfdb.wrann(record, "atr", samples, list(beats.symbols), fs=recording.fs_hz, write_dir=str(folder))
+        with _wfdb() as wfdb:
+            wfdb.wrann(record, "atr", samples, list(beats.symbols), fs=recording.fs_hz, write_dir=str(folder))
 
 
 def _units(lead: Sequence[float]) -> np.ndarray:
