@@ -1,9 +1,13 @@
 # make report   nights in, site out: build/site/index.html
 #               DATA=<folder of nights>  HEADBAND=<nights.npz>  RAW_EEG=<nap.h5>  (all optional)
+#               PART=<folder of nbs/report>: another part of the book, into build/<part>/
+#               ECG=<folder of annotated WFDB records>: for PART=ecg
+#               BUDGET=ci: as short as it can be, never published
 # make serve    the endpoint and its page, at http://127.0.0.1:8000 (settings: DREEM_CASE_*)
 # make test     everything that must hold
 # make bench    speed and memory of a night, of the server and of many nights, into build/bench/
 # make check    the pages that the last report made
+# make notebook the chapters in JupyterLab
 # make export   notebooks cleaned, modules exported
 # make publish  put the last full report and benchmark into the committed notebooks and the README
 
@@ -18,8 +22,11 @@ HEADBAND ?=
 RAW_EEG ?=
 SEED ?= 1
 MAX_NIGHTS ?= 0
+PART ?=
+ECG ?=
+BUDGET ?= full
 
-.PHONY: install report serve test bench check publish export pins clean
+.PHONY: install report serve notebook test bench check publish export pins clean
 .DEFAULT_GOAL := report
 # Another environment that happens to be active is none of ours.
 unexport VIRTUAL_ENV
@@ -38,14 +45,19 @@ install: $(STAMP)
 
 report: $(STAMP)
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m dreem_case.report.make --seed $(SEED) --max-nights $(MAX_NIGHTS) \
-		--data "$(DATA)" --headband "$(HEADBAND)" --raw-eeg "$(RAW_EEG)"
+		--data "$(DATA)" --headband "$(HEADBAND)" --raw-eeg "$(RAW_EEG)" --ecg "$(ECG)" --part "$(PART)" --budget $(BUDGET)
 
 serve: $(STAMP)
 	$(BIN)/gunicorn -c python:dreem_case.serving.gunicorn_config 'dreem_case.api:create_app()'
 
+notebook: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[notebook]'
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/jupyter lab nbs/index.ipynb
+
 test: $(STAMP)
 	$(BIN)/ruff check
 	$(BIN)/lint-imports
+	$(BIN)/codespell README.md CONTRIBUTING.md CHANGELOG.md dreem_case tests benchmarks nbs/library
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/nbdev_test --n_workers 2
 	OMP_NUM_THREADS=1 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile
 
@@ -58,7 +70,7 @@ check: $(STAMP)
 	$(BIN)/python -m pytest -m built
 
 publish: $(STAMP)
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m dreem_case.report.publish
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m dreem_case.report.publish --part "$(PART)"
 
 export: $(STAMP)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/nbdev_clean

@@ -257,7 +257,7 @@ def main() -> None:
         figures = measure(Path(folder), model, given.nights, given.few, given.many, given.hours)
     figures["seconds"] = time.perf_counter() - start
     text = json.dumps({name: rounded(value) for name, value in figures.items()}, indent=1)
-    (FOLDER / "batch.json").write_text(text + "\n")
+    (FOLDER / "batch.json").write_text(text + "\n", encoding="utf-8")
     print(text)
 
 

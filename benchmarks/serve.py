@@ -104,11 +104,12 @@ class Server:
         self._ended = threading.Event()
         self._watching = threading.Thread(target=self._watch)
         try:
-            self.port = int(until(lambda: re.search(r"http://127\.0\.0\.1:(\d+)", self.log.read_text()))[1])
+            address = r"http://127\.0\.0\.1:(\d+)"
+            self.port = int(until(lambda: re.search(address, self.log.read_text(encoding="utf-8")))[1])
             until(lambda: self.get("/readyz", or_none=True))
         except TimeoutError:
             self.process.kill()
-            raise RuntimeError(self.log.read_text()[-2000:]) from None
+            raise RuntimeError(self.log.read_text(encoding="utf-8")[-2000:]) from None
         self._watching.start()
         return self
 
@@ -167,7 +168,7 @@ def parents() -> dict[int, int]:
     found = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            found[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+            found[int(path.parent.name)] = int(path.read_text(encoding="utf-8").rpartition(")")[2].split()[1])
         except OSError:
             continue  # it has just ended
     return found
@@ -184,7 +185,7 @@ def descendants(pid: int) -> list[int]:
 def memory_mb(pid: int) -> float:
     """Return a process's memory, its share of what it shares with others included."""
     try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
     except OSError:
         return 0.0
     return int(re.search(r"^Pss:\s+(\d+) kB", text, re.M)[1]) / 1024
@@ -252,8 +253,7 @@ def load(server: Server, requests: list[tuple[str, str]]) -> dict:  # paths, eac
           io.write(string.format("%.1f %.2f %d", summary.requests / summary.duration * 1e6,
             latency:percentile(99) / 1000, errors))
         end
-        """
-    )
+        """, encoding="utf-8")
     command = ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{LOAD_S}s", "-s", str(script)]
     command.append(f"http://127.0.0.1:{server.port}")
     run = subprocess.run(command, check=True, capture_output=True, text=True, timeout=LOAD_S + 30)
@@ -499,7 +499,7 @@ def main() -> None:
         record = records[0]
         figures["cut_bucket"] = cut_downloads(folder / "from_bucket", model, paths[record], expected[record])
     figures["fuzz"] = fuzz()
-    (FOLDER / "serve.json").write_text(json.dumps(figures, indent=1) + "\n")
+    (FOLDER / "serve.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(figures, indent=1))
 
 

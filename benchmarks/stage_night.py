@@ -304,7 +304,7 @@ def main():
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
         figures = rounded(measure(Path(folder, "night"), Path(folder, "long"), model))
     text = json.dumps(figures, indent=1)
-    (FOLDER / "stage_night.json").write_text(text + "\n")
+    (FOLDER / "stage_night.json").write_text(text + "\n", encoding="utf-8")
     print(text)
 
 

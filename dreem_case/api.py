@@ -6,7 +6,6 @@ __all__ = ['StageName', 'Problem', 'RecordPath', 'Page', 'Records', 'Hypnogram',
 
 # %% ../nbs/library/api.ipynb #1ff39da0
 import atexit
-import json
 import logging
 import math
 import threading
@@ -167,7 +166,8 @@ class Details(BaseModel):
     probabilities: list[list[float]]
     confidence: list[float] = Field(description="probability of the given stage")
     review: list[bool] = Field(description="true: a person should look at this epoch; never for some models")
-    usable: list[bool] = Field(description="false: no channel had signal, the neighbours decided")
+    usable: list[bool] = Field(description="false: long without EEG; WAKE stands in, and no statistic counts it")
+    bridged: list[bool] = Field(description="true: a short gap without EEG, where the neighbours decided")
     channels: list[Channel]
     statistics: dict = Field(description="sleep statistics, in minutes, per cent or counts; null: undefined")
     feature_shift: float | None = Field(description="how far the night lies from those the model was trained on")
@@ -376,11 +376,11 @@ def make_app(
 def _mend_document(document: dict) -> None:
     "Take out what the library puts in and is not so: 400 for endpoints without a query, and an empty entry."
     document["servers"] = [{"url": "../"}]  # from where the document is: the service may live below a path
-    del document["components"]["securitySchemes"]
+    document["components"].pop("securitySchemes", None)
     for methods in document["paths"].values():
         for operation in methods.values():
             if not any(parameter["in"] == "query" for parameter in operation.get("parameters", [])):
-                del operation["responses"]["400"]
+                operation["responses"].pop("400", None)
 
 # %% ../nbs/library/api.ipynb #4ec73e93
 class StartError(click.ClickException):
@@ -446,10 +446,10 @@ def _open_answers(settings: Settings, metrics: Metrics) -> Answers:
     atexit.register(pool.close)
 
     def count(computation: Computation) -> None:
-        if computation.details is None:
+        if computation.row is None:
             metrics.night_refused(computation.outcome, computation.seconds)
         else:
-            metrics.night_scored(json.loads(computation.details), computation.seconds)
+            metrics.night_scored(computation.row, computation.seconds)
 
     return Answers(store, cache, pool, settings.queue, settings.waiting, count)
 

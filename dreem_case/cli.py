@@ -21,6 +21,7 @@ import click
 from tqdm import tqdm
 
 from . import __version__
+from .core.cache import cache_folder
 from .nights.casefile import CaseFileError, FileUnavailable
 from .nights.download import copy_record, copy_source
 from dreem_case.nights.store import (
@@ -215,13 +216,14 @@ def score(
     from dreem_case.many.batch import CANNOT_BEGIN, ScoringJob, score_store
     from dreem_case.core.cache import CacheError
     from dreem_case.core.outputs import OutputError
+    from dreem_case.core.workers import ThreadWorkers
 
     not_used = _open(uri, endpoint, region, anonymous).not_used
     place = StorePlace(uri, endpoint, region, anonymous or None)
     job = ScoringJob(place, model, out, cache, cache_mb, memory_mb, time_limit_s)
     with tqdm(unit=" nights", disable=None) as bar:
         try:
-            with _workers(scheduler, n_jobs) as workers:
+            with _workers(scheduler, n_jobs, ThreadWorkers) as workers:
                 summary = score_store(job, workers, partial(_show_night, bar))
         except CANNOT_BEGIN as error:
             at = {OutputError: f"{out}: ", CacheError: f"{cache}: "}.get(type(error), "")
@@ -235,13 +237,13 @@ def score(
     sys.exit(0 if summary.whole else 1)
 
 
-def _workers(scheduler: str | None, n_jobs: int | None):
+def _workers(scheduler: str | None, n_jobs: int | None, local: Callable):  # local: workers of this machine
     "Make the workers that were asked for."
-    from dreem_case.core.workers import DaskWorkers, LocalWorkers
+    from dreem_case.core.workers import DaskWorkers
 
     if scheduler and n_jobs:
         raise click.UsageError("expected --dask or --n-jobs, found both: a cluster has the workers that it has")
-    return DaskWorkers(scheduler) if scheduler else LocalWorkers(n_jobs)
+    return DaskWorkers(scheduler) if scheduler else local(n_jobs)
 
 
 def _show_night(bar: tqdm, summary, row: dict | None) -> None:
@@ -265,7 +267,7 @@ def simulate(
 ) -> None:
     "Make simulated nights with their hypnograms."
     from dreem_case.nights.casefile import write_night
-    from dreem_case.core.outputs import OutputError, open_outputs
+    from dreem_case.core.outputs import open_outputs
     from dreem_case.simulate.nights import default_night
 
     records, manifest = [], json.dumps({"source": f"simulated nights, seed {seed}"}).encode()
@@ -275,13 +277,13 @@ def simulate(
         outputs.write("manifest.json", manifest)  # first: no simulated night lies anywhere without it
         for index in tqdm(range(n_nights), unit=" nights", disable=None):
             night = default_night(index, seed, hours).night
-            with TemporaryDirectory() as folder:
+            with TemporaryDirectory(prefix=".partial-", dir=getattr(outputs, "folder", None)) as folder:
                 h5 = write_night(night, folder).read_bytes()
                 labels = (Path(folder) / "hypnograms" / f"{night.record}.json").read_bytes()
             outputs.write(f"hypnograms/{night.record}.json", labels)
             outputs.write(f"h5/{night.record}.h5", h5)  # last: where it is, the record is there
             records.append(night.record)
-    except OutputError as error:
+    except OSError as error:  # of the place of the nights, or of that for temporary files
         raise (click.ClickException if records else _CannotBegin)(f"{out}: {error}") from error
     click.echo(json.dumps(records) if as_json else "\n".join(records))
 
@@ -355,14 +357,15 @@ def _whole_or_not() -> Iterator[None]:
 def _feature_cache(cache: str, cache_mb: int):
     from dreem_case.staging.feature_cache import FeatureCache
 
-    return FeatureCache(Path(cache).expanduser() / "features", cache_mb * 1_000_000)
+    return FeatureCache(cache_folder(cache) / "features", cache_mb * 1_000_000)
 
 
 def _each_night(function: Callable, place, cache, workers: tuple, records: list[str]) -> tuple:
     "Have workers look at records, with a bar of progress; name those that failed."
+    from dreem_case.core.workers import LocalWorkers
     from dreem_case.many.training_set import NOT_SCORED
 
-    with _workers(*workers) as made, tqdm(total=len(records), unit=" nights", disable=None) as bar:
+    with _workers(*workers, LocalWorkers) as made, tqdm(total=len(records), unit=" nights", disable=None) as bar:
         found, left_out = function(place, cache, made, records, lambda record: bar.update())
     failed = [night for night in left_out if night["code"] != NOT_SCORED]
     for night in failed:
@@ -507,6 +510,7 @@ def evaluate(
         check_place,
         check_room,
         thread_settings,
+        training_pieces,
     )
     from dreem_case.many.training_set import NightTables, survey_store
     from dreem_case.many.validate import check_folds, cross_validate, figures_table, judge_model
@@ -521,9 +525,10 @@ def evaluate(
         outputs = open_outputs(out, endpoint, region) if out else None
         if outputs:
             check_place(outputs)
-        fitted = None
+        fitted, pieces = None, {}
         if model:
-            fitted = load_stager(fetch_model(model, Path(cache).expanduser(), endpoint, region))
+            pieces = training_pieces(open_outputs(model, endpoint, region))
+            fitted = load_stager(fetch_model(model, cache_folder(cache), endpoint, region))
         known = set(getattr(fitted, "trained_on", ()))
         features, place = _feature_cache(cache, cache_mb), StorePlace(uri, endpoint, region, anonymous or None)
         scored = _scored(uri, opened)
@@ -545,13 +550,18 @@ def evaluate(
                     check_room(nights)
                 except TrainingError as error:
                     bar.write(f"{error}; features are computed twice", file=sys.stderr)
-                found = judge_model(fitted, nights, lambda record: bar.update())
-                found["trained_on"] = [record for record in scored if record in known]
+                found = judge_model(fitted, nights, lambda record: bar.update(), pieces)
+                found["trained_on"] = [record for record in scored if record in known or record in found["trained_on"]]
     n_not_scored = len(opened.records) - len(scored) + len(new) - len(survey) - len(failed)
     found |= {"left_out": failed, "n_not_scored": n_not_scored, "not_used": opened.not_used}
     click.echo(json.dumps(found) if as_json else figures_table(found))
     if model and not as_json and found["trained_on"]:
         click.echo(f"not judged, since {fitted.version} was trained on them: {', '.join(found['trained_on'])}")
+    for names in () if as_json else found["same_recordings"]:
+        click.echo(f"the same recording, by its signals: {', '.join(names)}")
+    for night in () if as_json else found["nights"]:
+        if late := night["labels_late_by"]:
+            click.echo(f"{night['record']}: the labels look {abs(late)} epochs {'late' if late > 0 else 'early'}")
     try:
         if outputs:
             outputs.write("evaluation.json", json.dumps(found, indent=1).encode())

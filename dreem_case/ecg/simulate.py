@@ -58,7 +58,8 @@ def draw_rhythm(patient: Patient, seconds: float, random: np.random.Generator) -
             now = time_s[-1] + interval * 1.05 if atrial else max(now + 2 * interval, time_s[-1] + 0.6 * interval)
         else:
             now += interval
-    return time_s, symbols
+    inside = sum(t < seconds - 0.5 for t in time_s)  # a run may go on beyond the end
+    return time_s[:inside], symbols[:inside]
 
 
 def _early(

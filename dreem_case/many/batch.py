@@ -18,9 +18,11 @@ from multiprocessing.util import Finalize
 from pathlib import Path
 from socket import gethostname
 
-from ..serving.answers import Answers, Busy, score_file
-from ..core.cache import CacheError, ResultCache
-from ..staging.feature_cache import FeatureCache
+from ..core.cache import CacheError, cache_folder
+from ..core.model_file import ModelError, fetch_model
+from ..core.outputs import OutputError, Outputs, open_outputs
+from ..core.workers import Done, Workers, WorkersError, interrupts_held, one_thread_each
+from .night_table import NightTable, is_row
 from ..nights.safe_h5 import FileUnavailable
 from dreem_case.nights.store import (
     GIVE_UP,
@@ -30,12 +32,18 @@ from dreem_case.nights.store import (
     StorePlace,
     StoreUnavailable,
     error_code,
+    of_current_version,
 )
-from ..core.model_file import ModelError, fetch_model
-from .night_table import NightTable, is_row, night_row
-from ..core.outputs import OutputError, Outputs, open_outputs
-from ..serving.scoring_pool import TOO_EXPENSIVE, ModelChanged, NightRefused, PoolError, ScoringPool
-from ..core.workers import Done, Workers, WorkersError, interrupts_held
+from ..serving.answers import result_key, score_record
+from dreem_case.serving.scoring_pool import (
+    TOO_EXPENSIVE,
+    ModelChanged,
+    NightRefused,
+    PoolError,
+    ScoringPool,
+    with_source,
+)
+from ..staging.feature_cache import FeatureCache
 
 # %% ../../nbs/library/many/batch.ipynb #79c10f12
 class BatchError(ValueError):
@@ -50,7 +58,7 @@ class ScoringJob:
     model: str  # of a saved model: a folder, or s3://bucket or s3://bucket/prefix, as `out`
     out: str  # a folder, or s3://bucket or s3://bucket/prefix with the endpoint and the region of the store
     cache: str = "~/.cache/dreem-case"  # a folder on each machine
-    cache_mb: int = 20_000  # most that features may take there, and answers a tenth of it
+    cache_mb: int = 20_000  # most that features may take there
     memory_mb: int = 1500  # of the process that scores a night
     time_limit_s: float = 60.0  # for one night
 
@@ -58,13 +66,14 @@ class ScoringJob:
         "Open the place of the results; raise `OutputError`."
         return open_outputs(self.out, self.store.endpoint, self.store.region)
 
-    def start_answers(self, store: Store) -> Answers:
-        "Start a pool of one process; raise `ModelError`, `PoolError` or `CacheError`."
-        cache, max_bytes = Path(self.cache).expanduser(), self.cache_mb * 1_000_000
-        answers, features = ResultCache(cache / "answers", max_bytes // 10), FeatureCache(cache / "features", max_bytes)
-        model = fetch_model(self.model, cache, self.store.endpoint, self.store.region)
-        pool = ScoringPool(model, 1, self.memory_mb, self.time_limit_s)
-        return Answers(store, answers, pool, score=partial(_score_features, features))
+    def open_features(self) -> FeatureCache:
+        "Open the cache of features; raise `CacheError`."
+        return FeatureCache(cache_folder(self.cache) / "features", self.cache_mb * 1_000_000)
+
+    def start_pool(self) -> ScoringPool:
+        "Start a pool of one process; raise `ModelError` or `PoolError`."
+        model = fetch_model(self.model, cache_folder(self.cache), self.store.endpoint, self.store.region)
+        return ScoringPool(model, 1, self.memory_mb, self.time_limit_s)
 
     def from_anywhere(self) -> "ScoringJob":
         "Give the same job with addresses that hold in every working directory; a home is each machine's own."
@@ -75,42 +84,54 @@ class ScoringJob:
         cache = cache if cache.startswith("~") else absolute(cache)
         return replace(self, store=store, model=absolute(self.model), out=absolute(self.out), cache=cache)
 
-
-def _score_features(
-    cache: FeatureCache, store: Store, pool: ScoringPool, record: str, version: str, source: str
-) -> tuple[bytes, bytes]:
-    "Score a record by its features, computed in the pool where there are none; raise as `score_file` does."
-    if not pool.scores_features:
-        return score_file(store, pool, record, version, source)
-    score = partial(pool.score, record, source=source)
-    return cache.use(store, record, version, score, partial(pool.features, record))
-
 # %% ../../nbs/library/many/batch.ipynb #390bec3c
 class _Tools:
     "What a worker needs for each of its nights."
 
     def __init__(self, job: ScoringJob, versions: tuple[str, str]):  # of the model, and of the code that scores
-        self.outputs = job.open_outputs()
-        self.answers = job.start_answers(job.store.open())
-        pool = self.answers.pool
-        if (found := (pool.model_version, pool.scoring_version)) != versions:
-            pool.close()
+        self.outputs, self.store, self.features = job.open_outputs(), job.store.open(), job.open_features()
+        self.pool = job.start_pool()
+        if (found := (self.pool.model_version, self.pool.scoring_version)) != versions:
+            self.pool.close()
             expected = f"workers with model {versions[0]} and code {versions[1]}"
             raise WorkersError(f"expected {expected}, found {found[0]} and {found[1]} at {gethostname()}")
 
+    def key(self, record: str, version: str) -> str:
+        "Give the key of a record's result."
+        return result_key(self.pool, record, version)
+
+
+@dataclass(frozen=True)
+class _Scorer:
+    "Scores records, each of its threads with tools of its own; travels to other processes."
+
+    job: ScoringJob
+    versions: tuple[str, str]
+
+    def __call__(self, record: str) -> tuple[dict, bool]:  # line, is new
+        return _score_record(self.job, self.versions, record)
+
+    def close(self) -> None:
+        "Put away the tools of all threads of this process; what they work at fails."
+        while _OPEN:
+            _OPEN.pop().pool.close()
+
 
 _KEPT = threading.local()
+_OPEN: list[_Tools] = []  # of all threads
 
 
 def _tools(*told) -> _Tools:
-    "Return this thread's tools, made anew where the last night was another job's."
-    if getattr(_KEPT, "told", None) != told:
-        if kept := getattr(_KEPT, "tools", None):
-            kept.answers.pool.close()
-        _KEPT.told = None
-        _KEPT.tools = _Tools(*told)
-        Finalize(None, _KEPT.tools.answers.pool.close, exitpriority=1)  # before Python waits for children to end
-        _KEPT.told = told
+    "Return this thread's tools, made anew where the last night was another job's, or where they were put away."
+    kept = getattr(_KEPT, "tools", None)
+    if kept not in _OPEN or _KEPT.told != told:
+        if kept in _OPEN:
+            _OPEN.remove(kept)
+            kept.pool.close()
+        with interrupts_held():
+            _KEPT.tools, _KEPT.told = _Tools(*told), told
+        _OPEN.append(_KEPT.tools)
+        Finalize(None, _KEPT.tools.pool.close, exitpriority=1)  # before Python waits for children to end
     return _KEPT.tools
 
 # %% ../../nbs/library/many/batch.ipynb #c4039f57
@@ -120,7 +141,6 @@ OUTPUT_REFUSES, WORKER_LOST, UNEXPECTED = "output_refuses", "worker_lost", "unex
 _CODES = (  # of what is no fault of the night or its store; the first kind that fits
     (OutputError, "output_unavailable"),
     (ModelChanged, "model_changed"),
-    (Busy, "busy"),
     ((PoolError, ModelError, StoreError, CacheError), "worker_not_ready"),
 )
 _OF_THE_MACHINE = ("file_unavailable", "store_unavailable", "output_unavailable", OUTPUT_REFUSES, "worker_not_ready")
@@ -143,10 +163,10 @@ def _score_record(job: ScoringJob, versions: tuple[str, str], record: str) -> tu
     try:
         tools = _tools(job, versions)
         previous = read_row(tools.outputs, record)
-        version = tools.answers.store.version(record)
-        if _is_done(tools.outputs, previous, tools.answers.key(record, version)):
+        if _is_done(tools.outputs, previous, tools.key(record, tools.store.version(record))):
             return previous, False
-        return _score(tools, record, version, bool(previous), start), True
+        score = partial(_score, tools, record, bool(previous), start)
+        return of_current_version(tools.store, record, score), True
     except WorkersError:
         raise
     except Exception as error:
@@ -159,24 +179,25 @@ def _score_record(job: ScoringJob, versions: tuple[str, str], record: str) -> tu
         return _failed(record, code, detail, time.perf_counter() - start), True
 
 
-def _score(tools: _Tools, record: str, version: str, is_known: bool, start: float) -> dict:  # has a line already
-    "Get a record's answer, write its files and return its line; raise what another attempt may change."
+def _score(tools: _Tools, record: str, is_known: bool, start: float, version: str) -> dict:  # has a line already
+    "Score a record's file, write its files and return its line; raise what another attempt may change."
+    row = {"record": record, "version": version, "key": tools.key(record, version)}
     try:
-        answer = tools.answers.get(record)
+        scored = score_record(tools.store, tools.pool, record, version, tools.features)
     except NightRefused as refusal:
         if refusal.code == TOO_EXPENSIVE:
             raise
-        row = {"record": record, "status": REFUSED, "version": version, "key": tools.answers.key(record, version)}
-        row |= {"error_code": refusal.code, "error": refusal.detail}
+        row |= {"status": REFUSED, "error_code": refusal.code, "error": refusal.detail}
     else:
-        row = {"record": record, "status": SCORED, "version": answer.version, "key": answer.key}
-        row |= night_row(json.loads(answer.details))
-        row |= {"hypnogram_bytes": len(answer.hypnogram), "details_bytes": len(answer.details)}
-        tools.outputs.write(f"details/{record}.json", answer.details)
+        source = tools.store.source
+        details = with_source(scored.details, source)
+        row |= {"status": SCORED, "source": source, **scored.row}
+        row |= {"hypnogram_bytes": len(scored.hypnogram), "details_bytes": len(details)}
+        tools.outputs.write(f"details/{record}.json", details)
     row["seconds"] = round(time.perf_counter() - start, 3)
     files = [(f"rows/{record}.json", json.dumps(row).encode())]
     if row["status"] == SCORED:
-        files.insert(0 if is_known else 1, (f"{record}.json", answer.hypnogram))
+        files.insert(0 if is_known else 1, (f"{record}.json", scored.hypnogram))
     else:
         for name in (f"{record}.json", f"details/{record}.json"):  # of another version
             tools.outputs.remove(name)
@@ -247,7 +268,9 @@ def _check_place(job: ScoringJob, outputs: Outputs, table: NightTable, records: 
         raise BatchError(f"{job.out}: expected a place for results, found {found} that this command did not write")
 
 
-def _current(answers: Answers, outputs: Outputs, table: NightTable, records: list[str]) -> dict[str, dict]:
+def _current(
+    store: Store, pool: ScoringPool, outputs: Outputs, table: NightTable, records: list[str]
+) -> dict[str, dict]:
     "Find the nights whose results are there and current, with their rows."
     known = table.rows("status", "key", "error_code", "error", "hypnogram_bytes", "details_bytes")
     hypnograms, details = outputs.sizes(), outputs.sizes("details")
@@ -261,7 +284,7 @@ def _current(answers: Answers, outputs: Outputs, table: NightTable, records: lis
 
     def is_current(record: str) -> bool:
         try:
-            return answers.key(record) == there[record]["key"]
+            return result_key(pool, record, store.version(record)) == there[record]["key"]
         except (RecordNotFound, StoreUnavailable):
             return False  # the worker says why
 
@@ -334,18 +357,18 @@ def score_store(
     table.keep(records)
     _check_place(job, outputs, table, records)
     with ExitStack() as started:
-        with interrupts_held():  # a pool that starts is not disturbed, and ends well afterwards
-            answers = job.start_answers(store)
-            pool = started.enter_context(answers.pool)
+        job.open_features()  # what cannot be written to is found out here, as below
+        with interrupts_held(), one_thread_each():  # a pool that starts is not disturbed, and ends well afterwards
+            pool = started.enter_context(job.start_pool())
         versions = (pool.model_version, pool.scoring_version)
-        outputs.write(STORE, f"{job.store.uri}\n".encode())  # what cannot be written to is found out here
+        outputs.write(STORE, f"{job.store.uri}\n".encode())
         outputs.write(TABLE, table.content())
-        current = _current(answers, outputs, table, records)
+        current = _current(store, pool, outputs, table, records)
     summary = Summary(len(records))
     for row in current.values():
         summary.count(row, is_new=False)
     on_night(summary, None)
-    run = workers.run(partial(_score_record, job, versions), [record for record in records if record not in current])
+    run = workers.run(_Scorer(job, versions), [record for record in records if record not in current])
     try:
         with closing(run):
             _collect(run, table, summary, on_night)

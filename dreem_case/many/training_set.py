@@ -40,6 +40,7 @@ class ScoredNight(NamedTuple):
     version: str  # of its file in the store
     labels: np.ndarray  # int8 (n_epochs,) stage codes, below zero where not scored
     n_bytes: int  # of its features
+    pieces: np.ndarray = np.zeros(0, np.uint64)  # of its signals, as `NightFeatures` has them
 
     @property
     def n_scored(self) -> int:
@@ -94,7 +95,7 @@ def _look(store: Store, cache: FeatureCache, record: str) -> ScoredNight:
     if not (features.weights > 0).any():
         raise _NoChannel(f"{record}: expected an epoch with a usable channel, found none")
     n_bytes = sum(array.nbytes for array in (features.eeg, features.weights, features.quality, features.accelerometer))
-    return ScoredNight(record, version, labels, n_bytes)
+    return ScoredNight(record, version, labels, n_bytes, features.pieces)
 
 # %% ../../nbs/library/many/training_set.ipynb #ff43fa9e
 class Survey(NamedTuple):

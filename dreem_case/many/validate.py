@@ -11,9 +11,12 @@ from types import MappingProxyType
 import numpy as np
 
 from ..core.calibration import performance
-from ..core.agreement import EvaluationError, confusion, grouped_folds
+from ..core.agreement import EvaluationError, confusion
+from ..core.cross_validation import fit_folds
+from ..staging.score import label_shift
 from ..staging.stager import Stager
 from ..staging.stagers import new_stager
+from ..nights.fingerprint import MIN_SHARED, kept_together, same_recordings
 from ..nights.stages import STAGE_NAMES, STAGES
 from .training_set import NightTables, ScoredNight
 
@@ -42,7 +45,8 @@ def _of_night(night: ScoredNight, probabilities: np.ndarray, flagged: np.ndarray
     found = _plain(performance([night.labels], [probabilities], [flagged]))
     counts = confusion(night.labels, probabilities.argmax(axis=1), STAGES).tolist()
     return {"record": night.record, "n_epochs": night.n_scored, "kappa": found.pop("kappa_per_night_mean"),
-            **{name: found[name] for name in _SHOWN[2:]}, "confusion": counts}
+            **{name: found[name] for name in _SHOWN[2:]}, "confusion": counts,
+            "labels_late_by": label_shift(night.labels, probabilities.argmax(axis=1))[0]}
 
 
 _SHOWN = ("record", "kappa", "macro_f1", "ece", "review_gain", "flagged_share")
@@ -69,6 +73,8 @@ def figures_table(
 # %% ../../nbs/library/many/validate.ipynb #8b83b116
 def check_folds(n_folds: int, n_nights: int) -> None:
     "Raise `EvaluationError` unless there can be so many folds."
+    if n_nights < 2:
+        raise EvaluationError(f"expected two scored nights for folds, or more, found {n_nights}")
     if not 2 <= n_folds <= n_nights:
         raise EvaluationError(f"expected 2 to {n_nights} folds of {n_nights} nights, found {n_folds}")
 
@@ -83,15 +89,20 @@ def cross_validate(
 ) -> dict:  # as `figures` returns
     "Judge a kind of stager on each fold, fitted to the others; raise `EvaluationError` where there are no folds."
     check_folds(n_folds, len(nights))
-    folds = np.random.default_rng(seed).permutation(len(nights)) % n_folds
+    same = same_recordings([night.pieces for night in nights.nights])
+    folds = kept_together((np.random.default_rng(seed).permutation(len(nights)) % n_folds).tolist(), same)
     staged: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    for n_done, (_, training, test) in enumerate(grouped_folds(range(len(nights)), folds), 1):
+
+    def fit(training: np.ndarray) -> Stager:
         inside = nights.subset(training)
-        stager = new_stager(name, **settings).fit(inside, inside.labels, seed=seed)
+        return new_stager(name, **settings).fit(inside, inside.labels, seed=seed)
+
+    for n_done, (stager, test) in enumerate(fit_folds(fit, range(len(nights)), folds), 1):
         staged |= dict(zip(test.tolist(), _stage(stager, nights.subset(test)), strict=True))
         on_fold(n_done)
     probabilities, flagged = zip(*(staged[i] for i in range(len(nights))), strict=True)
-    return figures(nights.nights, probabilities, flagged)
+    named = [[nights.nights[i].record for i in group] for group in same]
+    return {**figures(nights.nights, probabilities, flagged), "same_recordings": named}
 
 
 def _stage(stager: Stager, nights: NightTables) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -105,12 +116,13 @@ def judge_model(
     stager: Stager,  # fitted
     nights: NightTables,
     on_night: Callable[[str], object] = lambda record: None,  # is told each record that is done
-) -> dict:  # as `figures` returns, with "model_version" and "trained_on", the records that were left out
+    pieces: Mapping[str, np.ndarray] = MappingProxyType({}),  # of the training nights' signals, by record
+) -> dict:  # as `figures` returns, with "model_version", "trained_on" and "same_recordings": what was left out, and why
     "Judge a model on the nights that it was not trained on; raise `EvaluationError` if that is none, or not known."
-    known = getattr(stager, "trained_on", ())
+    known, same = {*getattr(stager, "trained_on", ())}, _same_as(pieces, nights.nights)
     if not known:
         raise EvaluationError(f"expected a model that names its training nights, found none in {stager.version}")
-    new = [i for i, night in enumerate(nights.nights) if night.record not in set(known)]
+    new = [i for i, night in enumerate(nights.nights) if night.record not in known and night.record not in same]
     if not new:
         expected = f"nights that {stager.version} was not trained on"
         raise EvaluationError(f"expected {expected}, found none of {len(nights)}")
@@ -118,6 +130,17 @@ def judge_model(
     for night, found in zip(judged.nights, _stage(stager, judged), strict=True):
         staged.append(found)
         on_night(night.record)
-    left_out = [night.record for night in nights.nights if night.record in set(known)]
+    left_out = [night.record for night in nights.nights if night.record in known or night.record in same]
     found = figures(judged.nights, *zip(*staged, strict=True))
-    return {"model_version": stager.version, "trained_on": left_out, **found}
+    named = [[record, of] for record, of in same.items() if record != of]
+    return {"model_version": stager.version, "trained_on": left_out, "same_recordings": named, **found}
+
+
+def _same_as(pieces: Mapping[str, np.ndarray], nights: Sequence[ScoredNight]) -> dict[str, str]:
+    "Name the nights that are recordings of the training, with the training night that each is the same as."
+    found = {}
+    for night in nights:
+        shared = {record: len(np.intersect1d(of, night.pieces)) for record, of in pieces.items()}
+        if shared and shared[closest := max(shared, key=shared.get)] >= MIN_SHARED:
+            found[night.record] = closest
+    return found

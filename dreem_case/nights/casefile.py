@@ -2,31 +2,36 @@
 
 # %% auto #0
 __all__ = ['EEG_NAMES', 'ACCELEROMETER_NAMES', 'EEG_FS_HZ', 'ACCELEROMETER_FS_HZ', 'MAX_HOURS', 'MAX_HYPNOGRAM_BYTES',
-           'RECORD_NAME', 'RecordNameError', 'MissingSignalError', 'TooShortError', 'HypnogramFileError',
-           'TooManyLabelsError', 'NotInFormatError', 'check_record_name', 'open_night', 'read_night', 'parse_labels',
-           'write_night']
+           'RECORD_NAME', 'MAX_FS_HZ', 'RecordNameError', 'MissingSignalError', 'TooShortError', 'WrongRateError',
+           'HypnogramFileError', 'TooManyLabelsError', 'NotInFormatError', 'NotFiniteError', 'check_record_name',
+           'open_night', 'read_night', 'parse_labels', 'write_night']
 
 # %% ../../nbs/library/nights/casefile.ipynb #be865706
 import json
 import re
 import stat
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
 
 from ..core.files import whole_file, write_whole
-from .night import Night
+from .night import MIN_FS_HZ, Night
 from dreem_case.nights.safe_h5 import (
+    MAX_VALUE,
     CaseFileError,
     FileUnavailable,
-    StoredSignal,
+    TooLongError,
     WrongShapeError,
-    check_finite,
+    WrongTypeError,
+    has_numbers,
     open_h5,
     signal_length,
 )
-from .stages import EPOCH_S, UNSCORED, HypnogramError, format_hypnogram, parse_hypnogram
+from .stored_signal import StoredSignal, attributes
+from .stages import EPOCH_S, STAGES, UNSCORED, HypnogramError, format_hypnogram, understand_labels
 
 # %% ../../nbs/library/nights/casefile.ipynb #28c5e5d7
 EEG_NAMES = tuple(f"eeg{i}" for i in range(1, 8))
@@ -55,6 +60,10 @@ class TooShortError(CaseFileError):
     "A derivation of less than one epoch."
 
 
+class WrongRateError(CaseFileError):
+    "A channel whose sampling rate, by its own attribute, is of no use."
+
+
 class HypnogramFileError(CaseFileError):
     "A hypnogram file that is no JSON list of stage names."
 
@@ -65,6 +74,10 @@ class TooManyLabelsError(CaseFileError):
 
 class NotInFormatError(CaseFileError):
     "A signal that the case's format has no place for."
+
+
+class NotFiniteError(CaseFileError):
+    "A signal to be written with values that are no numbers."
 
 # %% ../../nbs/library/nights/casefile.ipynb #b60a484d
 RECORD_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
@@ -84,10 +97,13 @@ def check_record_name(record: str) -> str:
 def open_night(
     h5_path: str | Path,  # the record's h5 file; its name without the ending is the record's name
     hypnogram_path: str | Path | None = None,  # the record's JSON file, if it has been scored
+    numbering: str | None = None,  # of its labels where they are numbers, one of `stages.NUMBERINGS`
+    keep_signals: bool = False,  # with a hypnogram that cannot be used the night is unscored, and a note says why
 ) -> Night:  # signals are read at each access
     """Open a night: check every header now, read values when they are asked for.
 
-    A night has as many epochs as its shortest derivation has whole ones.
+    A night has as many epochs as its longest derivation has whole ones; where a shorter one has ended, and where
+    there is no number, its values are NaN.
 
     Raises a `CaseFileError` when a file cannot be used, and `FileUnavailable` where the system does not let it be read;
     what is odd and usable is in `Night.notes`.
@@ -95,97 +111,246 @@ def open_night(
     path = Path(h5_path)
     record = path.stem
     with open_h5(record, path) as file:
-        lengths = {name: _checked_length(record, name, file) for name in _FORMAT if name in file}
         found = ascii(list(file)[:10])[:200]
-    eeg = {name: n for name, n in lengths.items() if name in EEG_NAMES}
+        channels, left_out = _open_channels(record, path, file)
+    eeg = {name: channel for name, channel in channels.items() if name in EEG_NAMES}
     if not eeg:
-        raise MissingSignalError(record, f"at least one of {', '.join(EEG_NAMES)}", found)
-    n_epochs, notes = _whole_epochs(eeg)
-    accelerometer, more = _usable_accelerometer(lengths, n_epochs)
-    lengths = eeg | accelerometer
-    signals = {name: StoredSignal(record, path, name, *_FORMAT[name], 0, n) for name, n in lengths.items()}
-    stages, about_labels = _padded_hypnogram(record, hypnogram_path, n_epochs)
-    return Night(record, signals, n_epochs, stages, (*notes, *more, *about_labels))
+        reasons = [error for name, error in left_out.items() if name in EEG_NAMES]
+        raise reasons[0] if reasons else MissingSignalError(record, f"at least one of {', '.join(EEG_NAMES)}", found)
+    eeg, n_epochs, notes = _whole_epochs(eeg, left_out)
+    accelerometer, more = _usable_accelerometer(channels, left_out, n_epochs)
+    stages, about_labels = _padded_hypnogram(record, hypnogram_path, n_epochs, numbering, keep_signals)
+    signals = {name: channel.signal for name, channel in (eeg | accelerometer).items()}
+    about_headers = _about_headers(eeg | accelerometer)
+    return Night(record, signals, n_epochs, stages, (*notes, *more, *about_headers, *about_labels))
 
 
-def read_night(h5_path: str | Path, hypnogram_path: str | Path | None = None) -> Night:
+def read_night(
+    h5_path: str | Path, hypnogram_path: str | Path | None = None, numbering: str | None = None,
+    keep_signals: bool = False,
+) -> Night:  # as `open_night`
     "Read a night into memory, as `open_night` does channel by channel."
-    return open_night(h5_path, hypnogram_path).load()
+    return open_night(h5_path, hypnogram_path, numbering, keep_signals).load()
+
+# %% ../../nbs/library/nights/casefile.ipynb #5bc7f760
+MAX_FS_HZ = 1000  # of any channel
+_UNITS = {
+    "eeg": {"uv": 1.0, "microvolt": 1.0, "mv": 1e3, "millivolt": 1e3, "v": 1e6, "volt": 1e6, "nv": 1e-3,
+            "nanovolt": 1e-3},
+    "accelerometer": {"g": 1.0, "gravity": 1.0, "mg": 1e-3, "milli-g": 1e-3, "m/s2": 1 / 9.80665, "ms-2": 1 / 9.80665},
+}
+_COUNTS = ("count", "adc", "adu", "lsb", "raw", "digital")
+_UNIT_NAMES = ("units", "unit", "physical_dimension", "dimension")
+_RATE_NAMES = ("fs", "sampling_rate", "samplingrate", "sample_rate", "sampling_frequency", "sfreq", "fs_hz", "rate")
+
+
+def _plain_unit(text: str) -> str:
+    "Write a unit in plain letters: µV as uv, m/s² as m/s2, volts as volt."
+    plain = text.strip().casefold().replace("μ", "u").replace("²", "2")  # casefold makes µ the Greek letter
+    plain = plain.replace("^", "").replace("**", "").replace(" ", "").replace("·", "").replace("s-2", "/s2", 1)
+    plain = plain.replace("//", "/")
+    return plain[:-1] if len(plain) > 3 and plain.endswith("s") else plain
+
+
+def _scale(kind: str, given: dict[str, str | float]) -> tuple[float, float, str, str]:
+    "Return scale and offset to the case's unit, the unit that results, and what to say of it."
+    case_unit = "µV" if kind == "eeg" else "g"
+    own = next((given[name] for name in _UNIT_NAMES if isinstance(given.get(name), str)), "")
+    scale, offset = (
+        float(value) if isinstance(value := given.get(name, usual), float) and np.isfinite(value) else usual
+        for name, usual in (("scale_factor", 1.0), ("add_offset", 0.0))
+    )
+    is_scaled, plain, said = (scale, offset) != (1, 0), _plain_unit(own), ascii(own.strip())[1:-1][:20]
+    scale = scale or 1.0
+    if plain in _UNITS[kind]:
+        factor = _UNITS[kind][plain]
+        about = f"in {own.strip()}, converted to {case_unit}" if factor != 1 else ""
+        return scale * factor, offset * factor, case_unit, about or is_scaled * "scaled by scale_factor and add_offset"
+    if plain in _COUNTS and not is_scaled:
+        return 1.0, 0.0, "counts", "in counts without a scale_factor"
+    unknown = f"in {said}, which is no unit known here: taken as {case_unit}" if own and plain not in _COUNTS else ""
+    return scale, offset, case_unit, unknown or is_scaled * f"scaled by scale_factor and add_offset to {case_unit}"
+
+
+def _rate(record: str, name: str, kind: str, given: dict[str, str | float]) -> float:  # Hz
+    "Return a channel's rate by its attributes or else the case's; raise `WrongRateError` for one that is of no use."
+    own = next((given[attribute] for attribute in _RATE_NAMES if attribute in given), None)
+    usual = EEG_FS_HZ if kind == "eeg" else ACCELEROMETER_FS_HZ
+    if isinstance(own, str):
+        number = re.match(r"\s*(\d{1,6}(\.\d{1,9})?)\s*(hz)?\s*$", own.casefold())
+        own = float(number[1]) if number else None
+    if own is None or own == usual:
+        return usual
+    if not MIN_FS_HZ[kind] <= own <= MAX_FS_HZ or abs(EPOCH_S * own - round(EPOCH_S * own)) > 1e-6:
+        expected = f"{name} at {MIN_FS_HZ[kind]} to {MAX_FS_HZ} Hz, with whole samples in {EPOCH_S} s"
+        raise WrongRateError(record, expected, f"{own:.12g} Hz by its attribute")
+    return own
 
 # %% ../../nbs/library/nights/casefile.ipynb #24526154
-def _checked_length(record: str, name: str, file: h5py.File) -> int:  # samples
-    "Check a signal without reading it; raise `TooShortError` or what `signal_length` raises."
-    fs_hz, _, kind = _FORMAT[name]
-    n_samples = signal_length(record, name, file, max_samples=MAX_HOURS * 3600 * fs_hz)
+class _Channel(NamedTuple):
+    signal: StoredSignal
+    about: str  # what its header says that is unusual
+
+
+_ONE_CHANNEL = (WrongShapeError, WrongTypeError, TooLongError, TooShortError, WrongRateError)
+
+
+def _open_channels(record: str, path: Path, file: h5py.File) -> tuple[dict[str, _Channel], dict[str, CaseFileError]]:
+    "Open what the case knows of, and say what is of no use; raise `UnsafeFileError` for what could hurt."
+    channels, left_out = {}, {}
+    for name in _FORMAT:
+        if name in file:
+            try:
+                channels[name] = _open_channel(record, path, name, file)
+            except _ONE_CHANNEL as error:
+                left_out[name] = error
+    return channels, left_out
+
+
+def _open_channel(record: str, path: Path, name: str, file: h5py.File) -> _Channel:
+    "Check a signal without reading it; raise `TooShortError`, `WrongRateError` or what `signal_length` raises."
+    usual_fs_hz, _, kind = _FORMAT[name]
+    n_samples = signal_length(record, name, file, max_samples=MAX_HOURS * 3600 * MAX_FS_HZ)
+    given = attributes(file[name])
+    fs_hz = _rate(record, name, kind, given)
+    if n_samples > (most := round(MAX_HOURS * 3600 * fs_hz)):
+        raise TooLongError(record, f"at most {most} samples in {name}", f"{n_samples}")
     if kind == "eeg" and n_samples < EPOCH_S * fs_hz:
         raise TooShortError(record, f"at least {EPOCH_S} s in {name}", f"{n_samples / fs_hz:g} s")
-    return n_samples
+    scale, offset, unit, about = _scale(kind, given)
+    about = " and ".join(filter(None, [about, f"at {fs_hz:g} Hz" if fs_hz != usual_fs_hz else ""]))
+    return _Channel(StoredSignal(record, path, name, fs_hz, unit, kind, 0, n_samples, n_samples, scale, offset), about)
 
 
-def _whole_epochs(eeg: dict[str, int]) -> tuple[int, list[str]]:
-    "Count the whole epochs that all derivations cover, and note what is odd about their lengths."
-    shortest = min(eeg, key=eeg.get)
-    n_epochs, n_left = divmod(eeg[shortest], EPOCH_S * EEG_FS_HZ)
-    notes = []
-    missing = [name for name in EEG_NAMES if name not in eeg]
-    if missing:
-        notes.append(f"no {', '.join(missing)}")
-    if len(set(eeg.values())) > 1:
-        longest = max(eeg, key=eeg.get)
-        found = f"{eeg[shortest]} samples in {shortest}, {eeg[longest]} in {longest}"
-        notes.append(f"derivations of unequal length ({found}); the shortest counts")
+def _about_headers(channels: dict[str, _Channel]) -> list[str]:
+    "Say what the headers say that is unusual, channels of one kind together."
+    saying: dict[str, list[str]] = {}
+    for name, channel in channels.items():
+        saying.setdefault(channel.about, []).append(name)
+    return [f"{', '.join(names)} {about}, by the file's attributes" for about, names in saying.items() if about]
+
+
+def _seconds(signal: StoredSignal) -> float:
+    return signal.n_samples / signal.fs_hz
+
+
+def _whole_epochs(
+    eeg: dict[str, _Channel], left_out: dict[str, CaseFileError]
+) -> tuple[dict[str, _Channel], int, list[str]]:
+    "Count the whole epochs of the longest derivation, let all others last as long, and note what is odd."
+    longest = max(eeg.values(), key=lambda channel: _seconds(channel.signal)).signal
+    per_epoch = round(EPOCH_S * longest.fs_hz)
+    n_epochs, n_left = divmod(longest.n_samples, per_epoch)
+    missing = [name for name in EEG_NAMES if name not in eeg and name not in left_out]
+    notes = [f"no {', '.join(missing)}"] if missing else []
+    notes += [f"{name} is left out: expected {error.expected}, found {error.found}" for name, error in left_out.items()]
+    lasting = {}
+    for name, (signal, about) in eeg.items():
+        needed = n_epochs * round(EPOCH_S * signal.fs_hz)
+        if signal.n_samples < needed:
+            found = f"{_seconds(signal):g} s of {n_epochs * EPOCH_S} s"
+            notes.append(f"{name} ends after {found} and is missing from there on")
+            signal = replace(signal, stop=needed)
+        lasting[name] = _Channel(signal, about)
     if n_left:
-        notes.append(f"the last {n_left / EEG_FS_HZ:g} s are not a whole epoch and are left out")
-    return n_epochs, notes
+        notes.append(f"the last {n_left / longest.fs_hz:g} s are not a whole epoch and are left out")
+    return lasting, n_epochs, notes
+
+# %% ../../nbs/library/nights/casefile.ipynb #5119db0a
+_USUAL_RATES = {
+    "EEG": (100, 125, 128, 200, 250, 256, 500, 512, 1000),
+    "an accelerometer": (10, 12.5, 25, 26, 32, 50, 52, 62.5, 64, 100, 200),
+}
+_FITS = 0.003  # share by which lengths may disagree with a rate
 
 
-def _usable_accelerometer(lengths: dict[str, int], n_epochs: int) -> tuple[dict[str, int], list[str]]:
+def _usable_accelerometer(
+    channels: dict[str, _Channel], left_out: dict[str, CaseFileError], n_epochs: int
+) -> tuple[dict[str, _Channel], list[str]]:
     "Keep the accelerometer if all axes are there, and note what is odd about it."
-    axes = {name: lengths[name] for name in ACCELEROMETER_NAMES if name in lengths}
+    axes = {name: channels[name] for name in ACCELEROMETER_NAMES if name in channels}
     if not axes:
-        return {}, ["no accelerometer"]
+        return {}, [] if set(ACCELEROMETER_NAMES) & set(left_out) else ["no accelerometer"]
     if len(axes) < len(ACCELEROMETER_NAMES):
         return {}, [f"only {', '.join(axes)} of the accelerometer, which is left out"]
-    epoch = EPOCH_S * ACCELEROMETER_FS_HZ
-    if min(axes.values()) < epoch:
+    signals = [channel.signal for channel in axes.values()]
+    seconds, fs_hz = [_seconds(signal) for signal in signals], signals[0].fs_hz
+    if min(seconds) < EPOCH_S:
         return {}, ["less than an epoch of accelerometer, which is left out"]
-    if len(set(axes.values())) == 1 and 0 <= min(axes.values()) - n_epochs * epoch < epoch:
+    if len({signal.fs_hz for signal in signals}) > 1:
+        found = ", ".join(f"{signal.fs_hz:g}" for signal in signals)
+        return {}, [f"axes of the accelerometer at {found} Hz, which is left out"]
+    if len(set(seconds)) == 1 and 0 <= seconds[0] - n_epochs * EPOCH_S < EPOCH_S:
         return axes, []
-    seconds = ", ".join(f"{n / ACCELEROMETER_FS_HZ:g}" for n in axes.values())
-    axes = dict.fromkeys(axes, min(axes.values()))  # all end where the shortest does
-    return axes, [f"accelerometer of {seconds} s beside {n_epochs * EPOCH_S} s of whole EEG epochs"]
+    n = min(signal.n_samples for signal in signals)  # all end where the shortest does
+    axes = {name: channel._replace(signal=replace(channel.signal, stop=n)) for name, channel in axes.items()}
+    longest = max((channels[name].signal for name in EEG_NAMES if name in channels), key=_seconds)
+    lengths = ", ".join(f"{s:g}" for s in seconds)
+    found = f"accelerometer of {lengths} s beside {n_epochs * EPOCH_S} s of whole EEG epochs"
+    return axes, [found + _fitting_rates(_seconds(longest) / (n / fs_hz), longest.fs_hz, fs_hz)]
+
+
+def _fitting_rates(ratio: float, eeg_fs_hz: float, accelerometer_fs_hz: float) -> str:  # of the lengths in seconds
+    "Say at which usual rate of one of them EEG and accelerometer would be of one length; empty where at none."
+    fitting = [
+        f"{kind} at {rate:g} Hz"
+        for kind, fits in (("EEG", eeg_fs_hz * ratio), ("an accelerometer", accelerometer_fs_hz / ratio))
+        for rate in _USUAL_RATES[kind]
+        if abs(fits / rate - 1) < _FITS
+    ]
+    if not fitting or abs(ratio - 1) < 2 * _FITS:
+        return ""
+    return f": the lengths fit {' or '.join(fitting)}; if so, stages are of no use, and an attribute fs should say it"
 
 # %% ../../nbs/library/nights/casefile.ipynb #cf16e329
 def parse_labels(
     record: str,
     content: bytes,  # of the record's hypnogram file
     n_epochs: int,  # of the signal
+    numbering: str | None = None,  # of labels that are numbers, one of `stages.NUMBERINGS`
 ) -> np.ndarray:  # int8 (n_epochs,) stage codes, `UNSCORED` behind the last label
     "Parse a hypnogram file; raise `HypnogramFileError` or `TooManyLabelsError`."
-    codes = _parse(record, content)
-    if len(codes) > n_epochs:
+    return _labels_and_notes(record, content, n_epochs, numbering)[0]
+
+
+def _labels_and_notes(
+    record: str, content: bytes, n_epochs: int, numbering: str | None
+) -> tuple[np.ndarray, list[str]]:
+    "Parse a hypnogram file to stage codes for each epoch, and note what is odd about it."
+    codes, notes = _parse(record, content, numbering)
+    if len(codes) > n_epochs + 1:
         expected = f"at most {n_epochs} labels for as many whole epochs"
         raise TooManyLabelsError(record, expected, f"{len(codes)}")
+    if len(codes) == n_epochs + 1:
+        notes.append(f"{len(codes)} labels for {n_epochs} whole epochs; the last one is left out")
     stages = np.full(n_epochs, UNSCORED, np.int8)
-    stages[: len(codes)] = codes
-    return stages
+    stages[: len(codes)] = codes[:n_epochs]
+    if n_unscored := int((codes[:n_epochs] == UNSCORED).sum()):
+        notes.append(f"{n_unscored} epochs that the labels leave unscored")
+    if len(codes) < n_epochs:
+        notes.append(f"{len(codes)} labels for {n_epochs} epochs; the rest is unscored")
+    return stages, notes
 
 
-def _parse(record: str, content: bytes) -> np.ndarray:
-    "Parse a hypnogram file to stage codes; raise `HypnogramFileError` for anything but a list of stage names."
+def _parse(record: str, content: bytes, numbering: str | None) -> tuple[np.ndarray, list[str]]:
+    "Parse a hypnogram file to stage codes, and notes; raise `HypnogramFileError` for anything but a list of labels."
     expected = "a JSON list of stage names"
     if len(content) > MAX_HYPNOGRAM_BYTES:
         raise HypnogramFileError(record, f"at most {MAX_HYPNOGRAM_BYTES} bytes of hypnogram", "more")
     try:
-        names = json.loads(content)
+        labels = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise HypnogramFileError(record, expected, f"something else ({str(error)[:80]})") from error
-    if not isinstance(names, list):
-        raise HypnogramFileError(record, expected, f"a {type(names).__name__}")
+    if isinstance(labels, dict) and isinstance(labels.get("numbering"), str) and "stages" in labels:
+        labels, numbering = labels["stages"], labels["numbering"]
+    if not isinstance(labels, list):
+        raise HypnogramFileError(record, expected, f"a {type(labels).__name__}")
     try:
-        return parse_hypnogram(names, record)
+        codes, foreign = understand_labels(labels, numbering, record)
     except HypnogramError as error:
         raise HypnogramFileError(record, error.expected, error.found) from error
+    named = ascii(", ".join(foreign))[1:-1][:80]
+    return codes, [f"labels named as other tools do: {named}"] if foreign else []
 
 
 def _read_labels(record: str, path: str | Path) -> bytes:
@@ -203,18 +368,21 @@ def _read_labels(record: str, path: str | Path) -> bytes:
 
 
 def _padded_hypnogram(
-    record: str, path: str | Path | None, n_epochs: int
+    record: str, path: str | Path | None, n_epochs: int, numbering: str | None, keep_signals: bool
 ) -> tuple[np.ndarray | None, list[str]]:  # int8 (n_epochs,) stage codes, and notes
     "Read the labels if there are any and pad them to the signal's length."
     if path is None:
         return None, []
-    stages = parse_labels(record, _read_labels(record, path), n_epochs)
-    n_labels = int((stages != UNSCORED).sum())
-    return stages, [f"{n_labels} labels for {n_epochs} epochs; the rest is unscored"] if n_labels < n_epochs else []
+    try:
+        return _labels_and_notes(record, _read_labels(record, path), n_epochs, numbering)
+    except (HypnogramFileError, TooManyLabelsError) as error:
+        if not keep_signals:
+            raise
+        return None, [f"the hypnogram is not used: expected {error.expected}, found {error.found}"]
 
 # %% ../../nbs/library/nights/casefile.ipynb #63c7ad01
 def write_night(
-    night: Night,  # with the case's channel names and rates; the stages may be unscored at the end only
+    night: Night,  # with the case's channel names, rates and units
     folder: str | Path,  # gets `h5/<record>.h5` and, if scored, `hypnograms/<record>.json`
 ) -> Path:  # the h5 file
     """Write a night in the case's format: float32, uncompressed, each file whole or not at all.
@@ -224,7 +392,7 @@ def write_night(
     record = check_record_name(night.record)
     h5_path = Path(folder) / "h5" / f"{record}.h5"
     labels_path = Path(folder) / "hypnograms" / f"{record}.json"
-    labels = None if night.hypnogram is None else format_hypnogram(night.hypnogram, record)
+    labels = None if night.hypnogram is None else _label_names(record, night.hypnogram)
     for path in h5_path, labels_path:
         path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(h5_path) as temporary:
@@ -238,6 +406,16 @@ def write_night(
     return h5_path
 
 
+def _label_names(record: str, stages: np.ndarray) -> list[str | None]:
+    "Name the stages up to the last scored epoch, None where nobody scored; raise `HypnogramError` for what is no code."
+    scored = np.flatnonzero(stages != UNSCORED)
+    names = np.full(scored[-1] + 1 if len(scored) else 0, None)
+    if len(odd := [int(epoch) for epoch in scored if stages[epoch] not in list(STAGES)]):
+        raise HypnogramError(record, f"a stage code at epoch {odd[0]}", str(stages[odd[0]]))
+    names[scored] = format_hypnogram(stages[scored], record)
+    return names.tolist()
+
+
 def _values_to_write(record: str, name: str, night: Night) -> np.ndarray:
     "Return a signal's values as float32 if the format can hold them."
     fs_hz = night.signals.header(name).fs_hz
@@ -248,5 +426,8 @@ def _values_to_write(record: str, name: str, night: Night) -> np.ndarray:
         values = np.asarray(night.signals[name].values).astype(np.float32, copy=False)
     if values.ndim != 1:
         raise WrongShapeError(record, f"one dimension in {name}", f"shape {values.shape}")
-    check_finite(record, name, values)
+    if not has_numbers(values):
+        good = np.abs(values) <= MAX_VALUE
+        found = f"{np.sum(~good)} NaN, infinite or larger, the first at sample {int(np.argmin(good))}"
+        raise NotFiniteError(record, f"finite values up to {MAX_VALUE:g} in {name}", found)
     return values

@@ -66,6 +66,6 @@ def copy_source(store: Store, folder: Path) -> str:  # what the folder says its 
     manifest = folder / "manifest.json"
     if not manifest.exists() and not FolderStore(folder).records():
         with spool_folder(folder) as spool:
-            (spool / "manifest").write_text(json.dumps({"source": store.source}))
+            (spool / "manifest").write_text(json.dumps({"source": store.source}), encoding="utf-8")
             _move(spool / "manifest", manifest)
     return FolderStore(folder).source

@@ -78,30 +78,23 @@ class FolderStore(Store):
     def labels(self, record: str) -> bytes | None:
         "Read the record's hypnogram file as it is, None without one; raise `RecordTooLarge` or `FileUnavailable`."
         self._stat(record)
-        try:
-            content = _read_own(self._place("hypnograms") / f"{record}.json", MAX_HYPNOGRAM_BYTES + 1)
-        except StoreUnavailable as error:  # which gives other files
-            raise FileUnavailable(record, f"{error.found}, of its hypnogram") from error
+        content = _read_labels(record, self._place("hypnograms") / f"{record}.json")
         check_size(record, len(content or b""), MAX_HYPNOGRAM_BYTES)
         return content
 
     def open_night(self, record: str) -> Night:
-        "Open a record, with its hypnogram if it has one; its signals are read at each access."
+        "Open a record, with its hypnogram if it has one that can be used; its signals are read at each access."
         check_size(record, self._stat(record).st_size, MAX_H5_BYTES)
         labels = self._place("hypnograms") / f"{record}.json"
-        return open_night(self._h5_path(record), labels if _own_stat(labels) else None)
+        return open_night(self._h5_path(record), labels if _own_stat(labels) else None, keep_signals=True)
 
     def _h5_path(self, record: str) -> Path:
         return self._place("h5") / h5_name(record)
 
     def _place(self, name: str) -> Path:
-        "Say where 'h5' or 'hypnograms' lies; h5 files right in the folder count where `h5/` holds none."
-        inner = self.folder / name
-        if name != "h5":
-            return inner
-        if self._h5 is None:
-            self._h5 = next((folder for folder in (inner, self.folder) if _holds_any(folder)), None)
-        return self._h5 or (inner if inner.is_dir() else self.folder)
+        if name == "h5" and self._h5 is None:
+            self._h5 = _place_of_nights(self.folder)
+        return self.folder / name if name != "h5" else self._h5 or _inner_or(self.folder)
 
     def _stat(self, record: str) -> os.stat_result:
         found = _own_stat(path := self._h5_path(record))
@@ -112,14 +105,12 @@ class FolderStore(Store):
         return found
 
     def _unchanged(self, record: str, version: str) -> StoredFile:
-        found = self.look(record)
-        if found.version != version:
+        if (found := self.look(record)).version != version:
             raise RecordChanged(record)
         return found
 
     def _entries(self, place: str, start: str = "") -> Iterator[tuple[str, str]]:
-        entries = _scan(self._place(place))
-        if entries is None and place == "h5":
+        if (entries := _scan(self._place(place))) is None and place == "h5":
             raise StoreUnavailable("no folder")
         yield from sorted((name, kind) for name, kind in entries or [] if name > start)
 
@@ -144,8 +135,22 @@ def _scan(folder: Path) -> list[tuple[str, str]] | None:
         raise StoreUnavailable(error.strerror) from error
 
 
-def _holds_any(folder: Path) -> bool:
-    return any(looks_like_record(name) for name, _ in _scan(folder) or [])
+def _place_of_nights(folder: Path) -> Path | None:
+    "Say where h5 files lie: in `h5/`, or right in the folder where that holds none; None where there are none yet."
+    places = (folder / "h5", folder)
+    return next((place for place in places if any(looks_like_record(name) for name, _ in _scan(place) or [])), None)
+
+
+def _inner_or(folder: Path) -> Path:
+    return folder / "h5" if (folder / "h5").is_dir() else folder
+
+
+def _read_labels(record: str, path: Path) -> bytes | None:
+    "Read a hypnogram file; raise `FileUnavailable` where the system does not let it be read: the store is there."
+    try:
+        return _read_own(path, MAX_HYPNOGRAM_BYTES + 1)
+    except StoreUnavailable as error:
+        raise FileUnavailable(record, f"{error.found}, of its hypnogram") from error
 
 
 def _own_stat(path: Path) -> os.stat_result | None:

@@ -16,9 +16,9 @@ from .stages import EPOCH_S, UNSCORED
 class Signal:
     "One channel: its values, and what they mean."
 
-    values: np.ndarray  # (n_samples,) in `unit`
+    values: np.ndarray  # (n_samples,) in `unit`; NaN where there is none
     fs_hz: float  # sampling rate
-    unit: str  # e.g. "µV" or "g"
+    unit: str  # "µV", "g", or "counts" of a size that nobody knows
     kind: str  # "eeg" or "accelerometer"
 
     @property
@@ -38,6 +38,10 @@ class Signal:
     def load(self) -> "Signal":
         "Return the signal with its values in memory, which here is the signal itself."
         return self
+
+    def flat_value(self) -> float | None:
+        "Give the one value of a signal that is known to be flat without being read; None here, where it is in memory."
+        return None
 
 # %% ../../nbs/library/nights/night.ipynb #5454b184
 class Signals(Mapping):

@@ -42,7 +42,7 @@ export function drawHypnogram(stages) {
   return plot(stages.length, DISPLAY_ORDER.length, ...bands, path("trace", `M0 ${level(stages[0])}${steps}`));
 }
 
-// Shade the epochs that had no usable signal, behind the stages that their neighbours gave them.
+// Shade the long spans without usable signal, behind the WAKE that stands in for a stage.
 export function shadeUnusable(drawing, usable) {
   const spans = runs(usable).filter(([value]) => !value);
   drawing.querySelector(".grid").after(path("unusable", blocks(spans, DISPLAY_ORDER.length)));

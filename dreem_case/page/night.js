@@ -25,11 +25,11 @@ function showHypnogram(stages) {
 function showDetails(details) {
   const { statistics, channels, notes, review, usable, source } = details;
   byId("source").textContent = source;
-  byId("summary").textContent = summarize(statistics, review);
+  byId("summary").textContent = summarize(statistics, review, usable);
   shadeUnusable(byId("hypnogram").firstChild, usable);
   byId("review").replaceChildren(drawReview(review));
   const lost = usable.includes(false);
-  byId("hypnogram-key").replaceChildren(...(lost ? [html("span", {}, swatch("unusable"), "no usable EEG")] : []));
+  byId("hypnogram-key").replaceChildren(...(lost ? [html("span", {}, swatch("unusable"), "no usable EEG: WAKE stands in, not counted")] : []));
   byId("stage-key").replaceChildren(...keyEntries("stage", DISPLAY_ORDER));
   byId("probabilities").replaceChildren(drawProbabilities(details.probabilities, details.stage_names));
   byId("quality-key").replaceChildren(...keyEntries("quality", QUALITIES));

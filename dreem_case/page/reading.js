@@ -14,7 +14,7 @@ function qualityAt(channels, epoch) {
 }
 
 export function startReading(details) {
-  const { n_epochs, stages, stage_names, probabilities, confidence, review, usable, channels } = details;
+  const { n_epochs, stages, stage_names, probabilities, confidence, review, usable, bridged, channels } = details;
   const [slider, panels, readout] = [byId("epoch"), byId("panels"), byId("readout")];
   readout.replaceChildren(html("p", { class: "hint" }, HINT));
   slider.max = n_epochs - 1;
@@ -23,8 +23,10 @@ export function startReading(details) {
     slider.value = epoch;
     const stage = stages[epoch];
     const place = `Epoch ${epoch + 1} of ${n_epochs}, ${clock(epoch * EPOCH_S)}`;
-    const sure = `${stage} ${percent(confidence[epoch], 0)}${review[epoch] ? ", to review" : ""}`;
-    const quality = usable[epoch] ? qualityAt(channels, epoch) : "no usable EEG, staged by its neighbours";
+    const rated = `${stage} ${percent(confidence[epoch], 0)}${review[epoch] ? ", to review" : ""}`;
+    const sure = usable[epoch] ? rated : `${stage}, for want of a stage`;
+    const gap = bridged[epoch] ? "no usable EEG, staged by its neighbours" : "no usable EEG for minutes, not counted";
+    const quality = usable[epoch] && !bridged[epoch] ? qualityAt(channels, epoch) : gap;
     slider.setAttribute("aria-valuetext", `${place}, ${sure}, ${quality}`);
     const shares = DISPLAY_ORDER.map((name) => {
       const share = 100 * probabilities[epoch][stage_names.indexOf(name)];

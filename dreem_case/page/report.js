@@ -12,9 +12,10 @@ const dataCell = (text) => html("td", {}, text);
 export const swatch = (name) => html("span", { class: `swatch ${name}`, "aria-hidden": "true" });
 
 export function statisticsRows(statistics) {
-  const { recorded_min, sleep_min, efficiency, onset_latency_min, waso_min, rem_latency_min } = statistics;
+  const { recorded_min, unscored_min, sleep_min, efficiency, onset_latency_min, waso_min, rem_latency_min } = statistics;
   return [
-    row("Recorded time", minutes(recorded_min)),
+    row("Recorded time with usable EEG", minutes(recorded_min)),
+    row("Unscored time, in no other figure", minutes(unscored_min)),
     row("Total sleep time (TST)", minutes(sleep_min)),
     row("Sleep efficiency", efficiency === null ? NONE : percent(efficiency)),
     row("Sleep onset latency", minutes(onset_latency_min)),
@@ -31,18 +32,21 @@ export function stageRows({ stage_min, sleep_min }) {
   });
 }
 
-function reviewed(review) {
-  const n = review.filter(Boolean).length;
-  return `${n} (${percent(n / review.length)})`;
+// Of the epochs that have a stage of their own.
+function reviewed(review, usable) {
+  const [n, of] = [review.filter(Boolean).length, usable.filter(Boolean).length];
+  return `${n} (${percent(n / of)})`;
 }
 
 export function scoringRows(details) {
-  const { n_epochs, epoch_s, review, usable, confidence, feature_shift, model_version } = details;
-  const mean = confidence.reduce((sum, value) => sum + value, 0) / n_epochs;
+  const { n_epochs, epoch_s, review, usable, bridged, confidence, feature_shift, model_version } = details;
+  const staged = confidence.filter((_, epoch) => usable[epoch]);
+  const mean = staged.reduce((sum, value) => sum + value, 0) / staged.length;
   return [
     row("Epochs", `${n_epochs} of ${epoch_s} s`),
-    row("Epochs without usable EEG", String(usable.filter((value) => !value).length)),
-    row("Epochs to review", reviewed(review)),
+    row("Epochs without usable EEG, unscored", String(n_epochs - staged.length)),
+    row("Epochs staged by their neighbours", String(bridged.filter(Boolean).length)),
+    row("Epochs to review", reviewed(review, usable)),
     row("Mean confidence", percent(mean)),
     row("Distance from the training nights", feature_shift === null ? NONE : `${feature_shift.toFixed(2)} spreads`),
     row("Model", model_version),
@@ -50,9 +54,11 @@ export function scoringRows(details) {
 }
 
 // What somebody who does not see the drawing should know of it.
-export function summarize(statistics, review) {
-  const marks = review.includes(true) ? ` Marked for review: ${reviewed(review)} of the epochs.` : "";
-  return inWords(statistics) + marks;
+export function summarize(statistics, review, usable) {
+  const { unscored_min } = statistics;
+  const lost = unscored_min > 0 ? ` ${duration(unscored_min)} without usable EEG are in none of these figures.` : "";
+  const marks = review.includes(true) ? ` Marked for review: ${reviewed(review, usable)} of the epochs.` : "";
+  return inWords(statistics) + lost + marks;
 }
 
 function inWords(statistics) {

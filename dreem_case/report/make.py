@@ -11,10 +11,11 @@ import resource
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from .run import ChapterFailed, chapter_paths, run_chapters
-from .chapter import ReportError
+from .chapter import BUDGETS, ReportError
 from ..staging.embedded import ProjectNotFound, default_data, project_root
 
 # %% ../../nbs/library/report/make.ipynb #70e0540d
@@ -24,47 +25,66 @@ def _peak_memory_mb() -> int:
     return round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / unit)
 
 
+def _chapters(root: Path, part: str) -> list[Path]:
+    "List what a run executes; raise ReportError for a part that is none."
+    parts = sorted({path.parent.name for path in (root / "nbs" / "report").glob("*/*.ipynb")})
+    if part and part not in parts:
+        raise ReportError(f"part: expected one of {', '.join(parts) or 'none, as there are none'}, found {part!r}")
+    return chapter_paths(root, part) + ([] if part else [root / "nbs" / "index.ipynb"])
+
+
+def _given(inputs: Mapping[str, str]) -> dict[str, str]:
+    "Make the paths of a run's inputs whole; raise ReportError for one where nothing is."
+    for name, given in inputs.items():
+        if given and not Path(given).exists():
+            raise ReportError(f"{name}: expected a folder or file, found nothing at {given}")
+    return {name: str(Path(given).resolve()) if given else "" for name, given in inputs.items()}
+
+# %% ../../nbs/library/report/make.ipynb #d731a5df
 def make_report(
     root: Path,  # the project's folder
     data: str = "",  # a folder in the case's layout; empty: the embedded default nights
     headband: str = "",  # an npz file of headband spectra; empty: chapter 6 shows its last figures
     raw_eeg: str = "",  # an h5 file of raw EEG; empty: the sections about it drop out
+    ecg: str = "",  # a folder of annotated ECG records, for the part of that name; empty: simulated ones
     seed: int = 1,
     max_nights: int = 0,  # 0: all
-    out: Path | None = None,  # None: build/ in the project's folder
+    out: Path | None = None,  # None: build/ in the project's folder, or build/<part>/
+    part: str = "",  # a folder of nbs/report; empty: the case
+    budget: str = "full",  # or "ci"
 ) -> Path:  # the site's first page
     "Run every chapter on a folder of nights and render the site. Raises ReportError or ChapterFailed."
     from dreem_case.report.site import build_site
 
-    out = out or root / "build"
-    inputs = {"data": data, "headband": headband, "raw_eeg": raw_eeg}
-    for name, given in inputs.items():
-        if given and not Path(given).exists():
-            raise ReportError(f"{name}: expected a folder or file, found nothing at {given}")
-    paths = {name: str(Path(given).resolve()) if given else "" for name, given in inputs.items()}
+    if budget not in BUDGETS:
+        raise ReportError(f"budget: expected one of {', '.join(BUDGETS)}, found {budget!r}")
+    chapters, out = _chapters(root, part), out or root / "build" / part
+    paths = _given({"data": data, "headband": headband, "raw_eeg": raw_eeg, "ecg": ecg})
     start = time.perf_counter()
-    if not data:
+    if not data and not part:
         print("nights: the embedded default (simulated)", flush=True)
         default_data(seed)
     results, book = out / "results.json", out / "book"
     results.unlink(missing_ok=True)
     shutil.rmtree(book, ignore_errors=True)
-    parameters = {**paths, "seed": seed, "max_nights": max_nights, "results": str(results)}
-    chapters = [*chapter_paths(root), root / "nbs" / "index.ipynb"]
-    seconds = run_chapters(chapters, book, parameters, cwd=root)
+    parameters = {**paths, "seed": seed, "max_nights": max_nights, "results": str(results), "budget": budget}
+    seconds = run_chapters(root, chapters, book, parameters)
     page, renderer = build_site(root, book, out)
-    run = {
-        "given": {name: bool(given) for name, given in inputs.items()},
-        "complete": max_nights == 0 and seed == 1,
-        "seconds": round(time.perf_counter() - start),
-        "seconds_per_chapter": {name: round(spent) for name, spent in seconds.items()},
-        "peak_memory_mb": _peak_memory_mb(),
-        "n_cores": os.cpu_count(),
-        "renderer": renderer,
-    }
-    (out / "run.json").write_text(json.dumps(run, indent=1) + "\n")
+    run = _costs(time.perf_counter() - start, seconds, renderer) | {
+        "part": part, "budget": budget, "complete": max_nights == 0 and seed == 1,
+        "given": {name: bool(path) for name, path in paths.items()},
+    }  # fmt: skip
+    (out / "run.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
     print(f"{run['seconds']} s; largest process {run['peak_memory_mb']} MB; site by {renderer}")
     return page
+
+
+def _costs(seconds: float, per_chapter: Mapping[str, float], renderer: str) -> dict[str, object]:
+    "Put together what a run took."
+    return {
+        "seconds": round(seconds), "seconds_per_chapter": {name: round(spent) for name, spent in per_chapter.items()},
+        "peak_memory_mb": _peak_memory_mb(), "n_cores": os.cpu_count(), "renderer": renderer,
+    }  # fmt: skip
 
 # %% ../../nbs/library/report/make.ipynb #06aa12bf
 def _main() -> None:
@@ -72,9 +92,12 @@ def _main() -> None:
     parser.add_argument("--data", default="", help="folder of nights; none: simulated nights")
     parser.add_argument("--headband", default="", help="npz file of headband spectra, for chapter 6")
     parser.add_argument("--raw-eeg", default="", help="h5 file of raw EEG, for chapters 1, 2, 4 and 5")
+    parser.add_argument("--ecg", default="", help="folder of annotated ECG records, for --part ecg")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--max-nights", type=int, default=0, help="limit the nights; 0: all")
     parser.add_argument("--out", type=Path, default=None, help="folder for what is made; none: build/")
+    parser.add_argument("--part", default="", help="folder of nbs/report; none: the case")
+    parser.add_argument("--budget", choices=BUDGETS, default="full", help="ci: short, and never published")
     given = vars(parser.parse_args())
     try:
         page = make_report(project_root(), **given)

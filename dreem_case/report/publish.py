@@ -5,6 +5,7 @@ __all__ = ['MAX_OUTPUT_BYTES', 'machine_paths', 'output_problems', 'with_outputs
            'publish', 'publish_benchmark']
 
 # %% ../../nbs/library/report/publish.ipynb #99014f11
+import argparse
 import json
 import re
 import subprocess
@@ -14,12 +15,12 @@ from pathlib import Path
 
 import nbformat
 
-from .run import chapter_paths
+from .run import chapter_paths, copy_path
 from .chapter import ReportError, headlines, read_results, write_results
 from ..staging.embedded import ProjectNotFound, project_root
 
 # %% ../../nbs/library/report/publish.ipynb #e56f764e
-MAX_OUTPUT_BYTES = 1_000_000
+MAX_OUTPUT_BYTES = 2_500_000
 _LOOKS_LIKE_A_PATH = re.compile(r"(?<![\w./<])/(?:home|root|Users|tmp|work|private|var|opt|mnt|usr)/[\w.~-]+")
 
 
@@ -36,7 +37,7 @@ def output_problems(
     notebook: nbformat.NotebookNode,
     name: str,  # for the messages
 ) -> list[str]:  # what stands against publishing it, in words; empty: nothing
-    "Check a notebook's outputs for errors, warnings, machine paths and size."
+    "Check a notebook's outputs for errors, warnings, machine paths, HTML and size."
     problems = []
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     for output in outputs:
@@ -44,6 +45,8 @@ def output_problems(
             problems.append(f"{name}: an error: {output.ename}: {output.evalue}")
         elif output.get("name") == "stderr":
             problems.append(f"{name}: a warning: {output.text.strip()[:200]}")
+        elif "text/html" in output.get("data", {}):
+            problems.append(f"{name}: an output in HTML; show_table writes Markdown")
         texts = [value for kind, value in output.get("data", {}).items() if not kind.startswith("image/")]
         for path in machine_paths("\n".join([output.get("text", ""), *map(str, texts)])):
             problems.append(f"{name}: a path of this machine in an output: {path}")
@@ -69,7 +72,7 @@ def with_outputs(
         cell.outputs = made[cell.id].outputs
         cell.execution_count = None
         for output in cell.outputs:
-            output.metadata = {}
+            output.metadata = {kind: size for kind, size in output.get("metadata", {}).items() if kind == "image/png"}
             output.pop("execution_count", None)
             if output.output_type == "execute_result":
                 output.execution_count = None
@@ -115,34 +118,47 @@ def throughput(
     )
 
 # %% ../../nbs/library/report/publish.ipynb #661b58de
-def publish(
-    root: Path,  # the project's folder
-) -> list[Path]:  # the files written
-    "Put the last report into the repository. Raises ReportError, with nothing written, where it must not."
-    build = root / "build"
+def _finished(build: Path, part: str) -> dict:
+    "Read what a run says of itself; raise ReportError for one that must not be published."
     if not (build / "run.json").is_file():
         raise ReportError("expected a finished report under build/, found none; make report first")
-    run = json.loads((build / "run.json").read_text())
-    if run["given"] != {"data": False, "headband": True, "raw_eeg": True} or not run["complete"]:
+    run = json.loads((build / "run.json").read_text(encoding="utf-8"))
+    short = {row.get("budget") for row in read_results(build / "results.json").values()} - {"full"}
+    if run["budget"] != "full" or short:
+        raise ReportError("expected a report of the full budget, found one of CI's; make report first")
+    inputs = {"data": False, "headband": True, "raw_eeg": True}
+    if not run["complete"] or (not part and run["given"] != inputs):
         raise ReportError("expected a report on the default nights, with HEADBAND and RAW_EEG given")
+    return run
+
+
+def publish(
+    root: Path,  # the project's folder
+    part: str = "",  # a folder of nbs/report; empty: the case
+) -> list[Path]:  # the files written
+    "Put the last report into the repository. Raises ReportError, with nothing written, where it must not."
+    build = root / "build" / part
+    run = _finished(build, part)
+    pages = chapter_paths(root, part) + ([] if part else [root / "nbs" / "index.ipynb"])
     published, problems = {}, []
-    for path in [*chapter_paths(root), root / "nbs" / "index.ipynb"]:
-        executed = nbformat.read(build / "book" / path.name, 4)
+    for path in pages:
+        executed = nbformat.read(copy_path(root, build / "book", path), 4)
         problems += output_problems(executed, path.stem)
         published[path] = with_outputs(nbformat.read(path, 4), executed, path.stem)
     if problems:
         raise ReportError("not published:\n" + "\n".join(problems))
-    results = read_results(build / "results.json")
-    readme = fill_markers((root / "README.md").read_text(), "figures", headlines(results))
-    install = json.loads((Path(sys.prefix) / "installed.json").read_text())
-    readme = fill_markers(readme, "costs", costs(run, install))
+    results, kept = read_results(build / "results.json"), root / "nbs" / "report" / part / "results.json"
+    readme = root / "README.md"
+    if not part:
+        install = json.loads((Path(sys.prefix) / "installed.json").read_text(encoding="utf-8"))
+        text = fill_markers(readme.read_text(encoding="utf-8"), "figures", headlines(results))
+        readme.write_text(fill_markers(text, "costs", costs(run, install)), encoding="utf-8")
     for path, notebook in published.items():
         nbformat.write(notebook, path)
         clean = Path(sys.executable).with_name("nbdev_clean")
         subprocess.run([clean, "--fname", path], check=True, cwd=root)
-    write_results(results, root / "nbs" / "report" / "results.json")
-    (root / "README.md").write_text(readme)
-    return [*published, root / "nbs" / "report" / "results.json", root / "README.md"]
+    write_results(results, kept)
+    return [*published, kept, *([] if part else [readme])]
 
 # %% ../../nbs/library/report/publish.ipynb #a8103a3c
 def publish_benchmark(
@@ -152,20 +168,24 @@ def publish_benchmark(
     found, kept, readme = root / "build/bench/batch.json", root / "benchmarks/batch.json", root / "README.md"
     if not found.is_file():
         return []
-    figures = json.loads(found.read_text())
+    figures = json.loads(found.read_text(encoding="utf-8"))
     if figures["hours"] < 8 or figures["n_nights"] < 20:
         nights = f"{figures['n_nights']} of {figures['hours']:g} h"
         raise ReportError(f"expected a benchmark of 20 nights of 8 h, found {nights}; make bench, or remove it")
-    text = fill_markers(readme.read_text(), "throughput", throughput(figures))
-    kept.write_text(found.read_text())
-    readme.write_text(text)
+    text = fill_markers(readme.read_text(encoding="utf-8"), "throughput", throughput(figures))
+    kept.write_text(found.read_text(encoding="utf-8"))
+    readme.write_text(text, encoding="utf-8")
     return [kept, readme]
 
 # %% ../../nbs/library/report/publish.ipynb #97e2bb6b
 def _main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m dreem_case.report.publish", description=publish.__doc__)
+    parser.add_argument("--part", default="", help="folder of nbs/report; none: the case, and the benchmark")
+    part = parser.parse_args().part
     try:
         root = project_root()
-        for path in dict.fromkeys([*publish_benchmark(root), *publish(root)]):
+        measured = [] if part else publish_benchmark(root)
+        for path in dict.fromkeys([*measured, *publish(root, part)]):
             print(path.relative_to(root))
     except (ReportError, ProjectNotFound) as error:
         sys.exit(f"publish: {error}")

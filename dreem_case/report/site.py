@@ -10,10 +10,13 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
+from .run import copy_path
+
 # %% ../../nbs/library/report/site.ipynb #f226095c
 def page_source(
     notebook: Path,  # a notebook of the project, or an executed copy
     fold: bool = False,  # fold its code
+    preview: bool = False,  # number its figures, for a renderer that does not
 ) -> str:  # the notebook's JSON, as the renderer gets it
     "Return a notebook without directives, hidden cells and injected parameters."
     import nbformat
@@ -21,10 +24,34 @@ def page_source(
 
     page = nbformat.read(notebook, 4)
     page.cells = [cell for cell in page.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+    if preview:
+        _number_figures(page.cells)
     for cell in page.cells:
         if fold and cell.cell_type == "code" and "#| code-fold:" not in cell.source:
             cell.source = f"#| code-fold: true\n{cell.source}"
     return nbdev_filter(nb_txt=nbformat.writes(page), printit=False)
+
+
+def _number_figures(cells: list) -> None:
+    "Number the captions of labelled figures that are there, and put the numbers in the place of references."
+    numbers = {}
+    for cell in cells:
+        label = re.search(r"^#\| label: (fig-[\w-]+)$", cell.source, re.M)
+        pictures = [output for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+        if label and pictures:
+            numbers[label[1]] = len(numbers) + 1
+            cell.source = re.sub(r'^(#\| fig-cap: ")', rf"\1Figure {len(numbers)}: ", cell.source, flags=re.M)
+
+    def number(match: re.Match) -> str:
+        return f"Figure {numbers[match[1]]}" if match[1] in numbers else match[0]
+
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(r"@(fig-[\w-]+)", number, cell.source)
+        for output in cell.get("outputs", []):
+            if "text/markdown" in output.get("data", {}):
+                text = "".join(output.data["text/markdown"])
+                output.data["text/markdown"] = re.sub(r"@(fig-[\w-]+)", number, text)
 
 # %% ../../nbs/library/report/site.ipynb #fbe2c5a8
 _SOURCE_LINK = re.compile(r"\[source\]\(https://example\.org[^)]*\)(\{[^}]*\})?\s*")
@@ -39,14 +66,14 @@ def drop_source_links(cell):
 
 # %% ../../nbs/library/report/site.ipynb #f711365d
 PREVIEW_NOTE = (
-    "Preview rendered by smalldocs: references to figures and some layout stay as typed. "
+    "Preview rendered by smalldocs: some layout stays as typed, and pictures do not open large. "
     "With Quarto on the PATH, the same command renders the full site."
 )
 
 
 def stage_site(
     root: Path,  # the project's folder
-    book: Path,  # executed copies, by the chapters' file names; a chapter without one stays as committed
+    book: Path,  # executed copies, as `copy_path` places them; a page without one stays as committed
     staged: Path,  # gets the project that is rendered
     preview: bool = False,  # label every page as a preview
 ) -> Path:  # `staged`
@@ -54,26 +81,32 @@ def stage_site(
     import yaml
 
     shutil.rmtree(staged, ignore_errors=True)
-    config = yaml.safe_load((root / "_quarto.yml").read_text())
+    config = yaml.safe_load((root / "_quarto.yml").read_text(encoding="utf-8"))
     config["project"]["output-dir"] = "_site"
     config.pop("ipynb-filters", None)
     if preview:
         note = f'<p class="preview-note"><small>{PREVIEW_NOTE}</small></p>'
         config["format"]["html"]["include-before-body"] = [{"text": note}]
+        for mode, names in dict(config["format"]["html"].get("theme", {})).items():  # it compiles no Sass
+            config["format"]["html"]["theme"][mode] = [name for name in names if not name.endswith(".scss")]
     for source in sorted((root / "nbs").rglob("*")):
         target = staged / source.relative_to(root)
         if source.suffix == ".ipynb" and ".ipynb_checkpoints" not in source.parts:
-            copy = book / source.name
-            in_book = source.parent.name == "report" or source.name == "index.ipynb"
+            copy = copy_path(root, book, source)
+            in_book = not source.is_relative_to(root / "nbs" / "library")
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(page_source(copy if in_book and copy.is_file() else source, fold=in_book))
-        elif source.suffix in {".css", ".yml", ".png", ".svg"}:
+            page = page_source(copy if copy.is_file() else source, in_book, preview)
+            target.write_text(page, encoding="utf-8")
+        elif source.suffix in {".css", ".scss", ".yml", ".png", ".svg"}:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
-    (staged / "_quarto.yml").write_text(yaml.safe_dump(config, sort_keys=False))
+    (staged / "_quarto.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     return staged
 
 # %% ../../nbs/library/report/site.ipynb #e4f909cd
+_OUTSIDE_FONT = re.compile(r"""@import\s*(?:url\(\s*["']?https?://[^)]*\)|"https?://[^"]*"|'https?://[^']*')[^;]*;""")
+
+
 def build_site(
     root: Path,  # the project's folder
     book: Path,  # executed copies
@@ -90,10 +123,13 @@ def build_site(
         warnings = [warning for warning in build(staged, quiet=True).warnings if "ignored" not in warning]
         for problem in dict.fromkeys(warning.rpartition(": ")[2] for warning in warnings):
             print(f"smalldocs: {problem}")
+    for style in (staged / "_site").rglob("*.css"):
+        style.write_text(_OUTSIDE_FONT.sub("", style.read_text(encoding="utf-8")), encoding="utf-8")
     site = out / "site"
     first = staged / "_site" / "index.html"
     if not first.is_file():
-        first.write_text('<!doctype html><meta http-equiv="refresh" content="0; url=nbs/index.html">\n')
+        moved = '<!doctype html><meta http-equiv="refresh" content="0; url=nbs/index.html">\n'
+        first.write_text(moved, encoding="utf-8")
     shutil.rmtree(site, ignore_errors=True)
     (staged / "_site").replace(site)
     return site / "index.html", "Quarto" if quarto else "smalldocs (preview)"
@@ -104,7 +140,7 @@ class _Page(HTMLParser):
 
     def __init__(self, text: str):
         super().__init__()
-        self.pictures, self.links, self.outputs = [], [], []
+        self.pictures, self.links, self.outputs, self.outside = [], [], [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
@@ -114,6 +150,9 @@ class _Page(HTMLParser):
             self.pictures.append(given.get("src") or "")
         elif tag == "a" and given.get("href"):
             self.links.append(given["href"])
+        loaded = given.get("src") or (given.get("href") if tag == "link" else "") or ""
+        if tag in {"script", "link", "img", "iframe"} and re.match(r"(?:https?:)?//", loaded):
+            self.outside.append(loaded)
         self.outputs += re.findall(r"cell-output-(error|stderr)", classes)
 
 
@@ -121,11 +160,12 @@ def page_problems(
     page: Path,  # an HTML page of the site
     n_pictures: int = 0,  # at least so many are expected
 ) -> list[str]:  # what is wrong, in words; empty: nothing
-    "Check a rendered page for missing pictures, error output, warnings and dead links."
+    "Check a rendered page for missing pictures, error output, warnings, dead links and requests to other hosts."
     if not page.is_file():
         return [f"{page.name}: expected a page, found none"]
-    seen = _Page(page.read_text())
+    seen = _Page(page.read_text(encoding="utf-8"))
     problems = [f"{page.name}: {kind} output on the page" for kind in sorted(set(seen.outputs))]
+    problems += [f"{page.name}: asks another host: {address}" for address in seen.outside]
     if len(seen.pictures) < n_pictures:
         problems.append(f"{page.name}: expected {n_pictures} pictures, found {len(seen.pictures)}")
     for target in seen.pictures + seen.links:

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from gunicorn.workers.gthread import ThreadWorker
 
-from .scoring_pool import sockets_are_gone
 from .settings import MAX_WAITING, Settings, SettingsError
 
 # %% ../../nbs/library/serving/gunicorn_config.ipynb #e3fe5b42
@@ -81,6 +80,8 @@ class Worker(ThreadWorker):
                 with suppress(OSError):  # it is closed already
                     conn.sock.shutdown(socket.SHUT_RDWR)  # the thread that reads from it goes on, and closes it
         if now >= self._look_at:
+            from dreem_case.serving.scoring_pool import sockets_are_gone  # which the app has loaded by now
+
             self._look_at = now + LOOK_S
             if self.alive and (_numbers_are_gone() or sockets_are_gone()):
                 self.log.warning("somebody removed this process's temporary files: another takes its place")

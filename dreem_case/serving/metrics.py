@@ -6,13 +6,14 @@ __all__ = ['Metrics']
 # %% ../../nbs/library/serving/metrics.ipynb #4b658810
 import os
 import time
-from collections import Counter as Tally
 from collections.abc import Mapping
 from pathlib import Path
 
 from flask import Flask, Response, g, request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from ..nights.stages import EPOCH_S, STAGES
 
 # %% ../../nbs/library/serving/metrics.ipynb #93ea1203
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"  # what `generate_latest` writes
@@ -52,17 +53,17 @@ class Metrics:
             MultiProcessCollector(registry)
         return Response(generate_latest(registry), content_type=_TEXT)
 
-    def night_scored(self, details: Mapping, seconds: float) -> None:  # details: as the server gives them
+    def night_scored(self, row: Mapping, seconds: float) -> None:  # row: as `score.night_row` sums up a night
         "Count a night that was computed."
         self.nights.labels("scored").inc()
         self.night_seconds.observe(seconds)
-        for stage, count in Tally(details["stages"]).items():
-            self.epochs.labels(stage).inc(count)
-        self.flagged.inc(details["review"].count(True))
-        self.unusable.inc(details["usable"].count(False))
-        self.confidence.observe(sum(details["confidence"]) / len(details["confidence"]))
-        if details["feature_shift"] is not None:
-            self.shift.observe(details["feature_shift"])
+        for stage in STAGES:
+            self.epochs.labels(stage.name).inc(round(row[f"{stage.name.lower()}_min"] * 60 / EPOCH_S))
+        self.flagged.inc(round(row["review_share"] * row["n_epochs"]))
+        self.unusable.inc(round((1 - row["usable_share"]) * row["n_epochs"]))
+        self.confidence.observe(row["confidence"])
+        if row["feature_shift"] is not None:
+            self.shift.observe(row["feature_shift"])
 
     def night_refused(self, code: str, seconds: float) -> None:
         "Count a night that could not be computed."

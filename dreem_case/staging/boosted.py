@@ -24,7 +24,7 @@ from ..nights.night import Night
 from .design_matrix import NOT_RECORDED, ROWS_VERSION, RowMaker, Scale, add_sides
 from .stager import PROGRAM_BYTES, matched
 from ..nights.stages import STAGE_NAMES, STAGES
-from .trees import BIN_EPOCHS, Trees, fit_trees
+from ..core.trees import BIN_ROWS, Trees, fit_trees
 
 # %% ../../nbs/library/staging/boosted.ipynb #a60b683c
 class _Loss(NamedTuple):
@@ -215,7 +215,7 @@ def _needed_memory(stager: BoostedStager, n_scored: int, example: NightFeatures)
     names = example.eeg_feature_names, example.accelerometer_feature_names
     n_columns, n_copies = len(RowMaker(*names, {}, np.empty(0), sided=True).columns), 1 + stager.n_copies
     n_fitted, n_at_once = n_scored * n_copies * (1 - 1 / stager.n_folds), min(stager.n_jobs, stager.n_folds)
-    table = (n_fitted * _BINNED_BYTES + min(n_fitted, BIN_EPOCHS) * _SAMPLED_BYTES) * n_columns * n_at_once
+    table = (n_fitted * _BINNED_BYTES + min(n_fitted, BIN_ROWS) * _SAMPLED_BYTES) * n_columns * n_at_once
     kept = min(_KEPT_BYTES, n_scored * n_copies * n_columns * 4)
     return round(PROGRAM_BYTES + table + kept + n_scored * _PROBABILITIES_BYTES)
 
@@ -245,7 +245,7 @@ def _fit_steps(stager: BoostedStager, prepared: Sequence[NightFeatures], labels:
     rows = _Rows(lambda i, k: second_rows(first[i][k], gaps[i]), counts)
     size = (stager.n_rounds // 2, max(stager.n_leaves // 2, 2))
     _, n_rounds, second = _hold_out(rows, labels, folds, size, stager.n_jobs, seed)
-    booster = fit_trees(*rows.of(range(len(used)), labels), n_rounds, size[1], seed)
+    booster = fit_trees(*rows.of(range(len(used)), labels), len(STAGES), n_rounds, size[1], seed)
     stager.second = Trees.of(booster, n_rounds)
     evidence = [_blend(one[0], two[0]) for one, two in zip(first, second, strict=True)]
     stager.chain = _choose_chain(labels, evidence)
@@ -287,7 +287,7 @@ def _hold_out(
                     limit = min(limit, n_rounds)
             return n_rounds >= limit
 
-        return fit_trees(*rows.of(inside, labels), *size, seed, enough), surprises
+        return fit_trees(*rows.of(inside, labels), len(STAGES), *size, seed, enough), surprises
 
     with ThreadPoolExecutor(n_jobs) as threads:
         boosters, surprises = zip(*threads.map(fit_without, range(folds.max() + 1)), strict=True)
@@ -370,8 +370,8 @@ def _load(cls: type[BoostedStager], folder: Path | str) -> BoostedStager:
             _numbers(state["accelerometer_typical"], len(manifest["accelerometer_names"])),
             sided=True,
         )
-        stager.trees = [Trees.from_state(len(stager.rows.columns), trees) for trees in state["trees"]]
-        stager.second = Trees.from_state(_N_SECOND, state["second"])
+        stager.trees = [Trees.from_state(len(stager.rows.columns), len(STAGES), trees) for trees in state["trees"]]
+        stager.second = Trees.from_state(_N_SECOND, len(STAGES), state["second"])
         stager.chain = _chain(*state["chain"])
         stager.temperature, stager.review_threshold = float(state["temperature"]), float(state["review_threshold"])
         if not (0.1 < stager.temperature < 10 and 0 <= stager.review_threshold <= 1) or not stager.trees:

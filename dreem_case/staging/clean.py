@@ -3,9 +3,10 @@
 # %% auto #0
 __all__ = ['FS_HZ', 'BLOCK_S', 'RAIL_UV', 'CLIP_UV', 'CHANGE_RATIO', 'BEND_RATIO', 'JUMP_RATIO', 'FLAT_RATIO', 'MARGIN_S',
            'GAP_S', 'BAND_HZ', 'FILTER_ORDER', 'STEPS', 'HALF', 'LOST_SHARE', 'NOISY_RATIO', 'WHITE_MOBILITY',
-           'WHITE_WEIGHT', 'FLAT_UV', 'N_EPOCHS_AT_ONCE', 'MOVING_G', 'BREATHING_HZ', 'Mark', 'bridge',
-           'find_artefacts', 'resample', 'band_pass', 'Cleaned', 'clean_eeg', 'Quality', 'in_pieces', 'count',
-           'epoch_quality', 'movement', 'posture', 'breathing']
+           'WHITE_WEIGHT', 'FLAT_UV', 'EMPTY_RATIO', 'N_EPOCHS_AT_ONCE', 'USUAL_UV', 'MOVING_G', 'BREATHING_HZ', 'Mark',
+           'without_gaps', 'bridge', 'find_artefacts', 'resample', 'band_pass', 'Cleaned', 'clean_eeg', 'Quality',
+           'in_pieces', 'count', 'epoch_quality', 'usual_amplitude', 'looks_like', 'movement', 'in_g', 'posture',
+           'breathing']
 
 # %% ../../nbs/library/staging/clean.ipynb #1cd25815
 from collections.abc import Callable, Iterator, Set
@@ -88,6 +89,20 @@ def _join(values: np.ndarray, marked: np.ndarray, n_per_mark: int) -> np.ndarray
     return joined
 
 
+def without_gaps(
+    values: np.ndarray,  # (..., n_samples)
+) -> np.ndarray:  # the same array where all is finite
+    """Replace what is no finite number by the last number before it, or else the first one behind; by 0 without any."""
+    if np.isfinite(values.min(initial=0)) and np.isfinite(values.max(initial=0)):
+        return values
+    good = np.isfinite(values)
+    places = np.arange(values.shape[-1])
+    last = np.maximum.accumulate(np.where(good, places, -1), axis=-1)
+    first = np.where(good.any(axis=-1), good.argmax(axis=-1), -1)
+    held = np.take_along_axis(values, np.where(last < 0, first[..., None], last), axis=-1)
+    return np.where(np.isfinite(held), held, 0).astype(values.dtype)
+
+
 def bridge(
     values: np.ndarray,  # (n_samples,) raw µV
     marks: np.ndarray,  # int8 (n_blocks,) from `find_artefacts`
@@ -154,16 +169,16 @@ def find_artefacts(
 ) -> np.ndarray:  # int8 (n_blocks,) codes of `Mark`, one per 0.1 s; margins included
     """Mark what cannot be EEG in the raw signal of one channel.
 
-    Raises `ValueError` for values that are not finite.
+    What is no finite number is marked like what no electrode can be.
     """
     length = _block_length(fs_hz)
     low, high = _extremes(values, length)
-    if not all(np.isfinite(part).all() for part in (low, high, values[len(low) * length :])):
-        raise ValueError(f"expected finite values, found {np.sum(~np.isfinite(values))} that are not")
     if len(low) == 0:
         return np.zeros(0, dtype=np.int8)
     second = round(1 / BLOCK_S)
-    beyond = (low < -RAIL_UV) | (high > RAIL_UV)
+    beyond = ~((low >= -RAIL_UV) & (high <= RAIL_UV))  # NaN is neither
+    if not (np.isfinite(low.min()) and np.isfinite(high.max())):
+        low, high = (np.where(np.isfinite(part), part, 0) for part in (low, high))
     typical, usual = _usual(high - low, ~beyond)
     flat = _lasting(high - low <= FLAT_RATIO * typical, second)
     pair = np.maximum(high[1:], high[:-1]) - np.minimum(low[1:], low[:-1])
@@ -287,14 +302,14 @@ def clean_eeg(
 ) -> Cleaned:
     """Bridge artefacts, resample to 100 Hz, band-pass and clip one channel.
 
-    Raises `ValueError` for values that are not one finite channel, or an unknown step.
+    What is no finite number is a gap. Raises `ValueError` for values that are not one channel, or an unknown step.
     """
     if unknown := set(skip) - set(STEPS):
         raise ValueError(f"expected steps among {STEPS}, found {sorted(unknown)}")
     values = np.asarray(values, dtype=np.float32)
     if values.ndim != 1 or len(values) < 2 * fs_hz:
         raise ValueError(f"expected one channel of at least 2 s, found shape {values.shape} at {fs_hz} Hz")
-    marks = find_artefacts(values, fs_hz)
+    marks, values = find_artefacts(values, fs_hz), without_gaps(values)
     if "bridge" in skip:
         marks = np.zeros_like(marks)
     joined = bridge(values, marks, fs_hz) if marks.any() else values
@@ -328,6 +343,7 @@ NOISY_RATIO = 4.0  # fast amplitude against the channel's median
 WHITE_MOBILITY = 1.0  # rms of the first difference over rms; white noise up to 35 Hz has 1.2
 WHITE_WEIGHT = 0.3  # such a channel counts only where there is nothing better
 FLAT_UV = 0.3  # rms of amplifier noise in this band
+EMPTY_RATIO = 0.2  # white noise below this share of the channel's large epochs is an amplifier without an electrode
 
 
 N_EPOCHS_AT_ONCE = 128  # whose values and their transforms stay in the cache
@@ -373,6 +389,8 @@ def epoch_quality(
     excess = fast / max(NOISY_RATIO * usual, 1e-6)
     doubtful = bad + clipped
     white = fine & (fast > WHITE_MOBILITY * rms)
+    empty = white & (rms < EMPTY_RATIO * np.percentile(rms[fine], 90)) if fine.any() else white
+    dead, fine, white = dead | empty, fine & ~empty, white & ~empty
     quality = np.select(
         [rail >= HALF, dead, lost >= LOST_SHARE, (doubtful >= LOST_SHARE) | (excess > 1) | white],
         [Quality.OFF, Quality.FLAT, Quality.SATURATED, Quality.NOISY], Quality.GOOD,
@@ -381,6 +399,34 @@ def epoch_quality(
     weight[(quality == Quality.OFF) | (quality == Quality.FLAT) | (bad > 1 - 1 / EPOCH_S)] = 0
     weight[white] *= WHITE_WEIGHT
     return quality, weight.astype(np.float32)
+
+# %% ../../nbs/library/staging/clean.ipynb #2f96448d
+USUAL_UV = (0.1, 600.0)  # a usual amplitude outside this is no EEG in µV
+_LOOKS_LIKE = (  # from, to, and what it may be in truth
+    (1e-12, 2e-3, "volts"), (2e-3, 0.3, "millivolts, or an amplifier without an electrode"),
+    (0.3, 2, "a very low gain"), (150, 600, "a very high gain, or counts"), (600, np.inf, "nanovolts or counts"),
+)
+
+
+def usual_amplitude(
+    values: np.ndarray,  # (n_samples,) raw
+    fs_hz: float,
+) -> float:  # in the unit of the values; NaN without a whole epoch that begins with a second of finite numbers
+    """Measure the standard deviation within a second, one in each epoch, and take the median of those with a signal."""
+    per_epoch, second = round(EPOCH_S * fs_hz), round(fs_hz)
+    n = len(values) // per_epoch
+    seconds = values[: n * per_epoch].reshape(n, per_epoch)[:, :second]
+    seconds = seconds[np.isfinite(seconds.sum(axis=1, dtype=np.float64))]
+    spread = (seconds - seconds[:, :1]).std(axis=1)
+    alive = spread[spread > 0.1 * np.percentile(spread, 90)] if len(spread) else spread
+    return float(np.median(alive)) if len(alive) else (0.0 if len(spread) else float("nan"))
+
+
+def looks_like(
+    amplitude: float,  # from `usual_amplitude`
+) -> str:  # empty where it is that of an EEG in µV
+    """Say what values of some amplitude may be, if not EEG in µV."""
+    return next((words for low, high, words in _LOOKS_LIKE if low <= amplitude < high), "")
 
 # %% ../../nbs/library/staging/clean.ipynb #90b90631
 MOVING_G = 0.02  # per second; breathing and sensor noise stay below 0.01
@@ -413,6 +459,23 @@ def movement(
 ) -> np.ndarray:  # (n_seconds,) g
     """Return how much the head moves in each second: standard deviation over the axes together."""
     return np.sqrt(_per_second(axes, fs_hz).var(axis=2).sum(axis=0))
+
+
+def in_g(
+    axes: np.ndarray,  # (k, n) accelerometer axes, finite
+    fs_hz: float,
+) -> tuple[np.ndarray, str]:  # (k, n) g, and what was done; empty where nothing was
+    """Scale an accelerometer so that gravity is 1 g."""
+    length = np.sqrt(np.square(axes[:, :: round(fs_hz)].astype(np.float64)).sum(axis=0))
+    low, level, high = np.percentile(length, [10, 50, 90]) if length.size else (0.0, 1.0, 0.0)
+    if 0.5 <= level <= 2 or high - low > 0.3 * level or level == 0:
+        return axes, ""
+    scale, unit = next(
+        ((scale, unit) for scale, unit in ((9.80665, "m/s²"), (1000.0, "mg")) if abs(level / scale - 1) < 0.15),
+        (level, "counts"),
+    )
+    about = f"accelerometer of length {level:.4g} at rest, which looks like {unit}: scaled so that gravity is 1 g"
+    return (axes / np.float32(scale)).astype(np.float32), about
 
 # %% ../../nbs/library/staging/clean.ipynb #454b3cfc
 def _angle_deg(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -6,13 +6,16 @@ __all__ = ['ProjectNotFound', 'project_root', 'default_data', 'in_project', 'mad
 # %% ../../nbs/library/staging/embedded.ipynb #091f6282
 import os
 import shutil
+from configparser import ConfigParser
+from configparser import Error as ConfigError
 from pathlib import Path
 
 from filelock import FileLock
 
 from ..core.code_version import code_version, result_version
 from ..core.model_file import ModelError, read_model
-from .stagers import Stager, load_stager, new_stager, stager_module
+from .stager import Stager
+from .stagers import load_stager, new_stager, stager_module
 from ..nights.store import open_store
 
 # %% ../../nbs/library/staging/embedded.ipynb #fd74d020
@@ -26,9 +29,19 @@ def project_root(
     "Find the project's folder. Raises ProjectNotFound where there is none."
     start = Path(start or Path.cwd()).resolve()
     for folder in (start, *start.parents):
-        if (folder / "settings.ini").is_file():
+        if _is_project(folder / "settings.ini"):
             return folder
-    raise ProjectNotFound(f"expected settings.ini in {start.name!r} or a folder above it, found none")
+    raise ProjectNotFound(f"expected the settings.ini of dreem_case in {start.name!r} or a folder above it, found none")
+
+
+def _is_project(settings: Path) -> bool:
+    "Tell whether a file is the settings of this project; others have one of this name, too."
+    parser = ConfigParser(interpolation=None)
+    try:
+        parser.read_string(settings.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ConfigError):
+        return False
+    return parser.get("DEFAULT", "lib_name", fallback="") == "dreem_case"
 
 # %% ../../nbs/library/staging/embedded.ipynb #bab081db
 def default_data(
@@ -44,12 +57,12 @@ def default_data(
     stamp = folder / "made_from.txt"
     wanted = f"{code_version('simulate.nights')} {seed} {n_nights} {hours}"
     with FileLock(f"{folder}.lock"):
-        if stamp.is_file() and stamp.read_text() == wanted:
+        if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
             return folder
         partial = folder.with_name(f"{folder.name}.{os.getpid()}.part")
         shutil.rmtree(partial, ignore_errors=True)
         write_default_nights(partial, n_nights=n_nights, seed=seed, hours=hours)
-        (partial / stamp.name).write_text(wanted)
+        (partial / stamp.name).write_text(wanted, encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         partial.replace(folder)
     return folder

@@ -4,7 +4,7 @@
 __all__ = ['FeaturesDamaged', 'pack_features', 'unpack_features', 'FeatureCache']
 
 # %% ../../nbs/library/staging/feature_cache.ipynb #f7d1f691
-from collections.abc import Callable
+import logging
 from functools import lru_cache, partial
 from io import BytesIO
 from pathlib import Path
@@ -13,13 +13,14 @@ from zipfile import BadZipFile
 import numpy as np
 
 from ..core.cache import ResultCache, cache_key
-from ..nights.casefile import open_night
 from ..core.code_version import result_version
+from ..nights.casefile import open_night
+from ..nights.store import Store, of_current_version
 from .features import NightFeatures, night_features
-from ..nights.store import RecordChanged, Store
 
 # %% ../../nbs/library/staging/feature_cache.ipynb #bb9a3d7f
 _ARRAYS = {"eeg": ("float32", 3), "weights": ("float32", 2), "quality": ("int8", 2), "accelerometer": ("float32", 2)}
+_ARRAYS |= {"amplitudes": ("float64", 1), "pieces": ("uint64", 1)}
 _TEXTS = ("channel_names", "eeg_feature_names", "accelerometer_feature_names", "notes")
 
 
@@ -52,23 +53,22 @@ def unpack_features(record: str, content: bytes) -> NightFeatures:
         raise FeaturesDamaged(f"{record}: expected rows of texts, found something else in {', '.join(odd)}")
     n_channels, n_features, n_movement = (len(texts[name]) for name in _TEXTS[:3])
     n = arrays["eeg"].shape[1]
+    n_measured = n_channels if len(arrays["amplitudes"]) else 0
     shapes = [(n_channels, n, n_features), (n_channels, n), (n_channels, n), (n, n_movement)]
+    shapes += [(n_measured,), arrays["pieces"].shape]
     if (found := [array.shape for array in arrays.values()]) != shapes:
         raise FeaturesDamaged(f"{record}: expected arrays of shapes {shapes}, found {found}")
-    return NightFeatures(record, **arrays, **{name: tuple(map(str, found)) for name, found in texts.items()})
+    measured = tuple(arrays.pop("amplitudes").tolist())
+    named = {name: tuple(map(str, found)) for name, found in texts.items()}
+    return NightFeatures(record, **arrays, **named, amplitudes=measured)
 
 # %% ../../nbs/library/staging/feature_cache.ipynb #ee0f3d5d
+_LOG = logging.getLogger(__name__)
 _WAIT_S = 600.0  # for another process that computes the same night
-_ATTEMPTS = 3  # at a record that changes meanwhile
 
 
 def _key(record: str, version: str) -> str:
     return cache_key("features", record, version, result_version("staging.feature_cache"))
-
-
-def _computed(path: Path) -> bytes:
-    "Compute the features of a file in this process."
-    return pack_features(night_features(open_night(path)))
 
 # %% ../../nbs/library/staging/feature_cache.ipynb #fe2c07ad
 class FeatureCache:
@@ -98,48 +98,31 @@ class FeatureCache:
         """
         if version is not None:
             return self._of_version(store, record, version)
-        for _ in range(_ATTEMPTS):
-            try:
-                return self._of_version(store, record, store.version(record))
-            except RecordChanged:
-                continue
-        raise RecordChanged(record)
+        return of_current_version(store, record, partial(self._of_version, store, record))
 
     def _of_version(self, store: Store, record: str, version: str) -> NightFeatures:
-        return self.use(store, record, version, partial(unpack_features, record))
-
-    def use(
-        self,
-        store: Store,
-        record: str,
-        version: str,  # that the record's file must have
-        function: Callable[[bytes], object],
-        compute: Callable[[Path], bytes] = _computed,  # from the file, as `pack_features` writes them
-    ) -> object:
-        """Call a function of a record's features as they lie here, and again of new ones if they are none.
-
-        Raises what the function and `compute` raise, and as `features` does.
-        """
-        try:
-            return function(self.packed(store, record, version, compute))
-        except FeaturesDamaged:
-            self._entries.remove(_key(record, version))
-            return function(self.packed(store, record, version, compute))
-
-    def packed(
-        self,
-        store: Store,
-        record: str,
-        version: str,  # that the record's file must have
-        compute: Callable[[Path], bytes] = _computed,  # from the file, as `pack_features` writes them
-    ) -> bytes:
-        "Return a record's features as they lie here; raise what `compute` raises, and as `features` does."
+        key = _key(record, version)
 
         def fetch_and_compute() -> bytes:
             with store.fetched(record, version) as path:
-                return compute(path)
+                return pack_features(night_features(open_night(path)))
 
-        return self._entries.compute_once(_key(record, version), fetch_and_compute, _WAIT_S)
+        try:
+            return unpack_features(record, self._entries.compute_once(key, fetch_and_compute, _WAIT_S))
+        except FeaturesDamaged:
+            self._entries.remove(key)
+            return unpack_features(record, self._entries.compute_once(key, fetch_and_compute, _WAIT_S))
+
+    def packed(self, record: str, version: str) -> bytes | None:
+        "Return a record's features as they lie here; None if they do not."
+        return self._entries.get(_key(record, version))
+
+    def keep(self, record: str, version: str, packed: bytes) -> None:  # as `pack_features` writes them
+        "Keep features that were computed elsewhere, if there is room on the disk."
+        try:
+            self._entries.put(_key(record, version), packed)
+        except OSError as error:
+            _LOG.error("features could not be written to the cache: %s", error)
 
     def holds(self, record: str, version: str) -> bool:
         "Tell whether a record's features lie here."

@@ -3,19 +3,21 @@
 # %% auto #0
 __all__ = ['WINDOW_S', 'FREQS_HZ', 'BANDS_HZ', 'BIN_CENTRES_HZ', 'ACCELEROMETER_FEATURES', 'DEAD_G', 'SKIPPABLE',
            'FEATURES_VERSION', 'window_power', 'eeg_features', 'spectral_bins', 'accelerometer_features',
-           'NightFeatures', 'granted_threads', 'night_features']
+           'NightFeatures', 'granted_threads', 'night_features', 'channel_state', 'by_channel']
 
 # %% ../../nbs/library/staging/features.ipynb #0a4e0f47
 import os
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from scipy import fft
 
 from . import clean
-from .clean import FS_HZ, MOVING_G, Cleaned, Mark, clean_eeg, count, epoch_quality, in_pieces
+from .clean import FS_HZ, MOVING_G, Cleaned, Mark, Quality, clean_eeg, count, epoch_quality, in_pieces
+from ..nights.fingerprint import signal_pieces
 from ..nights.night import Night
 from ..nights.stages import EPOCH_S
 
@@ -305,6 +307,8 @@ class NightFeatures:
     accelerometer: np.ndarray  # float32 (n_epochs, 10); NaN if there is none
     accelerometer_feature_names: tuple[str, ...] = ACCELEROMETER_FEATURES
     notes: tuple[str, ...] = ()  # what is odd about the record, as sentences
+    amplitudes: tuple[float, ...] = ()  # µV, usual one of each channel as it came; empty where nobody measured it
+    pieces: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))  # of its signals, sorted
 
     @property
     def n_epochs(self) -> int:
@@ -339,50 +343,123 @@ def night_features(
         cleaned = [threads.submit(_cleaned, night, name, set(skip)) for name in night.eeg_names]
         described = [threads.submit(_described, channel, "weights" in skip) for channel in cleaned]
         del cleaned  # each is let go when it is described
-        tables, weights, qualities = zip(*(channel.result() for channel in described), strict=True)
+        tables, weights, qualities, amplitudes, about, pieces = zip(*(part.result() for part in described), strict=True)
         accelerometer, more = accelerometer.result()
     eeg = np.stack([np.stack(list(table.values()), axis=1) for table in tables])
     return NightFeatures(
         night.record, tuple(night.eeg_names), eeg, tuple(tables[0]), np.stack(weights), np.stack(qualities),
-        accelerometer, notes=(*night.notes, *more),
+        accelerometer, amplitudes=amplitudes, pieces=np.unique(np.concatenate(pieces)),
+        notes=(*night.notes, *more, *by_channel(night.eeg_names, about, amplitudes)),
     )
 
 # %% ../../nbs/library/staging/features.ipynb #07e69016
-def _cleaned(night: Night, name: str, skip: set[str]) -> Cleaned:
-    """Read and clean one EEG channel."""
+class _Channel(NamedTuple):
+    cleaned: Cleaned
+    amplitude: float  # the usual one as it came, in µV
+    about: str
+    pieces: np.ndarray  # of the signal, hashed
+
+
+def _cleaned(night: Night, name: str, skip: set[str]) -> _Channel:
+    """Read and clean one EEG channel; one that is known to be flat is not read."""
+    header, n_seconds = night.signals.header(name), night.n_epochs * EPOCH_S
+    if (level := header.flat_value()) is not None:
+        mark = Mark.FLAT if abs(level) <= clean.RAIL_UV else Mark.RAIL
+        marks = np.full(round(n_seconds / clean.BLOCK_S), mark, dtype=np.int8)
+        flat = Cleaned(np.zeros(n_seconds * FS_HZ, dtype=np.float32), marks)
+        return _Channel(flat, 0.0, "", signal_pieces(flat.values))
     signal = night.signals[name]
-    values = signal.values[: round(night.n_epochs * EPOCH_S * signal.fs_hz)]
-    return clean_eeg(values, signal.fs_hz, skip & set(clean.STEPS))
+    values, about = signal.values[: round(n_seconds * signal.fs_hz)], ""
+    amplitude, pieces = clean.usual_amplitude(values, signal.fs_hz), signal_pieces(values)
+    if signal.unit == "counts" and amplitude > 0:
+        about = "in counts: scaled to a usual amplitude"
+        values = (values - np.float32(np.nanmedian(values))) * np.float32(_COUNTS_UV / amplitude)
+        amplitude = _COUNTS_UV
+    elif looks := clean.looks_like(amplitude):
+        about = f"of an amplitude that looks like {looks}"
+    return _Channel(clean_eeg(values, signal.fs_hz, skip & set(clean.STEPS)), amplitude, about, pieces)
 
 
-def _described(channel: Future, unweighted: bool) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """Describe one EEG channel once it is cleaned: its table, and per epoch its weight and its quality."""
-    cleaned = channel.result()
+_COUNTS_UV = 10.0  # usual amplitude of an EEG
+
+
+def _described(channel: Future, unweighted: bool) -> tuple[dict, np.ndarray, np.ndarray, float, str, np.ndarray]:
+    """Describe one EEG channel once it is cleaned: table, weight and quality by epoch, and what is known besides."""
+    cleaned, amplitude, about, pieces = channel.result()
     table = eeg_features(cleaned)
     quality, weight = epoch_quality(cleaned)
     unusable = np.isnan(table["log_total"])
+    if not clean.USUAL_UV[0] <= amplitude <= clean.USUAL_UV[1]:
+        unusable[:] = True
     weight[unusable] = 0
     if unweighted:
         weight = np.where(unusable, 0, 1).astype(np.float32)
     for values in table.values():
         values[weight == 0] = np.nan
-    return table, weight, quality
+    if not about and not weight.any():
+        about = f"not usable: {channel_state(quality)}"
+    return table, weight, quality, amplitude, about, pieces
+
+# %% ../../nbs/library/staging/features.ipynb #1f30f504
+_STATES = {
+    Quality.FLAT: "flat", Quality.OFF: "railed or without values",
+    Quality.SATURATED: "saturated", Quality.NOISY: "noisy",
+}
+
+
+def channel_state(
+    quality: np.ndarray,  # int8 (n_epochs,) codes of `clean.Quality`
+) -> str:
+    """Say in how much of the time a channel was what."""
+    shares = ((words, float(np.mean(quality == code))) for code, words in _STATES.items())
+    states = [f"{words} in {int(100 * share)} % of the epochs" for words, share in shares if share >= 0.01]
+    return ", ".join(states) or "nothing odd"
+
+
+def by_channel(
+    names: tuple[str, ...],
+    about: Sequence[str],  # what is said of each, empty for nothing
+    amplitudes: Sequence[float],  # µV, usual one of each
+) -> list[str]:
+    """Put what is said of channels into sentences, one for all of which the same is said."""
+    saying: dict[str, dict[str, float]] = {}
+    for name, words, amplitude in zip(names, about, amplitudes, strict=True):
+        saying.setdefault(words, {})[name] = amplitude
+    return [f"{', '.join(found)} {words}{_sizes(list(found.values()))}" for words, found in saying.items() if words]
+
+
+def _sizes(amplitudes: list[float]) -> str:
+    """Say from what to what amplitudes are; nothing where nobody measured them."""
+    if not np.isfinite(amplitudes).all():
+        return ""
+    sizes = dict.fromkeys(f"{size:.2g}" for size in (min(amplitudes), max(amplitudes)))
+    return f" (usual amplitude {' to '.join(sizes)} µV)"
 
 
 def _night_accelerometer(night: Night, skip: bool) -> tuple[np.ndarray, list[str]]:
-    """Describe the accelerometer, NaN if there is none; and note where it is dead."""
+    """Describe the accelerometer, NaN if there is none; and note where it is dead, and in what unit it seems to be."""
     absent = np.full((night.n_epochs, len(ACCELEROMETER_FEATURES)), np.nan, dtype=np.float32)
     if skip or not night.accelerometer_names:
         return absent, []
     signals = [night.signals[name] for name in night.accelerometer_names]
-    n_samples = min(len(signal.values) for signal in signals)
-    axes = np.stack([s.values[:n_samples] for s in signals])
-    table = accelerometer_features(axes, signals[0].fs_hz)[: night.n_epochs]
+    n_samples, fs_hz = min(len(signal.values) for signal in signals), signals[0].fs_hz
+    raw = np.stack([s.values[:n_samples] for s in signals])
+    axes, about = clean.in_g(clean.without_gaps(raw), fs_hz)
+    table = accelerometer_features(axes, fs_hz)[: night.n_epochs]
+    table[_mostly_gaps(raw, round(EPOCH_S * fs_hz), len(table))] = np.nan
     absent[: len(table)] = table
-    n_dead = int(np.isnan(table).any(axis=1).sum())
+    n_dead, notes = int(np.isnan(table).any(axis=1).sum()), [about] if about else []
     if n_dead < len(table) or not n_dead:
-        return absent, [f"a dead accelerometer in {n_dead} epochs, left out there"] if n_dead else []
+        return absent, [*notes, f"a dead accelerometer in {n_dead} epochs, left out there"] if n_dead else notes
     return absent, ["a dead accelerometer, which is left out"]
+
+
+def _mostly_gaps(axes: np.ndarray, per_epoch: int, n_epochs: int) -> np.ndarray:  # bool (n_epochs,)
+    """Tell in which epochs a tenth of the samples or more are no numbers in some axis."""
+    if np.isfinite(axes.min(initial=0)) and np.isfinite(axes.max(initial=0)):
+        return np.zeros(n_epochs, dtype=bool)
+    gaps = ~np.isfinite(axes).all(axis=0)
+    return gaps[: n_epochs * per_epoch].reshape(n_epochs, per_epoch).mean(axis=1) >= clean.LOST_SHARE
 
 # %% ../../nbs/library/staging/features.ipynb #8a700ac6
 FEATURES_VERSION = 1  # of their meaning: a saved model fits features of its own number only

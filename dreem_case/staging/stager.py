@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol, Self
 
 import numpy as np
 
-from ..core.agreement import grouped_folds
+from ..core import cross_validation
 from .features import NightFeatures
 from ..core.model_file import ModelError, from_json, read_model, to_json, write_model
 from ..nights.night import Night
@@ -157,10 +157,9 @@ def fit_folds(
     seed: int = 0,
 ) -> Iterator[tuple[Stager, list[int]]]:  # a fitted stager, and the nights that it has not seen
     "Fit a new stager to all nights outside each fold."
-    nights = np.arange(len(prepared))
-    for _, training, test in grouped_folds(nights, nights if folds is None else folds):
-        stager = new_stager().fit([prepared[i] for i in training], [labels[i] for i in training], seed=seed)
-        yield stager, [int(i) for i in test]
+    fit = _fit_inside(new_stager, prepared, labels, seed)
+    for stager, test in cross_validation.fit_folds(fit, range(len(prepared)), folds):
+        yield stager, test.tolist()
 
 
 def predict_out_of_fold(
@@ -171,8 +170,14 @@ def predict_out_of_fold(
     seed: int = 0,
 ) -> list[np.ndarray]:  # float (n_epochs, 5) per night, in the order of the nights
     "Return each night's stage probabilities by the stager that was fitted without its fold."
-    probabilities: list[np.ndarray | None] = [None] * len(prepared)
-    for stager, test in fit_folds(new_stager, prepared, labels, folds, seed):
-        for i in test:
-            probabilities[i] = stager.predict_proba(prepared[i])
-    return probabilities
+    def predict(stager: Stager, test: np.ndarray) -> list[np.ndarray]:
+        return [stager.predict_proba(prepared[i]) for i in test]
+
+    fit = _fit_inside(new_stager, prepared, labels, seed)
+    return cross_validation.predict_out_of_fold(fit, predict, range(len(prepared)), folds)
+
+
+def _fit_inside(
+    new_stager: Callable[[], Stager], prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray], seed: int
+) -> Callable[[np.ndarray], Stager]:  # of the nights inside
+    return lambda inside: new_stager().fit([prepared[i] for i in inside], [labels[i] for i in inside], seed=seed)

@@ -7,9 +7,12 @@ __all__ = ['stager_names', 'stager_module', 'stager_class', 'new_stager', 'load_
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..core.model_file import ModelError, read_manifest
-from .stager import Stager
+
+if TYPE_CHECKING:  # a server that only asks for names loads no features
+    from dreem_case.staging.stager import Stager
 
 # %% ../../nbs/library/staging/stagers.ipynb #a16f5b88
 @cache
@@ -29,17 +32,17 @@ def stager_module(name: object) -> str:
     return _kinds()[name].module
 
 
-def stager_class(name: object) -> type[Stager]:
+def stager_class(name: object) -> "type[Stager]":
     "Import a kind of stager; raise `ModelError` for a name that nothing has."
     stager_module(name)
     return _kinds()[name].load()
 
 
-def new_stager(name: str, **settings) -> Stager:  # not yet fitted
+def new_stager(name: str, **settings) -> "Stager":  # not yet fitted
     "Make a stager by name; raise `ModelError` for a name that nothing has."
     return stager_class(name)(**settings)
 
 
-def load_stager(folder: Path | str) -> Stager:
+def load_stager(folder: Path | str) -> "Stager":
     "Read a saved stager of any kind; raise `ModelError` if it cannot be trusted or does not fit this installation."
     return stager_class(read_manifest(folder).get("kind")).load(folder)

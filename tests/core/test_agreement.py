@@ -1,6 +1,7 @@
+"""Figures of agreement are the textbook's, and what is not scored never counts."""
+
 import json
 import os
-from dataclasses import astuple
 from itertools import combinations, pairwise
 from pathlib import Path
 
@@ -14,20 +15,14 @@ from dreem_case.core.agreement import (
     EvaluationError,
     accuracy,
     balanced_accuracy,
-    bland_altman,
-    bootstrap_over_groups,
     confusion,
     f1_per_class,
-    grouped_folds,
     kappa,
     kappa_per_group,
-    leave_one_group_out,
     macro_f1,
     near_transition,
-    paired_difference,
     per_group,
     scorer_agreement,
-    sleep_statistics,
 )
 
 LABELS = range(5)
@@ -105,7 +100,7 @@ def test_a_kappa_without_value_is_nan(pair):
     assert np.isnan(kappa(*pair))
 
 
-def test_a_stage_that_neither_side_uses_has_no_f1_and_one_that_is_missed_has_zero():
+def test_a_label_that_neither_side_uses_has_no_f1_and_one_that_is_missed_has_zero():
     f1 = f1_per_class([0, 1, 1], [0, 0, 0], LABELS)
     assert f1[:2] == pytest.approx([0.5, 0])
     assert np.isnan(f1[2:]).all()
@@ -154,119 +149,6 @@ def test_the_order_of_the_nights_changes_nothing_but_the_order(order):
 def test_arrays_of_another_length_than_the_groups_are_an_error():
     with pytest.raises(EvaluationError, match="expected one value per group entry"):
         per_group(len, [1, 1, 2], [0, 0])
-    with pytest.raises(EvaluationError):
-        bootstrap_over_groups(np.mean, [1, 1, 2], [0, 0, 0, 0])
-
-
-@given(st.lists(st.sampled_from("abcd"), min_size=2).filter(lambda groups: len(set(groups)) > 1))
-def test_each_group_is_held_out_once_and_never_trained_on(groups):
-    held_out = []
-    for group, train, test in leave_one_group_out(groups):
-        assert {groups[i] for i in test} == {group}
-        assert group not in {groups[i] for i in train}
-        assert sorted([*train, *test]) == list(range(len(groups)))
-        held_out.append(group)
-    assert held_out == list(dict.fromkeys(groups))
-
-
-def test_one_group_cannot_be_held_out():
-    with pytest.raises(EvaluationError, match="expected at least two groups, found 1"):
-        list(leave_one_group_out(["a", "a"]))
-
-
-def test_folds_hold_out_all_of_their_groups():
-    groups = np.repeat(np.arange(6), 2)
-    splits = list(grouped_folds(groups, groups % 3))
-    assert [fold for fold, _, _ in splits] == [0, 1, 2]
-    for fold, train, test in splits:
-        assert set(groups[test]) == {fold, fold + 3}
-        assert not set(groups[train]) & set(groups[test])
-
-
-def test_a_group_in_two_folds_is_an_error():
-    with pytest.raises(EvaluationError, match=r"found these in several: \['b'\]"):
-        list(grouped_folds(["a", "b", "b"], [0, 0, 1]))
-    with pytest.raises(EvaluationError, match="expected one fold per row, found 1 for 2 rows"):
-        list(grouped_folds(["a", "b"], [0]))
-
-
-# Intervals
-
-
-def test_an_interval_resamples_whole_groups():
-    seen = []
-    groups = ["a", "b", "b", "c", "c", "c"]
-
-    def watch(rows):
-        seen.append(sorted(rows.tolist()))
-        return rows.mean()
-
-    bootstrap_over_groups(watch, groups, np.arange(6), n_resamples=50)
-    members = {"a": [0], "b": [1, 2], "c": [3, 4, 5]}
-    for rows in seen:
-        counts = {name: {rows.count(row) for row in own} for name, own in members.items()}
-        assert all(len(count) == 1 for count in counts.values())
-        assert sum(min(count) for count in counts.values()) == 3
-
-
-def test_an_interval_of_a_mean_has_the_textbook_width():
-    values = np.random.default_rng(3).normal(0, 1, 400)
-    interval = bootstrap_over_groups(np.mean, range(400), values, n_resamples=2000)
-    assert interval.value == pytest.approx(values.mean())
-    assert interval.high - interval.low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
-    assert interval.n_groups == 400
-
-
-def test_an_interval_covers_the_true_mean_about_as_often_as_it_says():
-    rng = np.random.default_rng(0)
-    covered = 0
-    for _ in range(200):
-        interval = bootstrap_over_groups(np.mean, range(30), rng.normal(0, 1, 30), level=0.9, n_resamples=200)
-        covered += interval.low <= 0 <= interval.high
-    assert 0.82 <= covered / 200 <= 0.95
-
-
-def test_an_interval_repeats_with_its_seed():
-    values = np.random.default_rng(0).normal(size=7)
-    once, again, other = (bootstrap_over_groups(np.mean, range(7), values, seed=seed) for seed in (1, 1, 2))
-    assert once == again != other
-
-
-def test_an_interval_of_nothing_is_nan():
-    assert np.isnan(astuple(bootstrap_over_groups(np.mean, [], []))[:3]).all()
-    undefined = bootstrap_over_groups(kappa, [0, 1], [3, 3], [3, 3], n_resamples=10)
-    assert np.isnan([undefined.value, undefined.low, undefined.high]).all()
-
-
-def test_an_interval_leaves_out_resamples_without_a_value():
-    interval = bootstrap_over_groups(kappa, [0, 0, 1, 1], [0, 1, 2, 2], [0, 1, 2, 2], n_resamples=50)
-    assert (interval.value, interval.low, interval.high) == pytest.approx((1, 1, 1))
-
-
-def test_an_interval_reads_as_a_sentence_part():
-    assert str(bootstrap_over_groups(np.mean, [0, 1], [0.5, 0.5])) == "0.50 (0.50 to 0.50, n = 2)"
-
-
-def test_paired_differences_go_by_group_and_cancel_what_is_common():
-    b = {f"n{i}": value for i, value in enumerate(np.random.default_rng(0).normal(0, 1, 7))}
-    a = {group: value + 0.1 for group, value in reversed(b.items())}
-    difference = paired_difference(a, b)
-    assert difference.per_group == pytest.approx(dict.fromkeys(b, 0.1))
-    assert astuple(difference.mean)[:3] == pytest.approx((0.1, 0.1, 0.1))
-    back = paired_difference(b, a)
-    assert back.mean.value == pytest.approx(-difference.mean.value)
-
-
-def test_a_pair_without_value_is_left_out_of_the_mean_and_kept_in_the_list():
-    difference = paired_difference({"a": 1.0, "b": float("nan")}, {"a": 0.5, "b": 0.5})
-    assert difference.mean.n_groups == 1
-    assert difference.mean.value == pytest.approx(0.5)
-    assert np.isnan(difference.per_group["b"])
-
-
-def test_unpaired_groups_are_an_error():
-    with pytest.raises(EvaluationError, match=r"on one side only: \['b', 'c'\]"):
-        paired_difference({"a": 1, "b": 1}, {"a": 1, "c": 1})
 
 
 # Scorers
@@ -305,77 +187,3 @@ def test_an_epoch_is_near_a_transition_if_a_change_is_within_reach(stages, withi
 def test_a_change_of_night_is_no_transition():
     assert not near_transition([0, 0, 2, 2], groups=["a", "a", "b", "b"]).any()
     assert near_transition([0, 2, 2, 2], 3, groups=["a", "a", "b", "b"]).tolist() == [True, True, False, False]
-
-
-# Sleep statistics
-
-
-def statistics(stages):
-    return sleep_statistics(stages, wake=0, rem=4, labels=LABELS)
-
-
-def test_sleep_statistics_by_hand():
-    # 5 min awake, 10 min N1 and N2, 2 min awake, 3 min REM, 1 min awake, in epochs of 30 s
-    stages = [0] * 10 + [1] * 4 + [2] * 16 + [0] * 4 + [4] * 6 + [0] * 2
-    found = statistics(stages)
-    assert found.recorded_min == 21
-    assert found.sleep_min == 13
-    assert found.efficiency == pytest.approx(13 / 21)
-    assert found.onset_latency_min == 5
-    assert found.waso_min == 3
-    assert found.rem_latency_min == 12
-    assert found.stage_min == {0: 8, 1: 2, 2: 8, 3: 0, 4: 3}
-
-
-@given(st.lists(codes, max_size=60))
-def test_recorded_time_is_latency_plus_sleep_plus_wake_after_onset(stages):
-    found = statistics(stages)
-    scored_min = sum(stage >= 0 for stage in stages) / 2
-    assert found.recorded_min == sum(found.stage_min.values()) == scored_min
-    assert found.sleep_min == scored_min - found.stage_min[0]
-    if found.sleep_min:
-        assert found.onset_latency_min + found.sleep_min + found.waso_min == scored_min
-        assert found.efficiency == pytest.approx(found.sleep_min / scored_min)
-    else:
-        assert np.isnan(found.onset_latency_min)
-        assert np.isnan(found.waso_min)
-    assert np.isnan(found.rem_latency_min) == (4 not in stages)
-
-
-@given(st.lists(codes, max_size=40), st.integers(0, 5))
-def test_unscored_epochs_change_no_sleep_statistic(stages, n_unscored):
-    with_end = astuple(statistics([*stages, *[-1] * n_unscored]))
-    assert repr(with_end) == repr(astuple(statistics(stages)))
-
-
-def test_a_night_without_sleep_has_no_latencies():
-    found = statistics([0] * 10)
-    assert (found.sleep_min, found.efficiency) == (0, 0)
-    assert np.isnan([found.onset_latency_min, found.waso_min, found.rem_latency_min]).all()
-    assert np.isnan(statistics([]).efficiency)
-
-
-def test_other_codes_and_epoch_lengths_serve_as_well():
-    found = sleep_statistics([9, 1, 1, 7], wake=9, rem=7, labels=[1, 7, 9], epoch_s=60)
-    assert (found.sleep_min, found.onset_latency_min, found.rem_latency_min) == (3, 1, 2)
-
-
-# Two measurements of one thing
-
-
-def test_bland_altman_by_hand():
-    agreement = bland_altman([10, 20, 30, 40], [12, 20, 33, 43])
-    assert agreement.bias == pytest.approx(2)
-    sd = np.sqrt((0 + 4 + 1 + 1) / 3)
-    assert (agreement.low, agreement.high) == pytest.approx((2 - 1.96 * sd, 2 + 1.96 * sd))
-    assert agreement.means.tolist() == [11, 20, 31.5, 41.5]
-    assert agreement.differences.tolist() == [2, 0, 3, 3]
-
-
-def test_bland_altman_needs_pairs():
-    one = bland_altman([10, float("nan"), 3], [12, 1, float("nan")])
-    assert one.bias == 2
-    assert np.isnan([one.low, one.high]).all()
-    assert np.isnan(bland_altman([], []).bias)
-    with pytest.raises(EvaluationError, match="expected pairs"):
-        bland_altman([1, 2], [1])

@@ -22,13 +22,13 @@ from dreem_case.api import make_app
 from dreem_case.core.cache import ResultCache
 from dreem_case.core.model_file import ModelError
 from dreem_case.core.outputs import FolderOutputs, OutputError
-from dreem_case.core.workers import DaskWorkers, Done, LocalWorkers, Workers
+from dreem_case.core.workers import DaskWorkers, Done, ThreadWorkers, Workers
 from dreem_case.many import batch
 from dreem_case.many.batch import BatchError, ScoringJob, score_store
 from dreem_case.many.training_set import compute_features
 from dreem_case.nights.folder_store import FolderStore
 from dreem_case.nights.store import GIVE_UP, StorePlace, StoreUnavailable, open_store
-from dreem_case.serving.answers import Answers
+from dreem_case.serving.answers import Answers, result_key
 from dreem_case.serving.metrics import Metrics
 from dreem_case.serving.scoring_pool import ScoringPool
 from dreem_case.staging.feature_cache import FeatureCache
@@ -44,9 +44,7 @@ class Here(Workers):
             yield Done(item, function(item))
 
     def close(self):
-        if kept := getattr(batch._KEPT, "tools", None):
-            kept.answers.pool.close()
-            batch._KEPT.told = batch._KEPT.tools = None
+        batch._Scorer.close(None)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +116,8 @@ def test_a_store_is_scored_as_the_endpoint_answers(job, nights, here, pool, tmp_
         assert outputs.read(f"{record}.json") == endpoint.get(f"/hypnogram/{record}").data
         assert outputs.read(f"details/{record}.json") == endpoint.get(f"/hypnogram/{record}/details").data
         document, row = json.loads(answer.details), rows[record]
-        assert (row["status"], row["key"], row["version"]) == ("scored", answer.key, answer.version)
+        key = result_key(pool, record, answer.version)
+        assert (row["status"], row["key"], row["version"]) == ("scored", key, answer.version)
         assert row["sleep_min"] == document["statistics"]["sleep_min"]
         assert row["n_epochs"] == 12
         assert row["confidence"] == pytest.approx(np.mean(document["confidence"]), abs=1e-4)
@@ -151,7 +150,6 @@ def test_features_that_are_none_are_computed_again(job, nights, here):
     before = files(job.out)
     for entry in Path(job.cache, "features").glob("*.entry"):
         ResultCache(f"{job.cache}/features", 10**9).put(entry.stem, b"no features")
-    shutil.rmtree(f"{job.cache}/answers")
     shutil.rmtree(job.out)
     assert score_store(job, here).n_scored == 3
     for name in (name for name in before if not name.startswith(("rows", batch.TABLE))):
@@ -226,11 +224,11 @@ def test_what_failed_for_the_moment_keeps_its_old_files_and_is_tried_again(job, 
     shutil.copyfile(nights / f"{record}.h5", nights / "copy")
     (nights / "copy").replace(nights / f"{record}.h5")  # another version
 
-    def fail(self, record):
+    def fail(*_):
         raise RuntimeError("a fault in the code")
 
     with monkeypatch.context() as broken:
-        broken.setattr(Answers, "get", fail)
+        broken.setattr(batch, "score_record", fail)
         summary = score_store(job, here)
     assert (summary.n_current, summary.n_failed) == (2, 1)
     row = table(job)[record]
@@ -406,7 +404,7 @@ def test_a_worker_that_cannot_reach_a_place_says_where_it_is(fault, job, nights,
                 raise StoreUnavailable("status 403") if fault == "store" else OutputError("a 403", lasting=False)
 
             with monkeypatch.context() as there:
-                there.setattr(*((Answers, "get") if fault == "store" else (FolderOutputs, "read")), gone)
+                there.setattr(*((batch, "score_record") if fault == "store" else (FolderOutputs, "read")), gone)
                 yield from super().run(function, items)
 
     summary = score_store(job, Elsewhere())
@@ -416,7 +414,7 @@ def test_a_worker_that_cannot_reach_a_place_says_where_it_is(fault, job, nights,
 
 def test_a_run_that_cannot_begin_leaves_nothing(job, here, tmp_path):
     with pytest.MonkeyPatch.context() as broken, pytest.raises(ModelError):
-        broken.setattr(ScoringJob, "start_answers", lambda *_: ScoringPool(tmp_path))
+        broken.setattr(ScoringJob, "start_pool", lambda *_: ScoringPool(tmp_path))
         score_store(job, here)
     assert not Path(job.out).exists()
 
@@ -428,7 +426,7 @@ def test_a_night_that_takes_too_much_memory_fails_alone(job, nights):
         for i in range(1, 8):
             file.create_dataset(f"eeg{i}", data=values, chunks=500_000, compression=1)
     little = replace(job, memory_mb=400)
-    with LocalWorkers(1) as workers:
+    with ThreadWorkers(1) as workers:
         summary = score_store(little, workers)
     assert (summary.n_scored, summary.n_refused, summary.n_failed) == (3, 1, 1)
     assert [p["code"] for p in summary.problems if p["record"] == "long"] == ["too_expensive"]
@@ -514,7 +512,7 @@ def test_a_run_that_is_stopped_goes_on(job, number):
         assert json.loads(said)["stopped"] == "interrupted"
         assert b"KeyboardInterrupt" not in beside
         assert len(table(job)) == done
-    with LocalWorkers(1) as workers:
+    with ThreadWorkers(1) as workers:
         summary = score_store(job, workers)
     assert (summary.n_scored + summary.n_current, summary.n_refused, summary.n_left) == (3, 1, 0)
     assert summary.n_current + summary.n_refused >= done - 1

@@ -393,3 +393,23 @@ def test_each_command_has_help(words):
     code, said, _ = run(*words)
     assert code == 0
     assert said.startswith("Usage:")
+
+
+def test_simulated_nights_need_no_room_but_that_of_their_place(tmp_path, monkeypatch):
+    (tmp_path / "full").touch()  # no folder at all
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "full"))
+    words = ["simulate", "--out", str(tmp_path / "out"), "--nights", "1", "--hours", "0.1"]
+    found = CliRunner().invoke(cli.main, words)
+    assert found.exit_code == 0, found.output
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"h5", "hypnograms", "manifest.json"}
+
+
+def test_a_place_that_is_full_is_told_in_words(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("dreem_case.nights.casefile.write_night", full)
+    words = ["simulate", "--out", str(tmp_path / "out"), "--nights", "1", "--hours", "0.1"]
+    found = CliRunner().invoke(cli.main, words)
+    assert (found.exit_code, "Traceback" in found.output) == (2, False)
+    assert "No space left on device" in found.output

@@ -45,7 +45,7 @@ def nights(tmp_path):
     label(folder, "a", ["WAKE", "N2", "N2"])
     label(folder, "b", ["N2"])
     label(folder, "c", [])
-    label(folder, "d", ["N2"] * 4)
+    label(folder, "d", ["N2"] * 5)
     put_night(folder, "flat")
     label(folder, "broken", ["N2"])
     (folder / "h5" / "broken.h5").write_bytes(b"no h5")
@@ -65,7 +65,7 @@ def test_what_cannot_be_used_is_left_out_with_its_reason_and_the_others_go_on(ni
     reasons = {night["record"]: (night["code"], night["detail"]) for night in found.left_out}
     assert list(reasons) == ["broken", "c", "d", "e", "flat"]
     assert reasons["e"] == ("not_scored", "expected a hypnogram, found none")
-    assert reasons["d"] == ("unusable_file", "expected at most 3 labels for as many whole epochs, found 4")
+    assert reasons["d"] == ("unusable_file", "expected at most 3 labels for as many whole epochs, found 5")
     assert reasons["c"] == ("not_scored", "expected a scored epoch, found none in 3")
     assert [reasons[record][0] for record in ("broken", "flat")] == ["unreadable_file", "not_scored"]
     assert sorted(told) == ["a", "b", "broken", "c", "d", "e", "flat"]

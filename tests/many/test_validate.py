@@ -45,6 +45,49 @@ def tables():
     return Tables({night.record: night for night, _ in made}, [scored for _, scored in made])
 
 
+def twins(tables):
+    """Let the last night be the first one under another name."""
+    first, last = tables.nights[0], tables.nights[-1]
+    pieces = np.arange(20, dtype=np.uint64)
+    nights = [night._replace(pieces=pieces + 100 * i) for i, night in enumerate(tables.nights[:-1], 1)]
+    nights[0] = first._replace(pieces=pieces)
+    return Tables(tables.features, [*nights, last._replace(pieces=pieces[5:])])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_recording_that_is_there_twice_is_never_on_both_sides_of_a_fold(tables, seed, monkeypatch):
+    both, sides = twins(tables), []
+
+    class Watched:
+        def fit(self, nights, labels, seed):
+            sides.append({night.record for night in nights.nights})
+            return self
+
+        def predict_proba(self, night):
+            return np.full((night.n_epochs, 5), 0.2)
+
+        def review(self, probabilities):
+            return np.zeros(len(probabilities), bool)
+
+    monkeypatch.setattr(validate, "new_stager", lambda name, **settings: Watched())
+    found = cross_validate("boosted", both, 4, seed=seed)
+    assert found["same_recordings"] == [["night-0", "night-4"]]
+    assert all(("night-0" in side) == ("night-4" in side) for side in sides)
+
+
+def test_a_training_night_is_known_by_its_signals_whatever_its_name(tables):
+    both = twins(tables)
+    inside = both.subset([0, 1])
+    stager = new_stager("forest", n_trees=4).fit(inside, inside.labels)
+    pieces = {night.record: night.pieces for night in inside.nights}
+    found = judge_model(stager, both.subset([1, 2, 4]), pieces=pieces)
+    assert found["trained_on"] == ["night-1", "night-4"]
+    assert found["same_recordings"] == [["night-4", "night-0"]]
+    assert [night["record"] for night in found["nights"]] == ["night-2"]
+    with pytest.raises(EvaluationError, match="was not trained on, found none of 1"):
+        judge_model(stager, both.subset([4]), pieces=pieces)
+
+
 def test_figures_are_those_of_the_functions_that_are_tested_elsewhere():
     random = np.random.default_rng(0)
     nights = [ScoredNight(f"n{i}", "v", random.integers(-1, 5, 200).astype(np.int8), 0) for i in range(2)]

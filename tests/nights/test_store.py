@@ -199,11 +199,18 @@ def test_a_bad_file_is_an_error_of_that_record_only(place):
     assert store.open_night("a").n_epochs == 2
 
 
-def test_a_hypnogram_that_is_too_large_is_refused(place):
+def test_a_hypnogram_that_is_of_no_use_leaves_the_signals(place):
+    place.write("hypnograms/b.json", b"[0, 1]")
+    night = place.open().open_night("b")
+    assert night.hypnogram is None
+    assert "eeg1" in night.signals
+    assert any(note.startswith("the hypnogram is not used: expected names, or a numbering") for note in night.notes)
+
+
+def test_a_hypnogram_that_is_too_large_is_not_used(place):
     place.write("hypnograms/a.json", b" " * (MAX_HYPNOGRAM_BYTES + 1))
     store = place.open()
-    with pytest.raises(CaseFileError, match=r"^a: expected"):
-        store.open_night("a")
+    assert store.open_night("a").hypnogram is None
     with pytest.raises(RecordTooLarge, match=f"at most {MAX_HYPNOGRAM_BYTES} bytes"):
         store.labels("a")
 

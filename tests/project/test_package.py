@@ -45,7 +45,8 @@ def built(tmp_path_factory) -> Path:
 @pytest.mark.slow
 def test_wheel_and_source_archive_hold_every_package_and_its_files(built):
     wheel = set(zipfile.ZipFile(next(built.glob("*.whl"))).namelist())
-    archive = {name.partition("/")[2] for name in tarfile.open(next(built.glob("*.tar.gz"))).getnames()}
+    with tarfile.open(next(built.glob("*.tar.gz"))) as packed:
+        archive = {name.partition("/")[2] for name in packed.getnames()}
     files = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "dreem_case").rglob("*")
@@ -53,6 +54,9 @@ def test_wheel_and_source_archive_hold_every_package_and_its_files(built):
     }
     assert files - wheel == set()
     assert files - archive == set()
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
+    for_its_tests = {name for name in listed if not name.startswith(".") and (ROOT / name).is_file()}
+    assert for_its_tests - archive == set()
     assert {name for name in wheel if name.endswith("__init__.py")} == {f"{name}/__init__.py" for name in PACKAGES}
 
 

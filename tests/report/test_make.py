@@ -49,9 +49,10 @@ def project(tmp_path, root) -> Path:
     (tmp_path / "README.md").write_text("# x\n<!-- figures -->\n<!-- /figures -->\n<!-- costs -->\n<!-- /costs -->\n")
     record = """
         from dreem_case.report.chapter import record_results
-        record_results({'forest.kappa_per_night_mean': 0.71}, 'simulated', 7, results)
+        record_results({'forest.kappa_per_night_mean': 0.71}, 'simulated', 7, results, budget)
     """
-    one = notebook("print('nights:', bool(data))", dedent(record), parameters="data = ''\nresults = ''")
+    parameters = "data = ''\nresults = ''\nbudget = 'full'"
+    one = notebook("print('nights:', bool(data))", dedent(record), parameters=parameters)
     nbformat.write(one, tmp_path / "nbs" / "report" / "1_one.ipynb")
     nbformat.write(notebook("print(2)"), tmp_path / "nbs" / "report" / "2_two.ipynb")
     nbformat.write(notebook("print('home')", title="Home"), tmp_path / "nbs" / "index.ipynb")
@@ -63,7 +64,7 @@ def test_a_figure_of_numpy_becomes_plain_json(tmp_path):
     chapter.record_results({"a": np.float32(0.5), "b": np.array([1.0, 2.0])}, "simulated", np.int64(2), path)
     assert json.loads(path.read_text())["simulated.b"]["value"] == [1.0, 2.0]
     assert json.loads(path.read_text())["simulated.a"] | {"date": ""} == {
-        "value": 0.5, "data": "simulated", "n_nights": 2, "date": "",
+        "value": 0.5, "data": "simulated", "n_nights": 2, "date": "", "budget": "full",
     }  # fmt: skip
 
 
@@ -88,6 +89,22 @@ def test_an_undefined_figure_stays_out_of_the_results(tmp_path):
     assert found == {"nights.b": [0.5, None], "nights.c": 1.0}
 
 
+def test_a_cell_of_a_table_stays_one(monkeypatch):
+    said = []
+    monkeypatch.setattr(chapter, "say", said.append)
+    chapter.show_table([{"night": "a|b\nc", "kappa": float("nan")}, {"night": "d", "kappa": 0.5}])
+    assert said == ["| night | kappa |\n| --- | --- |\n| a\\|b c | - |\n| d | 0.5 |"]
+
+
+def test_what_the_real_figure_is_stands_beside_it():
+    row = {"value": 0.764, "data": "real_headband", "n_nights": 27}
+    results = {"real_headband.best.kappa_per_night_mean": row}
+    assert "The 0.76 on real headband nights is agreement with labels that are probably automatic" in (
+        chapter.headlines(results)
+    )
+    assert chapter.real_caveat({}) == ""
+
+
 def test_not_a_number_is_refused(tmp_path):
     with pytest.raises(ValueError, match="Out of range float"):
         chapter.write_results({"a": {"value": float("nan")}}, tmp_path / "results.json")
@@ -108,7 +125,7 @@ def test_a_file_meant_as_a_night_is_named_where_nothing_can_be_read(tmp_path):
 
 
 def test_relative_results_lie_in_the_project_from_any_folder(tmp_path, monkeypatch):
-    (tmp_path / "settings.ini").touch()
+    (tmp_path / "settings.ini").write_text("[DEFAULT]\nlib_name = dreem_case\n", encoding="utf-8")
     (tmp_path / "nbs").mkdir()
     monkeypatch.chdir(tmp_path / "nbs")
     chapter.record_results({"a": 1.0}, "simulated", 7)
@@ -127,6 +144,34 @@ def test_every_chapter_runs_and_the_site_shows_the_copies(project, capsys):
     assert "[1/3] 1_one ..." in said and "[3/3] index done" in said
 
 
+def test_chapters_of_one_name_in_two_parts_stay_apart(project):
+    other = project / "nbs" / "report" / "ecg"
+    other.mkdir()
+    record = "from dreem_case.report.chapter import record_results\nrecord_results({'beats': 1.0}, 'mitdb', 3, results)"
+    nbformat.write(notebook("print('beats')", record, parameters="results = ''"), other / "1_one.ipynb")
+    nbformat.write(notebook("print('the part')", title="Part"), other / "index.ipynb")
+    report.make_report(project, data=str(project / "nights"))
+    case = (project / "build" / "results.json").read_text()
+    page = report.make_report(project, part="ecg", budget="ci")
+    assert page == project / "build" / "ecg" / "site" / "index.html"
+    assert (project / "build" / "results.json").read_text() == case
+    assert list(chapter.read_results(project / "build" / "ecg" / "results.json")) == ["mitdb.beats"]
+    pages = project / "build" / "ecg" / "site" / "nbs" / "report"
+    assert "beats" in (pages / "ecg" / "1_one.html").read_text()
+    assert "beats" not in (pages / "1_one.html").read_text()
+    assert "nights: True" in (project / "build/site/nbs/report/1_one.html").read_text()
+    run = json.loads((project / "build" / "ecg" / "run.json").read_text())
+    assert (run["part"], run["budget"], list(run["seconds_per_chapter"])) == (
+        "ecg", "ci", ["report/ecg/1_one", "report/ecg/index"],
+    )  # fmt: skip
+
+
+def test_a_part_that_is_none_is_named_before_anything_runs(project):
+    with pytest.raises(chapter.ReportError, match="part: expected one of none, as there are none, found"):
+        report.make_report(project, part="../library")
+    assert not (project / "build").exists()
+
+
 def test_the_site_tells_no_path_of_the_machine(project):
     report.make_report(project, data=str(project / "nights"))
     pages = list((project / "build" / "site").rglob("*.html"))
@@ -139,6 +184,32 @@ def test_a_preview_says_that_it_is_one(project, monkeypatch):
     _, renderer = site.build_site(project, project / "book", project / "build")
     assert renderer == "smalldocs (preview)"
     assert "Preview rendered by smalldocs" in (project / "build/site/nbs/index.html").read_text()
+
+
+def test_a_preview_numbers_figures_and_their_references(tmp_path):
+    def figure(name, *outputs):
+        source = f'#| label: fig-{name}\n#| fig-cap: "The {name}."\nplot()'
+        return nbformat.v4.new_code_cell(source, outputs=list(outputs))
+
+    picture = nbformat.v4.new_output("display_data", data={"image/png": "AAAA"})
+    said = nbformat.v4.new_output("display_data", data={"text/markdown": "As @fig-second shows, and @fig-third."})
+    cells = [nbformat.v4.new_markdown_cell("See @fig-first."), figure("first", picture), figure("third"),
+             figure("second", picture), nbformat.v4.new_code_cell("say()", outputs=[said])]  # fmt: skip
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "page.ipynb")
+    page = nbformat.reads(site.page_source(tmp_path / "page.ipynb", preview=True), 4)
+    text = "\n".join(cell.source for cell in page.cells)
+    assert "See Figure 1." in text
+    assert '"Figure 1: The first."' in text and '"Figure 2: The second."' in text and '"The third."' in text
+    assert page.cells[-1].outputs[0].data["text/markdown"] == "As Figure 2 shows, and @fig-third."
+    assert "@fig-first" in site.page_source(tmp_path / "page.ipynb")
+
+
+def test_a_page_asks_no_other_host(project, monkeypatch):
+    monkeypatch.setattr(site.shutil, "which", lambda name: None)
+    first, _ = site.build_site(project, project / "book", project / "build")
+    styles = "".join(path.read_text() for path in first.parent.rglob("*.css"))
+    assert "@import" not in styles
+    assert site.page_problems(first.parent / "nbs" / "index.html") == []
 
 
 def test_quarto_renders_where_it_is_on_the_path(project, tmp_path, monkeypatch):
@@ -159,7 +230,7 @@ def test_a_failing_chapter_stops_the_run_and_keeps_the_copies(project):
     nbformat.write(failing, project / "nbs" / "report" / "2_two.ipynb")
     with pytest.raises(book.ChapterFailed, match="chapter 2_two failed: ValueError: no such stage: N4"):
         report.make_report(project, data=str(project / "nights"))
-    assert (project / "build" / "book" / "1_one.ipynb").is_file()
+    assert (project / "build" / "book" / "report" / "1_one.ipynb").is_file()
     assert not (project / "build" / "book" / "index.ipynb").exists()
     assert not (project / "build" / "site").exists()
 
@@ -208,7 +279,7 @@ def test_the_default_nights_are_those_of_every_module_and_table_that_makes_them(
         package.joinpath(name).write_text(package.joinpath(name).read_text() + "\n" + "0\n" * name.endswith(".py"))
         found.append(code_version("simulate.nights", package=package))
     assert len(set(found)) == len(found)
-    package.joinpath("staging/plots.py").write_text("")
+    package.joinpath("nights/plots.py").write_text("")
     assert code_version("simulate.nights", package=package) == found[-1]
 
 
@@ -245,9 +316,9 @@ def test_pictures_are_stored_smaller_and_look_the_same(tmp_path):
     assert np.array_equal(np.asarray(Image.open(BytesIO(stored)).convert("RGB")), drawn)
 
 
-def finish(project, given):
+def finish(project, given, budget="full"):
     """Leave a finished report of the project, as if it had been given these inputs."""
-    report.make_report(project, data=str(project / "nights"))
+    report.make_report(project, data=str(project / "nights"), budget=budget)
     run = json.loads((project / "build" / "run.json").read_text())
     run["given"] = given
     (project / "build" / "run.json").write_text(json.dumps(run))
@@ -293,6 +364,34 @@ def test_a_run_without_the_real_data_is_not_published(project, missing):
         publish.publish(project)
 
 
+def test_a_run_of_the_short_budget_is_not_published(project):
+    finish(project, FULL, budget="ci")
+    with pytest.raises(chapter.ReportError, match="expected a report of the full budget"):
+        publish.publish(project)
+    run = json.loads((project / "build" / "run.json").read_text())
+    (project / "build" / "run.json").write_text(json.dumps(run | {"budget": "full"}))
+    with pytest.raises(chapter.ReportError, match="expected a report of the full budget"):
+        publish.publish(project)
+
+
+def test_a_figure_of_no_known_budget_is_not_kept(tmp_path):
+    with pytest.raises(ValueError, match="budget: expected one of ci, full, found 'half'"):
+        chapter.record_results({"a": 1.0}, "simulated", 7, tmp_path / "results.json", "half")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_is_published_into_its_folder_and_leaves_the_readme_alone(project, monkeypatch):
+    other = project / "nbs" / "report" / "ecg"
+    other.mkdir()
+    nbformat.write(notebook("print('beats')"), other / "1_one.ipynb")
+    report.make_report(project, part="ecg")
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
+    before = (project / "README.md").read_text(), (project / "nbs" / "report" / "1_one.ipynb").read_text()
+    assert publish.publish(project, "ecg") == [other / "1_one.ipynb", other / "results.json"]
+    assert nbformat.read(other / "1_one.ipynb", 4).cells[-1].outputs[0].text == "beats\n"
+    assert before == ((project / "README.md").read_text(), (project / "nbs" / "report" / "1_one.ipynb").read_text())
+
+
 def test_a_run_on_other_nights_is_not_published(project):
     finish(project, FULL | {"data": True})
     with pytest.raises(chapter.ReportError, match="on the default nights"):
@@ -306,6 +405,12 @@ def test_an_output_with_a_path_is_not_published(project):
     with pytest.raises(chapter.ReportError, match="2_two: a path of this machine in an output: /home/ann"):
         publish.publish(project)
     assert (project / "nbs" / "report" / "1_one.ipynb").read_bytes() == before
+
+
+def test_an_output_in_html_is_not_published():
+    made = nbformat.v4.new_output("execute_result", data={"text/html": "<table></table>", "text/plain": "x"})
+    page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("table", outputs=[made])])
+    assert publish.output_problems(page, "1_one") == ["1_one: an output in HTML; show_table writes Markdown"]
 
 
 def test_a_large_output_is_not_published():

@@ -19,8 +19,8 @@ from dreem_case.nights.casefile import open_night
 from dreem_case.nights.folder_store import FolderStore
 from dreem_case.nights.safe_h5 import FileUnavailable
 from dreem_case.nights.store import RecordChanged, RecordNotFound, RecordTooLarge, StoreUnavailable, open_store
-from dreem_case.serving.answers import Answers, Busy
-from dreem_case.serving.scoring_pool import ModelChanged, NightRefused, ScoringPool
+from dreem_case.serving.answers import Answers, Busy, result_key
+from dreem_case.serving.scoring_pool import ModelChanged, NightRefused, Scored, ScoringPool
 from dreem_case.staging.score import score_document, score_night
 from dreem_case.staging.stagers import load_stager
 from tests.conftest import until
@@ -30,15 +30,17 @@ class StubPool:
     """A pool that scores nothing: its hypnogram is the file's content."""
 
     n_processes, time_limit_s, model_version, scoring_version = 1, 30.0, "forest-a", "code-a"
+    scores_features = True
 
     def __init__(self, before=lambda path: None):
         self.before, self.scored = before, []
 
-    def score(self, record, path, source):
+    def score(self, record, path, keep_features):
         content = path.read_bytes()
         self.before(path)
         self.scored.append(record)
-        return json.dumps([content.decode()]).encode(), json.dumps({"record": record, "source": source}).encode()
+        details = json.dumps({"record": record, "source": ""}, separators=(",", ":")).encode()
+        return Scored(json.dumps([content.decode()]).encode(), details, {"record": record}, b"")
 
 
 @pytest.fixture
@@ -74,7 +76,7 @@ def test_a_computed_and_a_cached_answer_are_the_same(make):
     assert (first.key, first.hypnogram, first.details) == (second.key, second.hypnogram, second.details)
     assert (first.from_cache, second.from_cache) == (False, True)
     assert first.key == answers.key("night-1") != answers.key("night-2")
-    assert [(c.outcome, c.details) for c in computations] == [("scored", first.details)]
+    assert [(c.outcome, c.row) for c in computations] == [("scored", {"record": "night-1"})]
 
 
 def test_an_answer_outlives_the_server(make):
@@ -195,7 +197,7 @@ def test_a_refusal_for_the_content_is_kept_until_the_file_changes(make, nights):
         with pytest.raises(NightRefused, match="night-1: expected a night, found too_short") as refused:
             answers.get("night-1")
         assert (refused.value.code, refused.value.record) == ("too_short", "night-1")
-    assert [(c.outcome, c.details) for c in computations] == [("too_short", None)]
+    assert [(c.outcome, c.row) for c in computations] == [("too_short", None)]
     (nights / "night-1.h5").write_text("longer")
     pool.before = lambda path: None
     assert answers.get("night-1").hypnogram == b'["longer"]'
@@ -286,7 +288,8 @@ def test_no_more_requests_wait_than_allowed(make):
 def test_who_waits_too_long_for_another_process_is_told_to_come_back(make):
     answers = make(StubPool())
     answers.pool.time_limit_s = 0.05
-    with answers.cache.lock(answers.key("night-1"), 1), pytest.raises(Busy):
+    key = result_key(answers.pool, "night-1", answers.store.version("night-1"))
+    with answers.cache.lock(key, 1), pytest.raises(Busy):
         answers.get("night-1")
     assert answers.get("night-1").hypnogram == b'["one"]'
 
@@ -304,19 +307,22 @@ TWO_PROCESSES = """
 import sys, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from dreem_case.serving.answers import Answers
 from dreem_case.core.cache import ResultCache
+from dreem_case.nights.store import open_store
+from dreem_case.serving.answers import Answers
+from dreem_case.serving.scoring_pool import Scored
 
 nights, cache, log = map(Path, sys.argv[1:])
 
 class StubPool:
     n_processes, time_limit_s, model_version, scoring_version = 1, 30.0, "forest-a", "code-a"
+    scores_features = True
 
-    def score(self, record, path, source):
+    def score(self, record, path, keep_features):
         with log.open("a") as file:
             file.write(record + " ")
         time.sleep(0.3)
-        return path.read_bytes(), b"{}"
+        return Scored(path.read_bytes(), b"{}", {}, b"")
 
 answers = Answers(open_store(nights), ResultCache(cache, 10**6), StubPool())
 print("ready", flush=True)

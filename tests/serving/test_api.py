@@ -25,7 +25,7 @@ from dreem_case.nights.stages import STAGE_NAMES
 from dreem_case.nights.store import RecordChanged, StoreUnavailable, open_store
 from dreem_case.serving.answers import Answers, Busy
 from dreem_case.serving.metrics import Metrics
-from dreem_case.serving.scoring_pool import ModelChanged, NightRefused, PoolError, ScoringPool
+from dreem_case.serving.scoring_pool import ModelChanged, NightRefused, PoolError, Scored, ScoringPool
 from dreem_case.serving.settings import MAX_WAITING, Settings
 from dreem_case.staging.forest import ForestStager
 from dreem_case.staging.score import score_night
@@ -418,10 +418,11 @@ def test_those_who_wait_leave_room_for_those_who_need_not(folder, record, tmp_pa
 
     def score(*_):
         go_on.wait(60)
-        return b'["WAKE"]', b"{}"
+        return Scored(b'["WAKE"]', b"{}", None, b"")
 
     pool = SimpleNamespace(
-        score=score, alive=True, n_processes=1, time_limit_s=60, model_version="m", scoring_version="s"
+        score=score, alive=True, n_processes=1, time_limit_s=60, model_version="m", scoring_version="s",
+        scores_features=True,
     )
     answers = Answers(open_store(folder), ResultCache(tmp_path, 10**7), pool, waiting=MAX_WAITING)
     app = make_app(answers, Metrics())
@@ -571,7 +572,7 @@ def test_the_check_says_what_is_served(app, short_model):
 
 def test_a_server_without_a_project_around_it_says_what_to_set(make, folder, short_model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(StartError, match=r"expected settings.ini in .*; elsewhere set DREEM_CASE_STORE, "):
+    with pytest.raises(StartError, match=r"expected the settings.ini of .*; elsewhere set DREEM_CASE_STORE, "):
         make(folder, short_model)
 
 
@@ -598,3 +599,37 @@ print(json.dumps(sorted(sys.modules)))
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert {"sklearn", "scipy", "skops", "boto3", "pandas"} & set(json.loads(run.stdout)) == set()
+
+
+APP = "https://app.example.org"
+
+
+def away(*_, **__):
+    raise StoreUnavailable("no answer")
+
+
+AWAY = SimpleNamespace(store=SimpleNamespace(records=away), get=away, key=away, source="x")
+
+
+@pytest.mark.parametrize("path", ["/records", "/hypnogram/nobody"])
+def test_other_origins_may_read_where_a_setting_names_them(path):
+    for origins, origin, allowed in [((), APP, None), ((APP,), APP, APP), ((APP,), f"{APP}.evil.org", None)]:
+        client = make_app(AWAY, Metrics(), origins).test_client()
+        response = client.get(path, headers={"Origin": origin})
+        assert response.headers.get("Access-Control-Allow-Origin") == allowed
+    asked = {"Origin": APP, "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "If-None-Match"}
+    response = client.options(path, headers=asked)
+    assert response.headers["Access-Control-Allow-Origin"] == APP
+    assert response.headers["Access-Control-Allow-Headers"] == "If-None-Match"
+    exposed = client.get(path, headers={"Origin": APP}).headers["Access-Control-Expose-Headers"]
+    assert set(exposed.split(", ")) == {"ETag", "Retry-After"}
+
+
+@pytest.mark.parametrize("page", ["/", "/openapi/", "/night/a", "/openapi/openapi.json"])
+def test_nothing_leads_outside_the_path_that_a_proxy_serves(page):
+    """A proxy with a prefix strips it: no address of the pages or the document begins at the root."""
+    text = make_app(AWAY, Metrics()).test_client().get(page).get_data(as_text=True)
+    assert re.findall(r"(?:href|src|url)=\"?/[^/]", text) == []
+    if page.endswith(".json"):
+        assert json.loads(text)["servers"] == [{"url": "../"}]
+    assert make_app(AWAY, Metrics()).test_client().get("/openapi").headers["Location"] == "openapi/"

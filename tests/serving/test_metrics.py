@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from dreem_case.serving.metrics import Metrics
 
-NIGHT = {"stages": ["N2", "N2", "REM"], "usable": [True, False, True], "confidence": [1.0, 0.5, 0.6]}
-NIGHT |= {"review": [False, True, True]}
+NIGHT = {"n_epochs": 3, "wake_min": 0, "n1_min": 0, "n2_min": 1, "deep_min": 0, "rem_min": 0.5}
+NIGHT |= {"usable_share": 0.6667, "review_share": 0.6667, "confidence": 0.7}
 
 
 def read(metrics):
@@ -138,3 +138,9 @@ def test_any_process_answers_for_all_and_what_a_dead_one_had_in_progress_is_forg
         assert f'\ndreem_case_epochs_total{{stage="N2"}} {10 * n}.0\n' in text
         assert "\ndreem_case_requests_in_progress 1.0\n" in text
         assert re.findall(r"^dreem_case_model_info.*$", text, re.M) == ['dreem_case_model_info{version="forest-1"} 1.0']
+
+
+def test_numbers_that_were_removed_are_no_error(tmp_path, monkeypatch, metrics):
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "gone"))
+    assert metrics.exposition().status_code == 200
+    assert (tmp_path / "gone").is_dir()

@@ -15,7 +15,8 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.serving import make_server
 
 from dreem_case.api import create_app, make_app
-from dreem_case.core.agreement import sleep_statistics
+from dreem_case.nights.plots import QUALITY_COLORS
+from dreem_case.nights.sleep_statistics import sleep_statistics
 from dreem_case.nights.stages import DISPLAY_ORDER, EPOCH_S, STAGE_COLORS, STAGES, Stage, parse_hypnogram
 from dreem_case.nights.store import RecordNotFound, open_store
 from dreem_case.serving.answers import Answer, Busy
@@ -23,7 +24,6 @@ from dreem_case.serving.metrics import Metrics
 from dreem_case.serving.scoring_pool import NightRefused
 from dreem_case.serving.settings import Settings
 from dreem_case.staging.clean import Quality
-from dreem_case.staging.plots import QUALITY_COLORS
 from tests.conftest import ROOT, until
 
 PAGE = ROOT / "dreem_case" / "page"
@@ -88,7 +88,8 @@ def of_length(details: dict, record: str, n_epochs: int, **changes) -> dict:
     def resized(values):
         return (values * (n_epochs // len(values) + 1))[:n_epochs]
 
-    by_epoch = {name: resized(details[name]) for name in ("stages", "probabilities", "confidence", "review", "usable")}
+    names = ("stages", "probabilities", "confidence", "review", "usable", "bridged")
+    by_epoch = {name: resized(details[name]) for name in names}
     channels = [c | {name: resized(c[name]) for name in ("quality", "weight")} for c in details["channels"]]
     changed = details | by_epoch | {"record": record, "n_epochs": n_epochs, "channels": channels} | changes
     return changed | {"statistics": statistics_of(changed["stages"])}
@@ -423,7 +424,8 @@ def test_the_statistics_are_those_of_the_details(made_up, visit, record):
     page, statistics = visit(f"{made_up}/night/{record}", NIGHT), details["statistics"]
     minutes = {name: shown(value, 1, " min") for name, value in statistics.items() if name != "stage_min"}
     assert figures(page, "statistics") == {
-        "Recorded time": [minutes["recorded_min"]],
+        "Recorded time with usable EEG": [minutes["recorded_min"]],
+        "Unscored time, in no other figure": [minutes["unscored_min"]],
         "Total sleep time (TST)": [minutes["sleep_min"]],
         "Sleep efficiency": [shown(100 * statistics["efficiency"], 1, " %")],
         "Sleep onset latency": [minutes["onset_latency_min"]],
@@ -438,7 +440,8 @@ def test_the_statistics_are_those_of_the_details(made_up, visit, record):
     assert figures(page, "stage-times") == expected
     assert figures(page, "scoring") == {
         "Epochs": [f"{details['n_epochs']} of 30 s"],
-        "Epochs without usable EEG": [str(details["usable"].count(False))],
+        "Epochs without usable EEG, unscored": [str(details["usable"].count(False))],
+        "Epochs staged by their neighbours": [str(details["bridged"].count(True))],
         "Epochs to review": [f"{details['review'].count(True)} ({shown(share_flagged(details), 1, ' %')})"],
         "Mean confidence": [shown(100 * (sum(details["confidence"]) / details["n_epochs"]), 1, " %")],
         "Distance from the training nights": [shown(details["feature_shift"], 2, " spreads")],

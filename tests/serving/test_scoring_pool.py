@@ -21,10 +21,10 @@ from dreem_case.core.model_file import MANIFEST, ModelError
 from dreem_case.nights.casefile import open_night
 from dreem_case.nights.safe_h5 import CaseFileError, FileUnavailable
 from dreem_case.serving import scoring_pool
-from dreem_case.serving.scoring_pool import CODES, ModelChanged, NightRefused, PoolError, ScoringPool
+from dreem_case.serving.scoring_pool import CODES, ModelChanged, NightRefused, PoolError, ScoringPool, with_source
 from dreem_case.staging.feature_cache import FeaturesDamaged
 from dreem_case.staging.forest import ForestStager
-from dreem_case.staging.score import score_document, score_night
+from dreem_case.staging.score import night_row, score_document, score_night
 from dreem_case.staging.stagers import load_stager, new_stager, stager_names
 from tests.conftest import until
 
@@ -74,11 +74,13 @@ def is_running(pid):
 def test_the_answer_is_that_of_the_library(pool, model, paths):
     stager = load_stager(model)
     for path in paths:
-        hypnogram, document = pool.score(path.stem, path, "three simulated nights")
-        expected = score_document(score_night(open_night(path), stager), "three simulated nights")
-        assert json.loads(document) == expected
-        assert json.loads(hypnogram) == expected["stages"]
-        assert len(json.loads(hypnogram)) == open_night(path).n_epochs
+        scored = pool.score(path.stem, path)
+        expected = score_document(score_night(open_night(path), stager), 'three "simulated" nights')
+        assert json.loads(with_source(scored.details, 'three "simulated" nights')) == expected
+        assert json.loads(scored.hypnogram) == expected["stages"]
+        assert len(json.loads(scored.hypnogram)) == open_night(path).n_epochs
+        assert scored.row == night_row(expected)
+        assert scored.features == b""
 
 
 def test_the_pool_knows_its_model(pool, model):
@@ -88,10 +90,10 @@ def test_the_pool_knows_its_model(pool, model):
 
 def test_many_threads_get_each_their_own_answer(model, paths):
     with ScoringPool(model, n_processes=2) as pool, ThreadPoolExecutor(6) as threads:
-        expected = [pool.score(path.stem, path, "x") for path in paths]
-        found = list(threads.map(lambda path: pool.score(path.stem, path, "x"), paths * 4))
+        expected = [pool.score(path.stem, path) for path in paths]
+        found = list(threads.map(lambda path: pool.score(path.stem, path), paths * 4))
     assert found == expected * 4
-    assert len(set(expected)) == len(paths)
+    assert len({scored.details for scored in expected}) == len(paths)
 
 
 def broken(file):
@@ -104,7 +106,7 @@ BAD_FILES = {
     "wrong_shape": lambda file: file.create_dataset("eeg1", data=NOISE.reshape(2, -1)),
     "wrong_type": lambda file: file.create_dataset("eeg1", data=["text"] * 7500),
     "too_long": lambda file: file.create_dataset("eeg1", (2**40,), "f4", chunks=(1000,)),
-    "not_finite": lambda file: file.create_dataset("eeg1", data=np.where(NOISE > 30, np.nan, NOISE)),
+    "wrong_rate": lambda file: file.create_dataset("eeg1", data=NOISE).attrs.update({"fs": 7}),
     "missing_signal": lambda file: file.create_dataset("ecg", data=NOISE),
     "too_short": lambda file: file.create_dataset("eeg1", data=NOISE[:7499]),
     "no_usable_eeg": lambda file: file.create_dataset("eeg1", data=NOISE * 0),
@@ -117,7 +119,7 @@ def test_a_bad_file_is_refused_with_its_code_and_what_was_found(pool, tmp_path, 
     with h5py.File(path, "w") as file:
         BAD_FILES[code](file)
     with pytest.raises(NightRefused, match=r"night-1: expected .*, found ") as refused:
-        pool.score("night-1", path, "x")
+        pool.score("night-1", path)
     assert (refused.value.record, refused.value.code) == ("night-1", code)
     assert str(tmp_path) not in str(refused.value)
 
@@ -128,7 +130,7 @@ def test_what_cannot_be_read_is_refused(pool, tmp_path, content):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(NightRefused) as refused:
-        pool.score("night-1", path, "x")
+        pool.score("night-1", path)
     assert refused.value.code == "unreadable_file"
     assert str(tmp_path) not in str(refused.value)
 
@@ -136,21 +138,21 @@ def test_what_cannot_be_read_is_refused(pool, tmp_path, content):
 def test_a_file_that_the_system_does_not_give_now_is_not_refused(pool, paths):
     with paths[0].open("rb") as writing:
         fcntl.flock(writing, fcntl.LOCK_EX)
-        for ask in (lambda: pool.score("night-1", paths[0], "x"), lambda: pool.features("night-1", paths[0])):
-            with pytest.raises(FileUnavailable, match="temporarily unavailable"):
-                ask()
-    assert pool.score("night-1", paths[0], "x")
+        with pytest.raises(FileUnavailable, match="temporarily unavailable"):
+            pool.score("night-1", paths[0])
+    assert pool.score("night-1", paths[0])
 
 
 def test_a_pipe_does_not_hold_a_process(pool, tmp_path):
     os.mkfifo(tmp_path / "night-1.h5")
     with pytest.raises(NightRefused) as refused:
-        pool.score("night-1", tmp_path / "night-1.h5", "x")
+        pool.score("night-1", tmp_path / "night-1.h5")
     assert refused.value.code == "unreadable_file"
 
 
 def test_every_error_of_the_reader_has_a_code_of_its_own():
-    reading = {"RecordNameError", "HypnogramFileError", "TooManyLabelsError", "NotInFormatError", "RecordTooLarge"}
+    reading = {"RecordNameError", "HypnogramFileError", "TooManyLabelsError"}
+    reading |= {"NotInFormatError", "RecordTooLarge", "NotFiniteError"}
     errors = {error for error in CaseFileError.__subclasses__() if error.__name__ not in reading}
     assert errors == set(CODES)
     assert len(set(CODES.values())) == len(CODES)
@@ -178,13 +180,13 @@ def test_a_fault_in_c_ends_one_task_and_not_the_pool(pool, paths, fault):
     with pytest.raises(ProcessExpired):
         pool._processes.run(5, fault)
     assert pool.alive
-    assert pool.score(paths[0].stem, paths[0], "x")
+    assert pool.score(paths[0].stem, paths[0])
 
 
 def test_a_night_whose_process_dies_every_time_is_refused(pool, paths, monkeypatch):
     monkeypatch.setattr(scoring_pool, "_score", die)
     with pytest.raises(NightRefused, match=r"night-1: .* found a process that ended by SIGKILL") as refused:
-        pool.score("night-1", paths[0], "x")
+        pool.score("night-1", paths[0])
     assert refused.value.code == "too_expensive"
 
 
@@ -195,19 +197,57 @@ def die(*_):
 def test_a_night_that_takes_too_long_is_refused_in_time(model, paths, long_night):
     with ScoringPool(model, time_limit_s=0.5) as pool:
         start = time.monotonic()
-        with pytest.raises(NightRefused, match=r"long: .* found one that takes longer than 0\.5 s") as refused:
-            pool.score("long", long_night, "x")
+        with pytest.raises(NightRefused, match=r"long: .* longer than 0\.5 s of processor time") as refused:
+            pool.score("long", long_night)
         assert refused.value.code == "too_expensive"
-        assert time.monotonic() - start < 0.5 + scoring_pool._START_S  # pebble or the alarm ended it, not our patience
+        assert time.monotonic() - start < 0.5 + scoring_pool._START_S  # the kernel ended it, not our patience
+        assert pool.score(paths[0].stem, paths[0])
+
+
+def wait_then_score(folder, version, record, path, source):
+    """Score a night after a while in which others have the processor."""
+    start = time.process_time()
+    time.sleep(5)
+    assert time.process_time() - start < 1
+    return scoring_pool._score(folder, version, record, path, source)
+
+
+def test_time_that_others_have_the_processor_does_not_count(model, paths, monkeypatch):
+    with ScoringPool(model, time_limit_s=4) as pool:
+        pool.score(paths[0].stem, paths[0], "x")  # with the libraries loaded
+        monkeypatch.setattr(scoring_pool, "_score", wait_then_score)
         assert pool.score(paths[0].stem, paths[0], "x")
+
+
+def test_a_night_that_waits_for_ever_is_ended_all_the_same(model, paths, monkeypatch):
+    monkeypatch.setattr(scoring_pool, "_PATIENCE", 2)
+    with ScoringPool(model, time_limit_s=0.5) as pool:
+        monkeypatch.setattr(scoring_pool, "_score", wait_for_ever)
+        with pytest.raises(NightRefused, match="longer than"):
+            pool.score("night-1", paths[0], "x")
+
+
+def wait_for_ever(*_):
+    time.sleep(600)
+
+
+def test_a_day_of_zeros_in_small_chunks_is_refused_without_being_read(pool, tmp_path):
+    path, n = tmp_path / "flat.h5", 23 * 3600 * 250
+    with h5py.File(path, "w") as file:
+        for i in range(1, 8):
+            file.create_dataset(f"eeg{i}", data=np.zeros(n, "i1"), chunks=2000, compression=1)
+    start = time.process_time()
+    with pytest.raises(NightRefused, match=r"flat: expected at least one epoch .* flat in 100 %"):
+        pool.score("flat", path, "x")
+    assert time.process_time() - start < 5
 
 
 def test_a_night_that_takes_too_much_memory_is_refused(model, paths, long_night):
     with ScoringPool(model, memory_mb=300) as pool:
         with pytest.raises(NightRefused, match=r"long: .* found one that needs more than 300 MB") as refused:
-            pool.score("long", long_night, "x")
+            pool.score("long", long_night)
         assert refused.value.code == "too_expensive"
-        assert pool.score(paths[0].stem, paths[0], "x")
+        assert pool.score(paths[0].stem, paths[0])
 
 
 def test_an_idle_process_that_was_killed_is_replaced(pool, paths):
@@ -215,7 +255,7 @@ def test_an_idle_process_that_was_killed_is_replaced(pool, paths):
     os.kill(pid, signal.SIGKILL)
     until(lambda: not is_running(pid))
     assert pool.alive
-    assert pool.score(paths[0].stem, paths[0], "x")
+    assert pool.score(paths[0].stem, paths[0])
 
 
 def test_processes_are_renewed(model, paths, monkeypatch):
@@ -236,20 +276,20 @@ def test_a_model_that_was_replaced_is_not_used(model, paths, tmp_path):
         other, nights = ForestStager(n_trees=3), [open_night(path) for path in paths]
         labels = [np.arange(night.n_epochs) % 5 for night in nights]
         other.fit([other.prepare(night) for night in nights], labels).save(folder)  # even of another kind
-        assert pool.score(paths[0].stem, paths[0], "x")  # the process has the old one
+        assert pool.score(paths[0].stem, paths[0])  # the process has the old one
         assert not pool.alive  # and the next process will not have it
         os.kill(pool._processes.run(5, os.getpid), signal.SIGKILL)
         with pytest.raises(ModelChanged, match=rf"expected model {pool.model_version}, found {other.version}"):
-            pool.score(paths[0].stem, paths[0], "x")
+            pool.score(paths[0].stem, paths[0])
         assert not pool.alive
         shutil.rmtree(folder)
         os.kill(pool._processes.run(5, os.getpid), signal.SIGKILL)
         with pytest.raises(ModelChanged, match="found none that can be loaded") as changed:
-            pool.score(paths[0].stem, paths[0], "x")
+            pool.score(paths[0].stem, paths[0])
         assert str(tmp_path) not in str(changed.value)
         shutil.copytree(model, folder)
         assert pool.alive  # without a night that tells
-        assert pool.score(paths[0].stem, paths[0], "x")
+        assert pool.score(paths[0].stem, paths[0])
 
 
 @pytest.mark.parametrize("kind", stager_names())
@@ -261,22 +301,22 @@ def test_every_kind_of_model_is_served_and_scores_features_as_it_scores_the_file
     else:
         folder = request.getfixturevalue({"boosted": "short_model", "forest": "short_forest"}[kind])
     with ScoringPool(folder) as pool:
-        scored = pool.score("night-1", paths[0], "x")
-        assert json.loads(scored[1])["model_version"] == pool.model_version
+        scored = pool.score("night-1", paths[0])
+        assert json.loads(scored.details)["model_version"] == pool.model_version
         assert pool.model_version.startswith(kind)
         assert pool.scores_features == (kind != "time-of-night")
         if pool.scores_features:
-            assert pool.score("night-1", pool.features("night-1", paths[0]), "x") == scored
+            kept = pool.score("night-1", paths[0], keep_features=True)
+            assert kept._replace(features=b"") == scored == pool.score("night-1", kept.features)
 
 
 def test_what_is_no_file_and_no_features_is_told_apart(pool, tmp_path):
     (tmp_path / "torn.h5").write_bytes(b"no HDF5")
-    for ask in (pool.features, lambda record, path: pool.score(record, path, "x")):
-        with pytest.raises(NightRefused) as refused:
-            ask("torn", tmp_path / "torn.h5")
-        assert refused.value.code == "unreadable_file"
+    with pytest.raises(NightRefused) as refused:
+        pool.score("torn", tmp_path / "torn.h5")
+    assert refused.value.code == "unreadable_file"
     with pytest.raises(FeaturesDamaged, match="night-1: expected packed features"):
-        pool.score("night-1", b"no features", "x")
+        pool.score("night-1", b"no features")
 
 
 MANIFESTS = [None, b"", b"[]", b"{}", b'{"version": 3}', b"\xff", b"[" * 10**5, b'"' + b"x" * 2_000_000 + b'"']
@@ -324,7 +364,7 @@ def test_a_closed_pool_has_no_processes_and_says_so(model, paths):
     assert not is_running(pid)
     assert not pool.alive
     with pytest.raises(PoolError, match="expected a running pool, found a closed one"):
-        pool.score(paths[0].stem, paths[0], "x")
+        pool.score(paths[0].stem, paths[0])
 
 
 def score_when_told(folder, version, record, path, marker):
@@ -365,7 +405,7 @@ def test_a_pool_that_ends_before_a_night_is_begun_is_no_error_of_the_night(model
         pool._processes._replace(ended)
         pools = iter([ended])
         monkeypatch.setattr(pool._processes, "running", lambda: next(pools, None) or running())
-        assert pool.score(paths[0].stem, paths[0], "x")
+        assert pool.score(paths[0].stem, paths[0])
 
 
 WORK = {

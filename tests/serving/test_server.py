@@ -22,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from dreem_case.core.files import spool_folder
 from dreem_case.nights.casefile import open_night
+from dreem_case.serving import gunicorn_config
 from dreem_case.serving.gunicorn_config import graceful_timeout, threads
 from dreem_case.serving.settings import MAX_WAITING, PREFIX, Settings
 from dreem_case.staging.score import score_night
@@ -345,3 +346,34 @@ def test_bare_flask_run_serves(given, expected, tmp_path):
         server.process.wait(LIMIT_S)
         until(lambda: not set(started) & set(processes()))
         assert "Traceback" not in server.log
+
+
+def test_a_server_whose_temporary_files_are_removed_goes_on(given, tmp_path):
+    """A machine cleans its folder for temporary files: numbers begin anew, and no process is lost for good."""
+    with Server(GUNICORN, tmp_path / "run", **given) as server:
+        until(lambda: server.get("/readyz")[0] == 200)
+        before = set(server.workers())
+        for path in server.folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+        assert server.get("/metrics")[0] == 200
+        os.kill(min(before), signal.SIGKILL)
+        until(lambda: len(server.workers()) == 2 and not before & set(server.workers()))
+        until(lambda: server.get("/readyz", none_if_gone=True) and server.get("/readyz")[0] == 200)
+        assert server.get("/hypnogram/short-7/details")[0] == 200
+        assert server.numbers()["requests_total", "details", "GET", "200"] == 1
+
+
+def test_the_numbers_lie_where_the_settings_say(given, tmp_path):
+    with Server(GUNICORN, tmp_path / "run", metrics=tmp_path / "numbers" / "here", **given) as server:
+        assert server.get("/metrics")[0] == 200
+        assert any((tmp_path / "numbers" / "here").rglob("*.db"))
+    assert not any((tmp_path / "numbers" / "here").iterdir())
+
+
+def test_a_connection_stays_open_longer_than_a_load_balancers(monkeypatch):
+    assert gunicorn_config.keepalive == Settings().keepalive_s > 60
+    monkeypatch.setenv("DREEM_CASE_KEEPALIVE_S", "620")
+    assert gunicorn_config._keepalive_s() == 620
+    monkeypatch.setenv("DREEM_CASE_KEEPALIVE_S", "for ever")  # which the check before the start says
+    assert gunicorn_config._keepalive_s() == Settings().keepalive_s

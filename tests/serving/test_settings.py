@@ -93,3 +93,14 @@ def test_any_text_is_read_or_refused_in_one_short_line(name, text):
     except SettingsError as error:
         assert len(str(error)) < 300
         assert str(error).isprintable()
+
+
+@pytest.mark.parametrize("text", ["*", "https://app.example.org", "http://localhost:3000, https://a.example.org:8443"])
+def test_origins_are_taken_as_a_browser_sends_them(text):
+    assert read(cors=text).cors == text
+
+
+@pytest.mark.parametrize("text", ["", "app.example.org", "https://app.example.org/", "https://a,*", "null", "ftp://a"])
+def test_what_no_browser_sends_as_an_origin_is_refused(text):
+    with pytest.raises(SettingsError, match=r"DREEM_CASE_CORS: expected .* origins such as"):
+        read(cors=text)

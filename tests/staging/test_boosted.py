@@ -1,12 +1,10 @@
 """Boosted stager: same contract as the forest, bears missing parts, and its file is checked before it is trusted."""
 
 import copy
-import ctypes
 import gc
 import pickle
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -14,11 +12,11 @@ import pytest
 
 from dreem_case.core.agreement import kappa
 from dreem_case.core.model_file import ModelError, from_json, read_model, to_json, write_model
-from dreem_case.staging import boosted, trees
+from dreem_case.core.trees import fit_trees
+from dreem_case.staging import boosted
 from dreem_case.staging.boosted import BoostedStager, lose_channels
 from dreem_case.staging.design_matrix import FeaturesDiffer, table_from_bins
 from dreem_case.staging.stager import fit_folds
-from dreem_case.staging.trees import Trees, fit_trees
 from tests.conftest import ROOT
 from tests.staging.test_design_matrix import make_night, with_channels
 from tests.staging.test_stager import staged_night
@@ -122,7 +120,7 @@ def test_trees_that_no_longer_help_are_not_fitted(nights, monkeypatch):
     asked = []
 
     def counting(*arguments):
-        *rest, enough = arguments if len(arguments) > 5 else (*arguments, None)
+        *rest, enough = arguments if len(arguments) > 6 else (*arguments, None)
         return fit_trees(*rest, enough and (lambda booster, n: asked.append(n) or enough(booster, n)))
 
     monkeypatch.setattr(boosted, "fit_trees", counting)
@@ -131,22 +129,6 @@ def test_trees_that_no_longer_help_are_not_fitted(nights, monkeypatch):
     guessed = [np.where(given < 0, given, random.permutation(given.clip(0))) for given in labels]
     stager = small(n_rounds=40).fit(prepared, guessed)
     assert len(stager.trees[0].n_leaves) == 10 * 5 and max(asked) < 40
-
-
-def test_a_fit_prints_nothing(capfd):
-    for row in np.zeros(200), np.random.default_rng(0).normal(size=200):  # no column that says anything; many rows
-        fit_trees([np.tile(row, (60_000, 1)).astype(np.float32)], [np.arange(60_000) % 5], 1, 2, seed=0)
-    assert capfd.readouterr() == ("", "")
-
-
-def test_fits_side_by_side_never_get_more_threads_than_their_buffers_are_for():
-    random = np.random.default_rng(0)
-    rows = [(random.normal(size=(400, 60)) * (random.random((400, 60)) < 0.05)).astype(np.float32)]
-    labels = [random.integers(0, 5, 400)]
-    with ThreadPoolExecutor(2) as threads:
-        list(threads.map(lambda seed: fit_trees(rows, labels, 2, 4, seed), range(40)))
-    most = ctypes.c_int()
-    assert trees._library().LGBM_GetMaxThreads(ctypes.byref(most)) == 0 and most.value == 1
 
 
 def test_copies_lose_channels_and_never_all():
@@ -265,16 +247,6 @@ def test_a_part_that_is_not_there_or_not_of_this_version_is_refused(saved):
         BoostedStager.load(folder)
 
 
-def test_a_machine_without_openmp_is_told_so(fitted, monkeypatch):
-    def no_openmp(path):
-        raise OSError("libgomp.so.1: cannot open shared object file")
-
-    trees._library.cache_clear()
-    monkeypatch.setattr(trees.ctypes, "CDLL", no_openmp)
-    with pytest.raises(ModelError, match="apt install libgomp1"):
-        trees.Trees.from_state(len(fitted.rows.columns), fitted.trees[0].state())
-
-
 def test_the_model_is_the_same_in_another_process_and_with_other_threads(nights, fitted):
     code = (
         "from tests.staging.test_boosted import small, staged_night\n"
@@ -292,12 +264,3 @@ def test_predicting_loads_neither_pandas_nor_scikit_learn(saved):
     )
     run = subprocess.run([sys.executable, "-c", code, str(saved[0])], capture_output=True, text=True, check=True)
     assert run.stdout.split() == []
-
-
-def test_a_split_between_an_empty_entry_and_all_others_is_kept():
-    empty = np.arange(400) % 2 == 0
-    rows = np.random.default_rng(0).normal(size=(400, 2)).astype(np.float32)
-    rows[empty, 0] = np.nan
-    trees = Trees.of(fit_trees([rows], [empty.astype(np.int8)], 20, 4, 0), 20)
-    assert np.isfinite(trees.threshold).all()
-    assert np.array_equal(trees.predict(rows).argmax(axis=1), empty)

@@ -10,7 +10,19 @@ from hypothesis import strategies as st
 from scipy import signal
 
 from dreem_case.staging import clean
-from dreem_case.staging.clean import CLIP_UV, FS_HZ, Cleaned, Mark, Quality, clean_eeg, epoch_quality, find_artefacts
+from dreem_case.staging.clean import (
+    CLIP_UV,
+    FS_HZ,
+    Cleaned,
+    Mark,
+    Quality,
+    clean_eeg,
+    epoch_quality,
+    find_artefacts,
+    in_g,
+    looks_like,
+    usual_amplitude,
+)
 
 RAW_FS_HZ = 250
 REAL_DATA = Path(os.environ.get("DREEM_CASE_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
@@ -269,13 +281,74 @@ def test_input_is_not_changed():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.full(5000, np.nan), "5000"), (np.append(np.zeros(4999), np.inf), "found 1"),
         (np.zeros((7, 5000)), "shape"), (np.zeros(10), "at least 2 s"),
     ],
 )
 def test_what_is_no_channel_is_refused_with_what_was_found(values, message):
     with pytest.raises(ValueError, match=message):
         clean_eeg(values, RAW_FS_HZ)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(("n", "mark"), [(1, Mark.JUMP), (250 * 5, Mark.RAIL)])
+@pytest.mark.parametrize("skip", [set(), {"bridge"}])
+def test_what_is_no_number_is_a_gap_like_saturation(bad, n, mark, skip):
+    values = noise_like_eeg(60)
+    values[5000 : 5000 + n] = bad
+    cleaned = clean_eeg(values, RAW_FS_HZ, skip)
+    assert np.isfinite(cleaned.values).all()
+    assert skip or (cleaned.marks[200 : 200 + n // 25 + 1] == mark).all()
+    whole = clean_eeg(noise_like_eeg(60), RAW_FS_HZ)
+    np.testing.assert_allclose(cleaned.values[:1500], whole.values[:1500], atol=1)
+
+
+def test_a_channel_without_a_number_is_off():
+    cleaned = clean_eeg(np.full(250 * 60, np.nan), RAW_FS_HZ)
+    quality, weight = epoch_quality(cleaned)
+    assert (quality == Quality.OFF).all()
+    assert not weight.any()
+
+
+@pytest.mark.parametrize("gain", [0.2, 1, 5])
+def test_an_amplitude_says_what_it_may_be(gain):
+    values = gain * np.random.default_rng(0).normal(0, 15, RAW_FS_HZ * 600) + 1e5
+    for factor, words in [(1, ""), (1e-6, "volts"), (1e-3, "millivolts"), (1e3, "nanovolts")]:
+        looks = looks_like(usual_amplitude(factor * values, RAW_FS_HZ))
+        assert looks.startswith(words) if words else not looks
+
+
+def test_hours_on_the_table_do_not_count_for_the_usual_amplitude():
+    values = np.random.default_rng(0).normal(0, 15, RAW_FS_HZ * 3600)
+    values[RAW_FS_HZ * 900 :] /= 100
+    assert 13 < usual_amplitude(values, RAW_FS_HZ) < 17
+    assert usual_amplitude(np.zeros(RAW_FS_HZ * 60), RAW_FS_HZ) == 0
+    assert np.isnan(usual_amplitude(np.full(RAW_FS_HZ * 60, np.nan), RAW_FS_HZ))
+
+
+@pytest.mark.parametrize(("factor", "unit"), [(9.80665, "m/s²"), (1000, "mg"), (16384, "counts"), (64, "counts")])
+def test_an_accelerometer_is_scaled_by_gravity(factor, unit):
+    axes = np.array([[0.1], [0.3], [0.94]]) + np.random.default_rng(0).normal(0, 0.003, (3, 5000))
+    found, about = in_g((factor * axes).astype(np.float32), 50)
+    assert unit in about
+    np.testing.assert_allclose(np.linalg.norm(found.mean(axis=1)), 1, atol=0.02)
+    same, nothing = in_g(axes, 50)
+    assert same is axes
+    assert nothing == ""
+
+
+def test_noise_of_an_amplifier_without_electrode_is_flat_however_large(raw_hour):
+    cleaned = clean_eeg(raw_hour, RAW_FS_HZ)
+    quality, weight = epoch_quality(cleaned)
+    assert (quality[61:119] == Quality.FLAT).all()
+    assert not weight[61:119].any()
+    assert (quality[:59] == Quality.GOOD).all()
+
+
+@pytest.fixture(params=[0.2, 1, 3])
+def raw_hour(request):
+    values = noise_like_eeg(3600)
+    values[len(values) // 2 :] = np.random.default_rng(1).normal(0, request.param, len(values) - len(values) // 2)
+    return values
 
 
 def test_an_unknown_step_is_refused():

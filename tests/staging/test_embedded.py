@@ -59,3 +59,14 @@ def test_what_a_model_is_made_from_holds_the_simulator_and_the_stagers_code(monk
     monkeypatch.setattr(defaults, "result_version", lambda *modules: asked.extend(modules) or modules)
     assert len({defaults.made_from(name) for name in ("boosted", "forest", "time-of-night")}) == 3
     assert {"simulate.nights", "staging.boosted", "staging.forest", "staging.stager"} <= set(asked)
+
+
+@pytest.mark.parametrize("content", [b"", b"[DEFAULT]\nlib_name = other\n", b"no settings at all", b"\xff\xfe"])
+def test_settings_of_another_project_are_passed_over(content, tmp_path):
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (inner / "settings.ini").write_bytes(content)
+    with pytest.raises(defaults.ProjectNotFound, match=r"settings\.ini of dreem_case in 'inner'"):
+        defaults.project_root(inner)
+    (tmp_path / "settings.ini").write_text("[DEFAULT]\nlib_name = dreem_case\n", encoding="utf-8")
+    assert defaults.project_root(inner) == tmp_path

@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dreem_case.core import trees
 from dreem_case.core.model_file import MANIFEST
-from dreem_case.staging import forest, trees
+from dreem_case.staging import forest
 from dreem_case.staging.stagers import load_stager
 
 ODD = [None, True, 0, -1, 2**31, 2**63, 1e308, "", "x" * 10**5, [], {}, [[]], {"content": 1}, "os.system", "..", "\0"]

@@ -8,10 +8,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from dreem_case.core.agreement import BlandAltman, paired_difference
+from dreem_case.core import figures
 from dreem_case.core.calibration import reliability
+from dreem_case.core.resampling import paired_difference
+from dreem_case.nights import plots
+from dreem_case.nights.sleep_statistics import BlandAltman
 from dreem_case.nights.stages import DISPLAY_ORDER, STAGE_COLORS, UNSCORED, Stage
-from dreem_case.staging import plots
 
 
 @pytest.fixture
@@ -43,12 +45,12 @@ def test_the_hypnogram_axis_ends_with_the_last_epoch(ax):
 def test_an_envelope_keeps_a_single_spike(ax):
     values = np.zeros(1_000_000, dtype="float32")
     values[123_456] = 4e6
-    plots.trace_envelope(values, 250, ax)
+    figures.trace_envelope(values, 250, ax)
     assert ax.collections[0].get_datalim(ax.transData).ymax == pytest.approx(4e6)
 
 
 def test_an_envelope_of_fewer_samples_than_bins_is_drawn(ax):
-    plots.trace_envelope(np.arange(5.0), 250, ax)
+    figures.trace_envelope(np.arange(5.0), 250, ax)
     assert len(ax.collections) == 1
 
 
@@ -60,7 +62,7 @@ def test_disagreement_does_not_count_unscored_epochs():
 
 
 def test_a_confusion_matrix_with_an_empty_row_is_drawn_without_a_division_by_zero(ax):
-    plots.confusion(np.array([[0, 0], [1, 3]]), ["A", "B"], ax)
+    figures.confusion(np.array([[0, 0], [1, 3]]), ["A", "B"], ax)
     assert [text.get_text() for text in ax.texts] == ["0%\n0", "0%\n0", "25%\n1", "75%\n3"]
 
 
@@ -78,7 +80,7 @@ def test_stages_without_epochs_are_left_out_of_a_box_plot(ax):
 
 
 def test_every_figure_can_say_where_its_data_came_from(ax):
-    plots.label_source(ax.figure, "simulated nights, seed 1")
+    figures.label_source(ax.figure, "simulated nights, seed 1")
     assert ax.figure.get_supxlabel() == "Data: simulated nights, seed 1"
 
 
@@ -93,7 +95,7 @@ def test_stage_colours_differ_in_lightness_for_a_reader_who_sees_no_hue():
 
 def test_every_night_of_every_model_is_drawn_beside_the_mean_of_those_that_have_a_score(ax):
     scores = {"model": np.array([0.5, np.nan, 0.7]), "peer": np.array([0.4, 0.4, 0.4])}
-    plots.score_per_night(scores, ["1", "2", "3"], ax)
+    figures.score_per_night(scores, ["1", "2", "3"], ax)
     drawn = [line.get_ydata() for line in ax.lines if len(line.get_ydata()) == 3]
     np.testing.assert_array_equal(drawn, [[0.5, np.nan, 0.7], [0.4, 0.4, 0.4]])
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["model (mean 0.60)", "peer (mean 0.40)"]
@@ -107,7 +109,7 @@ def test_stage_probabilities_fill_the_axis_from_deep_below_to_wake_on_top(ax):
 
 
 def test_the_share_beyond_an_amplitude_falls_to_nothing_at_the_largest(ax):
-    plots.amplitude_distribution({"eeg1": np.array([-100.0, 1.5, 1.5, 1.5])}, ax)
+    figures.amplitude_distribution({"eeg1": np.array([-100.0, 1.5, 1.5, 1.5])}, ax)
     levels_uv, share = ax.lines[0].get_data()
     assert share[levels_uv < 1.5] == pytest.approx(1)
     assert share[(levels_uv > 1.5) & (levels_uv < 100)] == pytest.approx(0.25)
@@ -145,7 +147,7 @@ def test_flagged_epochs_have_a_strip_of_their_own_under_the_disagreement():
 def test_a_reliability_diagram_has_a_point_for_every_bin_with_epochs():
     fig, axes = plt.subplots(2, 1)
     found = reliability(np.array([0, 0, 1, 0]), np.array([[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.55, 0.45]]))
-    plots.reliability_diagram({"model": found}, axes)
+    figures.reliability_diagram({"model": found}, axes)
     said, right = axes[0].lines[1].get_data()
     assert said.tolist() == pytest.approx([0.55, 0.9]) and right.tolist() == pytest.approx([1, 2 / 3])
     assert sorted(axes[1].patches[0].get_data().values)[-2:] == [25, 75]
@@ -154,17 +156,17 @@ def test_a_reliability_diagram_has_a_point_for_every_bin_with_epochs():
 
 def test_a_difference_is_drawn_for_every_night_and_its_mean_is_named(ax):
     difference = paired_difference({"a": 0.8, "b": 0.6, "c": np.nan}, {"a": 0.7, "b": 0.65, "c": 0.5})
-    plots.difference_per_night(difference, ["a", "b", "c"], ax)
+    figures.difference_per_night(difference, ["a", "b", "c"], ax)
     assert [bar.get_height() for bar in ax.containers[0]][:2] == pytest.approx([0.1, -0.05])
     assert "mean +0.025" in [text.get_text() for text in ax.get_legend().get_texts()]
 
 
 def test_a_night_without_a_score_leaves_the_mean_of_a_step_to_the_others(ax):
-    plots.score_by_step({"one": np.array([0.5, np.nan]), "two": np.array([0.7, 0.9])}, ax)
+    figures.score_by_step({"one": np.array([0.5, np.nan]), "two": np.array([0.7, 0.9])}, ax)
     assert ax.lines[-1].get_ydata().tolist() == pytest.approx([0.5, 0.8])
 
 
 def test_every_loss_is_a_dot_and_the_first_row_is_on_top(ax):
-    plots.dots_by_row({"a": np.array([0.1, 0.3]), "b": np.array([0.0])}, ax, "loss")
+    figures.dots_by_row({"a": np.array([0.1, 0.3]), "b": np.array([0.0])}, ax, "loss")
     assert ax.lines[0].get_xdata().tolist() == [0.1, 0.3] and ax.lines[1].get_xdata() == pytest.approx([0.2, 0.2])
     assert [text.get_text() for text in ax.get_yticklabels()] == ["a", "b"] and ax.yaxis_inverted()
