@@ -319,7 +319,7 @@ def load_classifier(path: Path | str) -> BeatClassifier:
     if not path.is_file() or path.stat().st_size > MAX_FILE_BYTES:
         raise EcgError(path.name, f"a model file of at most {MAX_FILE_BYTES} bytes", "none, or a larger one")
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         return _of_state(content["model"], content["card"])
     except (ValueError, KeyError, TypeError, RecursionError, AttributeError, OverflowError) as error:
         raise EcgError(path.name, "a model of this project", f"something else: {str(error)[:120]}") from None

@@ -61,7 +61,7 @@ def csv(folder: Path, out: Path) -> None:
     from dreem_case.ecg.wfdb_files import records_in
 
     n = 0
-    with out.open("w") as file:
+    with out.open("w", encoding="utf-8") as file:
         for line in csv_lines(folder, records_in(folder)):
             n += file.write(line + "\n") > 0
     click.echo(f"{n} rows in {out}")
@@ -106,7 +106,7 @@ def evaluate(folder: Path, results: Path, shifts: bool) -> None:
     from dreem_case.ecg.findings import study
 
     study(folder, results, shifts=shifts)
-    for name, figure in json.loads(results.read_text()).items():
+    for name, figure in json.loads(results.read_text(encoding="utf-8")).items():
         click.echo(f"{name:45} {figure['value']}")
 
 # %% ../../nbs/library/ecg/cli.ipynb #544e0ea6
@@ -170,7 +170,7 @@ def ask(store: str, n_labels: int, labels: Path | None, model_file: Path | None,
         click.echo(json.dumps({f"{t:.3f}": None for t in ask_beats(answers, model, n_labels)}, indent=1))
         return
     try:
-        given = {float(t): str(label) for t, label in json.loads(labels.read_text()).items() if label is not None}
+        given = {float(t): str(label) for t, label in json.loads(labels.read_text(encoding="utf-8")).items() if label is not None}
     except (ValueError, AttributeError) as error:
         raise EcgError(record, f"labels by time, each of {', '.join(CLASSES)}", str(error)[:80]) from None
     click.echo(json.dumps(answer_json(with_labels(answers, model, n_labels, given))))

@@ -47,7 +47,7 @@ def data_of(folder: Path | str) -> str:
 def write_findings(path: Path | str, found: Mapping[str, float], data: str) -> None:
     "Add figures to a results file, each as {value, data, date}; those of other data stay."
     path = Path(path)
-    old = json.loads(path.read_text()) if path.is_file() else {}
+    old = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     made = {"data": data, "date": date.today().isoformat()}
     new = {f"{data}.{name}": {"value": value, **made} for name, value in found.items() if np.all(np.isfinite(value))}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ def _lead_answers(model: BeatClassifier, cases: Mapping[str, Case], judge: Seque
         found |= judged(cases, answers_of(model, cases, [record], table))
     return found
 
-
+# %% ../../nbs/library/ecg/findings.ipynb #488daf79
 def of_folds(cases: Mapping[str, Case], records: Sequence[str], n_rounds: int) -> dict[str, float]:
     "Judge every patient by a model of the others, and the same model on a random split of beats."
     folds = gross(judged(cases, patient_folds(cases, records, n_rounds=n_rounds)))

@@ -11,7 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..core.files import write_whole
-from ..core.s3 import S3Error, s3_client, says_no, split_address
 from .recording import EcgError
 from .wfdb_files import check_record, records_in
 
@@ -45,6 +44,8 @@ def _asking(address: str) -> Iterator[None]:
     "Name what went wrong with a bucket."
     from botocore.exceptions import BotoCoreError, ClientError
 
+    from dreem_case.core.s3 import S3Error, says_no
+
     try:
         yield
     except S3Error as error:
@@ -60,6 +61,8 @@ def download(address: str, folder: Path | str, records: tuple[str, ...] = (), en
 
     Raises `EcgError` for a checksum that is wrong or an address that is none, `PlaceUnavailable` if nothing answers.
     """
+    from dreem_case.core.s3 import s3_client, split_address  # here, since it brings boto3
+
     folder, wanted = Path(folder), {check_record(record) for record in records}
     folder.mkdir(parents=True, exist_ok=True)
     with _asking(address):
@@ -104,6 +107,8 @@ def list_records(place: str, endpoint: str | None = None) -> list[str]:
     "List the records of a folder or a bucket."
     if "://" not in place:
         return records_in(place)
+    from dreem_case.core.s3 import s3_client, split_address
+
     with _asking(place):
         bucket, prefix = split_address(place)
         names = _objects(s3_client(endpoint, None, None), bucket, prefix)

@@ -237,7 +237,7 @@ def write_wfdb(
     for name, lead in zip(recording.leads, units.T, strict=True):
         checksum = int(np.int16(int(lead.sum(dtype=np.int64)) % 65536 - 65536 * (int(lead.sum()) % 65536 > 32767)))
         lines.append(f"{record}.dat 212 {GAIN:g} 12 {BASELINE} {lead[0]} {checksum} 0 {name}")
-    (folder / f"{record}.hea").write_text("\n".join(lines) + "\n")
+    (folder / f"{record}.hea").write_text("\n".join(lines) + "\n", encoding="utf-8")
     if beats is not None and len(beats.time_s):
         samples = np.round(beats.time_s * recording.fs_hz).astype(int)
         with _wfdb() as wfdb:
