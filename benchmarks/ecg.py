@@ -1,4 +1,4 @@
-"""Speed and memory of heartbeats, into build/bench/ecg.json: a day of two leads from file, and strips that are served."""
+"""Speed and memory of heartbeats, into build/bench/ecg.json: a day of two leads from file, strips that are served."""
 
 import json
 import os
@@ -39,7 +39,9 @@ print(json.dumps(time.perf_counter() - start))
 def run(code: str, *arguments: str) -> object:
     """Run code in a process of its own, on one core, and give what it printed."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    found = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environment, check=True)
+    found = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environment, check=True
+    )
     return json.loads(found.stdout.splitlines()[-1])
 
 
@@ -57,9 +59,10 @@ def write_long(folder: Path) -> None:
 
 def served_p99_ms(n: int = 300) -> float:
     """Give the 99th percentile of answers to strips of ten seconds, through the app."""
+    from flask import Flask
+
     from dreem_case.ecg.endpoint import make_blueprint
     from dreem_case.ecg.simulate import simulate_record
-    from flask import Flask
 
     app = Flask("bench")
     app.register_blueprint(make_blueprint())
@@ -83,7 +86,9 @@ def main() -> None:
         found["beats_per_s"] = found["day_beats"] / found["day_s"]
         found["served_p99_ms"] = served_p99_ms()
         try:
-            found["ratio_to_neurokit2"] = 24 * run(PEER, folder) / found["day_s"]  # above 1: faster than the peer, on one lead
+            found["ratio_to_neurokit2"] = (
+                24 * run(PEER, folder) / found["day_s"]
+            )  # above 1: faster than the peer, on one lead
         except subprocess.CalledProcessError as error:
             print("neurokit2 is not installed or failed; no ratio:", error.stderr.splitlines()[-1:], file=sys.stderr)
     OUT.parent.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,9 @@ def _places(table: FeatureTable, weighted: np.ndarray) -> np.ndarray:  # (n_beat
     "Put beats that are alike close together."
     width = BEFORE + BEHIND + 1
     n_leads = table.shapes.shape[1] // width
-    qrs = np.concatenate([table.shapes[:, i * width + QRS.start : i * width + QRS.stop] for i in range(n_leads)], axis=1)
+    qrs = np.concatenate(
+        [table.shapes[:, i * width + QRS.start : i * width + QRS.stop] for i in range(n_leads)], axis=1
+    )
     qrs = qrs - qrs.mean(axis=0)
     _, axes = np.linalg.eigh(qrs.T @ qrs)
     shape = qrs @ axes[:, -N_AXES:]

@@ -18,14 +18,10 @@ N_REORDERED, N_FIBRILLATING = 400, 500
 
 def single_leads(signals: Signals) -> list[Signals]:
     "Give each lead alone."
-    return [
-        Signals((name,), signals.x[i : i + 1], signals.missing[i : i + 1]) for i, name in enumerate(signals.names)
-    ]
+    return [Signals((name,), signals.x[i : i + 1], signals.missing[i : i + 1]) for i, name in enumerate(signals.names)]
 
 
-def make_example(
-    record: str, signals: Signals, time_s: np.ndarray, classes: np.ndarray, made: bool = False
-) -> Example:
+def make_example(record: str, signals: Signals, time_s: np.ndarray, classes: np.ndarray, made: bool = False) -> Example:
     "Prepare a record to learn from: with all leads, and with each alone."
     tables = [beat_features(part, time_s, record) for part in (signals, *single_leads(signals))]
     return Example(record, tuple(tables), classes.astype(int), made)

@@ -88,8 +88,10 @@ def _arrays(booster: object) -> TreeArrays:  # a lightgbm.Booster
 
     threshold = np.float32(1) * padded("threshold", np.float64, n_nodes, 0)
     return TreeArrays(
-        padded("split_feature", np.int32, n_nodes, 0), np.clip(threshold, -9, 9).astype(np.float32),
-        padded("left_child", np.int32, n_nodes, -1), padded("right_child", np.int32, n_nodes, -1),
+        padded("split_feature", np.int32, n_nodes, 0),
+        np.clip(threshold, -9, 9).astype(np.float32),
+        padded("left_child", np.int32, n_nodes, -1),
+        padded("right_child", np.int32, n_nodes, -1),
         padded("leaf_value", np.float32, n_nodes + 1, 0),
     )
 
@@ -176,9 +178,19 @@ def _balanced(y: np.ndarray, weight: np.ndarray, owner: np.ndarray) -> np.ndarra
 
 # %% ../../nbs/library/ecg/classifier.ipynb #d985b287
 SETTINGS = {
-    "objective": "multiclass", "num_class": GUESSED, "num_leaves": 8, "learning_rate": 0.06, "min_data_in_leaf": 60,
-    "bagging_fraction": 0.6, "bagging_freq": 1, "feature_fraction": 0.3, "lambda_l2": 10.0, "deterministic": True,
-    "force_row_wise": True, "num_threads": 1, "verbose": -1,
+    "objective": "multiclass",
+    "num_class": GUESSED,
+    "num_leaves": 8,
+    "learning_rate": 0.06,
+    "min_data_in_leaf": 60,
+    "bagging_fraction": 0.6,
+    "bagging_freq": 1,
+    "feature_fraction": 0.3,
+    "lambda_l2": 10.0,
+    "deterministic": True,
+    "force_row_wise": True,
+    "num_threads": 1,
+    "verbose": -1,
 }
 N_ROUNDS = 80
 SHARE_LINEAR = 0.5
@@ -298,9 +310,15 @@ def _state_text(model: BeatClassifier) -> str:
         for key, kind in _TREE_KEYS.items()
     }
     state = {
-        "kind": KIND, "classes": CLASSES[:GUESSED], "names": model.names, "trees": trees,
-        "weights": model.regression.weights.tolist(), "offset": model.regression.offset.tolist(), "softness": model.softness,
-        "shift": model.shift, "doubtful": model.doubtful,
+        "kind": KIND,
+        "classes": CLASSES[:GUESSED],
+        "names": model.names,
+        "trees": trees,
+        "weights": model.regression.weights.tolist(),
+        "offset": model.regression.offset.tolist(),
+        "softness": model.softness,
+        "shift": model.shift,
+        "doubtful": model.doubtful,
     }
     return json.dumps(state, allow_nan=False, separators=(",", ":"))
 
@@ -334,5 +352,9 @@ def _of_state(state: dict, card: dict) -> BeatClassifier:
     numbers = [float(state["softness"]), *(float(s) for s in state["shift"]), float(state["doubtful"])]
     if not np.isfinite(numbers).all() or not 0.05 < numbers[0] < 20 or len(numbers) != GUESSED + 2:
         raise ValueError("expected finite numbers of honesty")
-    regression = Regression(np.array(state["weights"], np.float32), np.array(state["offset"], np.float32)).check(len(names))
-    return BeatClassifier(names, trees.check(len(names)), regression, numbers[0], tuple(numbers[1:-1]), numbers[-1], card)
+    regression = Regression(np.array(state["weights"], np.float32), np.array(state["offset"], np.float32)).check(
+        len(names)
+    )
+    return BeatClassifier(
+        names, trees.check(len(names)), regression, numbers[0], tuple(numbers[1:-1]), numbers[-1], card
+    )

@@ -110,8 +110,13 @@ def evaluate(folder: Path, results: Path, shifts: bool) -> None:
         click.echo(f"{name:45} {figure['value']}")
 
 # %% ../../nbs/library/ecg/cli.ipynb #544e0ea6
-_MODEL = click.option("--model", "model_file", default=None, type=click.Path(exists=True, path_type=Path),
-                      help="Model file; without it the one that comes with the package.")
+_MODEL = click.option(
+    "--model",
+    "model_file",
+    default=None,
+    type=click.Path(exists=True, path_type=Path),
+    help="Model file; without it the one that comes with the package.",
+)
 
 
 def _model(model_file: Path | None) -> object:
@@ -170,7 +175,11 @@ def ask(store: str, n_labels: int, labels: Path | None, model_file: Path | None,
         click.echo(json.dumps({f"{t:.3f}": None for t in ask_beats(answers, model, n_labels)}, indent=1))
         return
     try:
-        given = {float(t): str(label) for t, label in json.loads(labels.read_text(encoding="utf-8")).items() if label is not None}
+        given = {
+            float(t): str(label)
+            for t, label in json.loads(labels.read_text(encoding="utf-8")).items()
+            if label is not None
+        }
     except (ValueError, AttributeError) as error:
         raise EcgError(record, f"labels by time, each of {', '.join(CLASSES)}", str(error)[:80]) from None
     click.echo(json.dumps(answer_json(with_labels(answers, model, n_labels, given))))

@@ -67,7 +67,11 @@ def of_judged(model: BeatClassifier, cases: Mapping[str, Case], judge: Sequence[
     first = _lead_answers(model, cases, judge, "MLII")
     found |= {"ds2_mlii.f3": gross(first)["f3"], "ds2_mlii.v_f1": gross(first)["v_f1"]}
     sure = honesty(model, cases, weighted)
-    found |= {"ece": sure["ece"], "flagged_10.errors_caught": sure["errors_caught"], "flagged_share": sure["flagged_share"]}
+    found |= {
+        "ece": sure["ece"],
+        "flagged_10.errors_caught": sure["errors_caught"],
+        "flagged_share": sure["flagged_share"],
+    }
     for n in (10, 30):
         asked = asked_answers(cases, weighted, n)
         found |= {f"asked_{n}.f4": gross(asked)["f4"], f"asked_{n}.s_f1": gross(asked)["s_f1"]}

@@ -42,7 +42,11 @@ def watched(
     "Give the figures that are watched; each is the worse the higher it is."
     given = classes >= 0
     found = {"doubt": float(1 - confidence[given].mean()) if given.any() else 1.0, "refused": float(1 - given.mean())}
-    found |= {f"share {name}": float((classes[given] == i).mean()) if given.any() else 0.0 for i, name in enumerate("NSVF") if i}
+    found |= {
+        f"share {name}": float((classes[given] == i).mean()) if given.any() else 0.0
+        for i, name in enumerate("NSVF")
+        if i
+    }
     return found | psi_by_group(reference, table)
 
 

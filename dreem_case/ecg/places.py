@@ -56,7 +56,9 @@ def _asking(address: str) -> Iterator[None]:
         raise PlaceUnavailable(f"{address}: expected an answer, found {error}") from error
 
 # %% ../../nbs/library/ecg/places.ipynb #a573def4
-def download(address: str, folder: Path | str, records: tuple[str, ...] = (), endpoint: str | None = None) -> Iterator[str]:
+def download(
+    address: str, folder: Path | str, records: tuple[str, ...] = (), endpoint: str | None = None
+) -> Iterator[str]:
     """Fetch records with their checksums, and give the name of each file that is new.
 
     Raises `EcgError` for a checksum that is wrong or an address that is none, `PlaceUnavailable` if nothing answers.

@@ -15,10 +15,21 @@ import numpy as np
 CLASSES = ("N", "S", "V", "F", "Q")  # AAMI: normal and bundle branch, supraventricular, ventricular, fusion, unknown
 N, S, V, F, Q = range(5)
 SYMBOLS = {
-    **dict.fromkeys("NLRej", N), **dict.fromkeys("AaJS", S), **dict.fromkeys("VE", V), "F": F, **dict.fromkeys("/fQ", Q)
+    **dict.fromkeys("NLRej", N),
+    **dict.fromkeys("AaJS", S),
+    **dict.fromkeys("VE", V),
+    "F": F,
+    **dict.fromkeys("/fQ", Q),
 }
-NO_BEAT = frozenset('[!]x()ptu`\'^|~+sTD="@rnB?')  # rhythm, noise and waves; "r", "n", "B", "?" are beats of other databases
-BEATS_ELSEWHERE = {"r": V, "n": S, "B": N, "?": Q}  # R-on-T, supraventricular escape, bundle branch block, while learning
+NO_BEAT = frozenset(
+    "[!]x()ptu`'^|~+sTD=\"@rnB?"
+)  # rhythm, noise and waves; "r", "n", "B", "?" are beats of other databases
+BEATS_ELSEWHERE = {
+    "r": V,
+    "n": S,
+    "B": N,
+    "?": Q,
+}  # R-on-T, supraventricular escape, bundle branch block, while learning
 
 
 def class_of(symbol: str) -> int | None:  # None: no beat
@@ -30,8 +41,54 @@ def class_of(symbol: str) -> int | None:  # None: no beat
     return None if symbol in NO_BEAT else Q
 
 # %% ../../nbs/library/ecg/recording.ipynb #6b3c0389
-DS1 = tuple("101 106 108 109 112 114 115 116 118 119 122 124 201 203 205 207 208 209 215 220 223 230".split())
-DS2 = tuple("100 103 105 111 113 117 121 123 200 202 210 212 213 214 219 221 222 228 231 232 233 234".split())
+DS1 = (
+    "101",
+    "106",
+    "108",
+    "109",
+    "112",
+    "114",
+    "115",
+    "116",
+    "118",
+    "119",
+    "122",
+    "124",
+    "201",
+    "203",
+    "205",
+    "207",
+    "208",
+    "209",
+    "215",
+    "220",
+    "223",
+    "230",
+)
+DS2 = (
+    "100",
+    "103",
+    "105",
+    "111",
+    "113",
+    "117",
+    "121",
+    "123",
+    "200",
+    "202",
+    "210",
+    "212",
+    "213",
+    "214",
+    "219",
+    "221",
+    "222",
+    "228",
+    "231",
+    "232",
+    "233",
+    "234",
+)
 PACED = ("102", "104", "107", "217")
 
 

@@ -45,8 +45,14 @@ def rhythm_features(
     pre, post = log_intervals(time_s, broken)
     near, wide, wider = _around(pre, 8), _around(pre, 20), _around(pre, 60)
     reference = {
-        "local": near[:, 8], "m20": wide[:, 20], "m60": wider[:, 60], "glob": np.full(len(pre), np.median(pre)),
-        "q75": wide[:, 30], "q90": wide[:, 37], "q95w": wider[:, 113], "q10": wide[:, 4],
+        "local": near[:, 8],
+        "m20": wide[:, 20],
+        "m60": wider[:, 60],
+        "glob": np.full(len(pre), np.median(pre)),
+        "q75": wide[:, 30],
+        "q90": wide[:, 37],
+        "q95w": wider[:, 113],
+        "q10": wide[:, 4],
         "before": np.median([_shifted(pre, k) for k in range(1, 8)], axis=0),
         "after": np.median([_shifted(pre, -k) for k in range(2, 8)], axis=0),
     }
@@ -60,10 +66,15 @@ def _of_neighbours(pre: np.ndarray, post: np.ndarray, reference: dict[str, np.nd
     "Compare the intervals of a beat and of those beside it."
     two = np.logaddexp(pre, post) - np.log(2)  # of both intervals: a compensatory pause makes them two normal ones
     return {
-        "post_pre": post - pre, "two": two - reference["local"], "two_q75": two - reference["q75"],
-        "prev": _shifted(pre, 1) - reference["local"], "prev2": _shifted(pre, 2) - reference["local"],
-        "next2": _shifted(post, -1) - reference["local"], "prev_q90": _shifted(pre, 1) - reference["q90"],
-        "next2_q90": _shifted(post, -1) - reference["q90"], "pre_prev": pre - _shifted(pre, 1),
+        "post_pre": post - pre,
+        "two": two - reference["local"],
+        "two_q75": two - reference["q75"],
+        "prev": _shifted(pre, 1) - reference["local"],
+        "prev2": _shifted(pre, 2) - reference["local"],
+        "next2": _shifted(post, -1) - reference["local"],
+        "prev_q90": _shifted(pre, 1) - reference["q90"],
+        "next2_q90": _shifted(post, -1) - reference["q90"],
+        "pre_prev": pre - _shifted(pre, 1),
     }
 
 
@@ -74,9 +85,15 @@ def _of_rhythm(
     jumps = _around(np.abs(pre - _shifted(pre, 1)), 10)
     early = np.minimum(pre - reference["local"], 0)
     return {
-        "irr": jumps[:, 10], "irr_q": jumps[:, 5], "spread": reference["q75"] - wide[:, 10],
-        "long_tail": reference["q90"] - reference["m20"], "long_tail_w": reference["q95w"] - reference["m60"],
-        "short_tail": reference["m20"] - reference["q10"], "prem": early,
-        "prem_q90": np.minimum(pre - reference["q90"] + 0.1, 0), "late": np.maximum(pre - reference["local"], 0),
-        "prem_reg": early * np.exp(-jumps[:, 10] / 0.1), "pause": np.maximum(post - reference["local"], 0),
+        "irr": jumps[:, 10],
+        "irr_q": jumps[:, 5],
+        "spread": reference["q75"] - wide[:, 10],
+        "long_tail": reference["q90"] - reference["m20"],
+        "long_tail_w": reference["q95w"] - reference["m60"],
+        "short_tail": reference["m20"] - reference["q10"],
+        "prem": early,
+        "prem_q90": np.minimum(pre - reference["q90"] + 0.1, 0),
+        "late": np.maximum(pre - reference["local"], 0),
+        "prem_reg": early * np.exp(-jumps[:, 10] / 0.1),
+        "pause": np.maximum(post - reference["local"], 0),
     }

@@ -67,9 +67,16 @@ def score_recording(
         return np.concatenate([getattr(part, name) for part in found])
 
     return BeatAnswers(
-        recording.record, joined("time_s"), joined("classes"), joined("probabilities"), joined("confidence"),
-        joined("review"), {n: np.concatenate([p.quality[n] for p in parts]) for n in recording.leads},
-        tuple(notes), model.version, tuple(table for part in found for table in part.tables),
+        recording.record,
+        joined("time_s"),
+        joined("classes"),
+        joined("probabilities"),
+        joined("confidence"),
+        joined("review"),
+        {n: np.concatenate([p.quality[n] for p in parts]) for n in recording.leads},
+        tuple(notes),
+        model.version,
+        tuple(table for part in found for table in part.tables),
     )
 
 
@@ -92,7 +99,9 @@ def _score_piece(piece: Recording, start_s: float, model: BeatClassifier, marked
     quality = second_quality(piece)
     if len(time_s) < 2:
         none = np.zeros(0)
-        return BeatAnswers(piece.record, none, none.astype(np.int8), np.zeros((0, 4)), none, none.astype(bool), quality, (), "")
+        return BeatAnswers(
+            piece.record, none, none.astype(np.int8), np.zeros((0, 4)), none, none.astype(bool), quality, (), ""
+        )
     table = beat_features(signals, time_s, piece.record)
     weighted = model.weighted(table)
     honest = model.probabilities(weighted)
@@ -125,8 +134,10 @@ def answer_json(answers: BeatAnswers) -> dict:
     "Write answers as the endpoint and the command give them."
     beats = [
         {
-            "time_s": round(float(t), 3), "class": CLASSES[kind] if kind >= 0 else None,
-            "confidence": round(float(sure), 3), "review": bool(look),
+            "time_s": round(float(t), 3),
+            "class": CLASSES[kind] if kind >= 0 else None,
+            "confidence": round(float(sure), 3),
+            "review": bool(look),
             "probabilities": [round(float(p), 3) for p in row] if kind >= 0 else None,
         }
         for t, kind, sure, look, row in zip(
@@ -135,6 +146,11 @@ def answer_json(answers: BeatAnswers) -> dict:
     ]
     counts = {name: int((answers.classes == i).sum()) for i, name in enumerate(CLASSES[:4])}
     return {
-        "record": answers.record, "model": answers.version, "notes": list(answers.notes), "classes": list(CLASSES[:4]),
-        "counts": counts, "without_class": int((answers.classes < 0).sum()), "beats": beats,
+        "record": answers.record,
+        "model": answers.version,
+        "notes": list(answers.notes),
+        "classes": list(CLASSES[:4]),
+        "counts": counts,
+        "without_class": int((answers.classes < 0).sum()),
+        "beats": beats,
     }

@@ -25,8 +25,11 @@ def _together(answers: BeatAnswers) -> FeatureTable:
     tables = answers.tables
     width = min(table.shapes.shape[1] for table in tables)
     return FeatureTable(
-        tables[0].names, np.concatenate([table.rows for table in tables]), answers.time_s,
-        answers.classes < 0, np.concatenate([table.shapes[:, :width] for table in tables]),
+        tables[0].names,
+        np.concatenate([table.rows for table in tables]),
+        answers.time_s,
+        answers.classes < 0,
+        np.concatenate([table.shapes[:, :width] for table in tables]),
     )
 
 
@@ -43,14 +46,19 @@ def ask_beats(answers: BeatAnswers, model: BeatClassifier, n: int) -> list[float
 
 
 def with_labels(
-    answers: BeatAnswers, model: BeatClassifier, n: int, labels: Mapping[float, str]  # s -> one of CLASSES
+    answers: BeatAnswers,
+    model: BeatClassifier,
+    n: int,
+    labels: Mapping[float, str],  # s -> one of CLASSES
 ) -> BeatAnswers:
     "Name all beats by the labels of some; raise `EcgError` for a label that is none, or of no beat."
     by_beat = {}
     for t, label in labels.items():
         beat = int(np.abs(answers.time_s - t).argmin())
         if label not in CLASSES or not abs(answers.time_s[beat] - t) <= NEAR_S:
-            raise EcgError(answers.record, f"a class of {'/'.join(CLASSES)} for a beat", f"{ascii(label)[:20]} at {t:g} s")
+            raise EcgError(
+                answers.record, f"a class of {'/'.join(CLASSES)} for a beat", f"{ascii(label)[:20]} at {t:g} s"
+            )
         by_beat[beat] = CLASSES.index(label)
     asked = _asked(answers, model, n)
     classes = adapted(asked, by_beat, answers.classes).astype(np.int8)
@@ -63,4 +71,6 @@ def with_labels(
         confidence[beat], review[beat] = 1.0, False
         probabilities[beat] = np.eye(5)[kind, :4] if kind < 4 else np.nan
     notes = (*answers.notes, f"{len(by_beat)} beats labelled by a person")
-    return replace(answers, classes=classes, confidence=confidence, review=review, probabilities=probabilities, notes=notes)
+    return replace(
+        answers, classes=classes, confidence=confidence, review=review, probabilities=probabilities, notes=notes
+    )

@@ -77,7 +77,9 @@ def aligned(
     usual = usual if usual.any() else np.ones(len(time_s), bool)
     template = _typical(wide[:, :, MOVE:-MOVE], usual)
     place = _moved(wide, template)
-    at = np.broadcast_to((place[:, None] + np.arange(BEFORE + BEHIND + 1)), (len(wide), len(time_s), BEFORE + BEHIND + 1))
+    at = np.broadcast_to(
+        (place[:, None] + np.arange(BEFORE + BEHIND + 1)), (len(wide), len(time_s), BEFORE + BEHIND + 1)
+    )
     beats, gone = np.take_along_axis(wide, at, axis=2), np.take_along_axis(missing, at, axis=2)
     alike = correlation(beats[:, :, QRS], template[:, None, QRS]).mean(axis=0)
     template = np.median(beats[:, usual & (alike >= np.median(alike[usual]))], axis=1)
@@ -98,8 +100,10 @@ def _measures(beats: np.ndarray, template: np.ndarray) -> dict[str, np.ndarray]:
         "d_qrs": np.log(_rms(far[:, :, QRS]) + 0.02),
         "a_qrs": np.log(_rms(level[:, :, QRS]) + 0.02) - np.log(_rms(own[:, QRS]) + 0.02)[:, None],
         "ptp": _log_ratio(np.ptp(beats[:, :, QRS], axis=-1), np.ptp(template[:, QRS], axis=-1), 0.02),
-        "width": (width := _width(beats)), "width_t": width - _width(template)[:, None],
-        "c_p": correlation(p, own_p[:, None]), "d_p": np.log(_rms(p - own_p[:, None]) + 0.01),
+        "width": (width := _width(beats)),
+        "width_t": width - _width(template)[:, None],
+        "c_p": correlation(p, own_p[:, None]),
+        "d_p": np.log(_rms(p - own_p[:, None]) + 0.01),
         "p_amp": _log_ratio(np.ptp(p, axis=-1), np.ptp(own_p, axis=-1), 0.01),
         "p_slope": _log_ratio(_rms(np.diff(p)), _rms(np.diff(own_p)), 0.003),
         "c_t": correlation(beats[:, :, T_WAVE], template[:, None, T_WAVE]),
@@ -185,7 +189,9 @@ def shape_features(
     signals: Signals,
     time_s: np.ndarray,  # (n,) of R peaks
     rhythm: dict[str, np.ndarray],  # as `rhythm_features` gives
-) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:  # features (n,); beats in place; bool (n,) no QRS in any lead
+) -> tuple[
+    dict[str, np.ndarray], np.ndarray, np.ndarray
+]:  # features (n,); beats in place; bool (n,) no QRS in any lead
     "Compare each beat's shape with the patient's own beats, over the leads in which its QRS is there."
     usual = (np.abs(rhythm["pre_local"]) < 0.12) & (np.abs(rhythm["post_local"]) < 0.15)
     beats, template, gone, moved = aligned(signals, time_s, usual)

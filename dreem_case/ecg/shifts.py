@@ -92,7 +92,9 @@ def only(recording: Recording, name: str) -> Recording:
 
 def at_rate(recording: Recording, fs_hz: int) -> Recording:
     "Sample at another rate."
-    return replace(_mapped(recording, lambda lead: resample_poly(lead, fs_hz, int(recording.fs_hz))), fs_hz=float(fs_hz))
+    return replace(
+        _mapped(recording, lambda lead: resample_poly(lead, fs_hz, int(recording.fs_hz))), fs_hz=float(fs_hz)
+    )
 
 
 def in_bits(recording: Recording, bits: int = 8, range_mv: float = 5.0) -> Recording:
@@ -116,7 +118,8 @@ def _second(recording: Recording) -> Recording:
 SHIFTS: dict[str, Shift] = {
     **{
         f"{kind}_{snr}db": lambda r, b, kind=kind, snr=snr: with_noise(r, b, kind, snr)
-        for kind in NOISES for snr in (12, 6, 0)
+        for kind in NOISES
+        for snr in (12, 6, 0)
     },
     **{f"gaps_{p}": lambda r, b, p=p: with_gaps(r, b, p / 100) for p in (1, 5, 20)},
     "inverted": lambda r, b: inverted(r),

@@ -35,8 +35,13 @@ def draw_patient(random: np.random.Generator, rhythm: str) -> Patient:
     early = {"atrial beats": 0.12, "ventricular beats": 0.12, "block": 0.02, "sinus": 0.01}.get(rhythm, 0.0)
     axis = (random.uniform(0.6, 1.4), random.choice([-1, 1]) * random.uniform(0.3, 1.0))
     return Patient(
-        rhythm, random.uniform(0.65, 1.0), random.uniform(0.02, 0.06), early * random.uniform(0.7, 1.5),
-        random.uniform(0.05, 0.2), int(random.integers(2**31)), axis,
+        rhythm,
+        random.uniform(0.65, 1.0),
+        random.uniform(0.02, 0.06),
+        early * random.uniform(0.7, 1.5),
+        random.uniform(0.05, 0.2),
+        int(random.integers(2**31)),
+        axis,
     )
 
 
@@ -100,7 +105,9 @@ def shapes_of(patient: Patient, fs_hz: float) -> dict[str, np.ndarray]:  # symbo
     early_p = without_p.copy()
     early_p[0] = (-0.14, 0.018, -0.08)  # from another place in the atrium
     base = _wave(without_p, np.array(patient.axis)[:, None], t)
-    found["A"] = found["L" if patient.rhythm == "block" else "N"] + _wave(early_p, np.array(patient.axis)[:, None], t) - base
+    found["A"] = (
+        found["L" if patient.rhythm == "block" else "N"] + _wave(early_p, np.array(patient.axis)[:, None], t) - base
+    )
     return found
 
 # %% ../../nbs/library/ecg/simulate.ipynb #e59c5b92

@@ -67,6 +67,8 @@ def train(cases: Mapping[str, Case], records: Sequence[str], n_folds: int = 6, n
     "Fit the model to records."
     examples, patients = with_made(cases, records)
     return fit_classifier(examples, patients, n_folds, n_rounds=n_rounds)
+
+
 def model_with_card(folder: Path | str, records: Sequence[str]) -> BeatClassifier:
     "Train on records of a folder, and say in the model's card on which, when and by what."
     from dataclasses import replace
@@ -76,8 +78,12 @@ def model_with_card(folder: Path | str, records: Sequence[str]) -> BeatClassifie
     cases = {record: open_case(folder, record) for record in records}
     counts = np.bincount(np.concatenate([case.example.classes for case in cases.values()]), minlength=5)
     card = {
-        "what": "names beats N, S, V, F; not a medical device", "records": list(records), "date": date.today().isoformat(),
-        "beats": dict(zip("NSVFQ", counts.tolist(), strict=True)), "lightgbm": version("lightgbm"), "seed": 0,
+        "what": "names beats N, S, V, F; not a medical device",
+        "records": list(records),
+        "date": date.today().isoformat(),
+        "beats": dict(zip("NSVFQ", counts.tolist(), strict=True)),
+        "lightgbm": version("lightgbm"),
+        "seed": 0,
         "made": "each record also reordered and fibrillating (ecg.augment)",
     }
     return replace(train(cases, records), card=card)
@@ -104,7 +110,8 @@ def honesty(model: BeatClassifier, cases: Mapping[str, Case], weighted: Mapping[
     sure = confidence_of(both, model.probabilities(both))[known]
     wrong = (both.argmax(axis=1) != truth)[known]
     return {
-        "ece": calibration_error(sure, ~wrong), "errors_caught": errors_caught(sure, wrong, 0.1),
+        "ece": calibration_error(sure, ~wrong),
+        "errors_caught": errors_caught(sure, wrong, 0.1),
         "flagged_share": float((sure < model.doubtful).mean()),
     }
 

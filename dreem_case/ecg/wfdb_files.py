@@ -15,7 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from .recording import MAX_FS_HZ, MAX_HOURS, MAX_LEADS, Beats, EcgError, Recording, make_beats, make_recording
+from dreem_case.ecg.recording import (
+    MAX_FS_HZ,
+    MAX_HOURS,
+    MAX_LEADS,
+    Beats,
+    EcgError,
+    Recording,
+    make_beats,
+    make_recording,
+)
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #5c5ad3df
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -98,7 +107,9 @@ def _signal(record: str, line: str) -> tuple[tuple[str, int], Lead]:
     if not np.isfinite(per_mv) or per_mv <= 0:
         raise EcgError(record, "a gain above zero", f"{per_mv}")
     at_zero = int(baseline if baseline is not None else zero or 0)
-    return (format_, int(skip or 0)), Lead((name or "").strip()[:40], per_mv, at_zero, int(checksum) if checksum else None)
+    return (format_, int(skip or 0)), Lead(
+        (name or "").strip()[:40], per_mv, at_zero, int(checksum) if checksum else None
+    )
 
 
 def _named(record: str, leads: Sequence[Lead]) -> tuple[Lead, ...]:
@@ -134,10 +145,7 @@ def encode(format_: str, samples: np.ndarray) -> bytes:  # integers (n,), in the
     return raw.astype(np.uint8).tobytes()
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #7651cd67
-def read_wfdb(
-    folder: Path | str,
-    record: str,
-) -> Recording:
+def read_wfdb(folder: Path | str, record: str) -> Recording:
     "Read a record's leads; raise `EcgError` for a record that is absent, hostile or too large."
     header = read_header(folder, record)
     path = _plain_file(Path(folder), f"{record}.dat", record)
@@ -206,7 +214,7 @@ def read_annotations(folder: Path | str, record: str) -> tuple[np.ndarray, list[
 
 @contextmanager
 def _wfdb() -> Iterator[object]:
-    "Give the package when it is needed, since it brings pandas and an http client; it uses pandas as one no longer should."
+    "Give the package when it is needed: it brings pandas, and uses it as one no longer should."
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
@@ -223,11 +231,7 @@ def records_in(folder: Path | str) -> list[str]:
 GAIN, BASELINE = 200.0, 0
 
 
-def write_wfdb(
-    folder: Path | str,
-    recording: Recording,
-    beats: Beats | None = None,
-) -> None:
+def write_wfdb(folder: Path | str, recording: Recording, beats: Beats | None = None) -> None:
     "Write a record as header, samples and annotations; values beyond ±10 mV are clipped."
     folder, record = Path(folder), check_record(recording.record)
     folder.mkdir(parents=True, exist_ok=True)

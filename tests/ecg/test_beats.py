@@ -5,20 +5,21 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from flask import Flask
+
 from dreem_case.ecg.ask import questions
-from dreem_case.ecg.cli import ecg
 from dreem_case.ecg.classifier import load_classifier, save_classifier
+from dreem_case.ecg.cli import ecg
 from dreem_case.ecg.detect import detect_beats, match_beats
 from dreem_case.ecg.endpoint import make_blueprint
 from dreem_case.ecg.features import record_features
 from dreem_case.ecg.filtering import filtered
 from dreem_case.ecg.recording import EcgError, make_recording
 from dreem_case.ecg.score import MODEL_FILE, answer_json, score_recording, shipped_model
-from dreem_case.ecg.shifts import at_rate, amplified, inverted, swapped, with_gaps, with_noise
+from dreem_case.ecg.shifts import amplified, at_rate, inverted, swapped, with_gaps, with_noise
 from dreem_case.ecg.simulate import simulate_record, write_records
 from dreem_case.ecg.study import open_case, split_of
 from dreem_case.ecg.wfdb_files import read_wfdb
-from flask import Flask
 
 
 @pytest.fixture(scope="module")
