@@ -9,6 +9,7 @@ __all__ = ['FS_HZ', 'ELECTRODES', 'BLOCK_S', 'PIVOT_HZ', 'ALPHA_HZ', 'SIGMA_HZ',
 # %% ../../nbs/library/simulate/eeg.ipynb #97a2b757
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy import fft
@@ -133,10 +134,10 @@ def add_background(
             potentials[k, begin + _HOP : begin + _HOP + len(late)] += late
 
 # %% ../../nbs/library/simulate/eeg.ipynb #fd1e9a3e
-def spindle(rng: np.random.Generator) -> np.ndarray:
+def spindle(rng: np.random.Generator, hz: float = 12.3) -> np.ndarray:
     "Make a sleep spindle: 0.5 to 2 s around 12 Hz as on the forehead, waxing and waning (AASM; Purcell et al. 2017)."
     n = int(rng.uniform(0.6, 1.6) * FS_HZ)
-    phase = 2 * np.pi * rng.normal(12.3, 0.6) * np.arange(n) / FS_HZ + rng.uniform(0, 2 * np.pi)
+    phase = 2 * np.pi * rng.normal(hz, 0.6) * np.arange(n) / FS_HZ + rng.uniform(0, 2 * np.pi)
     return rng.lognormal(np.log(15), 0.35) * np.hanning(n) * np.sin(phase)
 
 
@@ -231,12 +232,15 @@ def add_events(
     table: dict | None = None,
 ) -> None:
     "Add every kind of event to the electrodes."
+    table = table or simulation_table()
     for name, kind in EVENT_KINDS.items():
         counts = rng.poisson(event_rates(name, truth, rng, table) * EPOCH_S / 60)
         epochs = np.repeat(np.arange(len(truth)), counts)
         starts = ((epochs + rng.uniform(0, 1, len(epochs))) * EPOCH_S * FS_HZ).astype(int)
         gain = np.ones(len(truth)) if kind.follows_hz is None else background.gain(kind.follows_hz)
-        seen = np.array(kind.electrodes) * (1 + 0.15 * rng.standard_normal((len(epochs), len(ELECTRODES))))
+        make = partial(kind.make, hz=table["spindle_hz"]) if name == "spindle" else kind.make
+        uneven = 1 + 0.15 * rng.standard_normal((len(epochs), len(ELECTRODES)))
+        seen = np.array(kind.electrodes) * table["event_size"][name] * uneven
         for start, weight in zip(starts, (seen * gain[epochs, None]).astype(np.float32), strict=True):
-            wave = kind.make(rng).astype(np.float32)[: potentials.shape[1] - start]
+            wave = make(rng).astype(np.float32)[: potentials.shape[1] - start]
             potentials[:, start : start + len(wave)] += weight[:, None] * wave

@@ -54,6 +54,7 @@ def disturbance_of(
     flat = (1 / (1 + np.exp(-(f_hz - 22) / 3))).astype(np.float32)
     stage = np.repeat(truth, _PER_EPOCH)
     tone_db = np.array([table["muscle_db"][stage.name] for stage in Stage])[stage] + rng.normal(0, 2)
+    noise = np.float32(10 ** (table["amplifier_noise_db"] / 10))
     burst = (rng.random(len(stage)) < np.where(stage == Stage.WAKE, 0.15, 0.01)) | (movements > 0)
     tone_db = tone_db + burst * rng.uniform(5, 25, len(stage))
 
@@ -62,7 +63,7 @@ def disturbance_of(
             n = rows.stop - rows.start
             moved = np.where(movements[rows] > 0, 10 ** ((movements[rows] - 3 + rng.normal(0, 3, n)) / 10), 0)
             tensed = 10 ** ((tone_db[rows] + rng.normal(0, 2, n)) / 10)
-            yield moved.astype(np.float32)[:, None] * steep + tensed.astype(np.float32)[:, None] * flat
+            yield moved.astype(np.float32)[:, None] * steep + tensed.astype(np.float32)[:, None] * flat + noise
 
     return disturbance
 
@@ -71,6 +72,7 @@ PLATEAU_UV = -2.4e6  # where a derivation goes that uses a loose electrode
 _WANDER = 5000  # samples, 20 s: a plateau drifts as a random walk with steps this long
 RAIL_UV = 4e6  # where the amplifier ends
 _HUM_HZ = 50
+_AC_POP = 0.002  # share of a pop that an AC-coupled front end shows
 
 
 def _slow_voltage(n_seconds: int, rng: np.random.Generator) -> np.ndarray:
@@ -94,16 +96,19 @@ def add_contact(
     potential: np.ndarray,  # float32 (n_samples,) µV of one electrode, whole seconds, changed in place
     movements: np.ndarray,  # (n_blocks,) dB at 1 Hz
     rng: np.random.Generator,
+    ac_coupled: bool = False,  # the front end lets no offset, settling or drift through, and little of a pop
 ) -> None:
     "Add what a contact adds: offset, settling, drift, pops, mains hum."
     slow = _slow_voltage(len(potential) // FS_HZ, rng)
+    slow *= not ac_coupled
     seconds = potential.reshape(-1, FS_HZ)
     for start_s in _pop_times(movements, rng):
         size = rng.choice([-1, 1]) * min(rng.lognormal(np.log(3e5), 1.8), 2 * RAIL_UV)
+        size *= _AC_POP if ac_coupled else 1
         start = int(start_s * FS_HZ)
         span = potential[start : start + int(rng.uniform(0.05, 2) * FS_HZ)]
         span += (size * np.exp(-np.arange(len(span)) / (rng.uniform(0.005, 0.25) * FS_HZ))).astype(np.float32)
-        slow[int(start_s) + 1 :] += rng.normal(0, 300) * (rng.random() < 0.3)
+        slow[int(start_s) + 1 :] += rng.normal(0, 300) * (rng.random() < 0.3) * (not ac_coupled)
     ramp = np.arange(FS_HZ, dtype=np.float32) / FS_HZ
     seconds += slow[:-1, None].astype(np.float32) + np.diff(slow)[:, None].astype(np.float32) * ramp
     turn = 2 * np.pi * _HUM_HZ / FS_HZ * np.arange(FS_HZ) + rng.uniform(0, 2 * np.pi)

@@ -2,7 +2,8 @@
 
 # %% auto #0
 __all__ = ['N_FIT_NIGHTS', 'BINS_HZ', 'spectrum_numbers', 'describe_nights', 'between_nights', 'slow_share', 'trial_nights',
-           'fit_background', 'confusions', 'fit_scorers', 'fit_nights', 'fit_table', 'format_table']
+           'fit_background', 'confusions', 'fit_scorers', 'rem_episodes', 'phases_of', 'fit_sleep', 'fit_nights',
+           'read_scorers', 'fit_table', 'format_table']
 
 # %% ../../nbs/library/simulate/tables.ipynb #ae037e63
 import argparse
@@ -16,7 +17,7 @@ from ..staging.features import spectral_bins
 from .nights import electrode_potentials
 from .eeg import ELECTRODES, FS_HZ, spectrum_shapes
 from .headband import draw_movements
-from .hypnograms import score_truth, sleep_truth
+from .hypnograms import EARLY_SHARE, PHASES, QUANTILES, score_truth, sleep_truth
 from ..nights.stages import Stage
 
 N_FIT_NIGHTS = 14  # nights 0 to 13; the others are left for judging
@@ -181,12 +182,75 @@ def fit_scorers(
         unlike = np.clip(unlike + step, 0.5, 6) * (1 - np.eye(len(Stage)))
     return {**scorers, "unlike": unlike.round(2).tolist()}
 
+# %% ../../nbs/library/simulate/tables.ipynb #c4c1d4c5
+_EPISODE_GAP, _LEAST_BOUTS = 30, 10  # epochs; bouts for quantiles to mean something
+
+
+def rem_episodes(stages: np.ndarray) -> list[tuple[int, int]]:  # first epoch, and the one after the last
+    "Find the episodes of REM."
+    rem = np.flatnonzero(stages == Stage.REM)
+    parts = np.split(rem, np.flatnonzero(np.diff(rem) > _EPISODE_GAP) + 1) if len(rem) else []
+    return [(int(part[0]), int(part[-1]) + 1) for part in parts]
+
+
+def phases_of(stages: np.ndarray, onset: int) -> np.ndarray:  # (n,) places in PHASES; below zero before sleep
+    "Tell in which part of the night each epoch lies."
+    phases, start = np.full(len(stages), -1), onset
+    for k, (first, last) in enumerate([*rem_episodes(stages), (len(stages), len(stages))]):
+        middle = start + int(EARLY_SHARE * (first - start))
+        early, late = (2 * k, 2 * k + 1) if k < 2 else (4, 4)
+        phases[start:middle], phases[middle:first], phases[first:last] = early, late, PHASES.index("rem")
+        start = last
+    return phases
+
+
+# %% ../../nbs/library/simulate/tables.ipynb #06865bd1
+def fit_sleep(
+    nights: Sequence[np.ndarray],  # (n_epochs,) stages, below zero: not scored, left out
+) -> dict:  # the table's "bout_lengths", "next_stage" and "sleep_spans"
+    "Take statistics of how nights go."
+    bouts, following, spans = {}, {}, {"latency": [], "final wake": [], "recording": []}
+    for stages in (np.asarray(night)[np.asarray(night) >= 0] for night in nights):
+        asleep = np.flatnonzero(stages != Stage.WAKE)
+        onset, end = int(asleep[0]), int(asleep[-1]) + 1
+        for name, length in zip(spans, (onset, len(stages) - end, len(stages)), strict=False):
+            spans[name].append(length)
+        phases, starts = phases_of(stages[:end], onset), np.flatnonzero(np.diff(stages[:end], prepend=-1))
+        lengths = np.diff(np.append(starts, end))
+        for i in np.flatnonzero(starts >= onset):
+            name = f"{PHASES[phases[starts[i]]]} {Stage(stages[starts[i]]).name}"
+            bouts.setdefault(name, []).append(lengths[i])
+            ends_in_rem = i + 1 < len(starts) and PHASES[phases[starts[i + 1]]] == "rem" and not name.startswith("rem")
+            if i + 1 < len(starts) and not ends_in_rem:
+                following.setdefault(name, np.zeros(len(Stage)))[stages[starts[i + 1]]] += 1
+        for k, (first, last) in enumerate(rem_episodes(stages[:end])):
+            order = ("first", "second", "later")[min(k, 2)]
+            spans.setdefault(f"nrem {order}", []).append(first - onset)
+            spans.setdefault(f"rem {order}", []).append(last - first)
+            onset = last
+    return {
+        "bout_lengths": {n: _quantiles(found) for n, found in sorted(bouts.items()) if len(found) >= _LEAST_BOUTS},
+        "next_stage": {n: (counts / counts.sum()).round(3).tolist() for n, counts in sorted(following.items())},
+        "sleep_spans": {name: _quantiles(found) for name, found in spans.items()},
+    }
+
+
+def _quantiles(lengths: Sequence[int]) -> list[float]:
+    return np.quantile(lengths, QUANTILES).round(1).tolist()
+
+
 # %% ../../nbs/library/simulate/tables.ipynb #50f4ef7e
 def fit_nights(path: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # bins, stages, nights
     "Read the nights that may be fitted to, and drop the others at once."
     with np.load(path) as data:
         chosen = data["night"] < N_FIT_NIGHTS
         return data["log_psd_db"][chosen].astype(float), data["stage"][chosen], data["night"][chosen]
+
+
+def read_scorers(path: str | Path) -> list[list[np.ndarray]]:  # night, scorer: (n_epochs,), below zero: not scored
+    "Read the hypnograms of several scorers."
+    scored = json.loads(Path(path).read_text(encoding="utf-8"))
+    return [[np.array(stages) for stages in scorers.values()] for scorers in scored.values()]
 
 
 def fit_table(
@@ -206,8 +270,8 @@ def fit_table(
     table["within_night_sd"] = np.maximum(np.floor(table["within_night_sd"]), 1).tolist()  # whole dB
     table = fit_background(table, described, fit_spread=False)
     if scorers_json is not None:
-        scored = json.loads(Path(scorers_json).read_text(encoding="utf-8"))
-        labels = [[np.array(stages) for stages in scorers.values()] for scorers in scored.values()]
+        labels = read_scorers(scorers_json)
+        table |= fit_sleep([stages for night in labels for stages in night])
         pairs = [(a, b) for night in labels for k, a in enumerate(night) for b in night[:k]]
         table["scorers"] = fit_scorers(confusions(pairs), table["scorers"])
     return table

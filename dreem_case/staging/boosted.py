@@ -17,11 +17,12 @@ import numpy as np
 from .transitions import Chain
 from ..core.calibration import fit_review_threshold, fit_temperature, needs_review, surprise, temper
 from ..core.agreement import kappa, macro_f1
-from .corruptions import keep_derivations, without_accelerometer
+from .corruptions import crop_features, keep_derivations, without_accelerometer
 from .features import FEATURES_VERSION, NightFeatures, granted_threads, night_features
 from ..core.model_file import ModelError, from_json, read_model, to_json, write_model
 from ..nights.night import Night
-from .design_matrix import NOT_RECORDED, ROWS_VERSION, RowMaker, Scale, add_sides
+from .design_matrix import NOT_RECORDED, ROWS_VERSION, RowMaker, Scale, add_sides, matched_columns
+from .matching import gain_exponents, matching_of, matching_state
 from .stager import PROGRAM_BYTES, matched
 from ..nights.stages import STAGE_NAMES, STAGES
 from ..core.trees import BIN_ROWS, Trees, fit_trees
@@ -33,6 +34,10 @@ class _Loss(NamedTuple):
     kept: tuple[str, ...]  # derivations that it still has
     failing: tuple[int, int, int] | None  # one of them, from an epoch to another
     accelerometer: bool  # that it lacks
+    span: slice = slice(None)  # what is left of the night, epochs
+
+
+_SHORTEST, _LONGEST = 40, 360  # epochs of a cut
 
 
 def _draw_loss(night: NightFeatures, random: np.random.Generator) -> _Loss:
@@ -42,7 +47,12 @@ def _draw_loss(night: NightFeatures, random: np.random.Generator) -> _Loss:
     if len(kept) > 1 and random.random() < 0.5:
         start, stop = np.sort(random.integers(0, night.n_epochs + 1, 2))
         failing = int(random.integers(len(kept))), int(start), int(stop)
-    return _Loss(tuple(night.channel_names[i] for i in kept), failing, random.random() < 0.5)
+    span, longest = slice(None), min(_LONGEST, night.n_epochs)
+    if longest > _SHORTEST and random.random() < 0.6:
+        length = int(np.exp(random.uniform(np.log(_SHORTEST), np.log(longest))))
+        start = int(random.integers(0, night.n_epochs - length + 1))
+        span = slice(start, start + length)
+    return _Loss(tuple(night.channel_names[i] for i in kept), failing, random.random() < 0.5, span)
 
 
 def _without(night: NightFeatures, loss: _Loss) -> NightFeatures:
@@ -52,11 +62,12 @@ def _without(night: NightFeatures, loss: _Loss) -> NightFeatures:
         eeg, weights = night.eeg.copy(), night.weights.copy()
         eeg[place, start:stop], weights[place, start:stop] = np.nan, 0
         night = replace(night, eeg=eeg, weights=weights)
-    return without_accelerometer(night) if loss.accelerometer else night
+    night = without_accelerometer(night) if loss.accelerometer else night
+    return night if loss.span == slice(None) else crop_features(night, loss.span)
 
 
 def lose_channels(night: NightFeatures, random: np.random.Generator) -> NightFeatures:
-    "Return a night with some of its derivations, one of them failing for a while, and perhaps no accelerometer."
+    "Return a night, or a cut of it, with some of its derivations, one failing, and perhaps no accelerometer."
     return _without(night, _draw_loss(night, random))
 
 # %% ../../nbs/library/staging/boosted.ipynb #880305a7
@@ -69,9 +80,9 @@ class _Rows:
     def __init__(
         self,
         make: Callable[[int, int], np.ndarray],  # of night and copy: float32 (n_epochs, n_columns)
-        counts: Sequence[int],  # copies of each night, itself among them
+        spans: Sequence[Sequence[slice]],  # what of each night each of its copies holds, itself among them
     ):
-        self.make, self.counts = make, counts
+        self.make, self.spans, self.counts = make, spans, [len(copies) for copies in spans]
         self._kept: dict[tuple[int, int], np.ndarray] = {}
         self._room, self._last = _KEPT_BYTES, threading.local()  # what each thread made last
 
@@ -90,7 +101,7 @@ class _Rows:
     def of(self, nights: Sequence[int], labels: Sequence[np.ndarray]) -> tuple[Sequence[np.ndarray], list[np.ndarray]]:
         "Line up nights and their copies, with their labels."
         places = [(night, copy) for night in nights for copy in range(self.counts[night])]
-        return _Lined(self, places), [labels[night] for night, _ in places]
+        return _Lined(self, places), [labels[night][self.spans[night][copy]] for night, copy in places]
 
 
 class _Lined(Sequence):
@@ -128,6 +139,9 @@ def _blend(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return temper(first * second, 2)
 
 # %% ../../nbs/library/staging/boosted.ipynb #6da5ebf3
+_REVIEW_SHARES = (0.12, 0.42)  # of a recording's epochs that are flagged, at least and at most
+
+
 @dataclass(eq=False)
 class BoostedStager:
     "Boosted trees, a second look, a chain and calibration, fitted in turn on held-out training nights."
@@ -144,6 +158,7 @@ class BoostedStager:
     second: Trees | None = field(default=None, init=False)
     chain: Chain | None = field(default=None, init=False)
     temperature: float = field(default=1.0, init=False)
+    farthest: float = field(default=np.inf, init=False)  # distance of the training night most unlike the others
     review_threshold: float = field(default=0.0, init=False)
     version: str = field(default="boosted-unfitted", init=False)
     trained_on: tuple[str, ...] = field(default=(), init=False)  # records
@@ -155,8 +170,10 @@ class BoostedStager:
 
     def fit(self, prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray], seed: int = 0) -> Self:
         "Fit all steps; raise `ModelError` for nights that do not fit their labels, a single one or a single stage."
-        self.rows = RowMaker.fit(matched(prepared, labels), sided=True)
-        _fit_steps(self, prepared, [np.asarray(given) for given in labels], seed)
+        labels = [np.asarray(given) for given in labels]
+        self.rows = RowMaker.fit(matched(prepared, labels), labels)
+        _fit_steps(self, prepared, labels, seed)
+        self.farthest = float(np.nanmax([self.rows.matching.offsets(night).mean() for night in prepared]))
         self.trained_on = tuple(night.record for night in prepared)
         self.version = _version(self)
         return self
@@ -185,9 +202,38 @@ class BoostedStager:
         "Give the scales of the training nights' channels."
         return self.rows.references if self.rows else {}
 
+    def unlike_training(self, prepared: NightFeatures) -> tuple[float, tuple[str, ...]]:
+        "Return a night's distance from the training nights in spreads, and a note if none of them is as far."
+        offsets = self.rows.matching.offsets(prepared)
+        shift = float(offsets.mean())
+        if not shift > self.farthest:
+            return shift, ()
+        odd = ", ".join(self.rows.feature_names[i] for i in np.argsort(-offsets)[:3])
+        note = (
+            f"unlike all recordings that the model was trained on: {shift:.1f} spreads away, the farthest of them "
+            f"{self.farthest:.1f}, most of all in {odd}; look at the signal before the stages are used"
+        )
+        return shift, (note,)
+
     def review(self, probabilities: np.ndarray) -> np.ndarray:  # (n_epochs, 5) -> bool (n_epochs,)
-        "Flag the epochs that a person should look at."
-        return needs_review(probabilities, self.review_threshold)
+        """Flag the epochs that a person should look at.
+
+        Those that are not probable enough, but at least the least probable tenth of a recording, and less than half
+        of it: a flag on nothing or on everything helps nobody.
+        """
+        if not len(probabilities):
+            return np.zeros(0, bool)
+        limits = np.quantile(np.max(probabilities, axis=1), _REVIEW_SHARES)
+        return needs_review(probabilities, float(np.clip(self.review_threshold, *limits)))
+
+    def calibrate(self, prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray]) -> Self:
+        "Fit temperature and review threshold anew, to nights of people that the stager has not seen."
+        together = np.concatenate([self.chain.posterior(self.evidence(night)) for night in prepared])
+        self.temperature = fit_temperature(np.concatenate(labels), together)
+        recorded = ~np.concatenate([_gap(night) for night in prepared])
+        self.review_threshold = fit_review_threshold(temper(together[recorded], self.temperature))
+        self.version = _version(self)
+        return self
 
     def needed_memory(self, n_scored: int, example: NightFeatures) -> int:  # bytes
         "Estimate what fitting takes."
@@ -213,7 +259,7 @@ _BINNED_BYTES, _SAMPLED_BYTES, _PROBABILITIES_BYTES = 2.3, 18, 500  # a number; 
 def _needed_memory(stager: BoostedStager, n_scored: int, example: NightFeatures) -> int:  # bytes
     "Add up binned tables, rows that are kept, and probabilities."
     names = example.eeg_feature_names, example.accelerometer_feature_names
-    n_columns, n_copies = len(RowMaker(*names, {}, np.empty(0), sided=True).columns), 1 + stager.n_copies
+    n_columns, n_copies = len(matched_columns(*names)), 1 + stager.n_copies
     n_fitted, n_at_once = n_scored * n_copies * (1 - 1 / stager.n_folds), min(stager.n_jobs, stager.n_folds)
     table = (n_fitted * _BINNED_BYTES + min(n_fitted, BIN_ROWS) * _SAMPLED_BYTES) * n_columns * n_at_once
     kept = min(_KEPT_BYTES, n_scored * n_copies * n_columns * 4)
@@ -236,31 +282,37 @@ def _fit_steps(stager: BoostedStager, prepared: Sequence[NightFeatures], labels:
         raise ModelError(f"expected at least two stages to tell apart, found {STAGE_NAMES[stages[0]]} alone")
     random = np.random.default_rng(seed)
     gaps, losses = zip(*(_look(prepared[i], stager.n_copies, random) for i in used), strict=True)
-    counts = [len(lost) for lost in losses]
-    rows = _Rows(lambda i, k: stager.rows(_variant(prepared[used[i]], losses[i][k])), counts)
+    spans = [[slice(None) if loss is None else loss.span for loss in lost] for lost in losses]
+    rows = _Rows(lambda i, k: stager.rows(_variant(prepared[used[i]], losses[i][k])), spans)
     folds = np.arange(len(used)) % min(stager.n_folds, len(used))
     size = (stager.n_rounds, stager.n_leaves)
     boosters, n_rounds, first = _hold_out(rows, labels, folds, size, stager.n_jobs, seed)
-    stager.trees = [Trees.of(booster, n_rounds) for booster in boosters]
-    rows = _Rows(lambda i, k: second_rows(first[i][k], gaps[i]), counts)
+    stager.trees = [_shortened(Trees.of(booster, n_rounds)) for booster in boosters]
+    rows = _Rows(lambda i, k: second_rows(first[i][k], gaps[i][spans[i][k]]), spans)
     size = (stager.n_rounds // 2, max(stager.n_leaves // 2, 2))
     _, n_rounds, second = _hold_out(rows, labels, folds, size, stager.n_jobs, seed)
     booster = fit_trees(*rows.of(range(len(used)), labels), len(STAGES), n_rounds, size[1], seed)
-    stager.second = Trees.of(booster, n_rounds)
-    evidence = [_blend(one[0], two[0]) for one, two in zip(first, second, strict=True)]
-    stager.chain = _choose_chain(labels, evidence)
-    together = np.concatenate([stager.chain.posterior(night) for night in evidence])
-    stager.temperature = fit_temperature(np.concatenate(labels), together)
-    recorded = ~np.concatenate(gaps)
+    stager.second = _shortened(Trees.of(booster, n_rounds))
+    evidence = [[_blend(*pair) for pair in zip(*night, strict=True)] for night in zip(first, second, strict=True)]
+    stager.chain = _choose_chain(labels, [copies[0] for copies in evidence])
+    together = np.concatenate([stager.chain.posterior(copy) for copies in evidence for copy in copies])
+    of_copies = [labels[i][span] for i, copies in enumerate(spans) for span in copies]
+    stager.temperature = fit_temperature(np.concatenate(of_copies), together)
+    recorded = ~np.concatenate([gaps[i][span] for i, copies in enumerate(spans) for span in copies])
     stager.review_threshold = fit_review_threshold(temper(together[recorded], stager.temperature))
+
+
+def _shortened(trees: Trees) -> Trees:
+    "Round to six digits, nearly what rows of float32 hold, for a file a third as large."
+    short = np.vectorize(lambda value: float(f"{value:.6g}"), otypes=[float])
+    return replace(trees, threshold=short(trees.threshold), value=short(trees.value))
 
 
 def _look(
     night: NightFeatures, n_copies: int, random: np.random.Generator
 ) -> tuple[np.ndarray, list[_Loss | None]]:
-    "Tell where a night was not recorded, and what it and its copies lack; none where there is nothing to lose."
-    can_lose = len(night.channel_names) > 1 or night.accelerometer.shape[1] > 0
-    return _gap(night), [None, *(_draw_loss(night, random) for _ in range(n_copies * can_lose))]
+    "Tell where a night was not recorded, and what it and its copies lack."
+    return _gap(night), [None, *(_draw_loss(night, random) for _ in range(n_copies))]
 
 
 def _variant(night: NightFeatures, loss: _Loss | None) -> NightFeatures:
@@ -312,7 +364,7 @@ def _choose_chain(labels: Sequence[np.ndarray], evidence: Sequence[np.ndarray]) 
     return whole.weighed(*max(as_good, key=lambda pair: (pair[0], merits[pair])))
 
 # %% ../../nbs/library/staging/boosted.ipynb #07be8a87
-BOOSTED_VERSION = 1  # of what is made of a model file, as FEATURES_VERSION
+BOOSTED_VERSION = 2  # of what is made of a model file, as FEATURES_VERSION
 _FITS = {
     "stages": list(STAGE_NAMES),
     "features_version": FEATURES_VERSION, "rows_version": ROWS_VERSION, "boosted_version": BOOSTED_VERSION,
@@ -325,11 +377,12 @@ def _version(stager: BoostedStager) -> str:
     digest = hashlib.sha256(repr((_FITS, rows.columns)).encode())
     for name, scale in sorted(rows.references.items()):
         digest.update(name.encode() + scale.centre.tobytes() + scale.spread.tobytes())
-    digest.update(rows.accelerometer_typical.tobytes())
+    digest.update(rows.accelerometer_typical.tobytes() + to_json(matching_state(rows.matching)))
     for trees in (*stager.trees, stager.second):
         digest.update(to_json(trees.state()))
     digest.update(chain.shares.tobytes() + chain.transitions.tobytes())
-    digest.update(repr((chain.strength, chain.prior, stager.temperature, stager.review_threshold)).encode())
+    numbers = (chain.strength, chain.prior, stager.temperature, stager.review_threshold, stager.farthest)
+    digest.update(repr(numbers).encode())
     return f"boosted-{digest.hexdigest()[:12]}"
 
 
@@ -349,11 +402,13 @@ def _save(stager: BoostedStager, folder: Path | str, metrics: dict) -> None:
     state = {
         "references": {n: [s.centre.tolist(), s.spread.tolist(), s.hours] for n, s in rows.references.items()},
         "accelerometer_typical": rows.accelerometer_typical.tolist(),
+        "matching": matching_state(rows.matching),
         "trees": [trees.state() for trees in stager.trees],
         "second": stager.second.state(),
         "chain": [chain.shares.tolist(), chain.transitions.tolist(), chain.strength, chain.prior],
         "temperature": stager.temperature,
         "review_threshold": stager.review_threshold,
+        "farthest": stager.farthest,
     }
     write_model(folder, manifest, to_json(state), ["lightgbm", "numpy"])
 
@@ -368,12 +423,13 @@ def _load(cls: type[BoostedStager], folder: Path | str) -> BoostedStager:
             tuple(manifest["accelerometer_names"]),
             {name: _scale(scale, len(manifest["feature_names"])) for name, scale in state["references"].items()},
             _numbers(state["accelerometer_typical"], len(manifest["accelerometer_names"])),
-            sided=True,
+            matching_of(state["matching"], *_n_features(manifest["feature_names"])),
         )
         stager.trees = [Trees.from_state(len(stager.rows.columns), len(STAGES), trees) for trees in state["trees"]]
         stager.second = Trees.from_state(_N_SECOND, len(STAGES), state["second"])
         stager.chain = _chain(*state["chain"])
         stager.temperature, stager.review_threshold = float(state["temperature"]), float(state["review_threshold"])
+        stager.farthest = float(_numbers(state["farthest"]))
         if not (0.1 < stager.temperature < 10 and 0 <= stager.review_threshold <= 1) or not stager.trees:
             raise ValueError("a temperature or a threshold that no fit gives")
         stager.trained_on, stager.metrics = tuple(manifest["trained_on"]), dict(manifest["metrics"])
@@ -384,6 +440,11 @@ def _load(cls: type[BoostedStager], folder: Path | str) -> BoostedStager:
     if stager.version != manifest.get("version"):
         raise ModelError(f"{folder}: expected model {str(manifest.get('version'))[:80]}, found {stager.version}")
     return stager
+
+
+def _n_features(names: Sequence[str]) -> tuple[int, int]:
+    "Count the features, and those of them that no gain moves."
+    return len(names), int((gain_exponents(names) == 0).sum())
 
 
 def _numbers(values: object, *shape: int) -> np.ndarray:

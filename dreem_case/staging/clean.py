@@ -2,11 +2,11 @@
 
 # %% auto #0
 __all__ = ['FS_HZ', 'BLOCK_S', 'RAIL_UV', 'CLIP_UV', 'CHANGE_RATIO', 'BEND_RATIO', 'JUMP_RATIO', 'FLAT_RATIO', 'MARGIN_S',
-           'GAP_S', 'BAND_HZ', 'FILTER_ORDER', 'STEPS', 'HALF', 'LOST_SHARE', 'NOISY_RATIO', 'WHITE_MOBILITY',
-           'WHITE_WEIGHT', 'FLAT_UV', 'EMPTY_RATIO', 'N_EPOCHS_AT_ONCE', 'USUAL_UV', 'MOVING_G', 'BREATHING_HZ', 'Mark',
-           'without_gaps', 'bridge', 'find_artefacts', 'resample', 'band_pass', 'Cleaned', 'clean_eeg', 'Quality',
-           'in_pieces', 'count', 'epoch_quality', 'usual_amplitude', 'looks_like', 'movement', 'in_g', 'posture',
-           'breathing']
+           'GAP_S', 'BAND_HZ', 'FILTER_ORDER', 'USUAL_CHANGE_UV', 'MAX_GAIN', 'STEPS', 'HALF', 'LOST_SHARE',
+           'NOISY_RATIO', 'WHITE_MOBILITY', 'WHITE_WEIGHT', 'FLAT_UV', 'EMPTY_RATIO', 'N_EPOCHS_AT_ONCE', 'USUAL_UV',
+           'MOVING_G', 'BREATHING_HZ', 'Mark', 'without_gaps', 'bridge', 'find_artefacts', 'resample', 'band_pass',
+           'rough_gain', 'Cleaned', 'clean_eeg', 'Quality', 'in_pieces', 'count', 'epoch_quality', 'usual_amplitude',
+           'looks_like', 'movement', 'in_g', 'posture', 'breathing']
 
 # %% ../../nbs/library/staging/clean.ipynb #1cd25815
 from collections.abc import Callable, Iterator, Set
@@ -259,6 +259,27 @@ def band_pass(
     """Keep 0.5 to 35 Hz without delay, and resample to 100 Hz."""
     return _filtered(values, fs_hz, _band_gain)
 
+# %% ../../nbs/library/staging/clean.ipynb #866fce30
+USUAL_CHANGE_UV = 22.0  # within 0.1 s
+MAX_GAIN = 16
+_EVERY = 7  # blocks: one in so many is looked at
+
+
+def rough_gain(
+    values: np.ndarray,  # (n_samples,) raw µV
+    fs_hz: float,
+) -> float:  # a power of two between 1 / MAX_GAIN and MAX_GAIN
+    """Tell about how many times larger than usual the EEG of a channel is; 1 where there is none."""
+    length = _block_length(fs_hz)
+    blocks = values[: len(values) // length * length].reshape(-1, length)[::_EVERY]
+    with np.errstate(invalid="ignore"):
+        change = np.ptp(blocks, axis=1)
+    change = change[np.isfinite(change) & (change > 0)]
+    if not len(change):
+        return 1.0
+    octaves = np.round(np.log2(np.median(change) / USUAL_CHANGE_UV))
+    return float(2 ** np.clip(octaves, -np.log2(MAX_GAIN), np.log2(MAX_GAIN)))
+
 # %% ../../nbs/library/staging/clean.ipynb #0f8fe5ee
 STEPS = ("bridge", "band_pass", "clip")
 
@@ -269,6 +290,7 @@ class Cleaned:
 
     values: np.ndarray  # float32 (n,) µV at `FS_HZ`
     marks: np.ndarray  # int8 (n_blocks,) codes of `Mark`, one per 0.1 s
+    gain: float = 1.0  # about how much larger than usual the channel's EEG is; see `rough_gain`
 
     @property
     def bridged(self) -> np.ndarray:  # bool (n,)
@@ -309,6 +331,8 @@ def clean_eeg(
     values = np.asarray(values, dtype=np.float32)
     if values.ndim != 1 or len(values) < 2 * fs_hz:
         raise ValueError(f"expected one channel of at least 2 s, found shape {values.shape} at {fs_hz} Hz")
+    gain = rough_gain(values, fs_hz)
+    values = values if gain == 1 else values / np.float32(gain)
     marks, values = find_artefacts(values, fs_hz), without_gaps(values)
     if "bridge" in skip:
         marks = np.zeros_like(marks)
@@ -316,7 +340,9 @@ def clean_eeg(
     cleaned = resample(joined, fs_hz) if "band_pass" in skip else band_pass(joined, fs_hz)
     if "clip" not in skip:
         np.clip(cleaned, -CLIP_UV, CLIP_UV, out=cleaned)
-    return Cleaned(cleaned, _at_block_rate(marks, fs_hz))
+    if gain != 1:
+        cleaned *= np.float32(gain)
+    return Cleaned(cleaned, _at_block_rate(marks, fs_hz), gain)
 
 
 def _at_block_rate(marks: np.ndarray, fs_hz: float) -> np.ndarray:
@@ -359,13 +385,13 @@ def count(rows: np.ndarray) -> np.ndarray:  # bool (n, m), m below 65 536 -> (n,
     return np.add.reduce(rows, axis=1, dtype=np.uint16)
 
 
-def _amounts(epochs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _amounts(epochs: np.ndarray, clip_uv: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return each epoch's share of clipped samples, mean square, and mean square of the first difference."""
     clipped, square, fast = np.empty((3, len(epochs)), dtype=np.float32)
     for span in in_pieces(len(epochs)):
         piece = epochs[span]
         step = np.diff(piece, axis=1)
-        clipped[span] = count(np.abs(piece) >= CLIP_UV)
+        clipped[span] = count(np.abs(piece) >= clip_uv)
         square[span] = np.square(piece).mean(axis=1)
         fast[span] = np.square(step).mean(axis=1)
     return clipped / epochs.shape[1], square, fast
@@ -380,7 +406,7 @@ def epoch_quality(
         count(marked) / np.float64(marks.shape[1])
         for marked in (marks == Mark.RAIL, marks == Mark.FLAT, marks >= Mark.JUMP, marks > Mark.NONE)
     )
-    clipped, square, square_fast = _amounts(cleaned.epochs)
+    clipped, square, square_fast = _amounts(cleaned.epochs, CLIP_UV * cleaned.gain)
     usable = np.maximum(1 - bad, 1e-6)
     rms, fast = np.sqrt(square / usable), np.sqrt(square_fast / usable)
     dead = (flat >= HALF) | ((rms < FLAT_UV) & (bad < HALF))

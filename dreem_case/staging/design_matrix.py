@@ -2,9 +2,9 @@
 
 # %% auto #0
 __all__ = ['FULL_HOURS', 'USABLE_WEIGHT', 'LIMIT', 'REACHES', 'CONTEXT', 'SIDES', 'SIDES_CONTEXT', 'NOT_RECORDED',
-           'UNSCALED_REACH', 'LEVELS', 'ROWS_VERSION', 'Scale', 'measure_scale', 'scale_within_night',
-           'reference_scales', 'fuse_channels', 'add_context', 'fill_missing', 'add_sides', 'table_from_matrix',
-           'table_from_bins', 'FeaturesDiffer', 'RowMaker']
+           'UNSCALED_REACH', 'ROWS_VERSION', 'Scale', 'measure_scale', 'scale_within_night', 'reference_scales',
+           'fuse_channels', 'add_context', 'fill_missing', 'add_sides', 'table_from_matrix', 'table_from_bins',
+           'matched_columns', 'FeaturesDiffer', 'RowMaker']
 
 # %% ../../nbs/library/staging/design_matrix.ipynb #ea3f0781
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,7 @@ import numpy as np
 from scipy.ndimage import convolve1d
 
 from .features import NightFeatures
+from .matching import Matching
 from ..nights.stages import EPOCH_S
 
 # %% ../../nbs/library/staging/design_matrix.ipynb #e0c464f2
@@ -234,12 +235,14 @@ def table_from_bins(
 
 # %% ../../nbs/library/staging/design_matrix.ipynb #b7c9455d
 UNSCALED_REACH = 3  # epochs to each side, for the average of unscaled features in rows with sides
-LEVELS = ("log_", "level_")  # beginnings of the names of features that a gain moves
 
-
-def _without_level(maker: "RowMaker", values: np.ndarray, scale: Scale) -> np.ndarray:  # (n_epochs, n_features)
-    "Subtract the centre of one channel's levels, and leave its other features as they are."
-    return values - np.where([name.startswith(LEVELS) for name in maker.feature_names], scale.centre, 0)
+def matched_columns(feature_names: Sequence[str], accelerometer_names: Sequence[str]) -> tuple[str, ...]:
+    "Name the columns of rows that are matched with a population."
+    unmatched = [f" [unmatched{reach}]" for reach in ("", f" ±{UNSCALED_REACH}")]
+    return (
+        *(name + form for form in (*SIDES_CONTEXT, *unmatched) for name in feature_names),
+        *(name + form for form in SIDES_CONTEXT for name in accelerometer_names),
+    )
 
 
 class FeaturesDiffer(ValueError):
@@ -254,11 +257,20 @@ class RowMaker:
     accelerometer_names: tuple[str, ...]
     references: Mapping[str, Scale]  # by channel, "" for a channel that training nights lack
     accelerometer_typical: np.ndarray  # (n_accelerometer_features,) medians
-    sided: bool = False  # past and future apart, and NaN for an absent accelerometer: for models that bear it
+    matching: Matching | None = None  # with it: matched, past and future apart, NaN for an absent accelerometer
+
+    @property
+    def sided(self) -> bool:
+        "Tell whether rows are for models that bear an empty entry, and look at past and future apart."
+        return self.matching is not None
 
     @classmethod
-    def fit(cls, nights: Sequence[NightFeatures], sided: bool = False) -> Self:
-        "Learn references from training nights."
+    def fit(
+        cls,
+        nights: Sequence[NightFeatures],
+        labels: Sequence[np.ndarray] | None = None,  # int8 (n_epochs,) each; None: scaled within the night
+    ) -> Self:
+        "Learn references from training nights, and with labels how to match nights with them."
         accelerometer = np.concatenate([night.accelerometer for night in nights])
         accelerometer = accelerometer[np.isfinite(accelerometer).all(axis=1)]
         typical = np.median(accelerometer, axis=0) if len(accelerometer) else np.zeros(accelerometer.shape[1])
@@ -268,7 +280,7 @@ class RowMaker:
             first.accelerometer_feature_names,
             reference_scales(nights),
             typical.astype(float),
-            sided,
+            None if labels is None else Matching.fit(nights, labels),
         )
 
     @property
@@ -279,16 +291,12 @@ class RowMaker:
     @property
     def columns(self) -> tuple[str, ...]:
         "Name the columns: a feature, with what was done to it in brackets."
-        context = SIDES_CONTEXT if self.sided else CONTEXT
         if self.sided:
-            names = [(name, "centred" if name.startswith(LEVELS) else "unscaled") for name in self.feature_names]
-            unscaled = [f"{name} [{how}{reach}]" for reach in ("", f" ±{UNSCALED_REACH}") for name, how in names]
-        else:
-            unscaled = [f"{name} [unscaled]" for name in np.array(self.feature_names, object)[self.gain_free]]
+            return matched_columns(self.feature_names, self.accelerometer_names)
         return (
-            *(name + form for form in context for name in self.feature_names),
-            *unscaled,
-            *(name + form for form in context for name in self.accelerometer_names),
+            *(name + form for form in CONTEXT for name in self.feature_names),
+            *(f"{name} [unscaled]" for name in np.array(self.feature_names, object)[self.gain_free]),
+            *(name + form for form in CONTEXT for name in self.accelerometer_names),
             "hours",
         )
 
@@ -313,30 +321,35 @@ def _check_names(record: str, kind: str, expected: Sequence[str], found: Sequenc
 
 def _rows(maker: RowMaker, night: NightFeatures) -> np.ndarray:
     "Scale each channel, fuse them, and add context, accelerometer and time."
+    gap = (night.quality == NOT_RECORDED).all(axis=0)
+    if maker.matching is not None:
+        return _matched_rows(maker, night, gap)
     fallback = maker.references.get("")
     channels = [
         (values, _night_scale(values, weights, maker.references.get(name, fallback)))
         for name, values, weights in zip(night.channel_names, night.eeg, night.weights, strict=True)
     ]
     fused, weight = fuse_channels(np.stack([_scaled(*channel) for channel in channels]), night.weights)
-    if maker.sided:
-        as_is = np.stack([_without_level(maker, *channel) for channel in channels])
-    else:
-        as_is = night.eeg[:, :, maker.gain_free]
-    unscaled, _ = fuse_channels(as_is, night.weights)
-    gap = (night.quality == NOT_RECORDED).all(axis=0)
+    unscaled, _ = fuse_channels(night.eeg[:, :, maker.gain_free], night.weights)
     hours = np.arange(night.n_epochs)[:, None] * EPOCH_S / 3600
     absent = np.isnan(night.accelerometer)
-    if not maker.sided:
-        accelerometer = np.where(absent, maker.accelerometer_typical, night.accelerometer)
-        movement = add_context(accelerometer, np.ones(night.n_epochs), gap)
-        parts = [add_context(fused, weight, gap), fill_missing(unscaled, weight, gap), movement, hours]
-        return np.hstack(parts).astype(np.float32)
+    accelerometer = np.where(absent, maker.accelerometer_typical, night.accelerometer)
+    movement = add_context(accelerometer, np.ones(night.n_epochs), gap)
+    parts = [add_context(fused, weight, gap), fill_missing(unscaled, weight, gap), movement, hours]
+    return np.hstack(parts).astype(np.float32)
+
+
+def _matched_rows(maker: RowMaker, night: NightFeatures, gap: np.ndarray) -> np.ndarray:
+    "Match the channels, fuse them, and add context, what was not matched, and the accelerometer."
+    scaled = maker.matching.on_scale(night)
+    fused, weight = fuse_channels(maker.matching.match(scaled, night.weights), night.weights)
+    unmatched, _ = fuse_channels(scaled, night.weights)
+    absent = np.isnan(night.accelerometer)
     movement = add_sides(np.where(absent, 0, night.accelerometer), ~absent.any(axis=1), gap)
     movement[:] = np.nan if absent.all() else movement
-    around = _average(unscaled, weight, gap, _triangle(UNSCALED_REACH))[0]
-    parts = [add_sides(fused, weight, gap), fill_missing(unscaled, weight, gap), around, movement, hours]
+    around = _average(unmatched, weight, gap, _triangle(UNSCALED_REACH))[0]
+    parts = [add_sides(fused, weight, gap), fill_missing(unmatched, weight, gap), around, movement]
     return np.hstack(parts).astype(np.float32)
 
 # %% ../../nbs/library/staging/design_matrix.ipynb #df6c5e47
-ROWS_VERSION = 1  # of their meaning, as FEATURES_VERSION
+ROWS_VERSION = 2  # of their meaning, as FEATURES_VERSION

@@ -14,6 +14,7 @@ from filelock import FileLock
 
 from ..core.code_version import code_version, result_version
 from ..core.model_file import ModelError, read_model
+from .shipped import shipped_model_folder
 from .stager import Stager
 from .stagers import load_stager, new_stager, stager_module
 from ..nights.store import open_store
@@ -89,7 +90,13 @@ def default_model_folder(
     name: str = "boosted",  # of a stager
     folder: Path | str | None = None,  # None: build/models/<name> of the project
 ) -> Path:  # of a model that `stagers.load_stager` reads
-    "Return the folder of the model fitted to the embedded nights, fitting it if it is absent or out of date."
+    """Return the folder of the default model.
+
+    That of the boosted stager comes with the package; another, or one in a folder of its own, is fitted to the embedded
+    nights if it is absent or out of date.
+    """
+    if name == "boosted" and folder is None:
+        return shipped_model_folder()
     folder = in_project(folder or f"build/models/{name}")
     with FileLock(f"{folder}.lock"):
         if not _is_current(name, folder):
@@ -98,7 +105,7 @@ def default_model_folder(
 
 
 def default_model(name: str = "boosted", folder: Path | str | None = None) -> Stager:  # fitted
-    "Return the model fitted to the embedded nights, fitting it if it is absent or out of date."
+    "Return the default model, as `default_model_folder` finds it."
     return load_stager(default_model_folder(name, folder))
 
 

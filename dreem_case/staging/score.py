@@ -215,6 +215,10 @@ def score_features(
     seen = (prepared.weights > 0).any(axis=0)
     usable = ~unscored_spans(seen)
     check_usable(prepared, seen & usable)
+    if hasattr(stager, "unlike_training"):
+        shift, unlike = stager.unlike_training(prepared)
+    else:
+        shift, unlike = feature_shift(prepared, stager.references), ()
     probabilities = stager.predict_proba(prepared)
     probabilities = np.where(usable[:, None], probabilities, 1 / len(STAGES))  # of which WAKE is the first
     stages = probabilities.argmax(axis=1).astype(np.int8)
@@ -230,8 +234,8 @@ def score_features(
         weights=prepared.weights,
         statistics=sleep_statistics(np.where(usable, stages, UNSCORED), Stage.WAKE, Stage.REM, STAGES, EPOCH_S),
         model_version=stager.version,
-        notes=(*prepared.notes, *_about_gaps(seen, usable), *doubts(prepared, seen)),
-        feature_shift=feature_shift(prepared, stager.references),
+        notes=(*prepared.notes, *unlike, *_about_gaps(seen, usable), *doubts(prepared, seen)),
+        feature_shift=shift,
     )
 
 

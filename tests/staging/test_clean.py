@@ -241,9 +241,19 @@ def test_any_rate_ends_at_100_hz_with_the_same_signal(fs_hz):
 
 
 def test_clipping_bounds_what_is_left_and_can_be_left_out():
-    values = noise_like_eeg(60, rms_uv=250)
+    values = noise_like_eeg(60)
+    values[:3000] += 380 * np.sin(2 * np.pi * 0.6 * np.arange(3000) / RAW_FS_HZ)
     assert np.abs(clean_eeg(values, RAW_FS_HZ).values).max() == CLIP_UV
     assert np.abs(clean_eeg(values, RAW_FS_HZ, skip={"clip"}).values).max() > CLIP_UV
+
+
+@pytest.mark.parametrize("gain", [1 / 8, 1 / 4, 2, 8])
+def test_a_channel_at_another_gain_is_cleaned_alike(gain):
+    values = faulty("plateau", -2.4e6)[1]
+    usual, other = clean_eeg(values, RAW_FS_HZ), clean_eeg(values * gain, RAW_FS_HZ)
+    assert np.array_equal(usual.marks, other.marks)
+    assert other.gain == usual.gain * gain
+    np.testing.assert_allclose(other.values, usual.values * gain, rtol=1e-4, atol=1e-3)
 
 
 def test_leaving_out_bridging_leaves_nothing_marked():

@@ -18,6 +18,7 @@ from dreem_case.staging.score import (
     score_night,
     unscored_spans,
 )
+from dreem_case.staging.shipped import shipped_model_folder
 from dreem_case.staging.stager import TimeOfNightStager
 from dreem_case.staging.stagers import load_stager
 
@@ -62,7 +63,8 @@ def test_the_statistics_are_those_of_the_stages(score):
 def test_the_score_says_what_a_person_should_look_at(nights, short_model):
     stager = load_stager(short_model)
     score = score_night(nights[0], stager)
-    assert np.array_equal(score.review, score.confidence < stager.review_threshold)
+    assert np.array_equal(score.review, stager.review(score.probabilities))
+    assert score.confidence[score.review].max() <= score.confidence[~score.review].min()
     assert score_document(score, "x")["review"] == score.review.tolist()
     assert 0 < score.review.sum() < score.n_epochs
 
@@ -200,8 +202,9 @@ def test_an_odd_gain_is_named(nights, stager, gain, words):
     assert any(words in note for note in score_night(scaled(nights[0], gain), stager).notes)
 
 
-def test_a_raw_count_of_unknown_size_is_scaled(nights, stager, score):
-    night = nights[0].load()
+def test_a_raw_count_of_unknown_size_is_scaled(nights):
+    night, stager = nights[0].load(), load_stager(shipped_model_folder())
+    score = score_night(night, stager)
     signals = {
         name: Signal(s.values * 12 + 3e6, s.fs_hz, "counts", "eeg") if s.kind == "eeg" else s
         for name, s in night.signals.items()

@@ -1,0 +1,66 @@
+"""Judging on odd recordings: what is counted, and what a stager that knows the answers loses."""
+
+import numpy as np
+import pytest
+
+from dreem_case.nights.night import Night, Signal
+from dreem_case.staging import odd_recordings
+from dreem_case.staging.design_matrix import table_from_matrix
+from dreem_case.staging.odd_recordings import Judged, alone_losses, gain_losses, judge, odd_figures
+
+
+class Level:
+    """A stager that takes the first feature for the stage."""
+
+    def __init__(self, gain_matters=False):
+        self.gain_matters = gain_matters
+
+    def prepare(self, night):
+        values = night.signals["eeg1"].values.reshape(night.n_epochs, -1)[:, :1]
+        return table_from_matrix(night.record, values, ("stage",))
+
+    def predict_proba(self, prepared):
+        stages = np.rint(prepared.eeg[0, :, 0])
+        stages = np.where(stages <= 4, stages, 0) if self.gain_matters else np.mod(stages, 5)
+        return 0.02 + 0.9 * np.eye(5)[stages.astype(int)]
+
+    def predict(self, prepared):
+        return self.predict_proba(prepared).argmax(axis=1)
+
+    def review(self, probabilities):
+        return np.arange(len(probabilities)) % 4 == 0
+
+
+STAGES = np.tile(np.repeat(np.arange(5), 4), 20).astype(np.int8)
+
+
+@pytest.fixture
+def night():
+    values = np.repeat(STAGES, 3000).astype(np.float32)
+    return Night("known", {"eeg1": Signal(values, 100, "µV", "eeg")}, len(STAGES), STAGES)
+
+
+def test_a_stager_that_knows_is_judged_so(night):
+    found = judge(Level(), Level().prepare(night), STAGES)
+    assert (found.accuracy, found.kappa, found.wake_share, found.flagged_share) == (1, 1, 0.2, 0.25)
+    assert found.deep_epochs == 80 and found.n_epochs == 400
+
+
+def test_the_worst_gain_counts(night):
+    losses = gain_losses(Level(gain_matters=True), [night], gains=(1.0, 5.0))
+    assert losses["night"] == pytest.approx(0.8) and losses["20min"] == pytest.approx(0.8)
+    assert set(losses) == {"20min", "1h", "3h", "night"}
+
+
+def test_being_alone_costs_nothing_where_epochs_are_judged_alone(night):
+    assert alone_losses(Level(), [Level().prepare(night)], [STAGES]) == {"20min": 0, "60min": 0}
+
+
+def test_figures_have_their_names():
+    judged = {kind: [Judged(9, 0.9, 0.8, 0.7, 1, 0.02, 0.2)] for kind in odd_recordings.ODD_KINDS}
+    found = odd_figures(judged, {"20min": 0.01}, {"60min": 0.02})
+    assert found == {
+        "simulated.odd.kappa.wake90": 0.8, "simulated.odd.kappa.day24": 0.8, "simulated.odd.kappa.no_deep": 0.8,
+        "simulated.odd.wake_share.no_sleep": 0.7,
+        "simulated.odd.accuracy_loss.gain_20min": 0.01, "simulated.odd.accuracy_loss.alone_60min": 0.02,
+    }
