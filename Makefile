@@ -1,6 +1,7 @@
 # make report   nights in, site out: build/site/index.html
 #               DATA=<folder of nights>  HEADBAND=<nights.npz>  RAW_EEG=<nap.h5>  (all optional)
 #               PART=<folder of nbs/report>: another part of the book, into build/<part>/
+#               ECG=<folder of annotated WFDB records>: for PART=ecg
 #               BUDGET=ci: as short as it can be, never published
 # make serve    the endpoint and its page, at http://127.0.0.1:8000 (settings: DREEM_CASE_*)
 # make test     everything that must hold
@@ -22,6 +23,7 @@ RAW_EEG ?=
 SEED ?= 1
 MAX_NIGHTS ?= 0
 PART ?=
+ECG ?=
 BUDGET ?= full
 
 .PHONY: install report serve notebook test bench check publish export pins clean
@@ -35,7 +37,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@start=$$(date +%s); \
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "$(PYTHON) cannot make a virtual environment (on Debian: apt install python3-venv)" >&2; exit 1; }; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[report,cluster,peer,dev]' && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[report,cluster,peer,ecg,dev]' && \
 	echo "{\"seconds\": $$(( $$(date +%s) - start )), \"megabytes\": $$(du -sk $(VENV) | cut -f1 | awk '{print int($$1 / 1024)}')}" > $@
 	@cat $@
 
@@ -43,7 +45,7 @@ install: $(STAMP)
 
 report: $(STAMP)
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m dreem_case.report.make --seed $(SEED) --max-nights $(MAX_NIGHTS) \
-		--data "$(DATA)" --headband "$(HEADBAND)" --raw-eeg "$(RAW_EEG)" --part "$(PART)" --budget $(BUDGET)
+		--data "$(DATA)" --headband "$(HEADBAND)" --raw-eeg "$(RAW_EEG)" --ecg "$(ECG)" --part "$(PART)" --budget $(BUDGET)
 
 serve: $(STAMP)
 	$(BIN)/gunicorn -c python:dreem_case.serving.gunicorn_config 'dreem_case.api:create_app()'
@@ -76,7 +78,7 @@ export: $(STAMP)
 
 # The newest versions that work together, for all supported Python versions.
 pins: $(STAMP)
-	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager -e '.[report,cluster,peer,dev]'
+	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager -e '.[report,cluster,peer,ecg,dev]'
 	{ head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable; } > build/constraints.txt
 	@echo "compare build/constraints.txt with constraints.txt, and keep the lines that only other Python versions need"
 

@@ -11,6 +11,7 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
+from importlib.metadata import entry_points
 from importlib.resources import files
 from mimetypes import guess_type
 from pathlib import Path
@@ -367,6 +368,8 @@ def make_app(
     _add_watching(app, answers, metrics, places)
     _add_pages(app)
     _mend_document(app.api_doc)
+    for part in entry_points(group="dreem_case.blueprints"):  # endpoints of the other parts
+        app.register_blueprint(part.load()())
     return app
 
 

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import NamedTuple
@@ -37,7 +38,22 @@ from dreem_case.nights.store import (
 
 
 # %% ../nbs/library/cli.ipynb #85ef954d
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+_PARTS = {"ecg": "dreem_case.ecg.cli"}  # command -> module with a group of this name
+
+
+class _WithParts(click.Group):
+    "The commands of the case, and a group for each other part, imported when it is asked for."
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted([*super().list_commands(context), *_PARTS])
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name in _PARTS:
+            return getattr(import_module(_PARTS[name]), name)
+        return super().get_command(context, name)
+
+
+@click.group(cls=_WithParts, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dreem-case")
 def main() -> None:
     "Sleep nights, from a folder or a bucket."

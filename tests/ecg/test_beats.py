@@ -1,0 +1,189 @@
+"""Beats are found, named, refused and asked for; a shift costs what it must and no more."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from flask import Flask
+
+from dreem_case.ecg.ask import questions
+from dreem_case.ecg.classifier import load_classifier, save_classifier
+from dreem_case.ecg.cli import ecg
+from dreem_case.ecg.detect import detect_beats, match_beats
+from dreem_case.ecg.endpoint import make_blueprint
+from dreem_case.ecg.features import record_features
+from dreem_case.ecg.filtering import filtered
+from dreem_case.ecg.recording import EcgError, make_recording
+from dreem_case.ecg.score import MODEL_FILE, answer_json, score_recording, shipped_model
+from dreem_case.ecg.shifts import amplified, at_rate, inverted, swapped, with_gaps, with_noise
+from dreem_case.ecg.simulate import simulate_record, write_records
+from dreem_case.ecg.study import open_case, split_of
+from dreem_case.ecg.wfdb_files import read_wfdb
+
+
+@pytest.fixture(scope="module")
+def made():
+    """A simulated patient with ventricular beats, and the annotations."""
+    return simulate_record("sim01", "ventricular beats", minutes=3, seed=5)
+
+
+@pytest.fixture(scope="module")
+def client():
+    """The endpoints, over simulated records."""
+    app = Flask("beats")
+    app.register_blueprint(make_blueprint())
+    return app.test_client()
+
+
+def test_beats_are_detected_where_they_are(made):
+    recording, beats = made
+    found = detect_beats(filtered(recording))
+    assert len(match_beats(beats.time_s, found)) >= 0.98 * len(beats.time_s)
+    assert len(found) <= 1.02 * len(beats.time_s)
+
+
+@pytest.mark.parametrize(
+    "change", [inverted, swapped, lambda r: amplified(r, 0.1), lambda r: amplified(r, 10)],
+    ids=["inverted", "swapped", "gain 0.1", "gain 10"],
+)
+def test_sign_place_and_gain_of_a_lead_mean_nothing(made, change):
+    recording, beats = made
+    before = score_recording(recording, time_s=beats.time_s).classes
+    after = score_recording(change(recording), time_s=beats.time_s).classes
+    assert (before == after).mean() > 0.99
+
+
+@pytest.mark.parametrize("fs_hz", [125, 250, 1000])
+def test_the_rate_means_nothing(made, fs_hz):
+    recording, beats = made
+    before = score_recording(recording, time_s=beats.time_s).classes
+    after = score_recording(at_rate(recording, fs_hz), time_s=beats.time_s).classes
+    assert (before == after).mean() > 0.98
+
+
+def test_a_beat_in_a_gap_gets_no_class(made):
+    recording, beats = made
+    gaps = with_gaps(recording, beats, 0.2, seed=1)
+    answers = score_recording(gaps, time_s=beats.time_s)
+    at = np.round(beats.time_s * recording.fs_hz).astype(int)
+    gone = np.isnan(gaps.leads["MLII"][at])
+    assert gone.any()
+    assert (answers.classes[gone] == -1).all()
+
+
+def test_gaps_make_no_ventricular_beats():
+    recording, beats = simulate_record("sim02", "sinus", minutes=3, seed=6)
+    before = (score_recording(recording, time_s=beats.time_s).classes == 2).sum()
+    after = (score_recording(with_gaps(recording, beats, 0.1), time_s=beats.time_s).classes == 2).sum()
+    assert after <= before + 2
+
+
+def test_noise_as_high_as_beats_is_refused_in_part(made):
+    recording, beats = made
+    noisy = with_noise(recording, beats, "electrode_motion", -6)
+    assert (score_recording(noisy, time_s=beats.time_s).classes == -1).mean() > 0.1
+
+
+def test_the_same_record_gets_the_same_questions(made):
+    recording, beats = made
+    table = record_features(recording, beats.time_s)
+    weighted = shipped_model().weighted(table)
+    assert questions(table, weighted, 8).asked.tolist() == questions(table, weighted, 8).asked.tolist()
+
+
+def test_a_model_file_survives_a_round_trip_and_every_damage_is_named(tmp_path):
+    path = tmp_path / "model.json"
+    save_classifier(shipped_model(), path)
+    assert load_classifier(path).version == shipped_model().version
+    content = json.loads(path.read_text())
+    for key, value in {"left": [[0]], "column": [[10**6]], "value": [[1e300]], "threshold": "x"}.items():
+        broken = json.loads(json.dumps(content))
+        broken["model"]["trees"][key] = value
+        path.write_text(json.dumps(broken))
+        with pytest.raises(EcgError, match="a model of this project"):
+            load_classifier(path)
+
+
+def test_the_shipped_model_is_small_and_says_what_it_is():
+    assert MODEL_FILE.stat().st_size < 1_000_000
+    assert {"what", "data", "records", "date", "beats"} <= set(shipped_model().card)
+
+
+@pytest.mark.parametrize("seconds", [2, 5, 9])
+def test_a_short_strip_is_answered_and_called_short(made, seconds):
+    recording, _ = made
+    strip = make_recording("strip", 360, {name: lead[: seconds * 360] for name, lead in recording.leads.items()})
+    assert any("too short" in note for note in score_recording(strip).notes)
+
+
+def test_a_record_of_one_lead_is_answered(made):
+    recording, beats = made
+    one = make_recording("one", 360, {"ECG": recording.leads["MLII"]})
+    assert len(score_recording(one).classes) > 0.9 * len(beats.time_s)
+
+
+def test_an_answer_is_plain_json(made):
+    answer = answer_json(score_recording(made[0]))
+    assert json.loads(json.dumps(answer, allow_nan=False)) == answer
+    assert answer["model"] == shipped_model().version
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None, [], {}, {"fs_hz": 360}, {"fs_hz": "x", "leads": {}}, {"fs_hz": 360, "leads": {}},
+        {"fs_hz": 360, "leads": {"a": ["x"]}}, {"fs_hz": 1e9, "leads": {"a": [0, 1] * 500}},
+        {"fs_hz": 360, "leads": {"a": [0.0] * 4000}}, {"fs_hz": 360, "leads": {"a": [0, 1] * 500, "b": [1, 0] * 300}},
+        {"fs_hz": 360, "leads": {"a": [[1]] * 400}}, {"fs_hz": True, "leads": {"a": [0, 1] * 500}},
+    ],
+)
+def test_a_body_that_is_no_recording_is_refused_by_name(client, body):
+    answer = client.post("/beats", json=body)
+    assert answer.status_code == 422
+    assert {"expected", "found"} <= set(answer.json)
+
+
+def test_the_endpoint_names_beats_and_takes_labels(client):
+    record = client.get("/beats").json["records"][2]
+    answer = client.get(f"/beats/{record}").json
+    asked = client.get(f"/beats/{record}/ask?n=5").json["time_s"]
+    labelled = client.post(f"/beats/{record}/labels", json={"n": 5, "labels": {str(asked[0]): "V"}}).json
+    assert labelled["counts"]["V"] > answer["counts"]["V"]
+
+
+@pytest.mark.parametrize("path", ["/beats/none", "/beats/..%2fx"])
+def test_a_record_that_is_not_there_is_not_found(client, path):
+    assert client.get(path).status_code in (404, 422)
+
+
+@pytest.mark.parametrize("n", ["1", "x", "-3", "9999"])
+def test_a_number_of_labels_that_cannot_be_is_refused(client, n):
+    record = client.get("/beats").json["records"][0]
+    assert client.get(f"/beats/{record}/ask?n={n}").status_code == 422
+
+
+def test_the_commands_score_a_folder_and_name_what_fails(tmp_path):
+    write_records(tmp_path / "in", n_records=2, minutes=1)
+    (tmp_path / "in" / "bad.hea").write_text("bad 1 360 100\n/etc/passwd 16 200 11 0 0 0 0 a\n")
+    run = CliRunner().invoke(ecg, ["score", "--store", str(tmp_path / "in"), "--out", str(tmp_path / "out")])
+    assert run.exit_code == 1
+    assert "beside the header" in run.output
+    assert {path.stem for path in (tmp_path / "out").glob("*.json")} == {"sim01", "sim02"}
+
+
+def test_ventricular_beats_of_real_patients_who_were_not_learned_from_are_found(real_data):
+    case = open_case(real_data / "mitbih", "221")
+    answers = score_recording(case.recording, time_s=case.beats.time_s)
+    assert (answers.classes[case.example.classes == 2] == 2).mean() > 0.9
+    assert "221" not in shipped_model().card["records"]
+
+
+def test_the_split_of_real_records_is_de_chazals(real_data):
+    learn, judge = split_of(real_data / "mitbih")
+    assert (len(learn), len(judge), "232" in judge) == (22, 22, True)
+
+
+def test_a_real_day_in_pieces_is_the_record_itself(real_data):
+    recording = read_wfdb(real_data / "mitbih", "100")
+    assert len(score_recording(recording).classes) == pytest.approx(2273, rel=0.01)

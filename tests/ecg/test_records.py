@@ -1,0 +1,130 @@
+"""Records are read whole or refused by name; the table of 187 samples is the published one."""
+
+import contextlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dreem_case.ecg.heartbeat_csv import heartbeat_rows
+from dreem_case.ecg.recording import EcgError, class_of, make_beats, make_recording
+from dreem_case.ecg.wfdb_files import (
+    decode,
+    encode,
+    parse_header,
+    read_annotations,
+    read_beats,
+    read_wfdb,
+    records_in,
+    write_wfdb,
+)
+
+HEADER = "x1 2 360 650000\nx1.dat 212 200 11 1024 995 -22131 0 MLII\nx1.dat 212 200 11 1024 1011 20052 0 V1\n"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with one record of ten seconds."""
+    wave = np.sin(np.arange(3600) / 20)
+    recording = make_recording("made", 360, {"MLII": wave, "V1": -wave})
+    write_wfdb(tmp_path, recording, make_beats([1.0, 2.0, 3.0], ["N", "V", "N"]))
+    return tmp_path
+
+
+@pytest.mark.parametrize("file", ["../x1.dat", "/etc/passwd", "http://host/x1.dat", "other.dat", "~", "x1.dat/../y"])
+def test_a_header_cannot_name_another_file(file):
+    with pytest.raises(EcgError, match="beside the header"):
+        parse_header("x1", HEADER.replace("x1.dat", file))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("x1 2 ", "x1 3 "), ("x1 2 ", "x1 0 "), ("650000", "999999999999"), ("212 200", "310 200"), ("360", "3.6.0")],
+)
+def test_a_header_with_counts_that_cannot_be_is_refused(old, new):
+    with pytest.raises(EcgError):
+        parse_header("x1", HEADER.replace(old, new))
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_a_header_or_refused(text):
+    with contextlib.suppress(EcgError):
+        parse_header("x1", text)
+    with contextlib.suppress(EcgError):
+        parse_header("x1", "x1 1 360 100\n" + text)
+
+
+@given(st.lists(st.integers(-2048, 2047), max_size=50))
+def test_format_212_gives_back_what_was_written(values):
+    assert decode("212", encode("212", np.array(values, int)))[: len(values)].tolist() == values
+
+
+@pytest.mark.parametrize("name", ["..", "../made", "a/b", "", "made.hea", "a\0"])
+def test_a_name_that_is_a_path_is_refused(folder, name):
+    with pytest.raises(EcgError):
+        read_wfdb(folder, name)
+
+
+def test_a_truncated_file_gives_its_good_part_and_says_so(folder):
+    path = folder / "made.dat"
+    path.write_bytes(path.read_bytes()[:6000])
+    recording = read_wfdb(folder, "made")
+    assert recording.n_samples == 2000
+    assert "ends early" in recording.notes[0]
+
+
+def test_a_changed_sample_is_seen_by_the_checksum(folder):
+    path = folder / "made.dat"
+    content = bytearray(path.read_bytes())
+    content[300] ^= 3
+    path.write_bytes(bytes(content))
+    assert any("checksum" in note for note in read_wfdb(folder, "made").notes)
+
+
+def test_a_link_is_not_followed(folder, tmp_path):
+    (folder / "other.hea").symlink_to(folder / "made.hea")
+    with pytest.raises(EcgError, match="link"):
+        read_wfdb(folder, "other")
+
+
+def test_annotations_that_are_none_are_refused(folder):
+    (folder / "made.atr").write_bytes(b"\xff" * 7)
+    with pytest.raises(EcgError, match="annotations"):
+        read_annotations(folder, "made")
+
+
+def test_leads_that_say_nothing_are_left_out_and_microvolts_scaled():
+    wave = np.sin(np.arange(2000) / 20)
+    recording = make_recording("odd", 250, {"a": wave * 500, "b": np.zeros(2000), "c": np.where(wave > -2, np.nan, 0)})
+    assert list(recording.leads) == ["a"]
+    assert abs(recording.leads["a"]).max() < 1
+    assert len(recording.notes) == 3
+
+
+def test_a_paced_beat_and_an_unknown_letter_are_q():
+    assert (class_of("/"), class_of("f"), class_of("%")) == (4, 4, 4)
+
+
+def test_annotations_out_of_order_or_double_are_mended_and_counted():
+    beats = make_beats([3.0, 1.0, 1.0], ["N", "V", "N"])
+    assert beats.time_s.tolist() == [1.0, 3.0]
+    assert len(beats.notes) == 2
+
+
+def test_the_published_table_comes_back_from_the_records(real_data):
+    folder = real_data / "mitbih"
+    counts = sum(np.bincount(heartbeat_rows(folder, record)[1], minlength=5) for record in records_in(folder))
+    assert counts.tolist() == [90589, 2779, 7236, 803, 8039]
+
+
+def test_real_records_agree_with_the_wfdb_package(real_data):
+    import wfdb
+
+    folder = real_data / "mitbih"
+    for record in ("100", "114"):
+        theirs, ours = wfdb.rdrecord(str(folder / record)), read_wfdb(folder, record)
+        assert list(ours.leads) == theirs.sig_name
+        assert ours.notes == ()
+        np.testing.assert_allclose(np.stack(list(ours.leads.values()), axis=1), theirs.p_signal, atol=1e-5)
+    assert len(read_beats(folder, "100").time_s) == 2273
