@@ -11,6 +11,7 @@ from functools import cache
 from importlib.metadata import version as installed_version
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 
 # %% ../../nbs/library/core/code_version.ipynb #e9cf9ba7
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -53,6 +54,9 @@ def _tables(tree: ast.Module, folder: Path) -> Iterator[Path]:
             yield folder / text
 
 
+_PARSING = Lock()  # Python 3.11 counts how deep it is in a syntax tree for all threads together
+
+
 def _package() -> Path:
     return Path(find_spec("dreem_case").origin).parent
 
@@ -64,13 +68,14 @@ def code_version(
     "Hash what modules mean, with all that they import from the package and the tables that they name."
     package = package or _package()
     meanings, left = {}, list(modules)
-    while left:
-        if (name := left.pop()) in meanings or (path := _file(package, name)) is None:
-            continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        left += _imported(tree, f"{name}." if path.name == "__init__.py" else name)
-        tables = [table.read_text(encoding="utf-8") for table in _tables(tree, path.parent)]
-        meanings[name] = [*tables, _meaning(tree)]
+    with _PARSING:
+        while left:
+            if (name := left.pop()) in meanings or (path := _file(package, name)) is None:
+                continue
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            left += _imported(tree, f"{name}." if path.name == "__init__.py" else name)
+            tables = [table.read_text(encoding="utf-8") for table in _tables(tree, path.parent)]
+            meanings[name] = [*tables, _meaning(tree)]
     return hashlib.sha256(repr(sorted(meanings.items())).encode()).hexdigest()[:12]
 
 # %% ../../nbs/library/core/code_version.ipynb #02569e5c
