@@ -19,10 +19,10 @@ from dreem_case.staging.clean import (
     clean_eeg,
     epoch_quality,
     find_artefacts,
-    in_g,
     looks_like,
     usual_amplitude,
 )
+from dreem_case.staging.movement import in_g
 
 RAW_FS_HZ = 250
 REAL_DATA = Path(os.environ.get("DREEM_CASE_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
