@@ -129,16 +129,20 @@ def interrupts_held() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
+_TRACKING = threading.Lock()  # the environment is that of all threads
+
+
 def _start_tracker() -> None:
     "Start Python's resource tracker unless it runs; starting, it would let Ctrl-C through."
-    before = os.environ.get("PYTHONWARNINGS")
-    os.environ["PYTHONWARNINGS"] = "ignore:resource_tracker"
-    try:
-        resource_tracker.ensure_running()
-    finally:
-        os.environ.pop("PYTHONWARNINGS")
-        if before is not None:
-            os.environ["PYTHONWARNINGS"] = before
+    with _TRACKING:
+        before = os.environ.get("PYTHONWARNINGS")
+        os.environ["PYTHONWARNINGS"] = "ignore:resource_tracker"
+        try:
+            resource_tracker.ensure_running()
+        finally:
+            os.environ.pop("PYTHONWARNINGS")
+            if before is not None:
+                os.environ["PYTHONWARNINGS"] = before
 
 # %% ../../nbs/library/core/workers.ipynb #a5792745
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")

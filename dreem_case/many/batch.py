@@ -112,13 +112,15 @@ class _Scorer:
         return _score_record(self.job, self.versions, record)
 
     def close(self) -> None:
-        "Put away the tools of all threads of this process; what they work at fails."
+        "Put away the tools of all threads of this process; what they work at fails, and nobody wants to know why."
+        _ENDED.set()
         while _OPEN:
             _OPEN.pop().pool.close()
 
 
 _KEPT = threading.local()
 _OPEN: list[_Tools] = []  # of all threads
+_ENDED = threading.Event()  # the run that had them open
 
 
 def _tools(*told) -> _Tools:
@@ -131,6 +133,8 @@ def _tools(*told) -> _Tools:
         with interrupts_held():
             _KEPT.tools, _KEPT.told = _Tools(*told), told
         _OPEN.append(_KEPT.tools)
+        if _ENDED.is_set():  # while they were opened
+            _KEPT.tools.pool.close()
         Finalize(None, _KEPT.tools.pool.close, exitpriority=1)  # before Python waits for children to end
     return _KEPT.tools
 
@@ -172,7 +176,7 @@ def _score_record(job: ScoringJob, versions: tuple[str, str], record: str) -> tu
     except Exception as error:
         detail = str(error)
         if (code := _code(error)) == UNEXPECTED:
-            _LOG.exception("%s could not be scored", record)
+            _LOG.log(logging.DEBUG if _ENDED.is_set() else logging.ERROR, "%s failed", record, exc_info=True)
             detail = f"{type(error).__name__}: {detail}"
         if code in _OF_THE_MACHINE:
             detail = f"{detail}, at {gethostname()}"
@@ -368,6 +372,7 @@ def score_store(
     for row in current.values():
         summary.count(row, is_new=False)
     on_night(summary, None)
+    _ENDED.clear()
     run = workers.run(_Scorer(job, versions), [record for record in records if record not in current])
     try:
         with closing(run):

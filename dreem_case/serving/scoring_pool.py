@@ -275,7 +275,8 @@ class _Processes:
                 self._replace(pool)
             raise
         except (ProcessExpired, BrokenProcessPool) as error:
-            _LOG.error("a scoring process was lost: %s", _cause(error))
+            if self._pool is not None:  # or else it was closed, and nothing is wrong
+                _LOG.error("a scoring process was lost: %s", _cause(error))
             code = getattr(error, "exitcode", None)
             if code in (-signal.SIGALRM, -signal.SIGPROF):
                 raise TimeoutError from None
