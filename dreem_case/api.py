@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 import click
-from flask import Response, current_app, jsonify, redirect, request
+from flask import Blueprint, Response, current_app, jsonify, redirect, request
 from flask_compress import Compress
 from flask_cors import CORS
 from flask_openapi3 import Info, OpenAPI
@@ -368,8 +368,6 @@ def make_app(
     _add_watching(app, answers, metrics, places)
     _add_pages(app)
     _mend_document(app.api_doc)
-    for part in entry_points(group="dreem_case.blueprints"):  # endpoints of the other parts
-        app.register_blueprint(part.load()())
     return app
 
 
@@ -399,9 +397,19 @@ def create_app(settings: Settings | None = None) -> OpenAPI:  # None: from the e
             raise
         raise StartError(f"{error}{mend}") from None
     app = make_app(answers, metrics, [origin.strip() for origin in settings.cors.split(",") if origin])
+    for part in filter(None, settings.parts.split(",")):
+        app.register_blueprint(_blueprint(part.strip()))
     metrics.model.labels(answers.pool.model_version).set(1)
     app.cli.command("check", help="Say whether the server can start.")(lambda: _check(answers))
     return app
+
+
+def _blueprint(part: str) -> Blueprint:
+    "Load the endpoints of another part; raise `StartError` for one that is not installed."
+    found = {entry.name: entry for entry in entry_points(group="dreem_case.blueprints")}
+    if part not in found:
+        raise StartError(f"DREEM_CASE_PARTS: expected some of {', '.join(sorted(found))}, found {ascii(part)[:60]}")
+    return found[part].load()()
 
 
 def _mend(error: Exception) -> str | None:

@@ -219,7 +219,9 @@ class _Believed:
         self._versions.pop(record, None)
 
 # %% ../../nbs/library/nights/s3_store.ipynb #4fe81473
-def _download(bucket: _Bucket, record: str, version: str, path: Path, limit_s: float, on_bytes: Callable) -> None:
+def _download(
+    bucket: _Bucket, record: str, version: str, path: Path, limit_s: float, on_bytes: Callable = _unheard
+) -> None:
     "Write a record's h5 file of exactly this version to `path`."
 
     def check(found: StoredFile) -> None:
@@ -269,8 +271,7 @@ class S3Store(Store):
 
     def look(self, record: str) -> StoredFile:
         "Ask what S3 knows of a record's h5 file."
-        found = self._bucket.look(self._bucket.h5_key(record))
-        if found is None:
+        if (found := self._bucket.look(self._bucket.h5_key(record))) is None:
             raise RecordNotFound(record)
         return found
 
@@ -306,9 +307,9 @@ class S3Store(Store):
     def _entries(self, place: str, start: str = "") -> Iterator[tuple[str, str]]:
         return self._bucket.names(self._bucket.folder(place), start)
 
-    def _download(self, record: str, version: str, path: Path, limit_s: float, on_bytes=_unheard) -> None:
+    def _download(self, record: str, *wanted) -> None:  # as the function of this name takes them
         try:
-            _download(self._bucket, record, version, path, limit_s, on_bytes)
+            _download(self._bucket, record, *wanted)
         except (RecordChanged, RecordNotFound):
             self._believed.forget(record)
             raise

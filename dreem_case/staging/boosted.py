@@ -182,13 +182,7 @@ class BoostedStager:
 
     def evidence(self, prepared: NightFeatures) -> np.ndarray:  # (n_epochs, 5)
         "Return what the first two steps say; an epoch that was not recorded says nothing."
-        if self.rows is None:
-            raise ModelError(f"{prepared.record}: expected a fitted model, found one that was never fitted")
-        rows, gap = self.rows(prepared), _gap(prepared)
-        with ThreadPoolExecutor(granted_threads()) as threads:
-            first = np.mean(list(threads.map(lambda trees: trees.predict(rows), self.trees)), axis=0)
-        second = self.second.predict(second_rows(first, gap))
-        return np.where(gap[:, None], 1 / len(STAGES), _blend(first, second))
+        return _evidence(self, prepared)
 
     def predict(self, prepared: NightFeatures) -> np.ndarray:  # int8 (n_epochs,)
         "Return each epoch's most probable stage."
@@ -204,17 +198,12 @@ class BoostedStager:
         return _unlike_training(self, prepared)
 
     def review(self, probabilities: np.ndarray) -> np.ndarray:  # (n_epochs, 5) -> bool (n_epochs,)
-        """Flag the epochs that a person should look at.
-
-        Those that are not probable enough, but at least the least probable tenth of a recording, and less than half
-        of it: a flag on nothing or on everything helps nobody.
-        """
+        "Flag the epochs that a person should look at: a tenth of a recording at least, and less than half of it."
         return _review(probabilities, self.review_threshold)
 
     def calibrate(self, prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray]) -> Self:
         "Fit temperature and review threshold anew, to nights of people that the stager has not seen."
         _calibrate(self, prepared, labels)
-        self.version = _version(self)
         return self
 
     def needed_memory(self, n_scored: int, example: NightFeatures) -> int:  # bytes
@@ -263,6 +252,17 @@ def _calibrate(stager: BoostedStager, prepared: Sequence[NightFeatures], labels:
     stager.temperature = fit_temperature(np.concatenate(labels), together)
     recorded = ~np.concatenate([_gap(night) for night in prepared])
     stager.review_threshold = fit_review_threshold(temper(together[recorded], stager.temperature))
+    stager.version = _version(stager)
+
+
+def _evidence(stager: BoostedStager, prepared: NightFeatures) -> np.ndarray:
+    if stager.rows is None:
+        raise ModelError(f"{prepared.record}: expected a fitted model, found one that was never fitted")
+    rows, gap = stager.rows(prepared), _gap(prepared)
+    with ThreadPoolExecutor(granted_threads()) as threads:
+        first = np.mean(list(threads.map(lambda trees: trees.predict(rows), stager.trees)), axis=0)
+    second = stager.second.predict(second_rows(first, gap))
+    return np.where(gap[:, None], 1 / len(STAGES), _blend(first, second))
 
 # %% ../../nbs/library/staging/boosted.ipynb #235c030f
 _BINNED_BYTES, _SAMPLED_BYTES, _PROBABILITIES_BYTES = 2.3, 18, 500  # a number; a number in a sample; an epoch

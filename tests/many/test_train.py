@@ -115,7 +115,8 @@ def test_cross_validation_goes_into_the_manifest(tables, tmp_path):
     assert manifest["metrics"]["kappa_per_night_mean"] == training.report["validation"]["kappa_per_night_mean"]
     assert manifest["metrics"]["data"] == tables.store.source
     assert len(training.report["validation"]["nights"]) == 3
-    assert steps == ["3 folds", "fold 1 of 3", "fold 2 of 3", "fold 3 of 3", "3 nights"]
+    done = [f"{n} of 3 folds done" for n in (1, 2, 3)]
+    assert steps == ["judging forest by 3 folds of 3 nights", *done, "training forest on 3 nights"]
 
 
 def test_of_many_nights_there_is_a_hash_that_any_change_changes(tables, monkeypatch):
