@@ -12,15 +12,11 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..core.cache import ResultCache, StillComputing, cache_key
 from ..nights.store import RecordTooLarge, Store, of_current_version
 from .scoring_pool import TOO_EXPENSIVE, NightRefused, Scored, ScoringPool, with_source
-
-if TYPE_CHECKING:  # the server itself loads no features
-    from dreem_case.staging.feature_cache import FeatureCache
 
 # %% ../../nbs/library/serving/answers.ipynb #b59fbaab
 @dataclass(frozen=True)
@@ -94,7 +90,7 @@ def score_record(
     pool: ScoringPool,
     record: str,
     version: str,  # that the record's file must have
-    features: "FeatureCache | None" = None,  # where features are looked for, and kept
+    features=None,  # a `FeatureCache`, where features are looked for and kept; the server itself loads none
 ) -> Scored:
     "Score a record, by its features where they are kept; raise what store and pool do, and `RecordChanged`."
     keeps = features is not None and pool.scores_features

@@ -8,12 +8,8 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..core.model_file import ModelError, read_manifest
-
-if TYPE_CHECKING:  # a server that only asks for names loads no features
-    from dreem_case.staging.stager import Stager
 
 # %% ../../nbs/library/staging/stagers.ipynb #a16f5b88
 @cache
@@ -33,13 +29,13 @@ def stager_module(name: object) -> str:
     return _kinds()[name].module
 
 
-def stager_class(name: object) -> "type[Stager]":
+def stager_class(name: object):  # a kind of `Stager`
     "Import a kind of stager; raise `ModelError` for a name that nothing has."
     stager_module(name)
     return _kinds()[name].load()
 
 
-def new_stager(name: str, **settings) -> "Stager":  # not yet fitted
+def new_stager(name: str, **settings):  # not yet fitted
     "Make a stager by name; raise `ModelError` for a name that nothing has."
     return stager_class(name)(**settings)
 
@@ -51,7 +47,7 @@ def shipped_model_folder() -> Path:
 
 def load_stager(
     folder: Path | str | None = None,  # of a saved model; None: the one that comes with the package
-) -> "Stager":
+):  # a fitted `Stager`
     "Read a saved stager of any kind; raise `ModelError` if it cannot be trusted or does not fit this installation."
     folder = folder or shipped_model_folder()
     return stager_class(read_manifest(folder).get("kind")).load(folder)
