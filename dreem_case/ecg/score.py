@@ -8,6 +8,7 @@ __all__ = ['PIECE_S', 'SHORT_S', 'NOISY', 'UNSURE', 'MODEL_FILE', 'shipped_model
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from .recording import CLASSES, EcgError, Recording
 PIECE_S = 1800.0
 SHORT_S = 10.0  # below, an answer rests on shape only
 NOISY, UNSURE = 0.2, 0.9  # noise between beats in QRS heights, and confidence, at which no class is given
-MODEL_FILE = Path(__file__).parent / "model.json" if "__file__" in globals() else Path("model.json")
+MODEL_FILE = Path(str(files("dreem_case.ecg").joinpath("model.json")))
 
 
 @cache
