@@ -420,7 +420,7 @@ def _mend(error: Exception) -> str | None:
     mends = {
         SettingsError: "",
         StoreError: "; set DREEM_CASE_STORE to a folder of nights, or to an s3:// address that DREEM_CASE_S3_... fits",
-        ModelError: "; set DREEM_CASE_MODEL to a folder with a fitting model, or unset it to have one trained",
+        ModelError: "; set DREEM_CASE_MODEL to a folder with a fitting model, or unset it for the one of the package",
         PoolError: "; set DREEM_CASE_MEMORY_MB higher, or see what keeps this machine busy",
         CacheError: "; set DREEM_CASE_CACHE to a folder that can be written",
         ProjectNotFound: "; elsewhere set DREEM_CASE_STORE, DREEM_CASE_MODEL and DREEM_CASE_CACHE",
