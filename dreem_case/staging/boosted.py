@@ -17,14 +17,14 @@ import numpy as np
 from .transitions import Chain
 from ..core.calibration import fit_review_threshold, fit_temperature, needs_review, surprise, temper
 from ..core.agreement import kappa, macro_f1
-from .corruptions import crop_features, keep_derivations, without_accelerometer
+from .corruptions import keep_derivations, without_accelerometer
 from .features import FEATURES_VERSION, NightFeatures, granted_threads, night_features
 from ..core.model_file import ModelError, from_json, read_model, to_json, write_model
 from ..nights.night import Night
 from .design_matrix import NOT_RECORDED, ROWS_VERSION, RowMaker, Scale, add_sides, matched_columns
-from .matching import gain_exponents, matching_of, matching_state
+from .matching import gain_exponents, in_span, matching_of, matching_state, night_span
 from .stager import PROGRAM_BYTES, matched
-from ..nights.stages import STAGE_NAMES, STAGES
+from ..nights.stages import STAGE_NAMES, STAGES, Stage
 from ..core.trees import BIN_ROWS, Trees, fit_trees
 
 # %% ../../nbs/library/staging/boosted.ipynb #a60b683c
@@ -34,10 +34,6 @@ class _Loss(NamedTuple):
     kept: tuple[str, ...]  # derivations that it still has
     failing: tuple[int, int, int] | None  # one of them, from an epoch to another
     accelerometer: bool  # that it lacks
-    span: slice = slice(None)  # what is left of the night, epochs
-
-
-_SHORTEST, _LONGEST = 40, 360  # epochs of a cut
 
 
 def _draw_loss(night: NightFeatures, random: np.random.Generator) -> _Loss:
@@ -47,12 +43,7 @@ def _draw_loss(night: NightFeatures, random: np.random.Generator) -> _Loss:
     if len(kept) > 1 and random.random() < 0.5:
         start, stop = np.sort(random.integers(0, night.n_epochs + 1, 2))
         failing = int(random.integers(len(kept))), int(start), int(stop)
-    span, longest = slice(None), min(_LONGEST, night.n_epochs)
-    if longest > _SHORTEST and random.random() < 0.6:
-        length = int(np.exp(random.uniform(np.log(_SHORTEST), np.log(longest))))
-        start = int(random.integers(0, night.n_epochs - length + 1))
-        span = slice(start, start + length)
-    return _Loss(tuple(night.channel_names[i] for i in kept), failing, random.random() < 0.5, span)
+    return _Loss(tuple(night.channel_names[i] for i in kept), failing, random.random() < 0.5)
 
 
 def _without(night: NightFeatures, loss: _Loss) -> NightFeatures:
@@ -62,12 +53,11 @@ def _without(night: NightFeatures, loss: _Loss) -> NightFeatures:
         eeg, weights = night.eeg.copy(), night.weights.copy()
         eeg[place, start:stop], weights[place, start:stop] = np.nan, 0
         night = replace(night, eeg=eeg, weights=weights)
-    night = without_accelerometer(night) if loss.accelerometer else night
-    return night if loss.span == slice(None) else crop_features(night, loss.span)
+    return without_accelerometer(night) if loss.accelerometer else night
 
 
 def lose_channels(night: NightFeatures, random: np.random.Generator) -> NightFeatures:
-    "Return a night, or a cut of it, with some of its derivations, one failing, and perhaps no accelerometer."
+    "Return a night with some of its derivations, one of them failing for a while, and perhaps no accelerometer."
     return _without(night, _draw_loss(night, random))
 
 # %% ../../nbs/library/staging/boosted.ipynb #880305a7
@@ -80,9 +70,9 @@ class _Rows:
     def __init__(
         self,
         make: Callable[[int, int], np.ndarray],  # of night and copy: float32 (n_epochs, n_columns)
-        spans: Sequence[Sequence[slice]],  # what of each night each of its copies holds, itself among them
+        counts: Sequence[int],  # copies of each night, itself among them
     ):
-        self.make, self.spans, self.counts = make, spans, [len(copies) for copies in spans]
+        self.make, self.counts = make, counts
         self._kept: dict[tuple[int, int], np.ndarray] = {}
         self._room, self._last = _KEPT_BYTES, threading.local()  # what each thread made last
 
@@ -101,7 +91,7 @@ class _Rows:
     def of(self, nights: Sequence[int], labels: Sequence[np.ndarray]) -> tuple[Sequence[np.ndarray], list[np.ndarray]]:
         "Line up nights and their copies, with their labels."
         places = [(night, copy) for night in nights for copy in range(self.counts[night])]
-        return _Lined(self, places), [labels[night][self.spans[night][copy]] for night, copy in places]
+        return _Lined(self, places), [labels[night] for night, _ in places]
 
 
 class _Lined(Sequence):
@@ -126,7 +116,9 @@ def second_rows(
 ) -> np.ndarray:  # float32 (n_epochs, 55)
     "Put beside an epoch's probabilities those before it and after it, and the night's means."
     known = (~gap).astype(np.float32)
-    mean = probabilities[~gap].mean(axis=0) if known.any() else np.zeros(len(STAGES))
+    asleep = np.where(gap, 0, 1 - probabilities[:, Stage.WAKE])
+    night = known * in_span(night_span(asleep), len(gap))
+    mean = night @ probabilities / max(night.sum(), 1)
     around = add_sides(probabilities, known, gap, _SECOND_SIDES)
     return np.hstack([around, np.tile(mean, (len(gap), 1))]).astype(np.float32)
 
@@ -294,23 +286,22 @@ def _fit_steps(stager: BoostedStager, prepared: Sequence[NightFeatures], labels:
         raise ModelError(f"expected at least two stages to tell apart, found {STAGE_NAMES[stages[0]]} alone")
     random = np.random.default_rng(seed)
     gaps, losses = zip(*(_look(prepared[i], stager.n_copies, random) for i in used), strict=True)
-    spans = [[slice(None) if loss is None else loss.span for loss in lost] for lost in losses]
-    rows = _Rows(lambda i, k: stager.rows(_variant(prepared[used[i]], losses[i][k])), spans)
+    counts = [len(lost) for lost in losses]
+    rows = _Rows(lambda i, k: stager.rows(_variant(prepared[used[i]], losses[i][k])), counts)
     folds = np.arange(len(used)) % min(stager.n_folds, len(used))
     size = (stager.n_rounds, stager.n_leaves)
     boosters, n_rounds, first = _hold_out(rows, labels, folds, size, stager.n_jobs, seed)
     stager.trees = [_shortened(Trees.of(booster, n_rounds)) for booster in boosters]
-    rows = _Rows(lambda i, k: second_rows(first[i][k], gaps[i][spans[i][k]]), spans)
+    rows = _Rows(lambda i, k: second_rows(first[i][k], gaps[i]), counts)
     size = (stager.n_rounds // 2, max(stager.n_leaves // 2, 2))
     _, n_rounds, second = _hold_out(rows, labels, folds, size, stager.n_jobs, seed)
     booster = fit_trees(*rows.of(range(len(used)), labels), len(STAGES), n_rounds, size[1], seed)
     stager.second = _shortened(Trees.of(booster, n_rounds))
-    evidence = [[_blend(*pair) for pair in zip(*night, strict=True)] for night in zip(first, second, strict=True)]
-    stager.chain = _choose_chain(labels, [copies[0] for copies in evidence])
-    together = np.concatenate([stager.chain.posterior(copy) for copies in evidence for copy in copies])
-    of_copies = [labels[i][span] for i, copies in enumerate(spans) for span in copies]
-    stager.temperature = fit_temperature(np.concatenate(of_copies), together)
-    recorded = ~np.concatenate([gaps[i][span] for i, copies in enumerate(spans) for span in copies])
+    evidence = [_blend(one[0], two[0]) for one, two in zip(first, second, strict=True)]
+    stager.chain = _choose_chain(labels, evidence)
+    together = np.concatenate([stager.chain.posterior(night) for night in evidence])
+    stager.temperature = fit_temperature(np.concatenate(labels), together)
+    recorded = ~np.concatenate(gaps)
     stager.review_threshold = fit_review_threshold(temper(together[recorded], stager.temperature))
 
 
@@ -323,8 +314,9 @@ def _shortened(trees: Trees) -> Trees:
 def _look(
     night: NightFeatures, n_copies: int, random: np.random.Generator
 ) -> tuple[np.ndarray, list[_Loss | None]]:
-    "Tell where a night was not recorded, and what it and its copies lack."
-    return _gap(night), [None, *(_draw_loss(night, random) for _ in range(n_copies))]
+    "Tell where a night was not recorded, and what it and its copies lack; no copy where there is nothing to lose."
+    can_lose = len(night.channel_names) > 1 or np.isfinite(night.accelerometer).any()
+    return _gap(night), [None, *(_draw_loss(night, random) for _ in range(n_copies * can_lose))]
 
 
 def _variant(night: NightFeatures, loss: _Loss | None) -> NightFeatures:
@@ -376,7 +368,7 @@ def _choose_chain(labels: Sequence[np.ndarray], evidence: Sequence[np.ndarray]) 
     return whole.weighed(*max(as_good, key=lambda pair: (pair[0], merits[pair])))
 
 # %% ../../nbs/library/staging/boosted.ipynb #07be8a87
-BOOSTED_VERSION = 2  # of what is made of a model file, as FEATURES_VERSION
+BOOSTED_VERSION = 3  # of what is made of a model file, as FEATURES_VERSION
 _FITS = {
     "stages": list(STAGE_NAMES),
     "features_version": FEATURES_VERSION, "rows_version": ROWS_VERSION, "boosted_version": BOOSTED_VERSION,

@@ -352,4 +352,4 @@ def _matched_rows(maker: RowMaker, night: NightFeatures, gap: np.ndarray) -> np.
     return np.hstack(parts).astype(np.float32)
 
 # %% ../../nbs/library/staging/design_matrix.ipynb #df6c5e47
-ROWS_VERSION = 2  # of their meaning, as FEATURES_VERSION
+ROWS_VERSION = 3  # of their meaning, as FEATURES_VERSION

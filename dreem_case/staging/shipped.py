@@ -5,12 +5,12 @@ __all__ = ['N_PEOPLE', 'SEED', 'N_OTHERS', 'CALIBRATING_SEED', 'JUDGING_SEED', '
            'fit_shipped']
 
 # %% ../../nbs/library/staging/shipped.ipynb #bbbc713e
-import argparse
 import json
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import click
 import numpy as np
 
 from ..core.agreement import kappa
@@ -82,15 +82,15 @@ def fit_shipped(
     return stager
 
 # %% ../../nbs/library/staging/shipped.ipynb #de75788f
-def _main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Train the model that comes with the package.")
-    parser.add_argument("--out", default=shipped_model_folder(), help="folder; none: the package's own")
-    parser.add_argument("--people", type=int, default=N_PEOPLE, help="how many to train on")
-    parser.add_argument("--others", type=int, default=N_OTHERS, help="how many to calibrate on, and to judge it on")
-    parser.add_argument("--jobs", type=int, default=2, help="processes that simulate")
-    args = parser.parse_args(arguments)
-    train_shipped(args.out, args.people, args.others, args.jobs)
-    print(json.dumps(read_manifest(args.out)["metrics"], indent=1))
+@click.command()
+@click.option("--out", default=shipped_model_folder(), type=Path, help="Folder; none: the package's own.")
+@click.option("--people", default=N_PEOPLE, help="How many to train on.")
+@click.option("--others", default=N_OTHERS, help="How many to calibrate on, and to judge it on.")
+@click.option("--jobs", default=2, help="Processes that simulate.")
+def _main(out: Path, people: int, others: int, jobs: int) -> None:
+    """Train the model that comes with the package."""
+    train_shipped(out, people, others, jobs)
+    click.echo(json.dumps(read_manifest(out)["metrics"], indent=1))
 
 # %% ../../nbs/library/staging/shipped.ipynb #3a7ad902
 #| eval: false
