@@ -132,7 +132,7 @@ def _scan(folder: Path) -> list[tuple[str, str]] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise StoreUnavailable(error.strerror) from error
+        raise StoreUnavailable(str(error.strerror)) from error
 
 
 def _place_of_nights(folder: Path) -> Path | None:
@@ -160,7 +160,7 @@ def _own_stat(path: Path) -> os.stat_result | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise StoreUnavailable(error.strerror) from error
+        raise StoreUnavailable(str(error.strerror)) from error
     return found if stat.S_ISREG(found.st_mode) else None
 
 
@@ -172,4 +172,4 @@ def _read_own(path: Path, max_bytes: int) -> bytes | None:
         with path.open("rb") as file:
             return file.read(max_bytes)
     except OSError as error:
-        raise StoreUnavailable(error.strerror) from error
+        raise StoreUnavailable(str(error.strerror)) from error

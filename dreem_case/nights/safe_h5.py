@@ -68,7 +68,7 @@ def _check_links(record: str, file: h5py.File) -> None:
     "Raise `UnsafeFileError` if any link in the file may lead out of it."
     n_seen = 0
 
-    def visit(name: bytes, info) -> str | None:
+    def visit(name: bytes, info: h5py.h5l.LinkInfo) -> str | None:
         nonlocal n_seen
         n_seen += 1
         if n_seen > MAX_LINKS:
@@ -284,7 +284,7 @@ def _unpacked_size(content: memoryview, filters: list[int], n_values: int, n_byt
         content = content[:-4] if len(content) >= 4 else content[:0]
     if _LZF in filters:
         return _lzf_size(bytes(content))
-    begin, size = content[:4], len(content)
+    begin, size = bytes(content[:4]), len(content)
     if _GZIP in filters:
         begin, size = _inflated(content, n_bytes + (_SCALE_HEAD if _SCALE in filters else 1))
     if _SCALE not in filters:
@@ -296,7 +296,8 @@ def _unpacked_size(content: memoryview, filters: list[int], n_values: int, n_byt
 
 def _inflated(content: memoryview, most: int) -> tuple[bytes, int]:
     "Return the first four bytes and the size of what a gzip stream unpacks to, up to so many; keep a piece at a time."
-    stream, begin, size, place, left = zlib.decompressobj(), b"", 0, 0, b""
+    stream, begin, size, place = zlib.decompressobj(), b"", 0, 0
+    left: bytes | memoryview = b""
     while size < most and not stream.eof:
         if not left:
             left, place = content[place : place + _PIECE_BYTES], place + _PIECE_BYTES
