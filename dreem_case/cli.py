@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, wraps
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
@@ -33,7 +33,6 @@ from dreem_case.nights.store import (
     StorePlace,
     StoreUnavailable,
     error_code,
-    open_store,
 )
 
 
@@ -76,11 +75,16 @@ def _with_bucket(command: Callable) -> Callable:
 
 
 def _with_store(command: Callable) -> Callable:
-    "Give a command the options that lead to a store."
-    command = click.option("--anonymous", is_flag=True, envvar="DREEM_CASE_S3_ANONYMOUS",
-                           help="Send unsigned requests even if there are credentials.")(command)
+    "Give a command the options that lead to a store, as one `place`."
+
+    @wraps(command)
+    def placed(uri: str, endpoint: str | None, region: str | None, anonymous: bool, **given) -> None:
+        command(place=StorePlace(uri, endpoint, region, anonymous or None), **given)
+
+    placed = click.option("--anonymous", is_flag=True, envvar="DREEM_CASE_S3_ANONYMOUS",
+                          help="Send unsigned requests even if there are credentials.")(placed)
     return click.option("--store", "uri", required=True, envvar="DREEM_CASE_STORE",
-                        help="A folder of nights, s3://bucket or s3://bucket/prefix.")(_with_bucket(command))
+                        help="A folder of nights, s3://bucket or s3://bucket/prefix.")(_with_bucket(placed))
 
 
 def _with_cache(command: Callable) -> Callable:
@@ -99,26 +103,26 @@ class _Opened(NamedTuple):
     not_used: list[str]
 
 
-def _open(uri: str, endpoint: str | None, region: str | None, anonymous: bool) -> _Opened:
+def _open(place: StorePlace) -> _Opened:
     "Open a store, list its records and name the other files; end the command if that is not possible."
     try:
-        store = open_store(uri, endpoint, region, anonymous or None)
+        store = place.open()
         found, others = store.records(), store.passed_over()
     except (StoreError, StoreUnavailable) as error:
-        raise _CannotBegin(f"{uri}: {error}") from error
+        raise _CannotBegin(f"{place.uri}: {error}") from error
     for reason in others:
         click.echo(f"not used: {reason}", err=True)
     if not found:
-        raise _CannotBegin(f"{uri}: expected nights, found none")
+        raise _CannotBegin(f"{place.uri}: expected nights, found none")
     return _Opened(store, found, others)
 
 # %% ../nbs/library/cli.ipynb #96109e67
 @main.command()
 @_with_store
 @_AS_JSON
-def records(uri: str, endpoint: str | None, region: str | None, anonymous: bool, as_json: bool) -> None:
+def records(place: StorePlace, as_json: bool) -> None:
     "List the records of a store, one a line."
-    found = _open(uri, endpoint, region, anonymous).records
+    found = _open(place).records
     click.echo(json.dumps(found) if as_json else "\n".join(found))
 
 # %% ../nbs/library/cli.ipynb #388d8bcd
@@ -130,16 +134,13 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the nights.")
 @_AS_JSON
 @click.argument("records", nargs=-1)
-def download(
-    uri: str, endpoint: str | None, region: str | None, anonymous: bool, out: Path, as_json: bool,
-    records: tuple[str, ...],
-) -> None:
+def download(place: StorePlace, out: Path, as_json: bool, records: tuple[str, ...]) -> None:
     """Copy nights and their hypnograms to a folder.
 
     Copies RECORDS, or all there are. What is there and current is left alone: an interrupted download is continued by
     the same command.
     """
-    store, found, not_used = _open(uri, endpoint, region, anonymous)
+    store, found, not_used = _open(place)
     wanted = list(dict.fromkeys(records)) or found
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -203,9 +204,8 @@ def _show(bar: tqdm, before: int, n_bytes: int) -> None:
 @_with_cache
 @_AS_JSON
 def score(
-    uri: str, endpoint: str | None, region: str | None, anonymous: bool, model: str | None, out: str,
-    scheduler: str | None, n_jobs: int | None, memory_mb: int, time_limit_s: float, cache: str, cache_mb: int,
-    as_json: bool,
+    place: StorePlace, model: str | None, out: str, scheduler: str | None, n_jobs: int | None, memory_mb: int,
+    time_limit_s: float, cache: str, cache_mb: int, as_json: bool,
 ) -> None:
     """Score the nights of a store.
 
@@ -219,8 +219,7 @@ def score(
     from dreem_case.core.workers import ThreadWorkers
     from dreem_case.staging.stagers import shipped_model_folder
 
-    not_used = _open(uri, endpoint, region, anonymous).not_used
-    place = StorePlace(uri, endpoint, region, anonymous or None)
+    not_used = _open(place).not_used
     job = ScoringJob(place, model or str(shipped_model_folder()), out, cache, cache_mb, memory_mb, time_limit_s)
     with tqdm(unit=" nights", disable=None) as bar:
         try:
@@ -374,10 +373,10 @@ def _each_night(function: Callable, place, cache, workers: tuple, records: list[
     return found, failed
 
 
-def _scored(uri: str, opened: _Opened) -> list[str]:
+def _scored(place: StorePlace, opened: _Opened) -> list[str]:
     "List the records that have a hypnogram; end the command if there are none."
     if not (scored := opened.store.scored()):
-        raise _CannotBegin(f"{uri}: expected scored nights, found none with a hypnogram in {len(opened.records)}")
+        raise _CannotBegin(f"{place.uri}: expected scored nights, found none with a hypnogram in {len(opened.records)}")
     return scored
 
 # %% ../nbs/library/cli.ipynb #54eef98b
@@ -385,8 +384,8 @@ def _scored(uri: str, opened: _Opened) -> list[str]:
 @_with_features
 @click.argument("records", nargs=-1)
 def features(
-    uri: str, endpoint: str | None, region: str | None, anonymous: bool, cache: str, cache_mb: int,
-    scheduler: str | None, n_jobs: int | None, as_json: bool, records: tuple[str, ...],
+    place: StorePlace, cache: str, cache_mb: int, scheduler: str | None, n_jobs: int | None, as_json: bool,
+    records: tuple[str, ...],
 ) -> None:
     """Compute the features of nights that have none in the cache.
 
@@ -394,9 +393,8 @@ def features(
     """
     from dreem_case.many.training_set import compute_features
 
-    opened = _open(uri, endpoint, region, anonymous)
+    opened = _open(place)
     with _whole_or_not():
-        place = StorePlace(uri, endpoint, region, anonymous or None)
         wanted = list(dict.fromkeys(records)) or opened.records
         n, failed = _each_night(compute_features, place, _feature_cache(cache, cache_mb), (scheduler, n_jobs), wanted)
     n_lost = len(wanted) - n - len(failed)
@@ -431,9 +429,8 @@ class _KindOfStager(click.Choice):
 @click.option("--nights", type=click.IntRange(1), help="Train on so many scored nights, drawn by the seed.")
 @click.option("--mlflow", is_flag=True, help="Log the training with MLflow.")
 def train(
-    uri: str, endpoint: str | None, region: str | None, anonymous: bool, cache: str, cache_mb: int,
-    scheduler: str | None, n_jobs: int | None, as_json: bool, out: str, stager: str, seed: int, folds: int | None,
-    nights: int | None, mlflow: bool,
+    place: StorePlace, cache: str, cache_mb: int, scheduler: str | None, n_jobs: int | None, as_json: bool, out: str,
+    stager: str, seed: int, folds: int | None, nights: int | None, mlflow: bool,
 ) -> None:
     "Train a model on the scored nights of a store."
     from joblib import cpu_count
@@ -445,14 +442,13 @@ def train(
     from dreem_case.many.training_set import NightTables, survey_store
     from dreem_case.many.validate import check_folds, figures_table
 
-    opened = _open(uri, endpoint, region, anonymous)
+    opened = _open(place)
     with _whole_or_not():
         if mlflow:
             load_mlflow()
-        outputs = open_outputs(out, endpoint, region)
+        outputs = open_outputs(out, place.endpoint, place.region)
         check_model_place(outputs)
-        features, place = _feature_cache(cache, cache_mb), StorePlace(uri, endpoint, region, anonymous or None)
-        scored = _scored(uri, opened)
+        features, scored = _feature_cache(cache, cache_mb), _scored(place, opened)
         wanted = draw_records(scored, nights, seed) if nights else scored
         if folds:
             check_folds(folds, len(wanted))
@@ -504,9 +500,8 @@ def _judged(found: dict, fitted) -> str:  # fitted: the model that was judged, N
 @click.option("--seed", type=click.IntRange(0), show_default="0", help="The same seed, the same folds and models.")
 @click.option("--out", help="Where evaluation.json goes as well: a folder, s3://bucket or s3://bucket/prefix.")
 def evaluate(
-    uri: str, endpoint: str | None, region: str | None, anonymous: bool, cache: str, cache_mb: int,
-    scheduler: str | None, n_jobs: int | None, as_json: bool, model: str | None, stager: str | None, folds: int | None,
-    seed: int | None, out: str | None,
+    place: StorePlace, cache: str, cache_mb: int, scheduler: str | None, n_jobs: int | None, as_json: bool,
+    model: str | None, stager: str | None, folds: int | None, seed: int | None, out: str | None,
 ) -> None:
     """Judge a model, or a kind of model, on scored nights.
 
@@ -534,21 +529,21 @@ def evaluate(
     if model and (stager or seed is not None):
         raise click.UsageError("expected --stager and --seed with --folds, found them with --model, which has its own")
     stager, seed = stager or "boosted", seed or 0
-    opened = _open(uri, endpoint, region, anonymous)
+    opened = _open(place)
     with _whole_or_not():
-        outputs = open_outputs(out, endpoint, region) if out else None
+        outputs = open_outputs(out, place.endpoint, place.region) if out else None
         if outputs:
             check_place(outputs)
         fitted, pieces = None, {}
         if model:
-            pieces = training_pieces(open_outputs(model, endpoint, region))
-            fitted = load_stager(fetch_model(model, cache_folder(cache), endpoint, region))
+            pieces = training_pieces(open_outputs(model, place.endpoint, place.region))
+            fitted = load_stager(fetch_model(model, cache_folder(cache), place.endpoint, place.region))
         known = set(getattr(fitted, "trained_on", ()))
-        features, place = _feature_cache(cache, cache_mb), StorePlace(uri, endpoint, region, anonymous or None)
-        scored = _scored(uri, opened)
+        features, scored = _feature_cache(cache, cache_mb), _scored(place, opened)
         new = [record for record in scored if record not in known]
         if not new:
-            raise _CannotBegin(f"{uri}: expected scored nights that {fitted.version} was not trained on, found none")
+            expected = f"scored nights that {fitted.version} was not trained on"
+            raise _CannotBegin(f"{place.uri}: expected {expected}, found none")
         if folds:
             check_folds(folds, len(new))
         survey, failed = _each_night(survey_store, place, features, (scheduler, n_jobs), new)
