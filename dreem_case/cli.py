@@ -24,6 +24,7 @@ from . import __version__
 from .core.cache import cache_folder
 from .nights.casefile import CaseFileError, FileUnavailable
 from .nights.download import copy_record, copy_source
+from .nights.stages import NUMBERINGS
 from dreem_case.nights.store import (
     GIVE_UP,
     RecordChanged,
@@ -93,6 +94,17 @@ def _with_cache(command: Callable) -> Callable:
                            help="Most that features may take there; a night takes two.")(command)
     return click.option("--cache", default="~/.cache/dreem-case", show_default=True, envvar="DREEM_CASE_CACHE",
                         help="Folder for what need not be computed again; on a cluster, of each machine.")(command)
+
+
+def _with_numbering(command: Callable) -> Callable:
+    "Give a command the option that says what numbers among the labels of its `place` mean."
+
+    @wraps(command)
+    def placed(place: StorePlace, numbering: str | None, **given) -> None:
+        command(place=place._replace(numbering=numbering), **given)
+
+    return click.option("--numbering", type=click.Choice(list(NUMBERINGS)),
+                        help="Of labels that are numbers: rem_last has 4 for REM, aasm 5.")(placed)
 
 
 class _Opened(NamedTuple):
@@ -335,6 +347,11 @@ def _with_features(command: Callable) -> Callable:
     return _with_store(_with_cache(_AS_JSON(command)))
 
 
+def _with_labels(command: Callable) -> Callable:
+    "Give a command the options that lead to the features and labels of a store's nights."
+    return _with_features(_with_numbering(command))
+
+
 @contextmanager
 def _whole_or_not() -> Iterator[None]:
     "End a command that leaves nothing unless all its steps can be done."
@@ -421,7 +438,7 @@ class _KindOfStager(click.Choice):
 
 
 @main.command()
-@_with_features
+@_with_labels
 @click.option("--out", required=True, help="Where the model goes: a folder, s3://bucket or s3://bucket/prefix.")
 @click.option("--stager", type=_KindOfStager(), default="boosted", show_default=True, help="Kind of model.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed, the same model.")
@@ -493,7 +510,7 @@ def _judged(found: dict, fitted) -> str:  # fitted: the model that was judged, N
 
 # %% ../nbs/library/cli.ipynb #a91b71d5
 @main.command()
-@_with_features
+@_with_labels
 @click.option("--model", help="A saved model, judged on nights that it has not seen: a folder or s3://bucket/prefix.")
 @click.option("--stager", type=_KindOfStager(), show_default="boosted", help="Kind of model, for --folds.")
 @click.option("--folds", type=click.IntRange(2), help="Judge a kind of model by cross-validation, without --model.")
