@@ -44,7 +44,7 @@ $(STAMP): pyproject.toml constraints.txt
 install: $(STAMP)
 
 report: $(STAMP)
-	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m dreem_case.report.make --seed $(SEED) --max-nights $(MAX_NIGHTS) \
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/dreem-case report --seed $(SEED) --max-nights $(MAX_NIGHTS) \
 		--data "$(DATA)" --headband "$(HEADBAND)" --raw-eeg "$(RAW_EEG)" --ecg "$(ECG)" --part "$(PART)" --budget $(BUDGET)
 
 serve: $(STAMP)
@@ -71,7 +71,7 @@ check: $(STAMP)
 	$(BIN)/python -m pytest -m built
 
 publish: $(STAMP)
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m dreem_case.report.publish --part "$(PART)"
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/dreem-case publish --part "$(PART)"
 
 export: $(STAMP)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/nbdev_clean
