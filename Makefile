@@ -44,7 +44,7 @@ $(STAMP): pyproject.toml constraints.txt
 install: $(STAMP)
 
 report: $(STAMP)
-	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m dreem_case.report.make --seed $(SEED) --max-nights $(MAX_NIGHTS) \
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/dreem-case report --seed $(SEED) --max-nights $(MAX_NIGHTS) \
 		--data "$(DATA)" --headband "$(HEADBAND)" --raw-eeg "$(RAW_EEG)" --ecg "$(ECG)" --part "$(PART)" --budget $(BUDGET)
 
 serve: $(STAMP)
@@ -57,6 +57,7 @@ notebook: $(STAMP)
 test: $(STAMP)
 	$(BIN)/ruff check
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 	$(BIN)/codespell README.md CONTRIBUTING.md CHANGELOG.md dreem_case tests benchmarks nbs/library
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/nbdev_test --n_workers 2
 	OMP_NUM_THREADS=1 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile
@@ -70,7 +71,7 @@ check: $(STAMP)
 	$(BIN)/python -m pytest -m built
 
 publish: $(STAMP)
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m dreem_case.report.publish --part "$(PART)"
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/dreem-case publish --part "$(PART)"
 
 export: $(STAMP)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/nbdev_clean

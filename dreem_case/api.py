@@ -399,7 +399,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:  # None: from the e
     app = make_app(answers, metrics, [origin.strip() for origin in settings.cors.split(",") if origin])
     for part in filter(None, settings.parts.split(",")):
         app.register_blueprint(_blueprint(part.strip()))
-    metrics.model.labels(answers.pool.model_version).set(1)
+    metrics.serves(answers.pool.model_version)
     app.cli.command("check", help="Say whether the server can start.")(lambda: _check(answers))
     return app
 

@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 
+import h5py
 import pytest
 from hypothesis import settings
 
@@ -74,6 +75,17 @@ def saved_model(name: str, training: tuple[list, list], folder: Path) -> Path:
 def short_model(short_training, tmp_path_factory) -> Path:
     """A folder with small boosted trees, fitted to the short nights."""
     return saved_model("boosted", short_training, tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def six_minutes(short_nights, tmp_path_factory) -> Path:
+    """A folder with the first six minutes of the short nights."""
+    folder = tmp_path_factory.mktemp("six_minutes")
+    for path in (short_nights / "h5").glob("*.h5"):
+        with h5py.File(path) as whole, h5py.File(folder / path.name, "w") as part:
+            for name in whole:
+                part[name] = whole[name][: len(whole[name]) * 6 // 40]
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -108,12 +108,12 @@ def needs_review(probabilities: np.ndarray, threshold: float) -> np.ndarray:  # 
 
 
 def review_gain(
-    labels: Sequence[int],  # (n,) columns of the true stages; below zero: not scored, left out
-    stages: Sequence[int],  # (n,) as staged
-    flagged: Sequence[bool],  # (n,)
+    labels: Sequence[int] | np.ndarray,  # (n,) columns of the true stages; below zero: not scored, left out
+    stages: Sequence[int] | np.ndarray,  # (n,) as staged
+    flagged: Sequence[bool] | np.ndarray,  # (n,)
 ) -> float:  # in percentage points
     "Return how much more accurate the unflagged epochs are than all; NaN if all are flagged."
-    labels, stages, flagged = map(np.asarray, (labels, stages, flagged))
+    labels, stages, flagged = np.asarray(labels), np.asarray(stages), np.asarray(flagged)
     right, kept = (labels == stages)[labels >= 0], ~flagged[labels >= 0]
     return float(100 * (right[kept].mean() - right.mean())) if kept.any() else float("nan")
 

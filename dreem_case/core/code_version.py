@@ -20,10 +20,10 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 def _meaning(tree: ast.Module) -> str:
     "Write out a module's syntax without imports, docstrings and places."
     for node in ast.walk(tree):
-        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:]
-        if isinstance(body := getattr(node, "body", None), list):
-            node.body = [part for part in body if not isinstance(part, ast.Import | ast.ImportFrom)]
+        if not isinstance(body := getattr(node, "body", None), list):
+            continue
+        documented = isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None
+        body[:] = [part for part in body[documented:] if not isinstance(part, ast.Import | ast.ImportFrom)]
     return ast.dump(tree)
 
 # %% ../../nbs/library/core/code_version.ipynb #802313fa
@@ -35,7 +35,8 @@ def _imported(tree: ast.Module, name: str) -> Iterator[str]:
             yield from (alias.name.removeprefix("dreem_case.") for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "dreem_case"):
             within = above[: len(above) + 1 - node.level] if node.level else []
-            module = (node.module or "") if node.level else node.module.removeprefix("dreem_case").removeprefix(".")
+            module = node.module or ""
+            module = module if node.level else module.removeprefix("dreem_case").removeprefix(".")
             base = ".".join([*within, *filter(None, [module])])
             yield from (base, *(f"{base}.{alias.name}".lstrip(".") for alias in node.names))
 
@@ -58,7 +59,10 @@ _PARSING = Lock()  # Python 3.11 counts how deep it is in a syntax tree for all 
 
 
 def _package() -> Path:
-    return Path(find_spec("dreem_case").origin).parent
+    spec = find_spec("dreem_case")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("expected the package dreem_case with its source, found none")
+    return Path(spec.origin).parent
 
 
 def code_version(

@@ -12,7 +12,7 @@ import numpy as np
 from .agreement import EvaluationError, rows_by_group
 
 # %% ../../nbs/library/core/cross_validation.ipynb #5bd6e7b0
-def leave_one_group_out(groups: Sequence) -> Iterator[tuple]:  # of (group, training rows, test rows)
+def leave_one_group_out(groups: Sequence | np.ndarray) -> Iterator[tuple]:  # of (group, training rows, test rows)
     "Hold out one group after the other, in the order of first appearance."
     groups = np.asarray(groups)
     rows = rows_by_group(groups)
@@ -23,8 +23,8 @@ def leave_one_group_out(groups: Sequence) -> Iterator[tuple]:  # of (group, trai
 
 
 def grouped_folds(
-    groups: Sequence,  # (n,) group of each row
-    folds: Sequence,  # (n,) fold of each row, the same throughout a group
+    groups: Sequence | np.ndarray,  # (n,) group of each row
+    folds: Sequence | np.ndarray,  # (n,) fold of each row, the same throughout a group
 ) -> Iterator[tuple]:  # of (fold, training rows, test rows)
     "Hold out one given fold after the other; raise `EvaluationError` if a group is in two folds."
     groups, folds = np.asarray(groups), np.asarray(folds)

@@ -74,7 +74,7 @@ _LASTING = {
 
 def _failed(error: OSError) -> OutputError:
     "Say what a file system answered."
-    found = _LASTING.get(error.errno) or error.strerror or type(error).__name__
+    found = _LASTING.get(error.errno or 0) or error.strerror or type(error).__name__
     return OutputError(found, error.errno in _LASTING)
 
 

@@ -28,8 +28,8 @@ class Interval:
 
 def interval_over_groups(
     statistic: Callable[..., float],  # of the arrays
-    groups: Sequence,  # (n,) group of each row
-    *arrays: Sequence,  # (n,) rows of the groups
+    groups: Sequence | np.ndarray,  # (n,) group of each row
+    *arrays: Sequence | np.ndarray,  # (n,) rows of the groups
     level: float = 0.95,  # how often the interval shall hold the true value
 ) -> Interval:
     """Leave out one group after the other (jackknife), and take Student's t for the spread that this shows.
@@ -37,12 +37,12 @@ def interval_over_groups(
     A leave-out that gives NaN does not count. With one group there is a value and no interval. The limits
     may lie outside what the statistic can be. Source: Mosteller and Tukey, Data Analysis and Regression (1977).
     """
-    arrays, rows = rows_like(groups, arrays), list(rows_by_group(groups).values())
+    whole, rows = rows_like(groups, arrays), list(rows_by_group(groups).values())
     if not rows:
         return Interval(float("nan"), float("nan"), float("nan"), 0)
-    value, without = float(statistic(*arrays)), np.full(len(rows), np.nan)
+    value, without = float(statistic(*whole)), np.full(len(rows), np.nan)
     for i, own in enumerate(rows if len(rows) > 1 else []):
-        without[i] = statistic(*(np.delete(array, own) for array in arrays))
+        without[i] = statistic(*(np.delete(array, own) for array in whole))
     known = without[~np.isnan(without)]
     n, reach = len(known), float("nan")
     if n > 1:

@@ -70,7 +70,7 @@ def list_pages(
     start: str = "",  # only what lies behind this name
 ) -> Iterator[dict]:
     "List what lies right under a folder, a page at a time; raise `S3Error` for what is no list, or has no end."
-    wanted = {"StartAfter": folder + start} if start else {}
+    wanted: dict[str, str] | None = {"StartAfter": folder + start} if start else {}
     while wanted is not None:
         page = ask("list_objects_v2", Prefix=folder, Delimiter="/", **wanted)
         if page is None or "IsTruncated" not in page:  # a web page is an empty list to the parser

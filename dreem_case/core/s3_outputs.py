@@ -64,7 +64,7 @@ class S3Outputs(Outputs):
     def sizes(self, folder: str = "") -> dict[str, int]:
         "List the objects right under a folder, hidden ones not."
         prefix = f"{self._prefix}{folder}/" if folder else self._prefix
-        found = {}
+        found: dict[str, int] = {}
         try:
             for page in s3.list_pages(self._ask, prefix):
                 found |= {file["Key"].removeprefix(prefix): file["Size"] for file in page.get("Contents", [])}
@@ -76,7 +76,7 @@ class S3Outputs(Outputs):
         "Remove an object, if it is there."
         self._ask("delete_object", Key=self._prefix + name)
 
-    def _ask(self, operation: str, **wanted) -> dict | None:
+    def _ask(self, operation: str, **wanted: object) -> dict | None:
         "Call S3; None for an object that is not there."
         try:
             return getattr(self._client, operation)(Bucket=self._bucket, **wanted)

@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['ONE_THREAD', 'CONNECT_S', 'WORKERS_S', 'WorkersError', 'Done', 'Workers', 'interrupts_held', 'one_thread_each',
-           'LocalWorkers', 'ThreadWorkers', 'DaskWorkers']
+           'LocalWorkers', 'Closing', 'ThreadWorkers', 'DaskWorkers']
 
 # %% ../../nbs/library/core/workers.ipynb #7f90ca5a
 import logging
@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from functools import cache, partial
 from importlib.metadata import version as installed_version
 from multiprocessing import resource_tracker
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from joblib import cpu_count
 from joblib.externals.loky import ProcessPoolExecutor
@@ -59,7 +59,7 @@ class Workers(ABC):
     def __enter__(self) -> "Workers":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 # %% ../../nbs/library/core/workers.ipynb #857ab186
@@ -221,6 +221,13 @@ class LocalWorkers(_Processes):
             list(threads.map(partial(ProcessPoolExecutor.shutdown, wait=True, kill_workers=kill), executors))
 
 # %% ../../nbs/library/core/workers.ipynb #88397042
+@runtime_checkable
+class Closing(Protocol):
+    "A function that has something open until it is closed."
+
+    def close(self) -> None: ...
+
+
 class ThreadWorkers(_Processes):
     "Threads of this process, for a function that has others work; what it has open it gives back when it is closed."
 
@@ -228,16 +235,17 @@ class ThreadWorkers(_Processes):
 
     def __init__(self, n_jobs: int | None = None):  # threads; None: one for each core
         self.n_jobs = n_jobs or cpu_count()
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads: ThreadPoolExecutor  # of a run
 
     def run(self, function: Callable, items: Iterable[str]) -> Iterator[Done]:
-        "Call a function of one item for each, and yield what becomes of them; then call its `close`."
+        "Call a function of one item for each, and yield what becomes of them; then close it, if it is `Closing`."
         self._threads = ThreadPoolExecutor(self.n_jobs)
         try:
             yield from super().run(function, items)
         finally:
             self._threads.shutdown(wait=False, cancel_futures=True)
-            function.close()  # whoever is waited for, by the threads that are left
+            if isinstance(function, Closing):
+                function.close()  # whoever is waited for, by the threads that are left
             self._threads.shutdown()
 
     def close(self) -> None:
@@ -273,7 +281,7 @@ _SCHEDULER = re.compile(r"(tcp|tls|ucx|wss?)://[^/\s]+:\d{1,5}")
 def _call_at_worker(versions: dict[str, str], function: Callable, item: str) -> object:
     "Call a function in a process that has these versions, and may start others."
     _check_versions(versions)
-    multiprocessing.current_process()._config["daemon"] = False
+    vars(multiprocessing.current_process())["_config"]["daemon"] = False
     os.environ.pop("MALLOC_TRIM_THRESHOLD_", None)
     return function(item)
 

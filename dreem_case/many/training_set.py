@@ -89,7 +89,7 @@ def _look(store: Store, cache: FeatureCache, record: str) -> ScoredNight:
         raise _NotScored(f"{record}: expected a hypnogram, found none")
     version = store.version(record)
     features = cache.features(store, record, version)
-    labels = parse_labels(record, content, features.n_epochs)
+    labels = parse_labels(record, content, features.n_epochs, store.numbering)
     if not (labels >= 0).any():
         raise _NotScored(f"{record}: expected a scored epoch, found none in {len(labels)}")
     if not (features.weights > 0).any():

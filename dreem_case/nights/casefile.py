@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 
 from ..core.files import whole_file, write_whole
-from .night import MIN_FS_HZ, Night
+from .night import MIN_FS_HZ, Night, Signals
 from dreem_case.nights.safe_h5 import (
     MAX_VALUE,
     CaseFileError,
@@ -120,7 +120,7 @@ def open_night(
     eeg, n_epochs, notes = _whole_epochs(eeg, left_out)
     accelerometer, more = _usable_accelerometer(channels, left_out, n_epochs)
     stages, about_labels = _padded_hypnogram(record, hypnogram_path, n_epochs, numbering, keep_signals)
-    signals = {name: channel.signal for name, channel in (eeg | accelerometer).items()}
+    signals = Signals({name: channel.signal for name, channel in (eeg | accelerometer).items()})
     about_headers = _about_headers(eeg | accelerometer)
     return Night(record, signals, n_epochs, stages, (*notes, *more, *about_headers, *about_labels))
 
@@ -155,7 +155,7 @@ def _plain_unit(text: str) -> str:
 def _scale(kind: str, given: dict[str, str | float]) -> tuple[float, float, str, str]:
     "Return scale and offset to the case's unit, the unit that results, and what to say of it."
     case_unit = "µV" if kind == "eeg" else "g"
-    own = next((given[name] for name in _UNIT_NAMES if isinstance(given.get(name), str)), "")
+    own = next((value for name in _UNIT_NAMES if isinstance(value := given.get(name), str)), "")
     scale, offset = (
         float(value) if isinstance(value := given.get(name, usual), float) and np.isfinite(value) else usual
         for name, usual in (("scale_factor", 1.0), ("add_offset", 0.0))
@@ -197,7 +197,8 @@ _ONE_CHANNEL = (WrongShapeError, WrongTypeError, TooLongError, TooShortError, Wr
 
 def _open_channels(record: str, path: Path, file: h5py.File) -> tuple[dict[str, _Channel], dict[str, CaseFileError]]:
     "Open what the case knows of, and say what is of no use; raise `UnsafeFileError` for what could hurt."
-    channels, left_out = {}, {}
+    channels: dict[str, _Channel] = {}
+    left_out: dict[str, CaseFileError] = {}
     for name in _FORMAT:
         if name in file:
             try:

@@ -24,8 +24,8 @@ def signal_pieces(
 ) -> np.ndarray:  # uint64 (n_pieces,), sorted
     "Hash the pieces of one signal."
     bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
-    starts = [start + _piece_starts(bits[start : start + _BLOCK + 1]) for start in range(0, len(bits), _BLOCK)]
-    starts = np.concatenate([*starts, np.zeros(0, int)]).astype(int)[:MAX_STARTS]
+    by_block = [start + _piece_starts(bits[start : start + _BLOCK + 1]) for start in range(0, len(bits), _BLOCK)]
+    starts = np.concatenate([*by_block, np.zeros(0, int)]).astype(int)[:MAX_STARTS]
     windows = (bits[start : start + PIECE] for start in starts if start + PIECE <= len(bits))
     hashes = {
         hashlib.blake2b(window.tobytes(), digest_size=8).digest()

@@ -86,7 +86,8 @@ class FolderStore(Store):
         "Open a record, with its hypnogram if it has one that can be used; its signals are read at each access."
         check_size(record, self._stat(record).st_size, MAX_H5_BYTES)
         labels = self._place("hypnograms") / f"{record}.json"
-        return open_night(self._h5_path(record), labels if _own_stat(labels) else None, keep_signals=True)
+        found = labels if _own_stat(labels) else None
+        return open_night(self._h5_path(record), found, self.numbering, keep_signals=True)
 
     def _h5_path(self, record: str) -> Path:
         return self._place("h5") / h5_name(record)
@@ -132,7 +133,7 @@ def _scan(folder: Path) -> list[tuple[str, str]] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise StoreUnavailable(error.strerror) from error
+        raise StoreUnavailable(str(error.strerror)) from error
 
 
 def _place_of_nights(folder: Path) -> Path | None:
@@ -160,7 +161,7 @@ def _own_stat(path: Path) -> os.stat_result | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise StoreUnavailable(error.strerror) from error
+        raise StoreUnavailable(str(error.strerror)) from error
     return found if stat.S_ISREG(found.st_mode) else None
 
 
@@ -172,4 +173,4 @@ def _read_own(path: Path, max_bytes: int) -> bytes | None:
         with path.open("rb") as file:
             return file.read(max_bytes)
     except OSError as error:
-        raise StoreUnavailable(error.strerror) from error
+        raise StoreUnavailable(str(error.strerror)) from error

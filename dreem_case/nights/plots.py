@@ -36,8 +36,8 @@ def hypnogram(
 ) -> Axes:
     """Draw the stages as steps, wake on top, each epoch in its stage's colour."""
     stages = np.asarray(stages)
-    level = {stage: -row for row, stage in enumerate(DISPLAY_ORDER)}
-    heights = np.array([level.get(int(s), np.nan) for s in stages], dtype=float)
+    level: dict[int, float] = {stage: -row for row, stage in enumerate(DISPLAY_ORDER)}
+    heights = np.array([level.get(int(s), np.nan) for s in stages])
     edges = _epoch_edges_h(len(stages))
     ax.stairs(heights, edges, baseline=None, color=INK, linewidth=0.7)
     for stage in DISPLAY_ORDER:

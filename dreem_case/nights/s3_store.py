@@ -14,10 +14,11 @@ from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from tempfile import gettempdir
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
+from botocore.response import StreamingBody
 from urllib3.exceptions import HTTPError
 
 from ..core import s3
@@ -74,7 +75,7 @@ class _Bucket:
         self._turns = threading.BoundedSemaphore(MAX_QUESTIONS)
         self._h5: str | None = None  # not known yet
 
-    def ask(self, operation: str, **wanted) -> dict | None:
+    def ask(self, operation: str, **wanted: object) -> dict | None:
         "Call S3; None for what is not there."
         if not self._turns.acquire(timeout=TURN_S):
             raise StoreUnavailable("too many questions at once")
@@ -94,7 +95,7 @@ class _Bucket:
         answer = self.ask("head_object", Key=key)
         if answer is None and self.ask("head_bucket") is None:  # a head says 404 of both
             raise StoreUnavailable("no bucket")
-        return answer and _described(answer)
+        return None if answer is None else _described(answer)
 
     def names(self, folder: str, start: str = "") -> Iterator[tuple[str, str]]:
         "Name what lies right under a folder behind `start`, with its kind; the files are in order."
@@ -147,7 +148,9 @@ def _copy(
     raise StoreUnavailable("downloads that break off")
 
 
-def _pour(body, file: BinaryIO, n_bytes: int, deadline: float, on_bytes: Callable[[int], object]) -> bool:
+def _pour(
+    body: StreamingBody, file: BinaryIO, n_bytes: int, deadline: float, on_bytes: Callable[[int], object]
+) -> bool:
     "Write a body to a file from its start; False if it breaks off or has another length than it should."
     file.seek(0)
     file.truncate()
@@ -302,12 +305,13 @@ class S3Store(Store):
             except RecordTooLarge:  # as bad as any content that is too long
                 labels = bytes(MAX_HYPNOGRAM_BYTES + 1)
             labels_path.write_bytes(labels or b"")
-            return read_night(path, labels_path if labels is not None else None, keep_signals=True)
+            found = labels_path if labels is not None else None
+            return read_night(path, found, self.numbering, keep_signals=True)
 
     def _entries(self, place: str, start: str = "") -> Iterator[tuple[str, str]]:
         return self._bucket.names(self._bucket.folder(place), start)
 
-    def _download(self, record: str, *wanted) -> None:  # as the function of this name takes them
+    def _download(self, record: str, *wanted: Any) -> None:  # as the function of this name takes them
         try:
             _download(self._bucket, record, *wanted)
         except (RecordChanged, RecordNotFound):

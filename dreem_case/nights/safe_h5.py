@@ -68,7 +68,7 @@ def _check_links(record: str, file: h5py.File) -> None:
     "Raise `UnsafeFileError` if any link in the file may lead out of it."
     n_seen = 0
 
-    def visit(name: bytes, info) -> str | None:
+    def visit(name: bytes, info: h5py.h5l.LinkInfo) -> str | None:
         nonlocal n_seen
         n_seen += 1
         if n_seen > MAX_LINKS:
@@ -261,7 +261,7 @@ def _check_chunks(record: str, name: str, dataset: h5py.Dataset, start: int, sto
         return
     filters, chunk = _filters(created), created.get_chunk()[0]
     n_bytes = chunk * dataset.id.get_type().get_size()
-    stored = bytearray(n_bytes + n_bytes // 8 + 1024)  # packing adds some bytes at worst
+    stored = np.empty(n_bytes + n_bytes // 8 + 1024, np.uint8)  # packing adds some bytes at worst; none are there yet
     for first in range(start // chunk * chunk, stop, chunk):
         expected = f"{n_bytes} bytes in the chunk at {first} of {name}"
         try:
@@ -284,15 +284,31 @@ def _unpacked_size(content: memoryview, filters: list[int], n_values: int, n_byt
         content = content[:-4] if len(content) >= 4 else content[:0]
     if _LZF in filters:
         return _lzf_size(bytes(content))
+    begin, size = bytes(content[:4]), len(content)
     if _GZIP in filters:
-        content = zlib.decompressobj().decompress(content, n_bytes + (_SCALE_HEAD if _SCALE in filters else 1))
+        begin, size = _inflated(content, n_bytes + (_SCALE_HEAD if _SCALE in filters else 1))
     if _SCALE not in filters:
-        return len(content)
-    n_bits = int.from_bytes(content[:4], "little")
-    is_whole = n_bits <= 8 * n_bytes // n_values and len(content) >= _SCALE_HEAD + n_values * n_bits // 8
+        return size
+    n_bits = int.from_bytes(begin, "little")
+    is_whole = n_bits <= 8 * n_bytes // n_values and size >= _SCALE_HEAD + n_values * n_bits // 8
     return n_bytes if is_whole else 0
 
 
+def _inflated(content: memoryview, most: int) -> tuple[bytes, int]:
+    "Return the first four bytes and the size of what a gzip stream unpacks to, up to so many; keep a piece at a time."
+    stream, begin, size, place = zlib.decompressobj(), b"", 0, 0
+    left: bytes | memoryview = b""
+    while size < most and not stream.eof:
+        if not left:
+            left, place = content[place : place + _PIECE_BYTES], place + _PIECE_BYTES
+        piece = stream.decompress(left, min(_PIECE_BYTES, most - size))
+        begin, size, left = (begin + piece[:4])[:4], size + len(piece), stream.unconsumed_tail
+        if not piece and not left and place >= len(content):  # cut short
+            break
+    return begin, size
+
+
+_PIECE_BYTES = 2**16
 _SCALE_HEAD = 22  # bytes of a scale-offset chunk besides its samples: 21 before them, and room for one behind
 
 

@@ -27,10 +27,10 @@ class SleepStatistics:
 
 
 def sleep_statistics(
-    stages: Sequence[int],  # (n,) codes; below zero: not scored, left out before anything else
+    stages: Sequence[int] | np.ndarray,  # (n,) codes; below zero: not scored, left out before anything else
     wake: int,  # code of wake
     rem: int,  # code of REM
-    labels: Sequence[int],  # all codes, for the minutes by stage
+    labels: Sequence[int] | np.ndarray,  # all codes, for the minutes by stage
     epoch_s: float = 30,
 ) -> SleepStatistics:
     "Compute a night's sleep statistics by the definitions of the AASM manual."
@@ -46,7 +46,7 @@ def sleep_statistics(
         efficiency=float(asleep.mean()) if len(stages) else float("nan"),
         onset_latency_min=float("nan") if onset is None else onset * minutes,
         waso_min=float("nan") if onset is None else int((~asleep[onset:]).sum()) * minutes,
-        rem_latency_min=float((in_rem[0] - onset) * minutes) if len(in_rem) else float("nan"),
+        rem_latency_min=float("nan") if onset is None or not len(in_rem) else float(in_rem[0] - onset) * minutes,
         stage_min={int(label): int((stages == label).sum()) * minutes for label in labels},
         unscored_min=n_unscored * minutes,
     )
@@ -64,8 +64,8 @@ class BlandAltman:
 
 
 def bland_altman(
-    reference: Sequence[float],  # (n,) e.g. minutes by the scorer
-    measured: Sequence[float],  # (n,) e.g. minutes by the model
+    reference: Sequence[float] | np.ndarray,  # (n,) e.g. minutes by the scorer
+    measured: Sequence[float] | np.ndarray,  # (n,) e.g. minutes by the model
 ) -> BlandAltman:
     "Compute bias and limits of agreement; a pair with NaN is left out, and limits need two pairs."
     reference, measured = np.asarray(reference, float), np.asarray(measured, float)

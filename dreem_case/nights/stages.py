@@ -93,8 +93,8 @@ _ALIASES = {
 }
 _COUNTED = {"0": Stage.WAKE, "1": Stage.N1, "2": Stage.N2, "3": Stage.DEEP, "4": Stage.DEEP}  # "Sleep stage 1"
 _PREFIX = re.compile(r"(SLEEP[ _-]*STAGE|SLEEP|STAGE)[ _-]+")
-NUMBERINGS = {
-    "rem_last": dict(enumerate(STAGES)),
+NUMBERINGS: dict[str, dict[float, Stage]] = {
+    "rem_last": {float(code): stage for code, stage in enumerate(STAGES)},
     "aasm": {0: Stage.WAKE, 1: Stage.N1, 2: Stage.N2, 3: Stage.DEEP, 5: Stage.REM},
 }
 _NUMBERINGS_SHOWN = "'rem_last' (0 1 2 3 4 = WAKE N1 N2 DEEP REM) or 'aasm' (0 1 2 3 5)"
@@ -143,8 +143,9 @@ def _number(label: object) -> float | None:
     "Return a label as a number; None for what is none."
     if isinstance(label, str) and re.fullmatch(r"\s*-?\d{1,3}(\.0*)?\s*", label):
         return float(label)
-    is_number = isinstance(label, int | float) and not isinstance(label, bool)
-    return float(label) if is_number and not abs(label) > 1e9 else None
+    if not isinstance(label, int | float) or isinstance(label, bool) or abs(label) > 1e9:
+        return None
+    return float(label)
 
 # %% ../../nbs/library/nights/stages.ipynb #69d16b26
 def format_hypnogram(

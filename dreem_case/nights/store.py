@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from .casefile import CaseFileError, FileUnavailable, RecordNameError, check_record_name
 from .night import Night
+from .stages import NUMBERINGS
 
 # %% ../../nbs/library/nights/store.ipynb #515a2e31
 class RecordNotFound(LookupError):
@@ -78,6 +79,8 @@ class Store(ABC):
     raises `RecordNotFound` for a name that it does not hold. A file that the system does not let be read now is
     `FileUnavailable`, to whoever opens it.
     """
+
+    numbering: str | None = None  # of labels that are numbers, one of `stages.NUMBERINGS`; None: only a file may say it
 
     @property
     @abstractmethod
@@ -215,19 +218,28 @@ def open_store(
     anonymous: bool | None = None,
     fresh_s: float = 0.0,
     spool: str | Path | None = None,
+    numbering: str | None = None,  # of labels that are numbers, in any store; see `Store`
 ) -> Store:
-    "Open the store at an address; raise `StoreError` for one that is none."
-    if not (address := str(uri)):
+    "Open the store at an address; raise `StoreError` for one that is none, or for an unknown numbering."
+    store = _opened(str(uri), endpoint, region, anonymous, fresh_s, spool)
+    if numbering not in (None, *NUMBERINGS):
+        raise StoreError(f"expected labels numbered as one of {', '.join(NUMBERINGS)}, found {ascii(numbering)[:40]}")
+    store.numbering = numbering
+    return store
+
+
+def _opened(address: str, *of_a_bucket: Any) -> Store:
+    if not address:
         raise StoreError("expected a folder or s3://bucket, found an empty address")
     if address.startswith("s3://"):
         from dreem_case.nights.s3_store import S3Store  # loads boto3, which nobody with a folder needs
 
-        return S3Store(address, endpoint, region, anonymous, fresh_s, spool)
+        return S3Store(address, *of_a_bucket)
     if "://" in address:
         raise StoreError(f"expected a folder or s3://bucket, found the address {address}")
     from dreem_case.nights.folder_store import FolderStore
 
-    return FolderStore(uri)
+    return FolderStore(address)
 
 
 class StorePlace(NamedTuple):
@@ -237,10 +249,11 @@ class StorePlace(NamedTuple):
     endpoint: str | None = None
     region: str | None = None
     anonymous: bool | None = None
+    numbering: str | None = None
 
     def open(self) -> Store:
         "Open the store; raise `StoreError`."
-        return open_store(*self)
+        return open_store(**self._asdict())
 
 
 _T = TypeVar("_T")

@@ -4,7 +4,6 @@
 __all__ = ['make_report']
 
 # %% ../../nbs/library/report/make.ipynb #2e967952
-import argparse
 import json
 import os
 import resource
@@ -14,9 +13,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from .run import ChapterFailed, chapter_paths, run_chapters
+from .run import chapter_paths, run_chapters
 from .chapter import BUDGETS, ReportError
-from ..staging.embedded import ProjectNotFound, default_data, project_root
+from ..staging.embedded import default_data
 
 # %% ../../nbs/library/report/make.ipynb #70e0540d
 def _peak_memory_mb() -> int:
@@ -85,27 +84,3 @@ def _costs(seconds: float, per_chapter: Mapping[str, float], renderer: str) -> d
         "seconds": round(seconds), "seconds_per_chapter": {name: round(spent) for name, spent in per_chapter.items()},
         "peak_memory_mb": _peak_memory_mb(), "n_cores": os.cpu_count(), "renderer": renderer,
     }  # fmt: skip
-
-# %% ../../nbs/library/report/make.ipynb #06aa12bf
-def _main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m dreem_case.report.make", description=make_report.__doc__)
-    parser.add_argument("--data", default="", help="folder of nights; none: simulated nights")
-    parser.add_argument("--headband", default="", help="npz file of headband spectra, for chapter 6")
-    parser.add_argument("--raw-eeg", default="", help="h5 file of raw EEG, for chapters 1, 2, 4 and 5")
-    parser.add_argument("--ecg", default="", help="folder of annotated ECG records, for --part ecg")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--max-nights", type=int, default=0, help="limit the nights; 0: all")
-    parser.add_argument("--out", type=Path, default=None, help="folder for what is made; none: build/")
-    parser.add_argument("--part", default="", help="folder of nbs/report; none: the case")
-    parser.add_argument("--budget", choices=BUDGETS, default="full", help="ci: short, and never published")
-    given = vars(parser.parse_args())
-    try:
-        page = make_report(project_root(), **given)
-    except (ReportError, ChapterFailed, ProjectNotFound) as error:
-        sys.exit(f"report: {error}")
-    print(f"open {page}")
-
-# %% ../../nbs/library/report/make.ipynb #6c7d3cd6
-#| eval: false
-if __name__ == "__main__":
-    _main()

@@ -5,7 +5,6 @@ __all__ = ['MAX_OUTPUT_BYTES', 'machine_paths', 'output_problems', 'with_outputs
            'publish', 'publish_benchmark']
 
 # %% ../../nbs/library/report/publish.ipynb #99014f11
-import argparse
 import json
 import re
 import subprocess
@@ -17,7 +16,6 @@ import nbformat
 
 from .run import chapter_paths, copy_path
 from .chapter import ReportError, headlines, read_results, write_results
-from ..staging.embedded import ProjectNotFound, project_root
 
 # %% ../../nbs/library/report/publish.ipynb #e56f764e
 MAX_OUTPUT_BYTES = 2_500_000
@@ -176,21 +174,3 @@ def publish_benchmark(
     kept.write_text(found.read_text(encoding="utf-8"), encoding="utf-8")
     readme.write_text(text, encoding="utf-8")
     return [kept, readme]
-
-# %% ../../nbs/library/report/publish.ipynb #97e2bb6b
-def _main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m dreem_case.report.publish", description=publish.__doc__)
-    parser.add_argument("--part", default="", help="folder of nbs/report; none: the case, and the benchmark")
-    part = parser.parse_args().part
-    try:
-        root = project_root()
-        measured = [] if part else publish_benchmark(root)
-        for path in dict.fromkeys([*measured, *publish(root, part)]):
-            print(path.relative_to(root))
-    except (ReportError, ProjectNotFound) as error:
-        sys.exit(f"publish: {error}")
-
-# %% ../../nbs/library/report/publish.ipynb #980e5c4f
-#| eval: false
-if __name__ == "__main__":
-    _main()

@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['worker_class', 'workers', 'threads', 'timeout', 'graceful_timeout', 'keepalive', 'limit_request_line',
-           'control_socket_disable', 'HEAD_S', 'LOOK_S', 'Worker', 'pre_fork', 'on_starting', 'child_exit', 'on_exit']
+           'control_socket_disable', 'HEAD_S', 'LOOK_S', 'Worker', 'on_starting', 'child_exit', 'on_exit']
 
 # %% ../../nbs/library/serving/gunicorn_config.ipynb #e54dd107
 import os
@@ -45,9 +45,9 @@ LOOK_S = 2.0  # between two looks for the files of a process
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
 
-def _numbers_are_gone() -> bool:
-    "Tell whether somebody removed the files in which this process counts."
-    return not any(Path(os.environ[_METRICS]).glob(f"*_{os.getpid()}.db"))
+def _mark(pid: int) -> Path:
+    "Name the file that a process makes in the folder of the numbers before any of them; it goes when they do."
+    return Path(os.environ[_METRICS]) / f"{pid}.here"
 
 
 class Worker(ThreadWorker):
@@ -57,6 +57,16 @@ class Worker(ThreadWorker):
         super().__init__(*args, **kwargs)
         self._read_until = {}  # connections whose headers are being read, and the time when they are given up
         self._look_at = 0.0  # when to look next whether the files of this process are still there
+
+    def init_process(self):
+        "Mark the folder of the numbers, made again where somebody removed it, load the app, and serve."
+        _mark(os.getpid()).parent.mkdir(parents=True, exist_ok=True)
+        self._marked = _mark(os.getpid()).open("wb")
+        super().init_process()
+
+    def _numbers_are_gone(self) -> bool:
+        "Tell whether somebody removed the files in which this process counts; those it began since are no sign."
+        return os.fstat(self._marked.fileno()).st_nlink == 0
 
     def handle(self, conn):
         "Read a request from a connection and answer it; called in a thread."
@@ -83,16 +93,11 @@ class Worker(ThreadWorker):
             from dreem_case.serving.scoring_pool import sockets_are_gone  # which the app has loaded by now
 
             self._look_at = now + LOOK_S
-            if self.alive and (_numbers_are_gone() or sockets_are_gone()):
+            if self.alive and (self._numbers_are_gone() or sockets_are_gone()):
                 self.log.warning("somebody removed this process's temporary files: another takes its place")
                 self.alive = False  # once it has answered what it has begun
 
 # %% ../../nbs/library/serving/gunicorn_config.ipynb #30a5ff72
-def pre_fork(server, worker) -> None:
-    "Make the folder of the numbers again where somebody removed it: no process could start without."
-    Path(os.environ[_METRICS]).mkdir(parents=True, exist_ok=True)
-
-
 def on_starting(server) -> None:
     "Check that the app can be made, and make the folder of its numbers. Raises SystemExit."
     os.environ.pop(_METRICS, None)
@@ -108,6 +113,7 @@ def child_exit(server, worker) -> None:
     "Forget what a process that has ended had in progress."
     from prometheus_client.multiprocess import mark_process_dead
 
+    _mark(worker.pid).unlink(missing_ok=True)
     mark_process_dead(worker.pid)
 
 

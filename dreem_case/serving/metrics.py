@@ -24,10 +24,17 @@ _SHIFT = (0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 5, 10)
 _METHODS = {"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"}
 
 
+def _make_folder() -> None:
+    "Make the folder that processes share again, where there is one and somebody cleaned up."
+    if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+
+
 class Metrics:
     "The numbers of one app."
 
     def __init__(self):
+        _make_folder()
         self._registry = CollectorRegistry()
         own = {"namespace": "dreem_case", "registry": self._registry}
         self.requests = Counter("requests", "Requests answered", ["endpoint", "method", "status"], **own)
@@ -48,10 +55,15 @@ class Metrics:
         "Give all numbers, of all processes, in Prometheus' text format."
         registry = self._registry
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).mkdir(parents=True, exist_ok=True)  # if somebody cleaned up
+            _make_folder()
             registry = CollectorRegistry()
             MultiProcessCollector(registry)
         return Response(generate_latest(registry), content_type=_TEXT)
+
+    def serves(self, model_version: str) -> None:
+        "Say which model scores."
+        _make_folder()  # the first number of its kind has a file of its own
+        self.model.labels(model_version).set(1)
 
     def night_scored(self, row: Mapping, seconds: float) -> None:  # row: as `score.night_row` sums up a night
         "Count a night that was computed."

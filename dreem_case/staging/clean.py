@@ -94,12 +94,18 @@ def without_gaps(
     """Replace what is no finite number by the last number before it, or else the first one behind; by 0 without any."""
     if np.isfinite(values.min(initial=0)) and np.isfinite(values.max(initial=0)):
         return values
-    good = np.isfinite(values)
-    places = np.arange(values.shape[-1])
-    last = np.maximum.accumulate(np.where(good, places, -1), axis=-1)
-    first = np.where(good.any(axis=-1), good.argmax(axis=-1), -1)
-    held = np.take_along_axis(values, np.where(last < 0, first[..., None], last), axis=-1)
-    return np.where(np.isfinite(held), held, 0).astype(values.dtype)
+    filled, first = values.copy(), np.isfinite(values).argmax(axis=-1)[..., None]
+    held = np.take_along_axis(values, first, axis=-1)
+    held = np.where(np.isfinite(held), held, 0)
+    for start in range(0, values.shape[-1], _AT_ONCE):
+        piece = filled[..., start : start + _AT_ONCE]
+        last = np.maximum.accumulate(np.where(np.isfinite(piece), np.arange(piece.shape[-1]), -1), axis=-1)
+        piece[...] = np.where(last < 0, held, np.take_along_axis(piece, np.maximum(last, 0), axis=-1))
+        held = piece[..., -1:].copy()
+    return filled
+
+
+_AT_ONCE = 2**18  # samples: a day of gaps takes no more memory than the signal itself
 
 
 def bridge(

@@ -8,6 +8,7 @@ __all__ = ['WINDOW_S', 'FREQS_HZ', 'BANDS_HZ', 'AMPLITUDE_LEVELS', 'BIN_CENTRES_
 
 # %% ../../nbs/library/staging/features.ipynb #0a4e0f47
 import os
+from collections import deque
 from collections.abc import Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -356,9 +357,12 @@ def night_features(
         raise ValueError(f"{night.record}: expected an EEG channel, found {found}")
     with ThreadPoolExecutor(n_threads or granted_threads()) as threads:
         accelerometer = threads.submit(_night_accelerometer, night, "accelerometer" in skip)
-        cleaned = [threads.submit(_cleaned, night, name, set(skip)) for name in night.eeg_names]
-        described = [threads.submit(_described, channel, "weights" in skip) for channel in cleaned]
-        del cleaned  # each is let go when it is described
+        described, cleaned = [], deque()
+        for name in night.eeg_names:  # each is let go when it is described, which happens while the next is cleaned
+            cleaned.append(threads.submit(_cleaned, night, name, set(skip)))
+            if len(cleaned) > 1:
+                described.append(threads.submit(_described, cleaned.popleft(), night.n_epochs, "weights" in skip))
+        described.append(threads.submit(_described, cleaned.popleft(), night.n_epochs, "weights" in skip))
         tables, weights, qualities, amplitudes, about, pieces = zip(*(part.result() for part in described), strict=True)
         accelerometer, more = accelerometer.result()
     eeg = np.stack([np.stack(list(table.values()), axis=1) for table in tables])
@@ -370,22 +374,22 @@ def night_features(
 
 # %% ../../nbs/library/staging/features.ipynb #07e69016
 class _Channel(NamedTuple):
-    cleaned: Cleaned
+    cleaned: Cleaned  # up to an epoch behind the last number, or one epoch of a flat one
+    beyond: Quality  # of the night's epochs behind these
     amplitude: float  # the usual one as it came, in µV
-    about: str
-    pieces: np.ndarray  # of the signal, hashed
+    about: str = ""
+    pieces: np.ndarray = np.zeros(0, np.uint64)  # of the signal, hashed
 
 
 def _cleaned(night: Night, name: str, skip: set[str]) -> _Channel:
     """Read and clean one EEG channel; one that is known to be flat is not read."""
-    header, n_seconds = night.signals.header(name), night.n_epochs * EPOCH_S
-    if (level := header.flat_value()) is not None:
-        mark = Mark.FLAT if abs(level) <= clean.RAIL_UV else Mark.RAIL
-        marks = np.full(round(n_seconds / clean.BLOCK_S), mark, dtype=np.int8)
-        flat = Cleaned(np.zeros(n_seconds * FS_HZ, dtype=np.float32), marks)
-        return _Channel(flat, 0.0, "", signal_pieces(flat.values))
+    level, n_seconds = night.signals.header(name).flat_value(), night.n_epochs * EPOCH_S
+    if level is not None:
+        return _flat(level)
     signal = night.signals[name]
     values, about = signal.values[: round(n_seconds * signal.fs_hz)], ""
+    if values.min() == values.max():
+        return _flat(float(values[0]))
     amplitude, pieces = clean.usual_amplitude(values, signal.fs_hz), signal_pieces(values)
     if signal.unit == "counts" and amplitude > 0:
         about = "in counts: scaled to a usual amplitude"
@@ -393,17 +397,36 @@ def _cleaned(night: Night, name: str, skip: set[str]) -> _Channel:
         amplitude = _COUNTS_UV
     elif looks := clean.looks_like(amplitude):
         about = f"of an amplitude that looks like {looks}"
-    return _Channel(clean_eeg(values, signal.fs_hz, skip & set(clean.STEPS)), amplitude, about, pieces)
+    values = values[: _n_to_clean(values, round(EPOCH_S * signal.fs_hz))]
+    return _Channel(clean_eeg(values, signal.fs_hz, skip & set(clean.STEPS)), Quality.OFF, amplitude, about, pieces)
+
+
+def _flat(level: float) -> _Channel:
+    """Make the channel whose signal is one value, of which one epoch tells all."""
+    mark, beyond = (Mark.FLAT, Quality.FLAT) if abs(level) <= clean.RAIL_UV else (Mark.RAIL, Quality.OFF)
+    marks = np.full(round(EPOCH_S / clean.BLOCK_S), mark, dtype=np.int8)
+    return _Channel(Cleaned(np.zeros(EPOCH_S * FS_HZ, dtype=np.float32), marks), beyond, 0.0)
+
+
+def _n_to_clean(values: np.ndarray, per_epoch: int) -> int:
+    """Count the samples up to the end of the epoch behind the last number."""
+    seen = np.isfinite(values[::-1])
+    n_seen = len(values) - int(seen.argmax()) if seen.any() else 0
+    return min((-(-n_seen // per_epoch) + 1) * per_epoch, len(values))
 
 
 _COUNTS_UV = 10.0  # usual amplitude of an EEG
 
 
-def _described(channel: Future, unweighted: bool) -> tuple[dict, np.ndarray, np.ndarray, float, str, np.ndarray]:
+def _described(
+    channel: Future, n_epochs: int, unweighted: bool
+) -> tuple[dict, np.ndarray, np.ndarray, float, str, np.ndarray]:
     """Describe one EEG channel once it is cleaned: table, weight and quality by epoch, and what is known besides."""
-    cleaned, amplitude, about, pieces = channel.result()
-    table = eeg_features(cleaned)
+    cleaned, beyond, amplitude, about, pieces = channel.result()
+    behind = (0, n_epochs - cleaned.n_epochs)
+    table = {name: np.pad(of, behind, constant_values=np.nan) for name, of in eeg_features(cleaned).items()}
     quality, weight = epoch_quality(cleaned)
+    quality, weight = np.pad(quality, behind, constant_values=beyond), np.pad(weight, behind)
     unusable = np.isnan(table["log_total"])
     if not clean.USUAL_UV[0] <= amplitude <= clean.USUAL_UV[1]:
         unusable[:] = True

@@ -62,21 +62,10 @@ def here(pool, monkeypatch):
         yield workers
 
 
-@pytest.fixture(scope="module")
-def cut(short_nights, tmp_path_factory):
-    """Three nights of six minutes each."""
-    folder = tmp_path_factory.mktemp("six_minutes")
-    for path in (short_nights / "h5").glob("*.h5"):
-        with h5py.File(path) as whole, h5py.File(folder / path.name, "w") as part:
-            for name in whole:
-                part[name] = whole[name][: len(whole[name]) * 6 // 40]
-    return folder
-
-
 @pytest.fixture
-def nights(cut, tmp_path):
-    """The same, and one that never had a signal."""
-    shutil.copytree(cut, tmp_path / "nights")
+def nights(six_minutes, tmp_path):
+    """Three nights of six minutes each, and one that never had a signal."""
+    shutil.copytree(six_minutes, tmp_path / "nights")
     with h5py.File(tmp_path / "nights" / "silent.h5", "w") as file:
         file["eeg1"] = np.zeros(15_000, np.float32)
     return tmp_path / "nights"

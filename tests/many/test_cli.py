@@ -18,7 +18,7 @@ from dreem_case.core import s3
 from dreem_case.many.batch import Summary
 from dreem_case.nights import s3_store
 from dreem_case.nights.folder_store import FolderStore
-from dreem_case.nights.store import GIVE_UP
+from dreem_case.nights.store import GIVE_UP, open_store
 from tests.conftest import until
 from tests.support.faulty_server import Between, cut, say, stop
 from tests.support.stores import REGION, BucketPlace, h5_content, put
@@ -252,13 +252,13 @@ def test_a_terminal_sees_progress(place, out):
 @pytest.mark.parametrize(("value", "anonymous"), [("yes", True), ("1", True), ("no", None), ("0", None), (None, None)])
 def test_requests_go_unsigned_where_the_server_would_send_them_so(value, anonymous, tmp_path, monkeypatch):
     found = []
-    monkeypatch.setattr(cli, "open_store", lambda *given: found.append(given) or FolderStore(tmp_path))
+    monkeypatch.setattr(cli.StorePlace, "open", lambda place: found.append(place) or FolderStore(tmp_path))
     monkeypatch.delenv("DREEM_CASE_S3_ANONYMOUS", raising=False)
     if value:
         monkeypatch.setenv("DREEM_CASE_S3_ANONYMOUS", value)
     run("records", "--store", "s3://nights")
     run("records", "--store", "s3://nights", "--anonymous")
-    assert found == [("s3://nights", None, None, anonymous), ("s3://nights", None, None, True)]
+    assert found == [cli.StorePlace("s3://nights", anonymous=anonymous), cli.StorePlace("s3://nights", anonymous=True)]
 
 
 def test_what_programs_read_is_json(place, out):
@@ -282,7 +282,7 @@ def test_simulated_nights_are_a_store(address, server, tmp_path, monkeypatch):
     code, said, beside = run("simulate", "--out", out, "--nights", 1, "--hours", 0.1, "--json", *reached)
     assert (code, beside) == (0, "")
     assert json.loads(run("records", "--store", out, "--json", *reached)[1]) == json.loads(said)
-    night = cli.open_store(out, server, REGION).open_night(json.loads(said)[0])
+    night = open_store(out, server, REGION).open_night(json.loads(said)[0])
     assert len(night.eeg_names) == 7
     assert night.hypnogram is not None
 

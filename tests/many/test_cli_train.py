@@ -83,6 +83,19 @@ def test_nights_without_labels_are_counted_and_broken_files_are_named_and_do_not
     assert run("features", *mixed)[:2] == (1, "3 with features, 1 failed, 0 not kept\n")
 
 
+def test_labels_that_are_numbers_are_read_where_their_numbering_is_named(mixed, tmp_path):
+    for record in ("a", "b"):
+        label(tmp_path / "nights", record, [0, 2, 2, 5, 5, 2])
+    (tmp_path / "nights" / "h5" / "d.h5").unlink()
+    words = ("train", *mixed, "--stager", "time-of-night", "--out", tmp_path / "m")
+    code, _, told = run(*words)
+    assert code == 2 and "--numbering" not in told
+    code, said, told = run(*words, "--numbering", "aasm")
+    assert (code, said) == (0, "time-of-night: 2 nights, 12 epochs, 1 not scored, 0 failed\n")
+    code, _, told = run(*words, "--numbering", "rem_last")
+    assert code == 2 and "a number of 'rem_last' at epoch 3, found 5" in told
+
+
 def test_files_that_are_not_used_are_among_what_programs_read(mixed, tmp_path):
     (tmp_path / "nights" / "h5" / "E.H5").touch()
     by_time = ("--stager", "time-of-night")

@@ -2,6 +2,7 @@ import errno
 import fcntl
 import os
 import pickle
+import random
 import resource
 import shutil
 import struct
@@ -704,3 +705,14 @@ def test_an_unavailable_file_is_told_to_another_process():
     error = pickle.loads(pickle.dumps(FileUnavailable("night-1", "Stale file handle")))
     assert (error.record, error.found) == ("night-1", "Stale file handle")
     assert str(error) == "night-1: expected a file that the system lets be read, found: Stale file handle"
+
+
+@pytest.mark.parametrize("n_bytes", [0, 1, 2**16 - 1, 2**16, 2**16 + 1, 2**20])
+@pytest.mark.parametrize("fill", [bytes, random.Random(0).randbytes])
+def test_what_gzip_unpacks_to_is_measured_in_pieces(n_bytes, fill):
+    content = fill(n_bytes)
+    packed = memoryview(zlib.compress(content, 1))
+    assert safe_h5._inflated(packed, 2**21) == (content[:4], n_bytes)
+    assert safe_h5._inflated(packed, 1000) == (content[:4], min(n_bytes, 1000))
+    begin, size = safe_h5._inflated(packed[:-7], 2**21)
+    assert content.startswith(begin) and size <= n_bytes

@@ -8,6 +8,8 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
+import h5py
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +24,7 @@ from dreem_case.nights.store import (
     RecordNotFound,
     RecordTooLarge,
     StoreError,
+    StorePlace,
     StoreUnavailable,
     error_code,
     open_store,
@@ -550,3 +553,15 @@ def test_a_hypnogram_without_a_right_to_read_it_is_no_store_that_is_away(folder)
     assert isinstance(found.value, FileUnavailable) or user == 0  # whose folders above let nobody in
     path.chmod(0o600)
     assert store.labels("b") == b'["WAKE"]'
+
+
+def test_a_store_knows_how_labels_that_are_numbers_are_counted(tmp_path):
+    (tmp_path / "hypnograms").mkdir()
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["eeg1"] = np.random.default_rng(0).normal(0, 20, 3 * 7500).astype("f4")
+    (tmp_path / "hypnograms" / "a.json").write_text("[0, 3, 5]")
+    place = StorePlace(str(tmp_path))
+    assert place.open().open_night("a").hypnogram is None
+    assert place._replace(numbering="aasm").open().open_night("a").hypnogram.tolist() == [0, 3, 4]
+    with pytest.raises(StoreError, match="expected labels numbered as one of rem_last, aasm, found 'r&k'"):
+        open_store(tmp_path, numbering="r&k")

@@ -242,10 +242,10 @@ def test_a_folder_that_is_not_there_is_named_before_anything_runs(project):
 
 
 def test_the_command_ends_with_a_message_and_no_traceback(project):
-    command = [sys.executable, "-m", "dreem_case.report.make", "--data", "gone"]
+    command = [sys.executable, "-m", "dreem_case.cli", "report", "--data", "gone"]
     run = subprocess.run(command, cwd=project, capture_output=True, text=True)
-    assert run.returncode == 1
-    assert run.stderr == "report: data: expected a folder or file, found nothing at gone\n"
+    assert run.returncode == 2
+    assert run.stderr == "Error: data: expected a folder or file, found nothing at gone\n"
 
 
 def test_default_nights_are_made_again_for_another_seed(tmp_path):

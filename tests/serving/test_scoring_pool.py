@@ -41,14 +41,9 @@ def pool(model):
 
 
 @pytest.fixture(scope="module")
-def paths(short_nights, tmp_path_factory):
+def paths(six_minutes):
     """Three nights of six minutes each."""
-    folder = tmp_path_factory.mktemp("six_minutes")
-    for path in (short_nights / "h5").glob("*.h5"):
-        with h5py.File(path) as whole, h5py.File(folder / path.name, "w") as cut:
-            for name in whole:
-                cut[name] = whole[name][: len(whole[name]) * 6 // 40]
-    return sorted(folder.glob("*.h5"))
+    return sorted(six_minutes.glob("*.h5"))
 
 
 @pytest.fixture(scope="module")

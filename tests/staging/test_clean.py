@@ -512,3 +512,14 @@ def test_real_nap_is_good_elsewhere(nap):
         quality, weight = epoch_quality(clean_eeg(values, RAW_FS_HZ))
         assert (np.delete(quality, 35) == Quality.GOOD).all()
         assert np.delete(weight, 35).min() > 0.95
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 7, 100])
+def test_gaps_take_the_last_number_before_them_or_else_the_first_one(monkeypatch, at_once):
+    monkeypatch.setattr(clean, "_AT_ONCE", at_once)
+    values = np.arange(2 * 30, dtype=np.float32).reshape(2, 30)
+    values[0, :4] = values[0, 9:17] = values[0, 28:] = values[1] = np.nan
+    expected = np.arange(30.0)
+    expected[:4], expected[9:17], expected[28:] = 4, 8, 27
+    assert clean.without_gaps(values).tolist() == [expected.tolist(), [0] * 30]
+    assert np.isnan(values[0, 0])  # which stays as it was

@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from dreem_case.nights.night import Night, Signal
 from dreem_case.staging import features
-from dreem_case.staging.clean import FS_HZ, Cleaned, Mark, band_pass, clean_eeg
+from dreem_case.staging.clean import FS_HZ, Cleaned, Mark, Quality, band_pass, clean_eeg, epoch_quality
 from dreem_case.staging.features import (
     ACCELEROMETER_FEATURES,
     BANDS_HZ,
@@ -325,6 +325,34 @@ def test_a_channel_off_for_part_of_the_night_weighs_nothing_there_and_is_the_sam
     far = [0, 1, 7, 8, 9]
     np.testing.assert_allclose(found.eeg[1, far], found.eeg[0, far], atol=0.03)
     assert (found.weights[1, far] == 1).all()
+
+
+@pytest.mark.parametrize("n_seconds", [45, 240, 290])
+def test_a_derivation_that_ends_early_is_described_as_if_all_were_cleaned_and_costs_only_its_part(
+    n_seconds, monkeypatch
+):
+    values = noise_like_eeg(900)
+    values[n_seconds * RAW_FS_HZ :] = np.nan
+    whole, lengths = clean_eeg(values, RAW_FS_HZ), []
+    monkeypatch.setattr(features, "clean_eeg", lambda of, *rest: lengths.append(len(of)) or clean_eeg(of, *rest))
+    found = night_features(night_of({"eeg1": values}, 30))
+    quality, weights = epoch_quality(whole)
+    expected = np.stack(list(eeg_features(whole).values()), axis=1)
+    expected[weights == 0] = np.nan
+    np.testing.assert_allclose(found.eeg[0], expected, atol=1e-4)
+    np.testing.assert_allclose(found.weights[0], weights, atol=1e-6)
+    assert found.quality[0].tolist() == quality.tolist()
+    assert lengths[0] <= (n_seconds + 60) * RAW_FS_HZ
+
+
+@pytest.mark.parametrize(("level", "quality"), [(0, Quality.FLAT), (-30, Quality.FLAT), (-2.4e6, Quality.OFF)])
+def test_a_channel_of_one_value_is_not_cleaned_and_says_what_it_is(level, quality, monkeypatch):
+    values = np.full(600 * RAW_FS_HZ, level, dtype=np.float32)
+    expected, _ = epoch_quality(clean_eeg(values, RAW_FS_HZ))
+    monkeypatch.setattr(features, "clean_eeg", None)
+    found = night_features(night_of({"eeg1": values}, 20))
+    assert found.quality[0].tolist() == expected.tolist() == [quality] * 20
+    assert not found.weights.any() and np.isnan(found.eeg).all()
 
 
 @pytest.mark.parametrize("step", SKIPPABLE)

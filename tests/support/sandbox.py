@@ -9,12 +9,15 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
+
 
 class Sandbox:
     """A process that judges files, one after the other, and is started again when it dies.
 
     Its verdict on a file is an outcome, the seconds and the memory in MB that it took. Outcomes are "scored", the
-    name of the error that refused the file, "hang" for more than `time_limit_s`, or "died".
+    name of the error that refused the file, "hang" for more than `time_limit_s` of processor time, or ten times that on
+    the clock, or "died".
     """
 
     def __init__(self, kind: str, model: Path, time_limit_s: float):
@@ -31,22 +34,28 @@ class Sandbox:
         """Return the verdict on a file."""
         if self._process is None:
             self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-            self._answer(60)  # it says when it is ready
+            self._answer(60, 600)  # it says when it is ready
         self._process.stdin.write(f"{path}\n".encode())
         self._process.stdin.flush()
         start = time.monotonic()
-        verdict = self._answer(self._time_limit_s)
+        verdict = self._answer(self._time_limit_s, 10 * self._time_limit_s)
         if verdict["outcome"] in ("hang", "died"):
             verdict |= {"seconds": round(time.monotonic() - start, 3), "status": self._stop()}
         return verdict
 
-    def _answer(self, time_limit_s: float) -> dict:
+    def _answer(self, time_limit_s: float, wait_s: float) -> dict:
+        begun, end = self._processor_s(), time.monotonic() + wait_s
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
-            if not selector.select(time_limit_s):
-                return {"outcome": "hang"}
+            while not selector.select(0.1):
+                if self._processor_s() - begun > time_limit_s or time.monotonic() > end:
+                    return {"outcome": "hang"}
         line = self._process.stdout.readline()
         return json.loads(line) if line else {"outcome": "died"}
+
+    def _processor_s(self) -> float:
+        used = psutil.Process(self._process.pid).cpu_times()
+        return used.user + used.system
 
     def _stop(self) -> int | None:
         if (process := self._process) is None:
