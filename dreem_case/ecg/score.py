@@ -58,8 +58,11 @@ def score_recording(
     model = model or shipped_model()
     parts = [_score_piece(piece, start_s, model, time_s) for piece, start_s in _pieces(recording)]
     found = [part for part in parts if len(part.time_s)]
-    if sum(len(part.time_s) for part in found) < 2:
-        raise EcgError(recording.record, "two beats at least", "fewer")
+    if (n_found := sum(len(part.time_s) for part in parts)) < 2:
+        what = "no beats: nothing looks like a QRS again and again" if n_found == 0 else "one beat"
+        raise EcgError(recording.record, "two beats at least", what)
+    if not found:
+        raise EcgError(recording.record, "two beats at least in half an hour", "fewer")
     notes = list(recording.notes)
     if recording.duration_s < SHORT_S:
         notes.append(f"{recording.duration_s:.3g} s: too short for a rhythm, classes rest on shape")
