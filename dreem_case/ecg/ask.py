@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from .features import FeatureTable
-from .shape import BEFORE, BEHIND, QRS
 
 # %% ../../nbs/library/ecg/ask.ipynb #6f663ea2
 N_AXES = 10  # of the QRS shapes
@@ -20,12 +19,7 @@ WEIGHT_RHYTHM, WEIGHT_MODEL = 2.0, 0.5
 
 def _places(table: FeatureTable, weighted: np.ndarray) -> np.ndarray:  # (n_beats, n)
     "Put beats that are alike close together."
-    width = BEFORE + BEHIND + 1
-    n_leads = table.shapes.shape[1] // width
-    qrs = np.concatenate(
-        [table.shapes[:, i * width + QRS.start : i * width + QRS.stop] for i in range(n_leads)], axis=1
-    )
-    qrs = qrs - qrs.mean(axis=0)
+    qrs = table.shapes - table.shapes.mean(axis=0)
     _, axes = np.linalg.eigh(qrs.T @ qrs)
     shape = qrs @ axes[:, -N_AXES:]
     shape *= 2 / max(np.sqrt((shape**2).sum(axis=1).mean()), 1e-9)

@@ -57,7 +57,7 @@ def _together(steep: np.ndarray, missing: np.ndarray) -> np.ndarray:  # (n,), ab
 def _usual(height: np.ndarray, reach_s: int = 6) -> np.ndarray:
     "Give the median of the highest value of each second, over the seconds around; fewer beats count by three seconds."
     n = max(1, len(height) // FS_HZ)
-    sizes = [len(part) for part in np.array_split(height, n)]
+    sizes = np.diff(np.linspace(0, len(height), n + 1).astype(int))
     highest = np.maximum.reduceat(height, np.concatenate([[0], np.cumsum(sizes)[:-1]]))
     padded = np.pad(highest, reach_s, mode="reflect" if n > reach_s else "edge")
     usual, slow = (

@@ -38,7 +38,7 @@ def without_beats(seconds, seed=0):
 def test_what_holds_no_beats_is_refused_by_name(name, seconds):
     for seed in range(3):
         recording = make_recording(name, FS_HZ, {"MLII": without_beats(seconds, seed)[name]})
-        with pytest.raises(EcgError, match="two beats at least, found (no beats|one beat)"):
+        with pytest.raises(EcgError, match="two beats at least, found fewer"):
             score_recording(recording)
 
 
