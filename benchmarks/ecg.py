@@ -1,10 +1,10 @@
 """Heartbeats: a day of two leads from file, beside neurokit2 on one lead of it, and strips that are served.
 
 `make bench PART=ecg` runs this and leaves build/bench/ecg.json. Seconds depend on the machine and on what else it does;
-the ratio compares two steps of this run. All takes one thread. neurokit2 cannot be installed beside our constraints, so it
-gets an environment of its own under build/; where that fails, the ratio is left out and the reason stands in its place.
-It gets its input as it likes it best, one lead in memory, and an hour of it, since a day takes it minutes; ours begins with
-the file, both leads in it.
+the ratio compares two steps of this run. All takes one thread. neurokit2 cannot be installed beside our constraints, so
+it gets an environment of its own under build/; where that fails, the ratio is left out and the reason stands in its
+place. It gets one lead, in memory, and an hour of it, since a day takes it minutes; ours begins with the file and has
+both leads.
 """
 
 import json
@@ -51,7 +51,8 @@ print(json.dumps(found | {"version": neurokit2.__version__}))
 def run(code: str, *arguments: str, python: str = sys.executable) -> dict:
     """Run code in a process of its own, on one core, and give what it printed."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    found = subprocess.run([python, "-c", code, *arguments], capture_output=True, text=True, env=environment, check=True)
+    command = [python, "-c", code, *arguments]
+    found = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     return json.loads(found.stdout.splitlines()[-1])
 
 

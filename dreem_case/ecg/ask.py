@@ -29,6 +29,11 @@ def _places(table: FeatureTable, weighted: np.ndarray) -> np.ndarray:  # (n_beat
     return np.concatenate([shape, WEIGHT_RHYTHM * rhythm, p_wave, WEIGHT_MODEL * belief], axis=1)
 
 
+def _rarity(weighted: np.ndarray) -> np.ndarray:  # (n_beats,)
+    "Weigh beats of classes that this record seems to have little of, so that they get groups of their own."
+    return (weighted / np.maximum(weighted.mean(axis=0), 0.005)).sum(axis=1)
+
+
 @dataclass(frozen=True, eq=False)
 class Questions:
     "Beats to ask for, and the groups that they stand for."
@@ -49,7 +54,7 @@ def questions(
     scored = np.flatnonzero(~table.unscored)
     places = _places(table, weighted)[scored]
     n = min(n, len(np.unique(places, axis=0)))
-    fit = KMeans(n, n_init=3, random_state=seed).fit(places)
+    fit = KMeans(n, n_init=3, random_state=seed).fit(places, sample_weight=_rarity(weighted[scored]))
     away = ((places - fit.cluster_centers_[fit.labels_]) ** 2).sum(axis=1)
     order = np.argsort(-np.bincount(fit.labels_, minlength=n), kind="stable")
     middles = [np.flatnonzero(fit.labels_ == k)[away[fit.labels_ == k].argmin()] for k in order]

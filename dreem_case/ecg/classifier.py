@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from ..core.files import write_whole
-from ..core.model_file import ModelError
 from ..core.trees import Trees
 from .features import FeatureTable
 from .recording import CLASSES, EcgError

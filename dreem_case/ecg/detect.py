@@ -99,7 +99,9 @@ SHARP, STEP = 0.15, 0.5  # shares of a beat's height: from 5 to 22 Hz; between i
 LEAST_MV = 0.01
 
 
-def _believed(signals: Signals, band: np.ndarray, steep: np.ndarray, beats: np.ndarray) -> np.ndarray:  # bool (n_beats,)
+def _believed(
+    signals: Signals, band: np.ndarray, steep: np.ndarray, beats: np.ndarray
+) -> np.ndarray:  # bool (n_beats,)
     "Tell which beats stand in a half minute that looks like beats in some lead, or near one."
     n = signals.x.shape[1]
     n_blocks = max(1, round(n / (BLOCK_S * FS_HZ)))

@@ -26,8 +26,8 @@ def second_quality(recording: Recording) -> dict[str, np.ndarray]:  # lead -> ui
 def _of_lead(lead: np.ndarray, fs_hz: float) -> np.ndarray:
     edges = np.round(np.arange(int(len(lead) / fs_hz) + 1) * fs_hz).astype(int)
     low, high = np.fmin.reduce(lead), np.fmax.reduce(lead)
-    pieces = [_of_seconds(lead, part, int(fs_hz), low, high) for part in np.array_split(edges[:-1], len(edges) // 600 + 1)]
-    return np.concatenate(pieces)
+    parts = np.array_split(edges[:-1], len(edges) // 600 + 1)  # of ten minutes, for memory's sake
+    return np.concatenate([_of_seconds(lead, part, int(fs_hz), low, high) for part in parts])
 
 
 def _of_seconds(lead: np.ndarray, starts: np.ndarray, n: int, low: float, high: float) -> np.ndarray:

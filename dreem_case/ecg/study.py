@@ -2,7 +2,8 @@
 
 # %% auto #0
 __all__ = ['Case', 'open_case', 'split_of', 'with_made', 'train', 'model_with_card', 'answers_of', 'judged', 'honesty',
-           'patient_folds', 'random_split', 'asked_answers', 'five_minutes', 'end_to_end', 'detection', 'shifted']
+           'patient_folds', 'random_split', 'asked_answers', 'five_minutes', 'end_to_end', 'detection', 'shifted',
+           'Seen', 'look_at']
 
 # %% ../../nbs/library/ecg/study.ipynb #a0a0388f
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from .ask import adapted, questions
 from .augment import fibrillating, make_example, reordered
 from .classifier import BeatClassifier, Example, confidence_of, fit_classifier, held_out
 from .detect import SAME_S, detect_beats, match_beats
-from .features import beat_features
+from .features import FeatureTable, beat_features
 from .filtering import Signals, filtered
 from .judge import Answers, calibration_error, errors_caught
 from .recording import DS1, DS2, PACED, Beats, EcgError, Recording, patient_of
@@ -69,6 +70,9 @@ def train(cases: Mapping[str, Case], records: Sequence[str], n_folds: int = 6, n
     return fit_classifier(examples, patients, n_folds, n_rounds=n_rounds)
 
 
+_MITDB = "MIT-BIH Arrhythmia Database (Moody and Mark 2001; ODC-By 1.0)"
+
+
 def model_with_card(folder: Path | str, records: Sequence[str]) -> BeatClassifier:
     "Train on records of a folder, and say in the model's card on which, when and by what."
     from dataclasses import replace
@@ -79,6 +83,7 @@ def model_with_card(folder: Path | str, records: Sequence[str]) -> BeatClassifie
     counts = np.bincount(np.concatenate([case.example.classes for case in cases.values()]), minlength=5)
     card = {
         "what": "names beats N, S, V, F; not a medical device",
+        "data": _MITDB if set(records) <= {*DS1, *DS2, *PACED} else "records of the user's",
         "records": list(records),
         "date": date.today().isoformat(),
         "beats": dict(zip("NSVFQ", counts.tolist(), strict=True)),
@@ -153,7 +158,7 @@ def asked_answers(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray],
 
 
 def five_minutes(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray], seconds: float = 300) -> Answers:
-    "Label the first five minutes of each record: later beats take the label of most of the five nearest."
+    "Label the first five minutes of each record: later beats take the label of the three nearest, and of the model."
     from scipy.spatial import cKDTree
 
     from dreem_case.ecg.ask import _places
@@ -164,10 +169,10 @@ def five_minutes(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray], 
         table, places = example.tables[0], _places(example.tables[0], probabilities)
         first = (table.time_s < seconds) & (example.classes < 4)
         given = judged(cases, {record: probabilities})[record][1].copy()
-        if first.sum() >= 5:
-            _, near = cKDTree(places[first]).query(places, k=5)
-            votes = np.eye(4)[example.classes[first]][near].sum(axis=1) + 1.5 * probabilities
-            given = votes.argmax(axis=1)
+        if first.sum() >= 3:
+            away, near = cKDTree(places[first]).query(places, k=3)
+            votes = (np.eye(4)[example.classes[first]][near] / (away[..., None] + 0.3)).sum(axis=1)
+            given = (5 * votes / votes.sum(axis=1, keepdims=True) + 3 * probabilities).argmax(axis=1)
         given[table.time_s < seconds] = -1
         found[record] = (example.classes, given)
     return found
@@ -214,17 +219,34 @@ def _flutter(folder: Path | str, record: str) -> list[tuple[float, float]]:
 # %% ../../nbs/library/ecg/study.ipynb #113b7353
 def shifted(
     model: BeatClassifier, cases: Mapping[str, Case], records: Iterable[str], name: str
-) -> tuple[Answers, float, dict[str, np.ndarray]]:  # answers, share refused, confidence by record
-    "Name the beats of shifted recordings, with annotated R peaks; refused beats are left out."
-    found, refused, n, confidence = {}, 0, 0, {}
+) -> dict[str, "Seen"]:  # by record
+    "Name the beats of shifted recordings, with annotated R peaks."
+    found = {}
     for record in records:
         case = cases[record]
-        signals = filtered(SHIFTS[name](case.recording, case.beats))
-        table = beat_features(signals, case.beats.time_s, record)
-        weighted = model.weighted(table)
-        sure = confidence_of(weighted, model.probabilities(weighted))
-        out = refusals(signals, table, sure)
-        found[record] = (case.example.classes, np.where(out, -1, weighted.argmax(axis=1)))
-        confidence[record] = sure[~out]
-        refused, n = refused + int((out & ~table.unscored).sum()), n + len(out)
-    return found, refused / n, confidence
+        found[record] = look_at(model, filtered(SHIFTS[name](case.recording, case.beats)), case.beats.time_s, record)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    "What the model says of a record's beats, and what monitoring is told."
+
+    table: FeatureTable
+    guessed: np.ndarray  # int (n_beats,): -1 where the QRS is in a gap
+    refused: np.ndarray  # bool (n_beats,): these, and those that get no class for noise
+    confidence: np.ndarray  # (n_beats,)
+
+    @property
+    def watched(self) -> tuple[FeatureTable, np.ndarray, np.ndarray]:
+        "Give table, classes and confidence."
+        return self.table, np.where(self.refused, -1, self.guessed), self.confidence
+
+
+def look_at(model: BeatClassifier, signals: Signals, time_s: np.ndarray, record: str) -> Seen:
+    "Name a record's beats, and tell which of them get no class."
+    table = beat_features(signals, time_s, record)
+    weighted = model.weighted(table)
+    sure = confidence_of(weighted, model.probabilities(weighted))
+    guessed = np.where(table.unscored, -1, weighted.argmax(axis=1))
+    return Seen(table, guessed, refusals(signals, table, sure), sure)

@@ -22,7 +22,8 @@ def without_beats(seconds, seed=0):
     spike = np.where(np.arange(n) == n // 2, 1.0, 0.0)
     return {
         "ramp": np.linspace(0, 1, n), "steep ramp": np.linspace(5, -5, n), "parabola": (t / seconds) ** 2,
-        "step": 1.0 * (t > seconds / 2) + noise, "stairs": np.floor(t) + noise, "square": np.sign(np.sin(4 * t)) + noise,
+        "step": 1.0 * (t > seconds / 2) + noise, "stairs": np.floor(t) + noise,
+        "square": np.sign(np.sin(4 * t)) + noise,
         "white noise": 20 * noise, "last digit": np.round(random.normal(0, 0.6, n)) / 200, "drift": np.cumsum(noise),
         "hum at 50 Hz": 0.5 * np.sin(2 * np.pi * 50 * t), "hum at 60 Hz": 0.5 * np.sin(2 * np.pi * 60 * t) + noise,
         "muscle": 0.2 * muscle, "muscle in bursts": muscle * np.clip(np.sin(5 * t), 0, None),
