@@ -5,7 +5,7 @@ __all__ = ['BEATS_OF_RECORD', 'Reference', 'psi_by_group', 'watched', 'make_refe
 
 # %% ../../nbs/library/ecg/monitor.ipynb #7dbee221
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class Reference:
     names: tuple[str, ...]
     edges: np.ndarray  # (n_features, 9) tenths of the training
     limits: Mapping[str, float]  # figure -> highest value of 95 % of the training records, each against the others
-    n_usual: int = 0  # figures beyond their limits that 95 % of these have at most
+    n_usual: int = 0  # figures beyond limits set on the others that 95 % of these have at most
 
 
 def psi_by_group(reference: Reference, table: FeatureTable) -> dict[str, float]:
@@ -66,9 +66,13 @@ def make_reference(
     for i, record in enumerate(records):
         others = [table for j, table in enumerate(tables) if j != i]
         each.append(watched(Reference(others[0].names, _edges(others), {}), *record))
-    limits = {name: _most([figures[name] for figures in each]) for name in each[0]}
-    bare = Reference(tables[0].names, _edges(tables), limits)
-    return replace(bare, n_usual=int(_most([len(alarms(bare, figures)) for figures in each])))
+    beyond = [sum(figures[name] > limit for name, limit in _limits(each[:i] + each[i + 1 :]).items())
+              for i, figures in enumerate(each)]
+    return Reference(tables[0].names, _edges(tables), _limits(each), int(_most(beyond)))
+
+
+def _limits(each: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: _most([figures[name] for figures in each]) for name in each[0]}
 
 
 def _edges(tables: Sequence[FeatureTable]) -> np.ndarray:  # (n_features, 9)
