@@ -72,6 +72,8 @@ def test_noise_after_the_electrode_is_off_has_no_beats():
     found = detect_beats(filtered(longer))
     assert len(match_beats(beats.time_s, found)) >= 0.98 * len(beats.time_s)
     assert not (found > 120 + 75).any()
+    notes = score_recording(longer).notes
+    assert any(note.startswith("no beats from 1") and note.endswith("to 420 s") for note in notes)
 
 
 def test_real_records_keep_their_beats(real_data):
