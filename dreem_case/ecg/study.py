@@ -2,21 +2,21 @@
 
 # %% auto #0
 __all__ = ['Case', 'open_case', 'split_of', 'with_made', 'train', 'model_with_card', 'answers_of', 'judged', 'honesty',
-           'patient_folds', 'random_split', 'asked_answers', 'five_minutes', 'end_to_end', 'detection', 'shifted',
-           'Seen', 'look_at']
+           'patient_folds', 'random_split', 'by_number_of_patients', 'without_group', 'asked_answers', 'five_minutes',
+           'end_to_end', 'detection', 'shifted', 'Seen', 'look_at']
 
 # %% ../../nbs/library/ecg/study.ipynb #a0a0388f
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from .ask import adapted, questions
 from .augment import fibrillating, make_example, reordered
-from .classifier import BeatClassifier, Example, confidence_of, fit_classifier, held_out
+from .classifier import BeatClassifier, Example, confidence_of, fit_both, fit_classifier, held_out
 from .detect import SAME_S, detect_beats, match_beats
-from .features import FeatureTable, beat_features
+from .features import FeatureTable, beat_features, group_of
 from .filtering import Signals, filtered
 from .judge import Answers, calibration_error, errors_caught
 from .recording import DS1, DS2, PACED, Beats, EcgError, Recording, patient_of
@@ -75,7 +75,6 @@ _MITDB = "MIT-BIH Arrhythmia Database (Moody and Mark 2001; ODC-By 1.0)"
 
 def model_with_card(folder: Path | str, records: Sequence[str]) -> BeatClassifier:
     "Train on records of a folder, and say in the model's card on which, when and by what."
-    from dataclasses import replace
     from datetime import date
     from importlib.metadata import version
 
@@ -130,8 +129,6 @@ def patient_folds(cases: Mapping[str, Case], records: Sequence[str], n_folds: in
 
 def random_split(cases: Mapping[str, Case], records: Sequence[str], n_rounds: int = 80, seed: int = 0) -> Answers:
     "Split beats at random, as is often done: every patient stands on both sides. Half learns, half is judged."
-    from dreem_case.ecg.classifier import fit_both
-
     random, halves, rest = np.random.default_rng(seed), [], {}
     for record in records:
         example = cases[record].example
@@ -142,6 +139,34 @@ def random_split(cases: Mapping[str, Case], records: Sequence[str], n_rounds: in
     model = fit_both(halves, seed, n_rounds)
     given = judged(cases, answers_of(model, cases, records))
     return {record: (truth[rest[record]], found[rest[record]]) for record, (truth, found) in given.items()}
+
+# %% ../../nbs/library/ecg/study.ipynb #27868080
+def by_number_of_patients(
+    cases: Mapping[str, Case], learn: Sequence[str], judge: Sequence[str], n_rounds: int = 80, n_draws: int = 3
+) -> Iterator[tuple[int, Answers, Answers]]:  # patients, answers on these, answers on those judged
+    "Fit the model to ever more of the patients, drawn several times."
+    random = np.random.default_rng(0)
+    for n in (*(n for n in (3, 6, 12) if n < len(learn)), len(learn)):
+        for _ in range(n_draws if n < len(learn) else 1):
+            drawn = [str(record) for record in random.choice(learn, n, replace=False)]
+            model = fit_both(with_made(cases, drawn)[0], n_rounds=n_rounds)
+            yield n, *(judged(cases, answers_of(model, cases, side)) for side in (drawn, judge))
+
+
+def without_group(
+    cases: Mapping[str, Case], learn: Sequence[str], judge: Sequence[str], group: str, n_rounds: int = 80
+) -> Answers:
+    "Fit the model without a group of features, and name the beats of those judged."
+
+    def kept(example: Example) -> Example:
+        names = example.tables[0].names
+        which = np.array([group_of(name) != group for name in names])
+        fewer = tuple(name for name, keep in zip(names, which, strict=True) if keep)
+        tables = [replace(table, names=fewer, rows=table.rows[:, which]) for table in example.tables]
+        return replace(example, tables=tuple(tables))
+
+    model = fit_both([kept(example) for example in with_made(cases, learn)[0]], n_rounds=n_rounds)
+    return judged(cases, {record: model.weighted(kept(cases[record].example).tables[0]) for record in judge})
 
 # %% ../../nbs/library/ecg/study.ipynb #0a72d1d2
 def asked_answers(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray], n: int) -> Answers:
