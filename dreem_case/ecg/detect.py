@@ -95,7 +95,7 @@ def _searched_back(peaks: np.ndarray, heights: np.ndarray, kept: list[int]) -> l
 BLOCK_S, NEAR_BLOCKS = 30, 2
 STANDS_OUT = 1.8  # times the median steepness
 ALIKE, ALIKE_FEW = 0.72, 0.5  # correlation with a third of the others; more is asked for of few
-SHARP, STEP = 0.15, 0.5  # shares of a beat's height: from 5 to 22 Hz; between its ends
+SHARP, STEP = 0.15, 0.46  # shares of a beat's height: from 5 to 22 Hz; between its ends
 LEAST_MV = 0.01
 
 
@@ -132,7 +132,7 @@ def _looks_like_beats(
         np.median(height) >= LEAST_MV
         and np.median(steep[at]) >= STANDS_OUT * np.median(steep[part][~missing[part]])
         and np.median(sharp) >= SHARP
-        and np.median(step) < STEP
+        and np.quantile(step, 0.4) < STEP
         and _alike(band[at[:, None] + np.arange(-12, 13)]) >= ALIKE + ALIKE_FEW / max(len(at), 2)
     )
 

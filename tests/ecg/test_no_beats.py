@@ -30,7 +30,7 @@ def without_beats(seconds, seed=0):
         "spike": spike + noise, "one beat": np.exp(-(((t - seconds / 2) / 0.012) ** 2)) + noise,
         "slow wander": np.sin(2 * t), "wander with noise": np.sin(2 * t) + noise, "fast wander": np.sin(9 * t),
         "5 Hz": np.sin(2 * np.pi * 5 * t), "sawtooth": (1.2 * t) % 1, "falling sawtooth": -((0.8 * t) % 1) + noise,
-        "triangle": np.abs((1.2 * t) % 1 - 0.5),
+        "triangle": np.abs((1.2 * t) % 1 - 0.5), "pulses": 1.0 * (t % 1 < 0.3) + noise,
     }  # fmt: skip
 
 
@@ -74,6 +74,13 @@ def test_noise_after_the_electrode_is_off_has_no_beats():
     assert not (found > 120 + 75).any()
     notes = score_recording(longer).notes
     assert any(note.startswith("no beats from 1") and note.endswith("to 420 s") for note in notes)
+
+
+@pytest.mark.parametrize("rhythm", ["atrial beats", "ventricular beats", "fibrillation", "block", "paced"])
+def test_simulated_records_keep_their_beats(rhythm):
+    recording, beats = simulate_record("sim", rhythm, minutes=2, seed=2)
+    found = detect_beats(filtered(recording))
+    assert len(match_beats(beats.time_s, found)) >= 0.98 * len(beats.time_s)
 
 
 def test_real_records_keep_their_beats(real_data):
