@@ -6,6 +6,7 @@
 # make serve    the endpoint and its page, at http://127.0.0.1:8000 (settings: DREEM_CASE_*)
 # make test     everything that must hold
 # make bench    speed and memory of a night, of the server and of many nights, into build/bench/
+#               PART=ecg: of a day of heartbeats instead
 # make check    the pages that the last report made
 # make notebook the chapters in JupyterLab
 # make export   notebooks cleaned, modules exported
@@ -63,9 +64,13 @@ test: $(STAMP)
 	OMP_NUM_THREADS=1 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: $(STAMP)
+ifeq ($(PART),ecg)
+	$(BIN)/python benchmarks/ecg.py
+else
 	$(BIN)/python benchmarks/stage_night.py
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/serve.py
 	$(BIN)/python benchmarks/batch.py
+endif
 
 check: $(STAMP)
 	$(BIN)/python -m pytest -m built

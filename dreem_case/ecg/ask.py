@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from .features import FeatureTable
-from .shape import BEFORE, BEHIND, QRS
 
 # %% ../../nbs/library/ecg/ask.ipynb #6f663ea2
 N_AXES = 10  # of the QRS shapes
@@ -20,12 +19,7 @@ WEIGHT_RHYTHM, WEIGHT_MODEL = 2.0, 0.5
 
 def _places(table: FeatureTable, weighted: np.ndarray) -> np.ndarray:  # (n_beats, n)
     "Put beats that are alike close together."
-    width = BEFORE + BEHIND + 1
-    n_leads = table.shapes.shape[1] // width
-    qrs = np.concatenate(
-        [table.shapes[:, i * width + QRS.start : i * width + QRS.stop] for i in range(n_leads)], axis=1
-    )
-    qrs = qrs - qrs.mean(axis=0)
+    qrs = table.shapes - table.shapes.mean(axis=0)
     _, axes = np.linalg.eigh(qrs.T @ qrs)
     shape = qrs @ axes[:, -N_AXES:]
     shape *= 2 / max(np.sqrt((shape**2).sum(axis=1).mean()), 1e-9)
@@ -33,6 +27,11 @@ def _places(table: FeatureTable, weighted: np.ndarray) -> np.ndarray:  # (n_beat
     p_wave = table.rows[:, [table.names.index(name) for name in ("c_p_mean", "d_p_mean")]] * [0.3, 0.15]
     belief = np.log(np.maximum(weighted, 0.02))
     return np.concatenate([shape, WEIGHT_RHYTHM * rhythm, p_wave, WEIGHT_MODEL * belief], axis=1)
+
+
+def _rarity(weighted: np.ndarray) -> np.ndarray:  # (n_beats,)
+    "Weigh beats of classes that this record seems to have little of, so that they get groups of their own."
+    return (weighted / np.maximum(weighted.mean(axis=0), 0.005)).sum(axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +54,7 @@ def questions(
     scored = np.flatnonzero(~table.unscored)
     places = _places(table, weighted)[scored]
     n = min(n, len(np.unique(places, axis=0)))
-    fit = KMeans(n, n_init=3, random_state=seed).fit(places)
+    fit = KMeans(n, n_init=3, random_state=seed).fit(places, sample_weight=_rarity(weighted[scored]))
     away = ((places - fit.cluster_centers_[fit.labels_]) ** 2).sum(axis=1)
     order = np.argsort(-np.bincount(fit.labels_, minlength=n), kind="stable")
     middles = [np.flatnonzero(fit.labels_ == k)[away[fit.labels_ == k].argmin()] for k in order]

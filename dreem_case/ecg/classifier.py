@@ -2,98 +2,26 @@
 
 # %% auto #0
 __all__ = ['GUESSED', 'PENALTY_C', 'SHARE_OF_N', 'ONE_LEAD', 'SETTINGS', 'N_ROUNDS', 'SHARE_LINEAR', 'BIAS', 'FLAGGED', 'KIND',
-           'MAX_FILE_BYTES', 'TreeArrays', 'Regression', 'Example', 'training_rows', 'BeatClassifier', 'confidence_of',
-           'fit_both', 'held_out', 'calibrated', 'fit_classifier', 'save_classifier', 'load_classifier']
+           'MAX_FILE_BYTES', 'Regression', 'Example', 'training_rows', 'BeatClassifier', 'confidence_of', 'fit_both',
+           'held_out', 'calibrated', 'fit_classifier', 'save_classifier', 'load_classifier']
 
 # %% ../../nbs/library/ecg/classifier.ipynb #ad3b64f0
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from ..core.files import write_whole
+from ..core.trees import Trees
 from .features import FeatureTable
 from .recording import CLASSES, EcgError
 
 # %% ../../nbs/library/ecg/classifier.ipynb #fee7542b
 GUESSED = 4  # N, S, V, F
-
-
-@dataclass(frozen=True, eq=False)
-class TreeArrays:
-    "Boosted trees, each padded to the same number of nodes; raises `ValueError` if a node leads back or nowhere."
-
-    column: np.ndarray  # int32 (n_trees, n_nodes); the trees of a round follow each other, one for each class
-    threshold: np.ndarray  # float32 (n_trees, n_nodes); what is at most this goes left
-    left: np.ndarray  # int32 (n_trees, n_nodes): a later node, or -1 - a leaf
-    right: np.ndarray  # int32 (n_trees, n_nodes)
-    value: np.ndarray  # float32 (n_trees, n_leaves)
-
-    def check(self, n_columns: int) -> "TreeArrays":
-        "Give the trees back if every path ends in a leaf; raise `ValueError`."
-        shape, n_leaves = self.column.shape, self.value.shape[-1]
-        if len(shape) != 2 or not 0 < shape[0] <= 20_000 or shape[0] % GUESSED or not 0 < shape[1] <= 255:
-            raise ValueError("expected as many trees for each class")
-        if any(part.shape != shape for part in (self.threshold, self.left, self.right)) or n_leaves > 256:
-            raise ValueError("expected nodes with a threshold and two ways")
-        if self.value.shape != (shape[0], n_leaves) or not (np.abs(self.value) < 100).all():
-            raise ValueError("expected leaves of moderate size")
-        if not ((self.column >= 0) & (self.column < n_columns)).all() or not np.isfinite(self.threshold).all():
-            raise ValueError(f"expected columns among {n_columns}, and thresholds")
-        later = np.arange(shape[1])[None]
-        for way in (self.left, self.right):
-            if not np.where(way >= 0, (way > later) & (way < shape[1]), ~way < n_leaves).all():
-                raise ValueError("expected nodes that lead to later nodes or to leaves")
-        return self
-
-    def raw(self, rows: np.ndarray) -> np.ndarray:  # float32 (n, n_columns) -> float (n, 4)
-        "Add up what the leaves say, by class."
-        total = np.zeros((len(rows), GUESSED))
-        columns = np.ascontiguousarray(rows.T)
-        for i in range(len(self.column)):
-            total[:, i % GUESSED] += self._leaves(i, columns)
-        return total
-
-    def _leaves(self, i: int, columns: np.ndarray) -> np.ndarray:
-        "Walk through one tree, node by node, with the rows that come by."
-        found = np.empty(columns.shape[1], np.float32)
-        waiting = {0: np.arange(columns.shape[1])}
-        for node in range(self.column.shape[1]):
-            if (rows := waiting.pop(node, None)) is None:
-                continue
-            goes_left = columns[self.column[i, node], rows] <= self.threshold[i, node]
-            for way, part in ((self.left[i, node], rows[goes_left]), (self.right[i, node], rows[~goes_left])):
-                if way >= 0:
-                    waiting[int(way)] = part
-                else:
-                    found[part] = self.value[i, ~way]
-        return found
-
-# %% ../../nbs/library/ecg/classifier.ipynb #f9ac987d
-def _arrays(booster: object) -> TreeArrays:  # a lightgbm.Booster
-    "Take the trees out of what LightGBM has fitted."
-    blocks = booster.model_to_string().split("end of trees")[0].split("\nTree=")[1:]
-    trees = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in blocks]
-    n_nodes = max(max(int(tree["num_leaves"]) - 1 for tree in trees), 1)
-
-    def padded(key: str, kind: type, n: int, fill: float) -> np.ndarray:
-        found = np.full((len(trees), n), fill, kind)
-        for row, tree in zip(found, trees, strict=True):
-            values = np.array(tree.get(key, "").split(), float)
-            row[: len(values)] = values
-        return found
-
-    threshold = np.float32(1) * padded("threshold", np.float64, n_nodes, 0)
-    return TreeArrays(
-        padded("split_feature", np.int32, n_nodes, 0),
-        np.clip(threshold, -9, 9).astype(np.float32),
-        padded("left_child", np.int32, n_nodes, -1),
-        padded("right_child", np.int32, n_nodes, -1),
-        padded("leaf_value", np.float32, n_nodes + 1, 0),
-    )
 
 # %% ../../nbs/library/ecg/classifier.ipynb #f972c595
 @dataclass(frozen=True, eq=False)
@@ -203,7 +131,7 @@ class BeatClassifier:
     "Names beats; made by `fit_classifier` or `load_classifier`."
 
     names: tuple[str, ...]  # of the features
-    trees: TreeArrays
+    trees: Trees
     regression: Regression
     softness: float = 1.0  # of the probabilities
     shift: tuple[float, ...] = (0.0,) * GUESSED
@@ -214,7 +142,7 @@ class BeatClassifier:
         "Give the trees' probabilities, in which rare classes weigh more than they are frequent."
         if table.names != self.names:
             raise EcgError("model", f"{len(self.names)} features of this model", f"{len(table.names)} others")
-        both = (1 - SHARE_LINEAR) * _softmax(self.trees.raw(table.rows))
+        both = (1 - SHARE_LINEAR) * self.trees.predict(table.rows)
         both += SHARE_LINEAR * self.regression.probabilities(table.rows)
         both *= BIAS
         return both / both.sum(axis=1, keepdims=True)
@@ -223,7 +151,7 @@ class BeatClassifier:
         "Make weighted probabilities honest."
         return _softmax(np.log(np.maximum(weighted, 1e-9)) / self.softness + np.array(self.shift))
 
-    @property
+    @cached_property
     def version(self) -> str:
         "Name the model by its content."
         return hashlib.sha256(_state_text(self).encode()).hexdigest()[:12]
@@ -247,7 +175,13 @@ def fit_both(examples: Sequence[Example], seed: int = 0, n_rounds: int = N_ROUND
     data = lightgbm.Dataset(rows.astype(float), classes, weight=weights, params={"max_bin": 127, "verbose": -1})
     booster = lightgbm.train(SETTINGS | {"seed": seed, "max_bin": 127}, data, n_rounds)
     regression = _fit_regression(rows, classes, weights)
-    return BeatClassifier(examples[0].tables[0].names, _arrays(booster), regression)
+    return BeatClassifier(examples[0].tables[0].names, _shortened(Trees.of(booster, n_rounds)), regression)
+
+
+def _shortened(trees: Trees) -> Trees:
+    "Round to what the file holds, six digits: nearly what rows of float32 do."
+    short = np.vectorize(lambda value: float(f"{value:.6g}"), otypes=[float])
+    return replace(trees, threshold=short(np.clip(trees.threshold, -9, 9)), value=short(trees.value))
 
 # %% ../../nbs/library/ecg/classifier.ipynb #2f3d6a5e
 def held_out(
@@ -272,8 +206,6 @@ def held_out(
 
 def calibrated(model: BeatClassifier, weighted: np.ndarray, classes: np.ndarray) -> BeatClassifier:
     "Fit softness, shifts and the flag's threshold to held-out beats."
-    from dataclasses import replace
-
     from scipy.optimize import minimize
 
     known = classes < GUESSED
@@ -299,21 +231,16 @@ def fit_classifier(
     return calibrated(fit_both(examples, seed, n_rounds), np.concatenate([weighted[i] for i in real]), classes)
 
 # %% ../../nbs/library/ecg/classifier.ipynb #e0559050
-KIND = "dreem_case.ecg blend 1"
+KIND = "dreem_case.ecg blend 2"
 MAX_FILE_BYTES = 5_000_000
-_TREE_KEYS = {"column": np.int32, "threshold": np.float32, "left": np.int32, "right": np.int32, "value": np.float32}
 
 
 def _state_text(model: BeatClassifier) -> str:
-    trees = {
-        key: [[round(float(v), 6) if kind == np.float32 else int(v) for v in row] for row in getattr(model.trees, key)]
-        for key, kind in _TREE_KEYS.items()
-    }
     state = {
         "kind": KIND,
         "classes": CLASSES[:GUESSED],
         "names": model.names,
-        "trees": trees,
+        "trees": model.trees.state(),
         "weights": model.regression.weights.tolist(),
         "offset": model.regression.offset.tolist(),
         "softness": model.softness,
@@ -347,8 +274,7 @@ def _of_state(state: dict, card: dict) -> BeatClassifier:
     if state["kind"] != KIND or state["classes"] != list(CLASSES[:GUESSED]) or not isinstance(card, dict):
         raise ValueError(f"expected kind {KIND}")
     names = tuple(str(name) for name in state["names"])
-    with np.errstate(over="ignore"):  # what is infinite then is refused below
-        trees = TreeArrays(**{key: np.array(state["trees"][key], kind) for key, kind in _TREE_KEYS.items()})
+    trees = Trees.from_state(len(names), GUESSED, state["trees"])
     numbers = [float(state["softness"]), *(float(s) for s in state["shift"]), float(state["doubtful"])]
     if not np.isfinite(numbers).all() or not 0.05 < numbers[0] < 20 or len(numbers) != GUESSED + 2:
         raise ValueError("expected finite numbers of honesty")
@@ -356,5 +282,5 @@ def _of_state(state: dict, card: dict) -> BeatClassifier:
         len(names)
     )
     return BeatClassifier(
-        names, trees.check(len(names)), regression, numbers[0], tuple(numbers[1:-1]), numbers[-1], card
+        names, trees, regression, numbers[0], tuple(numbers[1:-1]), numbers[-1], card
     )

@@ -11,7 +11,7 @@ import numpy as np
 from .filtering import FS_HZ, Signals, filtered
 from .recording import EcgError, Recording
 from .rhythm import rhythm_features
-from .shape import shape_features
+from .shape import QRS, shape_features
 
 # %% ../../nbs/library/ecg/features.ipynb #1a42f609
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,12 @@ class FeatureTable:
     rows: np.ndarray  # float32 (n_beats, n_features)
     time_s: np.ndarray  # (n_beats,)
     unscored: np.ndarray  # bool (n_beats,): the QRS lies in a gap
-    shapes: np.ndarray  # float32 (n_beats, n) aligned leads side by side, to see which beats are alike
+    shapes: np.ndarray  # float32 (n_beats, n) the QRS of all leads side by side, to see which beats are alike
+
+    def only(self, which: np.ndarray) -> "FeatureTable":  # bool (n_beats,)
+        "Give some of the beats."
+        parts = (part[which] for part in (self.rows, self.time_s, self.unscored, self.shapes))
+        return FeatureTable(self.names, *parts)
 
 
 GROUPS = {
@@ -56,8 +61,9 @@ def beat_features(
     both = rhythm | found
     rows = np.zeros((len(time_s), len(both)), np.float32)
     rows[seen] = np.clip(np.stack(list(both.values()), axis=1), -8, 8)
-    shapes = np.zeros((len(time_s), beats.shape[0] * beats.shape[2]), np.float32)
-    shapes[seen] = np.concatenate(list(beats), axis=1)
+    qrs = np.concatenate([lead[:, QRS] for lead in beats], axis=1)
+    shapes = np.zeros((len(time_s), qrs.shape[1]), np.float32)
+    shapes[seen] = qrs
     return FeatureTable(tuple(both), rows, time_s, ~here, shapes)
 
 

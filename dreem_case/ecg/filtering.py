@@ -61,11 +61,11 @@ FLAT_S = 0.4  # a heart that beats is not flat for so long to the last digit
 def _flat(lead: np.ndarray, fs_hz: float) -> np.ndarray:
     "Find where a lead keeps one value for long: an electrode that is off, or a value held through a gap."
     same = np.concatenate([[False], np.abs(np.diff(lead)) < 1e-6, [False]])
-    edges = np.flatnonzero(np.diff(same.astype(np.int8)))
+    edges = np.flatnonzero(same[1:] != same[:-1])
+    long = edges[1::2] - edges[::2] >= FLAT_S * fs_hz
     found = np.zeros(len(lead), bool)
-    for start, stop in zip(edges[::2], edges[1::2], strict=True):
-        if stop - start >= FLAT_S * fs_hz:
-            found[start : stop + 1] = True
+    for start, stop in zip(edges[::2][long], edges[1::2][long], strict=True):
+        found[start : stop + 1] = True
     return found
 
 

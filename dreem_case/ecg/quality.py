@@ -25,18 +25,20 @@ def second_quality(recording: Recording) -> dict[str, np.ndarray]:  # lead -> ui
 
 def _of_lead(lead: np.ndarray, fs_hz: float) -> np.ndarray:
     edges = np.round(np.arange(int(len(lead) / fs_hz) + 1) * fs_hz).astype(int)
-    seconds = lead[edges[:-1, None] + np.arange(int(fs_hz))]
-    gone = np.isnan(seconds)
-    if gone.all():
-        return np.full(len(seconds), GAP, np.uint8)
-    low, high = np.nanmin(lead), np.nanmax(lead)
-    filled = np.where(gone, np.float32(0), seconds)
-    span = np.where(gone, -np.inf, seconds).max(axis=1) - np.where(gone, np.inf, seconds).min(axis=1)
-    at_end = ((filled >= high) | (filled <= low)) & ~gone
-    found = np.full(len(seconds), GOOD, np.uint8)
-    found[at_end.mean(axis=1) > CLIPPED_SHARE] = CLIPPED
+    low, high = np.fmin.reduce(lead), np.fmax.reduce(lead)
+    parts = np.array_split(edges[:-1], len(edges) // 600 + 1)  # of ten minutes, for memory's sake
+    return np.concatenate([_of_seconds(lead, part, int(fs_hz), low, high) for part in parts])
+
+
+def _of_seconds(lead: np.ndarray, starts: np.ndarray, n: int, low: float, high: float) -> np.ndarray:
+    seconds = np.lib.stride_tricks.sliding_window_view(lead, n)[starts]
+    span = np.fmax.reduce(seconds, axis=1) - np.fmin.reduce(seconds, axis=1)
+    n_gone = np.isnan(seconds).sum(axis=1)
+    n_at_end = (seconds >= high).sum(axis=1) + (seconds <= low).sum(axis=1)
+    found = np.full(len(starts), GOOD, np.uint8)
+    found[n_at_end > CLIPPED_SHARE * n] = CLIPPED
     found[span < FLAT_MV] = FLAT
-    found[gone.mean(axis=1) > GAP_SHARE] = GAP
+    found[n_gone > GAP_SHARE * n] = GAP
     return found
 
 # %% ../../nbs/library/ecg/quality.ipynb #21b3eefd

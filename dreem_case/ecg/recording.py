@@ -42,53 +42,13 @@ def class_of(symbol: str) -> int | None:  # None: no beat
 
 # %% ../../nbs/library/ecg/recording.ipynb #6b3c0389
 DS1 = (
-    "101",
-    "106",
-    "108",
-    "109",
-    "112",
-    "114",
-    "115",
-    "116",
-    "118",
-    "119",
-    "122",
-    "124",
-    "201",
-    "203",
-    "205",
-    "207",
-    "208",
-    "209",
-    "215",
-    "220",
-    "223",
-    "230",
-)
+    "101", "106", "108", "109", "112", "114", "115", "116", "118", "119", "122",
+    "124", "201", "203", "205", "207", "208", "209", "215", "220", "223", "230",
+)  # fmt: skip
 DS2 = (
-    "100",
-    "103",
-    "105",
-    "111",
-    "113",
-    "117",
-    "121",
-    "123",
-    "200",
-    "202",
-    "210",
-    "212",
-    "213",
-    "214",
-    "219",
-    "221",
-    "222",
-    "228",
-    "231",
-    "232",
-    "233",
-    "234",
-)
+    "100", "103", "105", "111", "113", "117", "121", "123", "200", "202", "210",
+    "212", "213", "214", "219", "221", "222", "228", "231", "232", "233", "234",
+)  # fmt: skip
 PACED = ("102", "104", "107", "217")
 
 
@@ -156,7 +116,8 @@ def make_recording(
             raise EcgError(record, f"numbers in lead {str(name)[:20]!r}", "something else") from None
         if lead.ndim != 1:
             raise EcgError(record, f"one row of numbers in lead {str(name)[:20]!r}", f"shape {lead.shape}")
-        lead = np.where(np.isfinite(lead), lead, np.nan)
+        if not (finite := np.isfinite(lead)).all():
+            lead = np.where(finite, lead, np.float32(np.nan))
         why = _useless(lead)
         if why:
             notes.append(f"lead {name}: {why}; not used")
@@ -175,13 +136,14 @@ MAX_SPREAD_MV = 50.0  # between the 0.5th and the 99.5th percentile
 
 def _useless(lead: np.ndarray) -> str:
     "Say why nothing can be read from a lead; empty if something can."
-    known = lead[~np.isnan(lead)]
-    if len(known) * 2 < len(lead):
-        return f"{len(known)} of {len(lead)} samples are numbers"
-    if len(known) == 0 or np.ptp(known) == 0:
+    n_known = len(lead) - np.count_nonzero(np.isnan(lead))
+    if n_known == 0 or n_known * 2 < len(lead):
+        return f"{n_known} of {len(lead)} samples are numbers"
+    low, high = np.fmin.reduce(lead), np.fmax.reduce(lead)
+    if low == high:
         return "constant"
-    ends = np.mean((known == known.min()) | (known == known.max()))
-    return "clipped" if ends > 0.5 else ""
+    n_at_ends = np.count_nonzero(lead == low) + np.count_nonzero(lead == high)
+    return "clipped" if n_at_ends > 0.5 * n_known else ""
 
 
 def _spread(lead: np.ndarray) -> float:

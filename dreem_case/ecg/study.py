@@ -2,20 +2,21 @@
 
 # %% auto #0
 __all__ = ['Case', 'open_case', 'split_of', 'with_made', 'train', 'model_with_card', 'answers_of', 'judged', 'honesty',
-           'patient_folds', 'random_split', 'asked_answers', 'five_minutes', 'end_to_end', 'detection', 'shifted']
+           'patient_folds', 'random_split', 'by_number_of_patients', 'without_group', 'asked_answers', 'five_minutes',
+           'end_to_end', 'detection', 'shifted', 'Seen', 'look_at']
 
 # %% ../../nbs/library/ecg/study.ipynb #a0a0388f
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from .ask import adapted, questions
 from .augment import fibrillating, make_example, reordered
-from .classifier import BeatClassifier, Example, confidence_of, fit_classifier, held_out
+from .classifier import BeatClassifier, Example, confidence_of, fit_both, fit_classifier, held_out
 from .detect import SAME_S, detect_beats, match_beats
-from .features import beat_features
+from .features import FeatureTable, beat_features, group_of
 from .filtering import Signals, filtered
 from .judge import Answers, calibration_error, errors_caught
 from .recording import DS1, DS2, PACED, Beats, EcgError, Recording, patient_of
@@ -69,9 +70,11 @@ def train(cases: Mapping[str, Case], records: Sequence[str], n_folds: int = 6, n
     return fit_classifier(examples, patients, n_folds, n_rounds=n_rounds)
 
 
+_MITDB = "MIT-BIH Arrhythmia Database (Moody and Mark 2001; ODC-By 1.0)"
+
+
 def model_with_card(folder: Path | str, records: Sequence[str]) -> BeatClassifier:
     "Train on records of a folder, and say in the model's card on which, when and by what."
-    from dataclasses import replace
     from datetime import date
     from importlib.metadata import version
 
@@ -79,6 +82,7 @@ def model_with_card(folder: Path | str, records: Sequence[str]) -> BeatClassifie
     counts = np.bincount(np.concatenate([case.example.classes for case in cases.values()]), minlength=5)
     card = {
         "what": "names beats N, S, V, F; not a medical device",
+        "data": _MITDB if set(records) <= {*DS1, *DS2, *PACED} else "records of the user's",
         "records": list(records),
         "date": date.today().isoformat(),
         "beats": dict(zip("NSVFQ", counts.tolist(), strict=True)),
@@ -125,8 +129,6 @@ def patient_folds(cases: Mapping[str, Case], records: Sequence[str], n_folds: in
 
 def random_split(cases: Mapping[str, Case], records: Sequence[str], n_rounds: int = 80, seed: int = 0) -> Answers:
     "Split beats at random, as is often done: every patient stands on both sides. Half learns, half is judged."
-    from dreem_case.ecg.classifier import fit_both
-
     random, halves, rest = np.random.default_rng(seed), [], {}
     for record in records:
         example = cases[record].example
@@ -137,6 +139,34 @@ def random_split(cases: Mapping[str, Case], records: Sequence[str], n_rounds: in
     model = fit_both(halves, seed, n_rounds)
     given = judged(cases, answers_of(model, cases, records))
     return {record: (truth[rest[record]], found[rest[record]]) for record, (truth, found) in given.items()}
+
+# %% ../../nbs/library/ecg/study.ipynb #27868080
+def by_number_of_patients(
+    cases: Mapping[str, Case], learn: Sequence[str], judge: Sequence[str], n_rounds: int = 80, n_draws: int = 3
+) -> Iterator[tuple[int, Answers, Answers]]:  # patients, answers on these, answers on those judged
+    "Fit the model to ever more of the patients, drawn several times."
+    random = np.random.default_rng(0)
+    for n in (*(n for n in (3, 6, 12) if n < len(learn)), len(learn)):
+        for _ in range(n_draws if n < len(learn) else 1):
+            drawn = [str(record) for record in random.choice(learn, n, replace=False)]
+            model = fit_both(with_made(cases, drawn)[0], n_rounds=n_rounds)
+            yield n, *(judged(cases, answers_of(model, cases, side)) for side in (drawn, judge))
+
+
+def without_group(
+    cases: Mapping[str, Case], learn: Sequence[str], judge: Sequence[str], group: str, n_rounds: int = 80
+) -> Answers:
+    "Fit the model without a group of features, and name the beats of those judged."
+
+    def kept(example: Example) -> Example:
+        names = example.tables[0].names
+        which = np.array([group_of(name) != group for name in names])
+        fewer = tuple(name for name, keep in zip(names, which, strict=True) if keep)
+        tables = [replace(table, names=fewer, rows=table.rows[:, which]) for table in example.tables]
+        return replace(example, tables=tuple(tables))
+
+    model = fit_both([kept(example) for example in with_made(cases, learn)[0]], n_rounds=n_rounds)
+    return judged(cases, {record: model.weighted(kept(cases[record].example).tables[0]) for record in judge})
 
 # %% ../../nbs/library/ecg/study.ipynb #0a72d1d2
 def asked_answers(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray], n: int) -> Answers:
@@ -153,7 +183,7 @@ def asked_answers(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray],
 
 
 def five_minutes(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray], seconds: float = 300) -> Answers:
-    "Label the first five minutes of each record: later beats take the label of most of the five nearest."
+    "Label the first five minutes of each record: later beats take the label of the three nearest, and of the model."
     from scipy.spatial import cKDTree
 
     from dreem_case.ecg.ask import _places
@@ -164,10 +194,10 @@ def five_minutes(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray], 
         table, places = example.tables[0], _places(example.tables[0], probabilities)
         first = (table.time_s < seconds) & (example.classes < 4)
         given = judged(cases, {record: probabilities})[record][1].copy()
-        if first.sum() >= 5:
-            _, near = cKDTree(places[first]).query(places, k=5)
-            votes = np.eye(4)[example.classes[first]][near].sum(axis=1) + 1.5 * probabilities
-            given = votes.argmax(axis=1)
+        if first.sum() >= 3:
+            away, near = cKDTree(places[first]).query(places, k=3)
+            votes = (np.eye(4)[example.classes[first]][near] / (away[..., None] + 0.3)).sum(axis=1)
+            given = (5 * votes / votes.sum(axis=1, keepdims=True) + 3 * probabilities).argmax(axis=1)
         given[table.time_s < seconds] = -1
         found[record] = (example.classes, given)
     return found
@@ -214,17 +244,34 @@ def _flutter(folder: Path | str, record: str) -> list[tuple[float, float]]:
 # %% ../../nbs/library/ecg/study.ipynb #113b7353
 def shifted(
     model: BeatClassifier, cases: Mapping[str, Case], records: Iterable[str], name: str
-) -> tuple[Answers, float, dict[str, np.ndarray]]:  # answers, share refused, confidence by record
-    "Name the beats of shifted recordings, with annotated R peaks; refused beats are left out."
-    found, refused, n, confidence = {}, 0, 0, {}
+) -> dict[str, "Seen"]:  # by record
+    "Name the beats of shifted recordings, with annotated R peaks."
+    found = {}
     for record in records:
         case = cases[record]
-        signals = filtered(SHIFTS[name](case.recording, case.beats))
-        table = beat_features(signals, case.beats.time_s, record)
-        weighted = model.weighted(table)
-        sure = confidence_of(weighted, model.probabilities(weighted))
-        out = refusals(signals, table, sure)
-        found[record] = (case.example.classes, np.where(out, -1, weighted.argmax(axis=1)))
-        confidence[record] = sure[~out]
-        refused, n = refused + int((out & ~table.unscored).sum()), n + len(out)
-    return found, refused / n, confidence
+        found[record] = look_at(model, filtered(SHIFTS[name](case.recording, case.beats)), case.beats.time_s, record)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    "What the model says of a record's beats, and what monitoring is told."
+
+    table: FeatureTable
+    guessed: np.ndarray  # int (n_beats,): -1 where the QRS is in a gap
+    refused: np.ndarray  # bool (n_beats,): these, and those that get no class for noise
+    confidence: np.ndarray  # (n_beats,)
+
+    @property
+    def watched(self) -> tuple[FeatureTable, np.ndarray, np.ndarray]:
+        "Give table, classes and confidence."
+        return self.table, np.where(self.refused, -1, self.guessed), self.confidence
+
+
+def look_at(model: BeatClassifier, signals: Signals, time_s: np.ndarray, record: str) -> Seen:
+    "Name a record's beats, and tell which of them get no class."
+    table = beat_features(signals, time_s, record)
+    weighted = model.weighted(table)
+    sure = confidence_of(weighted, model.probabilities(weighted))
+    guessed = np.where(table.unscored, -1, weighted.argmax(axis=1))
+    return Seen(table, guessed, refusals(signals, table, sure), sure)

@@ -127,6 +127,8 @@ def _finished(build: Path, part: str) -> dict:
     inputs = {"data": False, "headband": True, "raw_eeg": True, "ecg": False}
     if not run["complete"] or (not part and run["given"] != inputs):
         raise ReportError("expected a report on the default nights, with HEADBAND and RAW_EEG given")
+    if part == "ecg" and not run["given"]["ecg"]:
+        raise ReportError("expected a report on annotated records, with ECG given")
     return run
 
 

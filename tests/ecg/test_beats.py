@@ -1,6 +1,7 @@
 """Beats are found, named, refused and asked for; a shift costs what it must and no more."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,11 +15,13 @@ from dreem_case.ecg.detect import detect_beats, match_beats
 from dreem_case.ecg.endpoint import make_blueprint
 from dreem_case.ecg.features import record_features
 from dreem_case.ecg.filtering import filtered
+from dreem_case.ecg.findings import _loss
+from dreem_case.ecg.monitor import make_reference, stands_out, watched
 from dreem_case.ecg.recording import EcgError, make_recording
 from dreem_case.ecg.score import MODEL_FILE, answer_json, score_recording, shipped_model
 from dreem_case.ecg.shifts import amplified, at_rate, inverted, swapped, with_gaps, with_noise
 from dreem_case.ecg.simulate import simulate_record, write_records
-from dreem_case.ecg.study import open_case, split_of
+from dreem_case.ecg.study import look_at, open_case, split_of
 from dreem_case.ecg.wfdb_files import read_wfdb
 
 
@@ -187,3 +190,32 @@ def test_the_split_of_real_records_is_de_chazals(real_data):
 def test_a_real_day_in_pieces_is_the_record_itself(real_data):
     recording = read_wfdb(real_data / "mitbih", "100")
     assert len(score_recording(recording).classes) == pytest.approx(2273, rel=0.01)
+
+
+def test_a_shift_that_changes_nothing_loses_nothing_however_many_beats_are_refused(tmp_path):
+    write_records(tmp_path, n_records=2, minutes=1)
+    cases = {record: open_case(tmp_path, record) for record in ("sim01", "sim02")}
+    calm = {r: look_at(shipped_model(), case.signals, case.beats.time_s, r) for r, case in cases.items()}
+    half = {r: replace(seen, refused=np.arange(len(seen.refused)) % 2 == 0) for r, seen in calm.items()}
+    lost = _loss(cases, calm, half)
+    assert {value for name, value in lost.items() if "loss" in name and np.isfinite(value)} == {0.0}
+
+
+def test_monitoring_keeps_quiet_about_records_like_the_others_and_sees_noise(tmp_path):
+    folder, names = tmp_path, write_records(tmp_path, n_records=24, minutes=1, seed=4)
+    cases = {record: open_case(folder, record) for record in names}
+    seen = {r: look_at(shipped_model(), case.signals, case.beats.time_s, r) for r, case in cases.items()}
+    reference = make_reference(*zip(*(seen[r].watched for r in names[:18]), strict=True))
+    raised = [stands_out(reference, watched(reference, *seen[r].watched)) for r in names[18:]]
+    noisy = [with_noise(cases[r].recording, cases[r].beats, "electrode_motion", -6) for r in names[18:]]
+    looked = [look_at(shipped_model(), filtered(x), cases[x.record].beats.time_s, x.record) for x in noisy]
+    assert sum(raised) <= 2
+    assert sum(stands_out(reference, watched(reference, *record.watched)) for record in looked) >= 5
+
+
+def test_pieces_of_a_long_record_give_each_beat_once():
+    recording, beats = simulate_record("long", "ventricular beats", minutes=3, seed=5)
+    leads = {name: np.tile(lead, 25) for name, lead in recording.leads.items()}
+    found = score_recording(make_recording("long", 360, leads)).time_s
+    assert (np.diff(found) > 0.2).all()
+    assert len(found) == pytest.approx(25 * len(beats.time_s), rel=0.02)

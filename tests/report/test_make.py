@@ -385,6 +385,9 @@ def test_a_part_is_published_into_its_folder_and_leaves_the_readme_alone(project
     other.mkdir()
     nbformat.write(notebook("print('beats')"), other / "1_one.ipynb")
     report.make_report(project, part="ecg")
+    with pytest.raises(chapter.ReportError, match="with ECG given"):
+        publish.publish(project, "ecg")
+    report.make_report(project, part="ecg", ecg=str(project / "nbs"))
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
     before = (project / "README.md").read_text(), (project / "nbs" / "report" / "1_one.ipynb").read_text()
     assert publish.publish(project, "ecg") == [other / "1_one.ipynb", other / "results.json"]
