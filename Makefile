@@ -1,5 +1,6 @@
 # make report   nights in, site out: build/site/index.html
-#               DATA=<folder of nights>  HEADBAND=<nights.npz>  RAW_EEG=<nap.h5>  (all optional)
+#               DATA=<folder of nights>  (optional, as all of these)
+#               real data: HEADBAND=<nights.npz>  RAW_EEG=<nap.h5>  SLEEP_EDF=<folder>  HYPNOGRAMS=<dodh.json>
 #               PART=<folder of nbs/report>: another part of the book, into build/<part>/
 #               ECG=<folder of annotated WFDB records>: for PART=ecg
 #               BUDGET=ci: as short as it can be, never published
@@ -21,6 +22,8 @@ STAMP := $(VENV)/installed.json
 DATA ?=
 HEADBAND ?=
 RAW_EEG ?=
+SLEEP_EDF ?=
+HYPNOGRAMS ?=
 SEED ?= 1
 MAX_NIGHTS ?= 0
 PART ?=
@@ -46,7 +49,8 @@ install: $(STAMP)
 
 report: $(STAMP)
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/dreem-case report --seed $(SEED) --max-nights $(MAX_NIGHTS) \
-		--data "$(DATA)" --headband "$(HEADBAND)" --raw-eeg "$(RAW_EEG)" --ecg "$(ECG)" --part "$(PART)" --budget $(BUDGET)
+		--data "$(DATA)" --headband "$(HEADBAND)" --raw-eeg "$(RAW_EEG)" \
+		--sleep-edf "$(SLEEP_EDF)" --hypnograms "$(HYPNOGRAMS)" --ecg "$(ECG)" --part "$(PART)" --budget $(BUDGET)
 
 serve: $(STAMP)
 	$(BIN)/gunicorn -c python:dreem_case.serving.gunicorn_config 'dreem_case.api:create_app()'

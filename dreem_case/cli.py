@@ -313,6 +313,8 @@ def _check_source(out: str, outputs, manifest: bytes) -> None:
 @click.option("--data", default="", help="Folder of nights; without it, simulated nights.")
 @click.option("--headband", default="", help="npz file of headband spectra, for chapter 6.")
 @click.option("--raw-eeg", default="", help="h5 file of raw EEG, for chapters 1, 2, 4 and 5.")
+@click.option("--sleep-edf", default="", help="Folder of band powers of real days, for chapter 4.")
+@click.option("--hypnograms", default="", help="JSON file of real nights by several scorers, for chapter 6.")
 @click.option("--ecg", default="", help="Folder of annotated ECG records, for --part ecg.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--max-nights", type=click.IntRange(0), default=0, help="Limit the nights; 0: all.")

@@ -45,6 +45,8 @@ def make_report(
     data: str = "",  # a folder in the case's layout; empty: the embedded default nights
     headband: str = "",  # an npz file of headband spectra; empty: chapter 6 shows its last figures
     raw_eeg: str = "",  # an h5 file of raw EEG; empty: the sections about it drop out
+    sleep_edf: str = "",  # a folder of band powers of real days, for chapter 4
+    hypnograms: str = "",  # a JSON file of real nights by several scorers, for chapter 6
     ecg: str = "",  # a folder of annotated ECG records, for the part of that name; empty: simulated ones
     seed: int = 1,
     max_nights: int = 0,  # 0: all
@@ -58,7 +60,10 @@ def make_report(
     if budget not in BUDGETS:
         raise ReportError(f"budget: expected one of {', '.join(BUDGETS)}, found {budget!r}")
     chapters, out = _chapters(root, part), out or root / "build" / part
-    paths = _given({"data": data, "headband": headband, "raw_eeg": raw_eeg, "ecg": ecg})
+    paths = _given({
+        "data": data, "headband": headband, "raw_eeg": raw_eeg, "sleep_edf": sleep_edf, "hypnograms": hypnograms,
+        "ecg": ecg,
+    })
     start = time.perf_counter()
     if not data and not part:
         print("nights: the embedded default (simulated)", flush=True)

@@ -324,7 +324,7 @@ def finish(project, given, budget="full"):
     (project / "build" / "run.json").write_text(json.dumps(run))
 
 
-FULL = {"data": False, "headband": True, "raw_eeg": True, "ecg": False}
+FULL = {"data": False, "headband": True, "raw_eeg": True, "sleep_edf": True, "hypnograms": True, "ecg": False}
 
 
 def test_publishing_takes_outputs_figures_and_costs(project, monkeypatch):
@@ -357,10 +357,10 @@ def test_a_benchmark_is_published_unless_it_was_cut_short(project, root):
         publish.publish_benchmark(project)
 
 
-@pytest.mark.parametrize("missing", ["headband", "raw_eeg"])
+@pytest.mark.parametrize("missing", ["headband", "raw_eeg", "sleep_edf", "hypnograms"])
 def test_a_run_without_the_real_data_is_not_published(project, missing):
     finish(project, FULL | {missing: False})
-    with pytest.raises(chapter.ReportError, match="with HEADBAND and RAW_EEG given"):
+    with pytest.raises(chapter.ReportError, match="with HEADBAND, RAW_EEG, SLEEP_EDF, HYPNOGRAMS given"):
         publish.publish(project)
 
 

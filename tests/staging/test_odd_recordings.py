@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from dreem_case.nights.night import Night, Signal
+from dreem_case.nights.stages import Stage
 from dreem_case.staging import odd_recordings
 from dreem_case.staging.design_matrix import table_from_matrix
-from dreem_case.staging.odd_recordings import Judged, alone_losses, gain_losses, judge, odd_figures
+from dreem_case.staging.odd_recordings import alone_losses, calibration_error, gain_losses, judge, odd_figures
 
 
 class Level:
@@ -42,8 +43,8 @@ def night():
 
 def test_a_stager_that_knows_is_judged_so(night):
     found = judge(Level(), Level().prepare(night), STAGES)
-    assert (found.accuracy, found.kappa, found.wake_share, found.flagged_share) == (1, 1, 0.2, 0.25)
-    assert found.deep_epochs == 80 and found.n_epochs == 400
+    assert (found.accuracy, found.kappa, found.share_of(Stage.WAKE), found.flagged.mean()) == (1, 1, 0.2, 0.25)
+    assert calibration_error([found, found]) == pytest.approx(0.08)  # 0.92 is said, and all are right
 
 
 def test_the_worst_gain_counts(night):
@@ -56,11 +57,12 @@ def test_being_alone_costs_nothing_where_epochs_are_judged_alone(night):
     assert alone_losses(Level(), [Level().prepare(night)], [STAGES]) == {"20min": 0, "60min": 0}
 
 
-def test_figures_have_their_names():
-    judged = {kind: [Judged(9, 0.9, 0.8, 0.7, 1, 0.02, 0.2)] for kind in odd_recordings.ODD_KINDS}
+def test_figures_have_their_names(night):
+    one = judge(Level(), Level().prepare(night), STAGES)
+    judged = {kind: [one] for kind in odd_recordings.ODD_KINDS}
     found = odd_figures(judged, {"20min": 0.01}, {"60min": 0.02})
     assert found == {
-        "simulated.odd.kappa.wake90": 0.8, "simulated.odd.kappa.day24": 0.8, "simulated.odd.kappa.no_deep": 0.8,
-        "simulated.odd.wake_share.no_sleep": 0.7,
+        "simulated.odd.kappa.wake90": 1.0, "simulated.odd.kappa.day24": 1.0, "simulated.odd.kappa.no_deep": 1.0,
+        "simulated.odd.wake_share.no_sleep": 0.2,
         "simulated.odd.accuracy_loss.gain_20min": 0.01, "simulated.odd.accuracy_loss.alone_60min": 0.02,
     }
