@@ -129,7 +129,7 @@ class Study:
 
 # %% ../../nbs/library/report/study.ipynb #7d3672d2
 def open_study(
-    data: str | Path | int = "",  # a folder in the case's layout (papermill takes 20260101 for a number); empty: embedded
+    data: str | Path | int = "",  # a folder in the case's layout (papermill makes 20260101 a number); empty: embedded
     seed: int = 1,  # of the embedded nights
     max_nights: int = 0,  # 0: all
     cache: str | Path = "build/cache/features",  # folder; relative: to the project's folder
