@@ -1,6 +1,7 @@
 """What several test modules share: the project's folder, waiting, short nights, the real data where it is."""
 
 import os
+import resource
 import time
 from pathlib import Path
 
@@ -12,6 +13,28 @@ ROOT = Path(__file__).resolve().parent.parent
 
 settings.register_profile("any machine", deadline=None)  # how long an example takes says how busy the machine is
 settings.load_profile("any machine")
+
+
+PROCESSOR_S = 20  # most that a test may take without the mark `slow`; other work on the machine does not count
+MAY_TAKE_LONGER = ("slow", "smoke", "odd", "built")
+
+
+def processor_s() -> float:
+    """Give the processor time of this process and of those that it has waited for."""
+    used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(of.ru_utime + of.ru_stime for of in used)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Fail a slow test that does not say so."""
+    before = processor_s()
+    result = yield
+    spent = processor_s() - before
+    if spent > PROCESSOR_S and not any(item.get_closest_marker(name) for name in MAY_TAKE_LONGER):
+        expected = f"expected at most {PROCESSOR_S} s of processor time"
+        pytest.fail(f"{expected}, found {spent:.0f}: be quicker, or be marked slow")
+    return result
 
 
 def until(condition, limit_s: float = 60):

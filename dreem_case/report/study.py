@@ -129,13 +129,13 @@ class Study:
 
 # %% ../../nbs/library/report/study.ipynb #7d3672d2
 def open_study(
-    data: str | Path = "",  # a folder in the case's layout; empty: the embedded nights
+    data: str | Path | int = "",  # a folder in the case's layout (papermill makes 20260101 a number); empty: embedded
     seed: int = 1,  # of the embedded nights
     max_nights: int = 0,  # 0: all
     cache: str | Path = "build/cache/features",  # folder; relative: to the project's folder
 ) -> Study:
     "Open the nights of a report; raise `ReportError` if none can be read."
-    store = open_store(data or default_data(seed))
+    store = open_store(str(data or default_data(seed)))
     return Study(store, open_nights(store, max_nights), FeatureCache(in_project(cache), MAX_FEATURE_BYTES))
 
 # %% ../../nbs/library/report/study.ipynb #e5752924

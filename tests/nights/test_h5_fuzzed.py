@@ -37,6 +37,7 @@ def client(short_model, tmp_path):
         yield make_app(answers, Metrics()).test_client()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory and opened files are looked up as Linux tells them")
 def test_a_hostile_file_is_scored_or_refused_by_name_and_nothing_else_is_read(short_model, tmp_path, bait, client):
     path, outcomes = tmp_path / "h5" / "night.h5", set()

@@ -7,10 +7,12 @@ import tarfile
 import venv
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import dreem_case
+from tests import conftest
 from tests.conftest import ROOT
 
 PACKAGES = sorted(path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "dreem_case").rglob("__init__.py"))
@@ -86,3 +88,14 @@ def test_an_installation_from_the_wheel_works_in_any_folder(built, tmp_path, sho
     assert Path(where).is_relative_to(site)
     assert n_epochs == "80"
     assert any("score" in line for line in usage)
+
+
+@pytest.mark.parametrize(("spent_s", "mark", "fails"), [(21, None, True), (21, "slow", False), (19, None, False)])
+def test_a_slow_test_says_so_or_fails(spent_s, mark, fails, monkeypatch):
+    times, ends = iter([100.0, 100.0 + spent_s]), pytest.fail.Exception if fails else StopIteration
+    with monkeypatch.context() as patched:  # which is over before this test's own time is looked at
+        patched.setattr(conftest, "processor_s", lambda: next(times))
+        called = conftest.pytest_runtest_call(SimpleNamespace(get_closest_marker=lambda name: name == mark))
+        next(called)
+        with pytest.raises(ends, match="marked slow" if fails else None):
+            called.send(None)

@@ -170,3 +170,9 @@ def test_a_folder_of_nights_of_others_is_called_given(tmp_path):
     write_night(Night("one", {"eeg1": Signal(np.zeros(7500, np.float32), 250, "µV", "eeg")}, 1), tmp_path)
     study = open_study(tmp_path, cache=tmp_path / "features")
     assert (study.kind, study.scope.blank) == ("nights", ("one",))
+
+
+def test_a_folder_whose_name_papermill_takes_for_a_number_is_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_night(Night("one", {"eeg1": Signal(np.zeros(7500, np.float32), 250, "µV", "eeg")}, 1), tmp_path / "20260101")
+    assert list(open_study(20260101, cache=tmp_path / "features").nights) == ["one"]
