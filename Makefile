@@ -2,6 +2,7 @@
 #               DATA=<folder of nights>  HEADBAND=<nights.npz>  RAW_EEG=<nap.h5>  (all optional)
 #               PART=<folder of nbs/report>: another part of the book, into build/<part>/
 #               ECG=<folder of annotated WFDB records>: for PART=ecg
+#               DIARY=<folder of wrist counts with a diary>: for PART=events
 #               BUDGET=ci: as short as it can be, never published
 # make serve    the endpoint and its page, at http://127.0.0.1:8000 (settings: DREEM_CASE_*)
 # make test     everything that must hold
@@ -24,6 +25,7 @@ SEED ?= 1
 MAX_NIGHTS ?= 0
 PART ?=
 ECG ?=
+DIARY ?=
 BUDGET ?= full
 
 .PHONY: install report serve notebook test bench check publish export pins clean
@@ -45,7 +47,7 @@ install: $(STAMP)
 
 report: $(STAMP)
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m dreem_case.report.make --seed $(SEED) --max-nights $(MAX_NIGHTS) \
-		--data "$(DATA)" --headband "$(HEADBAND)" --raw-eeg "$(RAW_EEG)" --ecg "$(ECG)" --part "$(PART)" --budget $(BUDGET)
+		--data "$(DATA)" --headband "$(HEADBAND)" --raw-eeg "$(RAW_EEG)" --ecg "$(ECG)" --diary "$(DIARY)" --part "$(PART)" --budget $(BUDGET)
 
 serve: $(STAMP)
 	$(BIN)/gunicorn -c python:dreem_case.serving.gunicorn_config 'dreem_case.api:create_app()'

@@ -29,7 +29,9 @@ def parse_stamps(
         seconds[rows], offset[rows] = _parse(text)
     if (bad := np.flatnonzero(np.isnan(seconds))).size:
         example = ascii(stamps[bad[0]].decode("ascii", "replace"))[:40]
-        raise EventsError(series, "time stamps such as 2018-08-14T15:30:00-0400", f"{example} and {bad.size - 1} others")
+        raise EventsError(
+            series, "time stamps such as 2018-08-14T15:30:00-0400", f"{example} and {bad.size - 1} others"
+        )
     return seconds, offset
 
 

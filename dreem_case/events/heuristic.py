@@ -4,8 +4,9 @@
 __all__ = ['MIN_BLOCK_MIN', 'MAX_BREAK_MIN', 'NOON_S', 'WIDTH_MIN', 'FACTOR', 'LOWEST', 'HIGHEST', 'WEIGHTS', 'TYPICAL', 'CAP',
            'days_of', 'runs_of', 'longest_block', 'angle_stillness', 'count_stillness', 'heuristic_events']
 
-# %% ../../nbs/library/events/heuristic.ipynb #d275ed98
+# %% ../../nbs/library/events/heuristic.ipynb #a2ecfd6b
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 from scipy.ndimage import median_filter
@@ -13,7 +14,7 @@ from scipy.ndimage import median_filter
 from .metric import STEP_S, EventTable, event_table
 from .series import Series
 
-# %% ../../nbs/library/events/heuristic.ipynb #5c57e5b8
+# %% ../../nbs/library/events/heuristic.ipynb #3b6fe14d
 MIN_BLOCK_MIN, MAX_BREAK_MIN = 30, 60
 NOON_S = 43_200
 
@@ -22,7 +23,7 @@ def days_of(utc: np.ndarray, offset_s: np.ndarray, start_s: float = NOON_S) -> I
     "Cut a series into days by the wearer's clock, from noon to noon."
     day = np.floor_divide(utc + offset_s - start_s, 86400).astype(np.int64)
     edges = np.flatnonzero(np.diff(day, prepend=day[:1] - 1, append=day[-1:] + 1))
-    yield from (slice(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True))
+    yield from (slice(a, b) for a, b in pairwise(edges.tolist()))
 
 
 def runs_of(mask: np.ndarray) -> np.ndarray:  # bool (n,) -> int (k, 2) first and end
@@ -63,7 +64,9 @@ def angle_stillness(series: Series) -> np.ndarray:  # bool (n,)
     return still
 
 # %% ../../nbs/library/events/heuristic.ipynb #d074edb8
-WEIGHTS = np.array([404, 598, 326, 441, 1408, 508, 350]) * 1e-5  # four minutes before to two after; Cole and Kripke 1992
+WEIGHTS = (
+    np.array([404, 598, 326, 441, 1408, 508, 350]) * 1e-5
+)  # four minutes before to two after; Cole and Kripke 1992
 TYPICAL = 100.0  # their device's counts in a minute of usual movement
 CAP = 300.0
 

@@ -175,7 +175,10 @@ class EventErrors:
     def by_series(self, event: str) -> Mapping[str, float]:
         "Give the mean absolute error of each series in minutes; those without a match are left out."
         own = (self.event == event) & np.isfinite(self.minutes)
-        return {s: float(np.abs(self.minutes[own & (self.series == s)]).mean()) for s in np.unique(self.series[own]).tolist()}
+        return {
+            s: float(np.abs(self.minutes[own & (self.series == s)]).mean())
+            for s in np.unique(self.series[own]).tolist()
+        }
 
     def _any(self, event: str) -> bool:
         return bool(np.isfinite(self.minutes[self.event == event]).any())

@@ -4,13 +4,12 @@
 __all__ = ['DAY_MIN', 'CALM', 'MIN_NIGHT_MIN', 'SPANS', 'FEW_SPANS', 'GROUPS', 'MinuteTable', 'minute_table', 'mean_around',
            'ranks', 'day_start', 'days_by', 'best_intervals', 'primary_movement', 'rough_nights', 'minute_features']
 
-# %% ../../nbs/library/events/minutes.ipynb #448d51f3
+# %% ../../nbs/library/events/minutes.ipynb #3cd0a877
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from .heuristic import runs_of
 from .series import Series
 from .wear import worn_mask
 
@@ -218,7 +217,9 @@ def _movement_features(table: MinuteTable, keys: tuple[str, ...]) -> dict[str, n
     places = np.arange(len(table))
     nearest = np.abs(places[:, None] - np.array([(a + b) / 2 for a, b in nights] or [np.nan])).argmin(axis=1)
     edges = np.array(nights or [(np.nan, np.nan)], float)[nearest]
-    found |= {f"after rough {side}": np.clip(places - edges[:, i], -600, 600) for i, side in enumerate(("onset", "wakeup"))}
+    found |= {
+        f"after rough {side}": np.clip(places - edges[:, i], -600, 600) for i, side in enumerate(("onset", "wakeup"))
+    }
     return found
 
 

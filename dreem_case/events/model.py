@@ -3,7 +3,8 @@
 # %% auto #0
 __all__ = ['AWAKE', 'SLEEP', 'NEAR_ONSET', 'NEAR_WAKEUP', 'UNKNOWN', 'NEAR_MIN', 'KNOWN_AROUND_MIN', 'DENSE_MIN', 'ONE_IN',
            'KIND', 'N_ROUNDS', 'N_LEAVES', 'MAX_FILE_BYTES', 'FOLDER', 'SHIPPED', 'minute_labels', 'thinned',
-           'MinuteModel', 'fit_minutes', 'save_minutes', 'load_minutes', 'shipped_minutes', 'model_for']
+           'MinuteModel', 'fit_minutes', 'movement_only', 'save_minutes', 'load_minutes', 'shipped_minutes',
+           'model_for']
 
 # %% ../../nbs/library/events/model.ipynb #ebc88d59
 import json
@@ -76,9 +77,11 @@ class MinuteModel:
         if columns != self.columns:
             raise EventsError(table.series.name, f"a model of {len(columns)} columns", f"{len(self.columns)} or others")
         found = np.mean([trees.predict(rows) for trees in self.trees], axis=0) * table.worn[:, None]
-        return Likelihoods(found[:, SLEEP] + (found[:, NEAR_ONSET] + found[:, NEAR_WAKEUP]) / 2, found[:, NEAR_ONSET:].T)
+        return Likelihoods(
+            found[:, SLEEP] + (found[:, NEAR_ONSET] + found[:, NEAR_WAKEUP]) / 2, found[:, NEAR_ONSET:].T
+        )
 
-# %% ../../nbs/library/events/model.ipynb #0f2edfef
+# %% ../../nbs/library/events/model.ipynb #f81ebe27
 def fit_minutes(
     tables: Sequence[MinuteTable],
     events: EventTable,  # of all of them
@@ -87,6 +90,7 @@ def fit_minutes(
     seeds: tuple[int, ...] = (0,),
     card: dict | None = None,  # about the training
     rows: Sequence[np.ndarray] | None = None,  # features of the tables, if somebody has them
+    subsets: bool = False,  # learn each series again without temperature and light, for devices that lack them
 ) -> MinuteModel:
     "Learn from series with marked nights; raise `EventsError` where nothing is marked."
     labels = [thinned(minute_labels(table, events)) for table in tables]
@@ -94,10 +98,18 @@ def fit_minutes(
         raise EventsError("training", "a marked night at least", "none")
     rows = rows or [minute_features(table, groups)[0] for table in tables]
     columns = minute_features(tables[0], groups)[1]
+    if subsets:
+        rows, labels = [*rows, *(movement_only(own, columns) for own in rows)], labels * 2
     boosters = [fit_trees(rows, labels, 4, n_rounds, N_LEAVES, seed) for seed in seeds]
     trees = tuple(Trees.of(booster, n_rounds) for booster in boosters)
     card = {"series": len(tables), "events": len(events), "rounds": n_rounds, "seeds": list(seeds), **(card or {})}
     return MinuteModel(trees, columns, groups, _version(trees, columns), card)
+
+
+def movement_only(rows: np.ndarray, columns: Sequence[str]) -> np.ndarray:
+    "Copy features with those of temperature and light empty."
+    gone = [name.split()[0] in ("temperature", "light") for name in columns]
+    return np.where(gone, np.float32(np.nan), rows)
 
 
 def _version(trees: Sequence[Trees], columns: Sequence[str]) -> str:
@@ -108,12 +120,17 @@ def _version(trees: Sequence[Trees], columns: Sequence[str]) -> str:
         digest.update(part.value.tobytes() + part.threshold.tobytes())
     return f"minutes-{digest.hexdigest()[:12]}"
 
-# %% ../../nbs/library/events/model.ipynb #8420d26f
+# %% ../../nbs/library/events/model.ipynb #50c84566
 def save_minutes(model: MinuteModel, path: Path | str) -> None:
     "Write a model as JSON."
-    states = [tree.state() | {"value": [float(f"{v:.4g}") for v in tree.value], "threshold": [float(f"{v:.6g}") for v in tree.threshold]} for tree in model.trees]
+    states = [
+        tree.state()
+        | {"value": [float(f"{v:.4g}") for v in tree.value], "threshold": [float(f"{v:.6g}") for v in tree.threshold]}
+        for tree in model.trees
+    ]
     content = {
-        "kind": KIND, "version": model.version, "groups": model.groups, "columns": model.columns, "card": model.card, "trees": states,
+        "kind": KIND, "version": model.version, "groups": model.groups, "columns": model.columns,
+        "card": model.card, "trees": states,
     }  # fmt: skip
     write_whole(Path(path), json.dumps(content, separators=(",", ":"), allow_nan=False).encode())
 
@@ -139,9 +156,9 @@ def load_minutes(path: Path | str) -> MinuteModel:
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise EventsError(path.name, f"a model of {KIND}", ascii(str(error))[1:80]) from None
 
-# %% ../../nbs/library/events/model.ipynb #3ce85f2d
+# %% ../../nbs/library/events/model.ipynb #eb41623f
 FOLDER = Path(str(files("dreem_case.events"))) / "models"
-SHIPPED = ("watch", "counts")
+SHIPPED = ("watch", "counts", "counts_simulated")
 
 
 @cache

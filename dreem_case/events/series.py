@@ -14,11 +14,11 @@ import numpy as np
 from .clock import iso_time
 from .metric import STEP_S, EventsError
 
-# %% ../../nbs/library/events/series.ipynb #3ec293b0
+# %% ../../nbs/library/events/series.ipynb #7a10d7f7
 LIMITS = {  # channel -> what it can be
     "anglez": (-90.5, 90.5),  # degrees: of the forearm against the horizontal
     "enmo": (0.0, 8.0),  # g: length of the acceleration minus one, from zero
-    "pim": (0.0, 1e7), "tat": (0.0, 1e7), "zcm": (0.0, 1e7),  # counts of a device: integrated movement, time above, crossings
+    "pim": (0.0, 1e7), "tat": (0.0, 1e7), "zcm": (0.0, 1e7),  # counts: integral, time above, crossings
     "temperature": (-30.0, 70.0),  # degrees Celsius, at the wrist
     "light": (0.0, 2e5),  # lux
 }  # fmt: skip
@@ -101,7 +101,9 @@ def make_series(
     if n * epoch_s > MAX_DAYS * 86400:
         raise EventsError(name, f"at most {MAX_DAYS} days", f"{n * epoch_s / 86400:.0f}: was a clock reset?")
     if len(utc) == n and np.array_equal(place, np.arange(n)):
-        return Series(name, epoch_s, float(utc[0]), offset_s.astype(np.float32), np.ones(n, bool), known, first_step, notes + more)
+        return Series(
+            name, epoch_s, float(utc[0]), offset_s.astype(np.float32), np.ones(n, bool), known, first_step, notes + more
+        )
     observed = np.zeros(n, bool)
     observed[place] = True
     grid = {key: np.full(n, np.nan, np.float32) for key in known}
@@ -137,9 +139,13 @@ def _epoch(name: str, utc: np.ndarray) -> float:
         raise EventsError(name, f"epochs of {MIN_EPOCH_S:g} to {MAX_EPOCH_S:g} s", f"{epoch_s:.4g} s")
     off = np.abs(steps / epoch_s - np.rint(steps / epoch_s))
     if np.mean(off > 0.25) > 0.1:
-        raise EventsError(name, "regular epochs", f"{100 * np.mean(off > 0.25):.0f} % of rows off a grid of {epoch_s:g} s")
+        raise EventsError(
+            name, "regular epochs", f"{100 * np.mean(off > 0.25):.0f} % of rows off a grid of {epoch_s:g} s"
+        )
     if steps.max() > MAX_GAP_DAYS * 86400:
-        raise EventsError(name, f"gaps of at most {MAX_GAP_DAYS} days", f"{steps.max() / 86400:.0f} days: was a clock reset?")
+        raise EventsError(
+            name, f"gaps of at most {MAX_GAP_DAYS} days", f"{steps.max() / 86400:.0f} days: was a clock reset?"
+        )
     return epoch_s
 
 # %% ../../nbs/library/events/series.ipynb #75d69109
@@ -155,7 +161,9 @@ def _checked(name: str, channels: dict[str, np.ndarray]) -> tuple[dict[str, np.n
             raise EventsError(name, f"{key} from {low:g} to {high:g}", share)
         if outside.any():
             notes.append(f"{key}: {outside.sum()} values outside {low:g} to {high:g} left out")
-        kept[key] = np.where(there & ~outside, values, np.float32(np.nan)) if not there.all() or outside.any() else values
+        kept[key] = (
+            np.where(there & ~outside, values, np.float32(np.nan)) if not there.all() or outside.any() else values
+        )
         if key == "anglez":
             _check_degrees(name, values[there & ~outside])
     constant = [key for key, values in kept.items() if _is_constant(values)]

@@ -165,7 +165,9 @@ def _times(column, name: str, zone: str | None) -> tuple[np.ndarray, np.ndarray,
     if pa.types.is_timestamp(column.type):
         if column.null_count:
             raise EventsError(name, "a time for every row", f"{column.null_count} without")
-        clock = column.cast(pa.timestamp("us", column.type.tz)).to_numpy().astype("datetime64[us]").astype(np.int64) / 1e6
+        clock = (
+            column.cast(pa.timestamp("us", column.type.tz)).to_numpy().astype("datetime64[us]").astype(np.int64) / 1e6
+        )
         own = column.type.tz
         offset = np.zeros(len(clock)) if own else np.full(len(clock), np.nan)
         zone = zone or (own if own not in (None, "UTC", "+00:00", "Etc/UTC") else None)
@@ -191,7 +193,9 @@ def _bytes(column) -> np.ndarray:  # an arrow column of text -> bytes (n,)
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    array = column.cast(pa.string()).combine_chunks() if not pa.types.is_string(column.type) else column.combine_chunks()
+    array = (
+        column.cast(pa.string()).combine_chunks() if not pa.types.is_string(column.type) else column.combine_chunks()
+    )
     array = array if isinstance(array, pa.Array) else pa.concat_arrays(array.chunks)
     lengths = pc.min_max(pc.binary_length(array)).as_py()
     if len(array) and lengths["min"] == lengths["max"] and 0 < lengths["min"] < 64:
@@ -218,7 +222,10 @@ def columns_of(series: Series, rows: np.ndarray | None = None) -> Mapping[str, n
     rows = np.flatnonzero(series.observed) if rows is None else rows
     utc = series.utc[rows]
     local = (utc + series.offset_s[rows]).astype("datetime64[s]").astype("S19")
-    hours = {float(o): f"{'-' if o < 0 else '+'}{int(abs(o)) // 3600:02}{int(abs(o)) % 3600 // 60:02}".encode() for o in np.unique(series.offset_s)}
+    hours = {
+        float(o): f"{'-' if o < 0 else '+'}{int(abs(o)) // 3600:02}{int(abs(o)) % 3600 // 60:02}".encode()
+        for o in np.unique(series.offset_s)
+    }
     offsets = np.array(list(hours.values()), "S5")[np.searchsorted(np.array(list(hours)), series.offset_s[rows])]
     return {
         "series_id": np.full(len(rows), series.name), "step": np.rint(series.step_of(utc)).astype(np.uint32),

@@ -12,7 +12,7 @@ import numpy as np
 
 from .metric import STEP_S
 
-# %% ../../nbs/library/events/wearers.ipynb #c0b890f9
+# %% ../../nbs/library/events/wearers.ipynb #2b24962c
 STILL, SIT, LIGHT, ACTIVE, ASLEEP, TABLE = range(6)  # what a wearer does; at last, the watch lies on a table
 DAY_STEPS = 86400 // STEP_S
 
@@ -36,7 +36,8 @@ def draw_habits(random: np.random.Generator) -> Habits:
     shift = 9.5 if random.random() < 0.02 else 0.0  # works at night
     return Habits(
         22.67 + shift + between[0], 7.32 + shift + between[1], float(np.exp(random.normal(0, 0.35))),
-        float(np.exp(random.normal(0, 0.3))), random.uniform(0.0, 0.4), random.uniform(0.1, 0.5), random.uniform(0.0, 0.4),
+        float(np.exp(random.normal(0, 0.3))), random.uniform(0.1, 0.5),
+        random.uniform(0.1, 0.5), random.uniform(0.0, 0.5),
     )  # fmt: skip
 
 # %% ../../nbs/library/events/wearers.ipynb #996df30a
@@ -148,8 +149,8 @@ def _awakenings(state: np.ndarray, sleep: slice, random: np.random.Generator) ->
             edges += [first, last]
     return np.array([*edges, sleep.stop]).reshape(-1, 2)
 
-# %% ../../nbs/library/events/wearers.ipynb #1ee74128
-RATER_SD_MIN, DOUBT_SD_MIN, DOUBTFUL = 1.5, 10.0, 0.12
+# %% ../../nbs/library/events/wearers.ipynb #13cd484b
+RATER_SD_MIN, DOUBT_SD_MIN, DOUBTFUL = 0.8, 10.0, 0.08
 DIARY_SD_MIN = (14.0, 9.0)  # of what people write down in the morning about onset and wakeup, Laplace's scale
 SKIPPED = 0.06  # share of worn nights in which nothing is marked
 
@@ -166,12 +167,22 @@ def mark_events(
     for night, (parts, (first, last)) in enumerate(zip(doing.parts, doing.sleeps, strict=True)):
         skip = random.random() < (0.6 if skip else SKIPPED * 0.45) and not diary
         part = doing.sleeps[night] if diary else parts[np.argmax(parts[:, 1] - parts[:, 0])]
-        if skip or first <= 0 or last >= n or last - first < BREAK_MIN * 60 / STEP_S or doing.off[first:last].mean() > 0.3:
+        if (
+            skip
+            or first <= 0
+            or last >= n
+            or last - first < BREAK_MIN * 60 / STEP_S
+            or doing.off[first:last].mean() > 0.3
+        ):
             continue
         if doing.off[max(part[0] - 60, 0) : part[1] + 60].mean() > 0.1:
             continue
         found[night] = [_marked(step, start_min, random, side if diary else None) for side, step in enumerate(part)]
-        if found[night, 1] - found[night, 0] < BREAK_MIN * 60 / STEP_S or found[night, 0] < 0 or found[night, 1] > n - 1:
+        if (
+            found[night, 1] - found[night, 0] < BREAK_MIN * 60 / STEP_S
+            or found[night, 0] < 0
+            or found[night, 1] > n - 1
+        ):
             found[night] = np.nan
     return found
 
@@ -182,11 +193,11 @@ def _marked(step: int, start_min: float, random: np.random.Generator, diary: int
         minute = start_min + step * STEP_S / 60 + random.laplace(0, DIARY_SD_MIN[diary])
         grid = 5 if random.random() < 0.79 else 1
         return (np.rint(minute / grid) * grid - start_min) * 60 / STEP_S
-    minute = start_min + step * STEP_S / 60 + random.normal(0, DOUBT_SD_MIN if random.random() < DOUBTFUL else RATER_SD_MIN)
-    if random.random() < 0.4:  # the grid hits a quarter of the whole minutes by itself
-        minute = np.rint(minute)
-    else:
-        minute = np.floor(np.rint(minute / 3.75) * 3.75)
+    minute = (
+        start_min + step * STEP_S / 60 + random.normal(0, DOUBT_SD_MIN if random.random() < DOUBTFUL else RATER_SD_MIN)
+    )
+    on_grid = random.random() < 0.6
+    minute = np.floor(np.rint(minute / 3.75) * 3.75) if on_grid else np.rint(minute)
     return (minute - start_min) * 60 / STEP_S
 
 # %% ../../nbs/library/events/wearers.ipynb #a4551e66

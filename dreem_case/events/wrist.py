@@ -23,7 +23,7 @@ from dreem_case.events.wearers import (
     mark_events,
 )
 
-# %% ../../nbs/library/events/wrist.ipynb #857dd1b0
+# %% ../../nbs/library/events/wrist.ipynb #9fe93c17
 MOVES = np.array([0.42, 0.68, 0.86, 0.97], np.float32)  # share of steps with movement, by state
 DEGREES = np.array([6.0, 10.0, 14.0, 18.0], np.float32)  # typical change
 INTENSITY_G = np.array([0.004, 0.008, 0.022, 0.088], np.float32)
@@ -36,7 +36,9 @@ def _movement(doing: Doing, restless: float, random: np.random.Generator) -> tup
     awake = np.minimum(doing.state, 3)
     moves = random.random(n, np.float32) < MOVES[awake] * np.clip(doing.quiet, 0, 1.2)
     strength = np.exp(0.9 * random.standard_normal(n, np.float32))
-    degrees = np.where(moves, DEGREES[awake] * np.sqrt(doing.quiet) * strength * random.standard_normal(n, np.float32), 0)
+    degrees = np.where(
+        moves, DEGREES[awake] * np.sqrt(doing.quiet) * strength * random.standard_normal(n, np.float32), 0
+    )
     force = np.where(moves, INTENSITY_G[awake] * np.exp(0.8 * random.standard_normal(n, np.float32)), 0)
     asleep = doing.state == ASLEEP
     cycle = 1 + 0.8 * np.sin(2 * np.pi * np.arange(n, dtype=np.float32) * STEP_S / 5400)
@@ -46,8 +48,10 @@ def _movement(doing: Doing, restless: float, random: np.random.Generator) -> tup
         rate[first:last] *= np.linspace(0.8, 1.3, last - first)
     bout = _spread(asleep & (random.random(n, np.float32) < rate), random)
     twitch = asleep & (random.random(n, np.float32) < restless * STEP_S / 60 / TWITCH_MIN)
-    degrees = np.where(asleep, bout * 22 * strength * random.standard_normal(n, np.float32) + twitch * strength, degrees)
-    force = np.where(asleep, (bout * 0.03 + twitch * 0.006) * strength, force)
+    degrees = np.where(
+        asleep, bout * 22 * strength * random.standard_normal(n, np.float32) + twitch * strength, degrees
+    )
+    force = np.where(asleep, (bout * 0.014 + twitch * 0.006) * strength, force)
     still = doing.state == TABLE
     degrees[still], force[still] = 0, 0
     return degrees.astype(np.float32), force.astype(np.float32)
@@ -62,8 +66,10 @@ def _spread(starts: np.ndarray, random: np.random.Generator) -> np.ndarray:
         found[np.minimum(at + further, len(found) - 1)] = 1
     return found
 
-# %% ../../nbs/library/events/wrist.ipynb #c9046682
-def _signals(degrees: np.ndarray, force: np.ndarray, state: np.ndarray, random: np.random.Generator) -> dict[str, np.ndarray]:
+# %% ../../nbs/library/events/wrist.ipynb #063a3ed1
+def _signals(
+    degrees: np.ndarray, force: np.ndarray, state: np.ndarray, random: np.random.Generator
+) -> dict[str, np.ndarray]:
     "Make what a watch writes from how the arm moves."
     n = len(degrees)
     low, high = random.uniform(-85, -55), random.uniform(45, 85)
@@ -109,7 +115,7 @@ def fill_off(
     clock = (first + np.arange(len(values))) % DAY_STEPS
     return np.where(off & (n_worn[clock] > 0), mean[clock].round(4), values)
 
-# %% ../../nbs/library/events/wrist.ipynb #68924c9e
+# %% ../../nbs/library/events/wrist.ipynb #f2331b07
 @dataclass(frozen=True, eq=False)
 class Wearer:
     "A simulated wearer, with what is true and what a rater marks."
@@ -127,7 +133,7 @@ def simulate_wearer(
     name: str,
     seed: int,
     n_days: int | None = None,  # None: drawn
-    counts: bool = False,  # a device of counts by the minute and the wearer's diary, instead of a study's watch and rater
+    counts: bool = False,  # a device of counts and the wearer's diary, instead of a study's watch and rater
 ) -> Wearer:
     "Simulate one wearer."
     random = np.random.default_rng([seed, *name.encode()])

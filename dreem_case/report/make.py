@@ -47,6 +47,7 @@ def make_report(
     headband: str = "",  # an npz file of headband spectra; empty: chapter 6 shows its last figures
     raw_eeg: str = "",  # an h5 file of raw EEG; empty: the sections about it drop out
     ecg: str = "",  # a folder of annotated ECG records, for the part of that name; empty: simulated ones
+    diary: str = "",  # a folder of wrist counts with a diary, for the part `events`; empty: its last figures
     seed: int = 1,
     max_nights: int = 0,  # 0: all
     out: Path | None = None,  # None: build/ in the project's folder, or build/<part>/
@@ -59,7 +60,7 @@ def make_report(
     if budget not in BUDGETS:
         raise ReportError(f"budget: expected one of {', '.join(BUDGETS)}, found {budget!r}")
     chapters, out = _chapters(root, part), out or root / "build" / part
-    paths = _given({"data": data, "headband": headband, "raw_eeg": raw_eeg, "ecg": ecg})
+    paths = _given({"data": data, "headband": headband, "raw_eeg": raw_eeg, "ecg": ecg, "diary": diary})
     start = time.perf_counter()
     if not data and not part:
         print("nights: the embedded default (simulated)", flush=True)
@@ -93,6 +94,7 @@ def _main() -> None:
     parser.add_argument("--headband", default="", help="npz file of headband spectra, for chapter 6")
     parser.add_argument("--raw-eeg", default="", help="h5 file of raw EEG, for chapters 1, 2, 4 and 5")
     parser.add_argument("--ecg", default="", help="folder of annotated ECG records, for --part ecg")
+    parser.add_argument("--diary", default="", help="folder of wrist counts with a diary, for --part events")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--max-nights", type=int, default=0, help="limit the nights; 0: all")
     parser.add_argument("--out", type=Path, default=None, help="folder for what is made; none: build/")

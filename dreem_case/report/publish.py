@@ -126,7 +126,7 @@ def _finished(build: Path, part: str) -> dict:
     short = {row.get("budget") for row in read_results(build / "results.json").values()} - {"full"}
     if run["budget"] != "full" or short:
         raise ReportError("expected a report of the full budget, found one of CI's; make report first")
-    inputs = {"data": False, "headband": True, "raw_eeg": True, "ecg": False}
+    inputs = {"data": False, "headband": True, "raw_eeg": True, "ecg": False, "diary": False}
     if not run["complete"] or (not part and run["given"] != inputs):
         raise ReportError("expected a report on the default nights, with HEADBAND and RAW_EEG given")
     return run

@@ -1,4 +1,4 @@
-"""Event detection AP: the vectors that were computed by hand, a slow second implementation, and what must hold of any."""
+"""Event detection AP: vectors that were computed by hand, a slow second implementation, and what must hold of any."""
 
 import json
 
@@ -13,7 +13,6 @@ from dreem_case.events.metric import (
     EventsError,
     EventTable,
     average_precision,
-    event_ap,
     event_errors,
     event_table,
     match_events,
@@ -55,7 +54,8 @@ def slow_ap(truth, found, tolerance):
 
 
 rows = st.tuples(st.sampled_from("abc"), st.sampled_from(EVENTS), st.integers(0, 60))
-scored = st.tuples(st.sampled_from("abcd"), st.sampled_from(EVENTS), st.integers(0, 60), st.sampled_from([0.1, 0.5, 0.9]))
+scores = st.sampled_from([0.1, 0.5, 0.9])
+scored = st.tuples(st.sampled_from("abcd"), st.sampled_from(EVENTS), st.integers(0, 60), scores)
 
 
 @given(st.lists(rows, min_size=1, max_size=12, unique=True), st.lists(scored, max_size=20), st.integers(1, 30))

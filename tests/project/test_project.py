@@ -32,7 +32,8 @@ def module_name(path: Path, folder: Path) -> str:
 
 MODULES = [module_name(path, ROOT / "dreem_case") for path in FILES]
 NAMES = [module_name(path, ROOT / "nbs" / "library") for path in LIBRARY]
-OUTSIDE_THE_CORE = {"core.figures", "nights.plots", *(name for name in MODULES if name.startswith("report."))}
+DRAWING = {"core.figures", "nights.plots", "events.actogram"}
+OUTSIDE_THE_CORE = {*DRAWING, *(name for name in MODULES if name.startswith("report."))}
 
 
 def tracked_files() -> list[Path]:
@@ -247,7 +248,8 @@ def test_every_dependency_is_declared():
     assert {re.split(r"[<>=!]", line)[0] for line in core} <= used | never_imported
 
 
-ITS_JOB = {f"dreem_case.{name}": {"flask"} for name in ("api", "serving.metrics", "ecg.endpoint")} | {
+WEB = ("api", "serving.metrics", "ecg.endpoint", "events.endpoint")
+ITS_JOB = {f"dreem_case.{name}": {"flask"} for name in WEB} | {
     f"dreem_case.{name}": {"boto3"} for name in ("nights.s3_store", "core.s3", "core.s3_outputs")
 }
 

@@ -324,7 +324,7 @@ def finish(project, given, budget="full"):
     (project / "build" / "run.json").write_text(json.dumps(run))
 
 
-FULL = {"data": False, "headband": True, "raw_eeg": True, "ecg": False}
+FULL = {"data": False, "headband": True, "raw_eeg": True, "ecg": False, "diary": False}
 
 
 def test_publishing_takes_outputs_figures_and_costs(project, monkeypatch):
