@@ -78,7 +78,7 @@ def intervals(table: MinuteTable, said: Likelihoods) -> EventTable:
             rows += [(table.series.name, event, float(table.step_of(at)), score) for event, at in ends]
     return event_table(rows)
 
-# %% ../../nbs/library/events/decode.ipynb #bd5a5261
+# %% ../../nbs/library/events/decode.ipynb #6d1e97ef
 REACH_MIN = 180  # from an end of the best interval; further away, an event is of another night
 GAIN = (np.abs(np.arange(-30, 31))[:, None] * 60 / STEP_S < np.array(TOLERANCES)).mean(axis=1)
 
@@ -99,7 +99,8 @@ def place_event(near: np.ndarray, around: int) -> Placed:  # near: (n,)
     total = density.sum()
     if total <= 0:
         return Placed(float(around), 0.0, 0.0)
-    gains = np.convolve(density, GAIN, "same")
+    reach = len(GAIN) // 2
+    gains = np.convolve(density, GAIN)[reach : reach + len(density)]
     best = int(gains.argmax())
     inside = density[max(best - 14, 0) : best + 15].sum()
     return Placed(float(first + best), float(gains[best] / total), float(inside / total))
