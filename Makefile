@@ -17,6 +17,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed.json
+NETS := $(VENV)/nets.json
 
 DATA ?=
 HEADBAND ?=
@@ -43,9 +44,15 @@ $(STAMP): pyproject.toml constraints.txt
 	echo "{\"seconds\": $$(( $$(date +%s) - start )), \"megabytes\": $$(du -sk $(VENV) | cut -f1 | awk '{print int($$1 / 1024)}')}" > $@
 	@cat $@
 
+# Networks need 0.6 GB more, which the case does without.
+$(NETS): $(STAMP)
+	@echo "installing what networks need into $(VENV), once"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[nets,events]'
+	@echo '{"extras": ["nets", "events"]}' > $@
+
 install: $(STAMP)
 
-report: $(STAMP)
+report: $(if $(filter events,$(PART)),$(NETS),$(STAMP))
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m dreem_case.report.make --seed $(SEED) --max-nights $(MAX_NIGHTS) \
 		--data "$(DATA)" --headband "$(HEADBAND)" --raw-eeg "$(RAW_EEG)" --ecg "$(ECG)" --diary "$(DIARY)" --part "$(PART)" --budget $(BUDGET)
 
@@ -56,7 +63,7 @@ notebook: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[notebook]'
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/jupyter lab nbs/index.ipynb
 
-test: $(STAMP)
+test: $(NETS)
 	$(BIN)/ruff check
 	$(BIN)/lint-imports
 	$(BIN)/codespell README.md CONTRIBUTING.md CHANGELOG.md dreem_case tests benchmarks nbs/library
@@ -80,7 +87,7 @@ export: $(STAMP)
 
 # The newest versions that work together, for all supported Python versions.
 pins: $(STAMP)
-	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager -e '.[report,cluster,peer,ecg,dev]'
+	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager -e '.[report,cluster,peer,ecg,nets,events,dev]'
 	{ head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable; } > build/constraints.txt
 	@echo "compare build/constraints.txt with constraints.txt, and keep the lines that only other Python versions need"
 

@@ -45,7 +45,7 @@ def seed_all(seed: int) -> None:
     np.random.seed(seed % 2**32)  # noqa: NPY002  libraries draw from it
     torch.manual_seed(seed)
 
-# %% ../../nbs/library/core/nets.ipynb #8324a000
+# %% ../../nbs/library/core/nets.ipynb #24fe9bd0
 def fit_network(
     network: nn.Module,  # its weights are changed in place
     batches: Callable[[int], Sequence],  # of the epoch's number: its batches, always as many
@@ -60,12 +60,12 @@ def fit_network(
 
     seed_all(settings.seed)
     loop = _loop(network, loss, settings, len(batches(0)), judge)
-    trainer = lightning.Trainer(
-        max_epochs=settings.epochs, gradient_clip_val=settings.clip, logger=False, enable_progress_bar=False,
-        enable_model_summary=False, enable_checkpointing=False, accelerator="auto", devices=1,
-        reload_dataloaders_every_n_epochs=1, num_sanity_val_steps=0, default_root_dir=folder,
-    )  # fmt: skip
     with _quiet():
+        trainer = lightning.Trainer(
+            max_epochs=settings.epochs, gradient_clip_val=settings.clip, logger=False, enable_progress_bar=False,
+            enable_model_summary=False, enable_checkpointing=False, accelerator="auto", devices=1,
+            reload_dataloaders_every_n_epochs=1, num_sanity_val_steps=0, default_root_dir=folder,
+        )  # fmt: skip
         trainer.fit(
             loop, train_dataloaders=_Epochs(batches, trainer), ckpt_path=resume, weights_only=True if resume else None
         )
@@ -99,7 +99,7 @@ def _quiet():
     stack = ExitStack()
     stack.enter_context(warnings.catch_warnings())
     warnings.simplefilter("ignore")
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+    for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
     return stack
 

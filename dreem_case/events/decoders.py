@@ -41,7 +41,7 @@ class UNet1D(nn.Module):
             x = layer(torch.cat([functional.interpolate(x, size=beside.shape[-1]), beside], dim=1))
         return self.out(x)
 
-# %% ../../nbs/library/events/decoders.ipynb #944a4112
+# %% ../../nbs/library/events/decoders.ipynb #8f7fd1cb
 class MLP(nn.Module):
     "A perceptron that sees each moment by itself."
 
@@ -70,9 +70,8 @@ class LSTMDecoder(nn.Module):
 
 def positions(n: int, width: int, device: torch.device) -> torch.Tensor:  # (n, width)
     "Give sines and cosines of the place in time, without which attention knows no order."
-    at = torch.arange(n, device=device)[:, None] / torch.exp(
-        torch.arange(0, width, 2, device=device) * (math.log(1e4) / width)
-    )
+    scale = torch.exp(torch.arange(0, width, 2, device=device) * (math.log(1e4) / width))
+    at = torch.arange(n, device=device)[:, None] / scale
     return torch.cat([at.sin(), at.cos()], dim=1)[:, :width]
 
 
@@ -110,5 +109,6 @@ class TransformerCNN(nn.Module):
 
 
 DECODERS = {
-    "unet1d": UNet1D, "mlp": MLP, "lstm": LSTMDecoder, "transformer": TransformerDecoder, "transformercnn": TransformerCNN,
+    "unet1d": UNet1D, "mlp": MLP, "lstm": LSTMDecoder, "transformer": TransformerDecoder,
+    "transformercnn": TransformerCNN,
 }  # fmt: skip

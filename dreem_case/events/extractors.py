@@ -8,15 +8,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-# %% ../../nbs/library/events/extractors.ipynb #ad5964e4
+# %% ../../nbs/library/events/extractors.ipynb #fda2f6f7
 class CNNSpectrogram(nn.Module):
     "Convolutions of several lengths, each a plane: a spectrogram whose filters are learned."
 
-    def __init__(self, n_channels: int, rate: int, height: int = 16, lengths: tuple[int, ...] = (5, 17, 65)):
+    def __init__(self, n_channels: int, rate: int, height: int = 8, lengths: tuple[int, ...] = (5, 17)):
         super().__init__()
         self.branches = nn.ModuleList(
             nn.Sequential(
-                nn.Conv1d(n_channels, height, length, padding=length // 2), nn.BatchNorm1d(height), nn.ReLU(),
+                nn.Conv1d(n_channels, height, 5, padding=2), nn.BatchNorm1d(height), nn.ReLU(),
                 nn.Conv1d(height, height, length, stride=rate, padding=length // 2), nn.BatchNorm1d(height), nn.ReLU(),
             )
             for length in lengths

@@ -4,7 +4,7 @@
 __all__ = ['KNOWN_AROUND_H', 'KIND', 'FOLDER', 'network_inputs', 'n_channels', 'network_targets', 'Example', 'make_example',
            'draw_batches', 'NetworkModel', 'new_network', 'fit_events', 'save_events_network', 'load_events_network']
 
-# %% ../../nbs/library/events/network.ipynb #8b3c6949
+# %% ../../nbs/library/events/network.ipynb #6e494282
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
@@ -18,10 +18,9 @@ from ..core.windows import cut, cutmix, mixup, stitch, window_starts
 from .decode import Likelihoods, expected_gain
 from .detect import joined
 from .metric import EVENTS, STEP_S, EventsError, EventTable, mean_ap
-from .minutes import MinuteTable, minute_table
+from .minutes import MinuteTable
 from .network_config import NetworkConfig, check_config, config_of
 from .networks import build_network
-from .series import Series
 
 # %% ../../nbs/library/events/network.ipynb #ab97bfa6
 def network_inputs(table: MinuteTable, config: NetworkConfig) -> np.ndarray:  # float32 (n_channels, n_steps of 5 s)

@@ -3,13 +3,13 @@
 # %% auto #0
 __all__ = ['MODELS', 'EXTRACTORS', 'DECODERS', 'NetworkConfig', 'check_config', 'compose', 'sweep', 'config_of']
 
-# %% ../../nbs/library/events/network_config.ipynb #f93fb218
+# %% ../../nbs/library/events/network_config.ipynb #097907b9
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 
 from .metric import EventsError
 
-# %% ../../nbs/library/events/network_config.ipynb #7ba82ed8
+# %% ../../nbs/library/events/network_config.ipynb #1bd067b4
 MODELS = ("spec1d", "spec2dcnn", "centernet", "detr2dcnn")
 EXTRACTORS = ("cnn", "spec", "lstm", "panns")
 DECODERS = ("unet1d", "mlp", "lstm", "transformer", "transformercnn")
@@ -31,9 +31,9 @@ class NetworkConfig:
     cutmix: float = 0.3
     hour: bool = True  # tell the network the wearer's hour
     worn: bool = True  # learn only where the watch was worn, and say so to the network
-    windows_per_epoch: int = 384
+    windows_per_epoch: int = 256
     batch_size: int = 16
-    epochs: int = 14
+    epochs: int = 12
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
     patience: int = 6
@@ -69,7 +69,7 @@ def check_config(config: NetworkConfig) -> NetworkConfig:
             raise EventsError(key, "1 at least", str(getattr(config, key)))
     return config
 
-# %% ../../nbs/library/events/network_config.ipynb #3ada6ddb
+# %% ../../nbs/library/events/network_config.ipynb #bd0f7593
 def compose(overrides: Sequence[str]) -> NetworkConfig:
     "Make one configuration of overrides; raise `EventsError` for a name, type or combination that cannot be."
     import hydra
@@ -99,7 +99,9 @@ def sweep(overrides: Sequence[str]) -> Iterator[tuple[str, ...]]:
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
         choices = [
-            [f"{one.key_or_group}={value}" for value in one.sweep_string_iterator()] if one.is_sweep_override() else [one.input_line]
+            [f"{one.key_or_group}={value}" for value in one.sweep_string_iterator()]
+            if one.is_sweep_override()
+            else [one.input_line]
             for one in parsed
         ]  # fmt: skip
     except HydraException as error:

@@ -5,7 +5,7 @@ __all__ = ['N_TRAIN', 'N_JUDGE', 'COUNT_DAYS', 'N_FOLDS', 'simulated', 'as_epoch
            'write_wearers', 'figures', 'ap_interval', 'error_interval', 'out_of_fold', 'decoded', 'open_diary',
            'window_counts']
 
-# %% ../../nbs/library/events/study.ipynb #857ebf07
+# %% ../../nbs/library/events/study.ipynb #22fe9a0e
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from .decode import DECODERS
 from .diary import read_diary, read_wrists
 from .metric import EVENTS, EventErrors, EventTable, event_errors, mean_ap
 from .minutes import GROUPS, MinuteTable, minute_features, minute_table
-from .model import MinuteModel, fit_minutes
+from .model import NEAR_DIARY_MIN, MinuteModel, fit_minutes
 from .series import Series, make_series
 from .series_files import write_series
 from .wrist import Wearer, simulate_wearer
@@ -101,7 +101,7 @@ def error_interval(errors: EventErrors, event: str) -> Interval:
     own = (errors.event == event) & np.isfinite(errors.minutes)
     return interval_over_groups(lambda minutes: float(np.abs(minutes).mean()), errors.series[own], errors.minutes[own])
 
-# %% ../../nbs/library/events/study.ipynb #dc177dd5
+# %% ../../nbs/library/events/study.ipynb #e91dc836
 N_FOLDS = 5
 
 
@@ -111,13 +111,16 @@ def out_of_fold(
     groups: tuple[str, ...] = tuple(GROUPS),
     n_rounds: int = 100,
     n_folds: int = N_FOLDS,
+    near_min: int = NEAR_DIARY_MIN,
 ) -> list:  # of Likelihoods, each by a model that has not seen this person
     "Say of each minute what it is, by models of other people."
     rows = [minute_features(table, groups)[0] for table in tables]
     people = list(range(len(tables)))
 
     def fit(inside: np.ndarray) -> MinuteModel:
-        return fit_minutes([tables[i] for i in inside], events, groups, n_rounds, rows=[rows[i] for i in inside])
+        return fit_minutes(
+            [tables[i] for i in inside], events, groups, n_rounds, rows=[rows[i] for i in inside], near_min=near_min
+        )
 
     def predict(model: MinuteModel, outside: np.ndarray) -> list:
         return [model.likelihoods(tables[i]) for i in outside]

@@ -200,12 +200,13 @@ def _marked(step: int, start_min: float, random: np.random.Generator, diary: int
     minute = np.floor(np.rint(minute / 3.75) * 3.75) if on_grid else np.rint(minute)
     return (minute - start_min) * 60 / STEP_S
 
-# %% ../../nbs/library/events/wearers.ipynb #a4551e66
+# %% ../../nbs/library/events/wearers.ipynb #f4cef98e
 def draw_off(
     n_days: int,
     start_h: float,
     n: int,
     random: np.random.Generator,
+    by_day_only: bool = False,  # for some hours, in people who are asked to wear it for a week
 ) -> np.ndarray:  # bool (n,)
     "Draw when the watch is off for an hour or more."
     off = np.zeros(n, bool)
@@ -216,7 +217,7 @@ def draw_off(
             spans.append((24 * day + random.uniform(7, 20), random.uniform(1, 5)))
         if random.random() < 0.018:
             spans.append((24 * day + random.uniform(17, 22), 24 * random.geometric(0.5) - 8))
-    for first, hours in spans:
+    for first, hours in [span for span in spans if span[1] <= 5] if by_day_only else spans:
         quarter = np.round((first - start_h) * 4) / 4 * 3600 / STEP_S
         off[max(int(quarter), 0) : max(int(quarter + round(4 * hours) * 900 / STEP_S), 0)] = True
     return off

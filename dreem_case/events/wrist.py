@@ -115,7 +115,7 @@ def fill_off(
     clock = (first + np.arange(len(values))) % DAY_STEPS
     return np.where(off & (n_worn[clock] > 0), mean[clock].round(4), values)
 
-# %% ../../nbs/library/events/wrist.ipynb #f2331b07
+# %% ../../nbs/library/events/wrist.ipynb #d6eb3ea5
 @dataclass(frozen=True, eq=False)
 class Wearer:
     "A simulated wearer, with what is true and what a rater marks."
@@ -141,7 +141,7 @@ def simulate_wearer(
     n_days = n_days or int(np.clip(random.gamma(8.7, 3.0), 2, 84))
     first_day, start_h = EPOCH_DAY + int(random.integers(0, 700)), random.integers(32, 80) / 4
     n = int(n_days * DAY_STEPS + random.integers(-8, 24) * BLOCK)
-    off = draw_off(n_days, start_h, n, random) if not counts else np.zeros(n, bool)
+    off = draw_off(n_days, start_h, n, random, by_day_only=counts)
     nights = draw_nights(habits, n_days + 2, (first_day + 2) % 7, random) - 24
     doing = draw_doing(habits, nights, start_h, n, off, random)
     degrees, force = _movement(doing, habits.restless, random)

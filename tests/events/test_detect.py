@@ -1,4 +1,4 @@
-"""From minutes to events: what must not matter does not, what is missing is not made up, and who asks gets a clear answer."""
+"""From minutes to events: what must not matter does not, and what is missing is not made up."""
 
 import json
 from dataclasses import replace
@@ -88,7 +88,9 @@ def test_filling_is_found_whether_it_repeats_or_not(blocks):
 
 def test_a_watch_on_a_table_has_no_events_but_reasons():
     n = 5 * 1440
-    series = make_series("still", 1.5e9 + 60 * np.arange(n), {"enmo": np.zeros(n), "anglez": np.full(n, 3)}, np.zeros(n))
+    series = make_series(
+        "still", 1.5e9 + 60 * np.arange(n), {"enmo": np.zeros(n), "anglez": np.full(n, 3)}, np.zeros(n)
+    )
     nothing = detect_events(series)
     assert len(nothing.events) == 0
     assert {night.reason for night in nothing.nights} <= {"not worn", "the record ends", "the record begins"}
@@ -236,7 +238,9 @@ def test_the_same_seed_gives_the_same_model(tmp_path):
     assert difference.max() < 1e-3
 
 
-@given(st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda s: st.lists(s) | st.dictionaries(st.text(), s)))
+@given(
+    st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda s: st.lists(s) | st.dictionaries(st.text(), s))
+)
 @settings(max_examples=40)
 def test_any_json_is_a_model_or_refused(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "model.json"
@@ -245,7 +249,9 @@ def test_any_json_is_a_model_or_refused(tmp_path_factory, content):
         load_minutes(path)
 
 
-@pytest.mark.parametrize("change", [{"groups": ["sound"]}, {"columns": []}, {"trees": []}, {"trees": [{}]}, {"card": 3}])
+@pytest.mark.parametrize(
+    "change", [{"groups": ["sound"]}, {"columns": []}, {"trees": []}, {"trees": [{}]}, {"card": 3}]
+)
 def test_a_model_that_was_changed_is_refused(tmp_path, change):
     from dreem_case.events.model import FOLDER
 
@@ -322,7 +328,9 @@ def test_what_is_prepared_trains_the_same_model(folder, tmp_path):
     run = CliRunner()
     assert run.invoke(events, ["prepare", "--store", str(folder), "--out", str(tmp_path / "ready")]).exit_code == 0
     marks = ["--events", str(folder / "events.csv"), "--rounds", "5"]
-    result = run.invoke(events, ["train", "--prepared", str(tmp_path / "ready"), *marks, "--out", str(tmp_path / "m.json")])
+    result = run.invoke(
+        events, ["train", "--prepared", str(tmp_path / "ready"), *marks, "--out", str(tmp_path / "m.json")]
+    )
     assert result.exit_code == 0, result.output
     tables = [minute_table(read_series(folder / f"judge0{i}.parquet")) for i in (0, 1)]
     direct = fit_minutes(tables, read_events(folder / "events.csv"), n_rounds=5)
@@ -333,7 +341,9 @@ def test_a_series_that_cannot_be_used_does_not_stop_the_others(folder, tmp_path)
     write_series(tmp_path / "good.parquet", read_series(folder / "judge01.parquet"))
     (tmp_path / "bad.csv").write_text("series_id,step,timestamp,enmo\n", encoding="utf-8")
     (tmp_path / "notes.md").write_text("no series", encoding="utf-8")
-    result = CliRunner().invoke(events, ["detect", "--store", str(tmp_path), "--out", str(tmp_path / "out"), "--jobs", "1"])
+    result = CliRunner().invoke(
+        events, ["detect", "--store", str(tmp_path), "--out", str(tmp_path / "out"), "--jobs", "1"]
+    )
     assert result.exit_code == 1
     assert "bad: expected" in result.output and (tmp_path / "out" / "good.json").is_file()
 
@@ -341,7 +351,10 @@ def test_a_series_that_cannot_be_used_does_not_stop_the_others(folder, tmp_path)
 def test_without_a_zone_the_command_asks_for_it(tmp_path):
     rows = "".join(f"2023-08-28 {9 + i // 60:02}:{i % 60:02}:00,{i % 7}\n" for i in range(300))
     (tmp_path / "watch.csv").write_text("timestamp,pim\n" + rows, encoding="utf-8")
-    run, asked = CliRunner(), ["detect", "--store", str(tmp_path), "--submission", str(tmp_path / "s.out"), "--jobs", "1"]
+    run, asked = (
+        CliRunner(),
+        ["detect", "--store", str(tmp_path), "--submission", str(tmp_path / "s.out"), "--jobs", "1"],
+    )
     assert "the wearer's time zone" in run.invoke(events, asked).output
     assert run.invoke(events, [*asked, "--zone", "Europe/Berlin"]).exit_code == 0
 
