@@ -3,6 +3,7 @@
 #               real data: HEADBAND=<nights.npz>  RAW_EEG=<nap.h5>  SLEEP_EDF=<folder>  HYPNOGRAMS=<dodh.json>
 #               PART=<folder of nbs/report>: another part of the book, into build/<part>/
 #               ECG=<folder of annotated WFDB records>: for PART=ecg
+#               DIARY=<folder of wrist counts with a diary>: for PART=events
 #               BUDGET=ci: as short as it can be, never published
 # make serve    the endpoint and its page, at http://127.0.0.1:8000 (settings: DREEM_CASE_*)
 # make test     everything that must hold
@@ -18,6 +19,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed.json
+NETS := $(VENV)/nets.json
 
 DATA ?=
 HEADBAND ?=
@@ -28,6 +30,7 @@ SEED ?= 1
 MAX_NIGHTS ?= 0
 PART ?=
 ECG ?=
+DIARY ?=
 BUDGET ?= full
 
 .PHONY: install report serve notebook test bench check publish export pins clean
@@ -45,12 +48,19 @@ $(STAMP): pyproject.toml constraints.txt
 	echo "{\"seconds\": $$(( $$(date +%s) - start )), \"megabytes\": $$(du -sk $(VENV) | cut -f1 | awk '{print int($$1 / 1024)}')}" > $@
 	@cat $@
 
+# Networks need 0.6 GB more, which the case does without.
+$(NETS): $(STAMP)
+	@echo "installing what networks need into $(VENV), once"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[nets,events]'
+	@echo '{"extras": ["nets", "events"]}' > $@
+
 install: $(STAMP)
 
-report: $(STAMP)
+report: $(if $(filter events,$(PART)),$(NETS),$(STAMP))
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/dreem-case report --seed $(SEED) --max-nights $(MAX_NIGHTS) \
 		--data "$(DATA)" --headband "$(HEADBAND)" --raw-eeg "$(RAW_EEG)" \
-		--sleep-edf "$(SLEEP_EDF)" --hypnograms "$(HYPNOGRAMS)" --ecg "$(ECG)" --part "$(PART)" --budget $(BUDGET)
+		--sleep-edf "$(SLEEP_EDF)" --hypnograms "$(HYPNOGRAMS)" --ecg "$(ECG)" --diary "$(DIARY)" \
+		--part "$(PART)" --budget $(BUDGET)
 
 serve: $(STAMP)
 	$(BIN)/gunicorn -c python:dreem_case.serving.gunicorn_config 'dreem_case.api:create_app()'
@@ -59,7 +69,7 @@ notebook: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[notebook]'
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/jupyter lab nbs/index.ipynb
 
-test: $(STAMP)
+test: $(NETS)
 	$(BIN)/ruff check
 	$(BIN)/lint-imports
 	$(BIN)/mypy
@@ -88,7 +98,7 @@ export: $(STAMP)
 
 # The newest versions that work together, for all supported Python versions.
 pins: $(STAMP)
-	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager -e '.[report,cluster,peer,ecg,dev]'
+	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager -e '.[report,cluster,peer,ecg,nets,events,dev]'
 	{ head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable; } > build/constraints.txt
 	@echo "compare build/constraints.txt with constraints.txt, and keep the lines that only other Python versions need"
 

@@ -38,7 +38,7 @@ from dreem_case.nights.store import (
 
 
 # %% ../nbs/library/cli.ipynb #85ef954d
-_PARTS = {"ecg": "dreem_case.ecg.cli"}  # command -> module with a group of this name
+_PARTS = {"ecg": "dreem_case.ecg.cli", "events": "dreem_case.events.cli"}  # command -> module with a group of this name
 
 
 class _WithParts(click.Group):
@@ -316,6 +316,7 @@ def _check_source(out: str, outputs, manifest: bytes) -> None:
 @click.option("--sleep-edf", default="", help="Folder of band powers of real days, for chapter 4.")
 @click.option("--hypnograms", default="", help="JSON file of real nights by several scorers, for chapter 6.")
 @click.option("--ecg", default="", help="Folder of annotated ECG records, for --part ecg.")
+@click.option("--diary", default="", help="Folder of wrist counts with a diary, for --part events.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--max-nights", type=click.IntRange(0), default=0, help="Limit the nights; 0: all.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for what is made; else build/.")

@@ -48,6 +48,7 @@ def make_report(
     sleep_edf: str = "",  # a folder of band powers of real days, for chapter 4
     hypnograms: str = "",  # a JSON file of real nights by several scorers, for chapter 6
     ecg: str = "",  # a folder of annotated ECG records, for the part of that name; empty: simulated ones
+    diary: str = "",  # a folder of wrist counts with a diary, for the part `events`; empty: its last figures
     seed: int = 1,
     max_nights: int = 0,  # 0: all
     out: Path | None = None,  # None: build/ in the project's folder, or build/<part>/
@@ -62,7 +63,7 @@ def make_report(
     chapters, out = _chapters(root, part), out or root / "build" / part
     paths = _given({
         "data": data, "headband": headband, "raw_eeg": raw_eeg, "sleep_edf": sleep_edf, "hypnograms": hypnograms,
-        "ecg": ecg,
+        "ecg": ecg, "diary": diary,
     })
     start = time.perf_counter()
     if not data and not part:

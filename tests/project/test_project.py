@@ -32,7 +32,9 @@ def module_name(path: Path, folder: Path) -> str:
 
 MODULES = [module_name(path, ROOT / "dreem_case") for path in FILES]
 NAMES = [module_name(path, ROOT / "nbs" / "library") for path in LIBRARY]
-OUTSIDE_THE_CORE = {"core.figures", "nights.plots", *(name for name in MODULES if name.startswith("report."))}
+OF_NETS = {"core.nets", *(f"events.{name}" for name in ("extractors", "decoders", "networks", "network"))}
+DRAWING = {"core.figures", "nights.plots", "events.actogram"}
+OUTSIDE_THE_CORE = {*DRAWING, *(name for name in MODULES if name.startswith("report."))}
 
 
 def tracked_files() -> list[Path]:
@@ -235,10 +237,11 @@ def test_every_dependency_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     core, extras = project["dependencies"], project["optional-dependencies"]
     own = dict.fromkeys(OUTSIDE_THE_CORE, "report") | {"core.workers": "cluster", "ecg.wfdb_files": "ecg"}  # its extra
+    own |= dict.fromkeys(OF_NETS, "nets") | {"events.network_config": "events"}
     names = {"sklearn": "scikit-learn", "yaml": "pyyaml", "IPython": "ipykernel", "PIL": "pillow"}
     names |= {"nbformat": "papermill", "traitlets": "papermill", "jupyter_client": "ipykernel"}
     names |= {"botocore": "boto3", "werkzeug": "flask"}
-    names |= {"urllib3": "boto3"}
+    names |= {"urllib3": "boto3", "hydra": "hydra-core", "omegaconf": "hydra-core"}
     never_imported = {"gunicorn", "python-dotenv", "flask-openapi3-swagger"}  # started, or found by Flask
     used = set()
     for module in MODULES:
@@ -254,13 +257,16 @@ def test_every_dependency_is_declared():
     assert {re.split(r"[<>=!]", line)[0] for line in core} <= used | never_imported
 
 
-ITS_JOB = {f"dreem_case.{name}": {"flask"} for name in ("api", "serving.metrics", "ecg.endpoint")} | {
+WEB = ("api", "serving.metrics", "ecg.endpoint", "events.endpoint")
+ITS_JOB = {f"dreem_case.{name}": {"flask"} for name in WEB} | {
     f"dreem_case.{name}": {"boto3"} for name in ("nights.s3_store", "core.s3", "core.s3_outputs")
 }
 
 
 @pytest.mark.parametrize("module", ["dreem_case", *(f"dreem_case.{m}" for m in MODULES if m not in OUTSIDE_THE_CORE)])
 def test_core_imports_are_light(module):
+    if module.removeprefix("dreem_case.") in OF_NETS:
+        pytest.importorskip("torch", reason="networks are an extra")
     heavy = {"flask", "boto3", "matplotlib", "papermill", "nbdev", "yasa", "mne"} - ITS_JOB.get(module, set())
     code = f"import {module}, sys, json; print(json.dumps(sorted(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

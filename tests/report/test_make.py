@@ -324,7 +324,7 @@ def finish(project, given, budget="full"):
     (project / "build" / "run.json").write_text(json.dumps(run))
 
 
-FULL = {"data": False, "headband": True, "raw_eeg": True, "sleep_edf": True, "hypnograms": True, "ecg": False}
+FULL = {"data": False, "headband": True, "raw_eeg": True, "sleep_edf": True, "hypnograms": True}
 
 
 def test_publishing_takes_outputs_figures_and_costs(project, monkeypatch):

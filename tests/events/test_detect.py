@@ -1,0 +1,401 @@
+"""From minutes to events: what must not matter does not, and what is missing is not made up."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from flask import Flask
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dreem_case.events.cli import events
+from dreem_case.events.decode import Likelihoods, expected_gain, nights_of, place_event
+from dreem_case.events.detect import detect_events, events_json, night_rows, read_events
+from dreem_case.events.endpoint import make_blueprint
+from dreem_case.events.heuristic import heuristic_events, longest_block
+from dreem_case.events.metric import EventsError, event_errors, mean_ap
+from dreem_case.events.minutes import best_intervals, mean_around, minute_table, ranks
+from dreem_case.events.model import fit_minutes, load_minutes, minute_labels, save_minutes, shipped_minutes
+from dreem_case.events.realism import KNOWN, describe
+from dreem_case.events.series import make_series
+from dreem_case.events.series_files import read_series, write_series
+from dreem_case.events.study import as_epochs, decoded, figures, open_diary, out_of_fold, simulated, with_channels
+from dreem_case.events.wear import filled_blocks, worn_mask
+from dreem_case.events.wrist import BLOCK, fill_off, simulate_wearer
+
+
+@pytest.fixture(scope="module")
+def wearer():
+    """A simulated wearer of some weeks, with unworn days."""
+    return simulate_wearer("judge00", seed=1)
+
+
+@pytest.fixture(scope="module")
+def found(wearer):
+    return detect_events(wearer.series)
+
+
+def test_a_simulated_wearers_nights_are_found_and_a_rule_is_beaten(wearer, found):
+    errors = event_errors(wearer.events, found.events)
+    assert errors.median("onset") < 8 and errors.median("wakeup") < 5
+    assert errors.n_missed("onset") <= 1
+    assert mean_ap(wearer.events, found.events) > mean_ap(wearer.events, heuristic_events(wearer.series))
+
+
+def test_one_onset_and_one_wakeup_a_night_in_turn(found):
+    events = found.events
+    assert events.event.tolist() == ["onset", "wakeup"] * (len(events) // 2)
+    assert (np.diff(events.step) > 0).all()
+    assert ((events.score >= 0) & (events.score <= 1)).all() and len(np.unique(events.score)) > 5
+
+
+def test_every_day_has_a_night_or_a_reason(found):
+    for row in night_rows(found):
+        assert bool(row["reason"]) == (row["onset"] is None)
+        assert row["reason"] in ("", "not worn", "the record ends", "the record begins", "no 30 minutes of sleep")
+
+
+# ---- wear
+
+
+@pytest.mark.parametrize("name", ["judge00", "judge03", "judge05"])
+def test_unworn_time_is_found_exactly(name):
+    made = simulate_wearer(name, seed=1)
+    unworn = ~worn_mask(made.series)
+    assert (unworn & made.off).sum() >= 0.99 * made.off.sum()
+    assert (unworn & made.off).sum() >= 0.99 * unworn.sum()
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 95)), min_size=1, max_size=12, unique=True))
+@settings(max_examples=15)
+def test_filling_is_found_whether_it_repeats_or_not(blocks):
+    n_days, per_day = 7, 96 * BLOCK
+    random, n = np.random.default_rng(0), 7 * 96 * BLOCK
+    off = np.zeros((n_days, 96), bool)
+    for day, block in blocks:
+        off[day, block] = off[:, block].sum() < 4
+    off = np.repeat(off.ravel(), BLOCK)
+    channels = {
+        "anglez": fill_off(random.normal(0, 30, n).clip(-90, 90).round(4), off, 0),
+        "enmo": fill_off(random.exponential(0.03, n).round(4), off, 0),
+    }
+    series = make_series("made", 1.5e9 - 1.5e9 % 86400 + 5.0 * np.arange(n), channels, np.zeros(n))
+    assert per_day * n_days == n
+    assert np.array_equal(filled_blocks(series), off)
+
+
+def test_a_watch_on_a_table_has_no_events_but_reasons():
+    n = 5 * 1440
+    series = make_series(
+        "still", 1.5e9 + 60 * np.arange(n), {"enmo": np.zeros(n), "anglez": np.full(n, 3)}, np.zeros(n)
+    )
+    nothing = detect_events(series)
+    assert len(nothing.events) == 0
+    assert {night.reason for night in nothing.nights} <= {"not worn", "the record ends", "the record begins"}
+
+
+def test_no_event_is_made_up_at_the_edges_of_a_gap(wearer):
+    """Two days of the recording are not there: no event lies in them or within ten minutes of their edges by day."""
+    series = wearer.series
+    noon = int(np.flatnonzero((series.utc + series.offset_s) % 86400 == 13 * 3600)[5])
+    gone = np.zeros(len(series), bool)
+    gone[noon : noon + 2 * 17280] = True
+    channels = {key: np.where(gone, np.nan, values) for key, values in series.channels.items()}
+    steps = detect_events(replace(series, observed=~gone, channels=channels)).events.step
+    assert not ((steps > noon - 120) & (steps < noon + 2 * 17280 + 120)).any()
+
+
+# ---- what must not matter
+
+
+@pytest.mark.parametrize("change", ["mirrored", "shifted name", "ten seconds"])
+def test_it_does_not_matter(wearer, found, change):
+    changes = {
+        "mirrored": lambda s: replace(s, channels=s.channels | {"anglez": -s.channels["anglez"]}),
+        "shifted name": lambda s: replace(s, name="other"),
+        "ten seconds": lambda s: as_epochs(s, 10),
+    }
+    other = detect_events(changes[change](wearer.series))
+    renamed = replace(other.events, series=found.events.series[: len(other.events)]) if len(other.events) else None
+    assert abs(mean_ap(wearer.events, renamed) - mean_ap(wearer.events, found.events)) < 0.07
+
+
+def test_likelihoods_are_the_same_after_a_cut_elsewhere(wearer, found):
+    """A table cut far away changes ranks a little, and no minute near an event by much."""
+    series = wearer.series
+    n = len(series) // 24 * 23
+    part = replace(
+        series, offset_s=series.offset_s[:n], observed=series.observed[:n],
+        channels={key: values[:n] for key, values in series.channels.items()},
+    )  # fmt: skip
+    cut = detect_events(part)
+    whole = found.said.asleep[: len(cut.table)]
+    assert np.quantile(np.abs(whole - cut.said.asleep)[:-60], 0.95) < 0.05
+
+
+@pytest.mark.parametrize("keys", [("anglez",), ("enmo",), ("anglez", "enmo")])
+def test_any_channels_will_do(wearer, keys):
+    events = detect_events(with_channels(wearer.series, keys)).events
+    errors = event_errors(wearer.events, events)
+    assert errors.n_missed("onset") <= 3
+
+
+def test_who_sleeps_by_day_has_nights_by_day(wearer):
+    """The same person's clock, twelve hours on."""
+    late = replace(wearer.series, offset_s=wearer.series.offset_s + np.float32(11 * 3600))
+    errors = event_errors(wearer.events, detect_events(late).events)
+    assert errors.n_missed("onset") <= 4
+    assert np.nanmedian(np.abs(errors.minutes)) < 30
+
+
+@pytest.mark.parametrize("hours", [0.2, 3, 26])
+def test_short_recordings_are_answered(wearer, hours):
+    series = wearer.series
+    n = int(hours * 720)
+    part = replace(
+        series, offset_s=series.offset_s[:n], observed=series.observed[:n],
+        channels={key: values[:n] for key, values in series.channels.items()},
+    )  # fmt: skip
+    assert len(detect_events(part).events) <= 4
+
+
+# ---- parts
+
+
+@given(st.lists(st.floats(0, 1), min_size=5, max_size=60), st.integers(-9, 9), st.integers(1, 9))
+def test_means_around_are_means(values, first, width):
+    values = np.array(values)
+    known = np.arange(len(values)) % 3 > 0
+    got = mean_around(values, known, first, first + width)
+    for i in range(len(values)):
+        low, high = np.clip([i + first, i + first + width], 0, len(values))
+        own = values[low:high][known[low:high]]
+        assert np.isnan(got[i]) if len(own) == 0 else abs(got[i] - own.mean()) < 1e-9
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=40))
+def test_ranks_keep_order_and_ties(values):
+    values = np.array(values, float)
+    found = ranks(values, np.ones(len(values), bool))
+    assert ((found[:, None] < found) == (values[:, None] < values)).all()
+    assert abs(found.mean() - 0.5) < 1e-9
+
+
+@given(st.lists(st.floats(-1, 1), min_size=31, max_size=200))
+def test_the_best_interval_is_the_best(gain):
+    gain = np.array(gain)
+    (interval,) = best_intervals(gain, np.array([[0, len(gain)]]))
+    total = np.append(0, np.cumsum(gain))
+    best = max(total[b] - total[a] for a in range(len(total)) for b in range(a, len(total)))
+    if interval:
+        assert abs(total[interval[1]] - total[interval[0]] - best) < 1e-9
+
+
+@given(st.lists(st.floats(0, 1), min_size=10, max_size=300), st.integers(0, 299))
+def test_an_event_is_put_where_something_speaks_for_it(near, around):
+    near = np.array(near)
+    placed = place_event(near, min(around, len(near) - 1))
+    assert 0 <= placed.minute < len(near)
+    assert 0 <= placed.within_15 <= 1 + 1e-9 and 0 <= placed.gain <= 1 + 1e-9
+
+
+def test_breaks_of_less_than_an_hour_are_bridged():
+    still = np.zeros(1000, bool)
+    still[100:200], still[250:400], still[470:560], still[600:620] = True, True, True, True
+    assert longest_block(still, 1) == (100, 400)
+    assert longest_block(~still[:0], 1) is None
+
+
+def test_nights_without_a_mark_teach_nothing(wearer):
+    table = minute_table(wearer.series)
+    labels = minute_labels(table, wearer.events)
+    minutes = table.minute_of(wearer.events.step).reshape(-1, 2)
+    far = np.min(np.abs(np.arange(len(table))[:, None, None] - minutes), axis=(1, 2)) > 11 * 60
+    assert (labels[far] == -1).all() and (labels[~table.worn] == -1).all()
+
+
+def test_nothing_said_is_no_night():
+    wearer = simulate_wearer("dora", seed=1, n_days=3)
+    table = minute_table(wearer.series)
+    said = Likelihoods(np.zeros(len(table)), np.zeros((2, len(table))))
+    assert len(expected_gain(table, said)) == 0
+    assert all(night.interval is None for night in nights_of(table, said))
+
+
+# ---- models
+
+
+def test_the_same_seed_gives_the_same_model(tmp_path):
+    wearers = [simulate_wearer(name, seed=1, n_days=4) for name in ("anna", "carla")]
+    tables = [minute_table(one.series) for one in wearers]
+    one, two = (fit_minutes(tables, wearers[0].events, n_rounds=5) for _ in range(2))
+    assert one.version == two.version
+    save_minutes(one, tmp_path / "model.json")
+    again = load_minutes(tmp_path / "model.json")
+    difference = np.abs(again.likelihoods(tables[1]).near - one.likelihoods(tables[1]).near)
+    assert difference.max() < 1e-3
+
+
+@given(
+    st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda s: st.lists(s) | st.dictionaries(st.text(), s))
+)
+@settings(max_examples=40)
+def test_any_json_is_a_model_or_refused(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "model.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(EventsError):
+        load_minutes(path)
+
+
+@pytest.mark.parametrize(
+    "change", [{"groups": ["sound"]}, {"columns": []}, {"trees": []}, {"trees": [{}]}, {"card": 3}]
+)
+def test_a_model_that_was_changed_is_refused(tmp_path, change):
+    from dreem_case.events.model import FOLDER
+
+    content = json.loads((FOLDER / "watch.json").read_text(encoding="utf-8")) | change
+    (tmp_path / "model.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(EventsError):
+        load_minutes(tmp_path / "model.json")
+
+
+@pytest.mark.parametrize("name", ["watch", "counts", "counts_simulated"])
+def test_shipped_models_say_what_they_learned_from(name):
+    card = shipped_minutes(name).card
+    assert card["series"] >= 15 and card["data"] in ("simulated", "diary")
+
+
+def test_real_nights_are_found_by_a_model_that_saw_simulated_ones_only(real_data):
+    tables, written = open_diary(real_data / "wrist_diary")
+    model = shipped_minutes("counts_simulated")
+    assert model.card["data"] == "simulated"
+    values = figures(written, decoded(list(tables.values()), [model.likelihoods(table) for table in tables.values()]))
+    assert values["ap"] > 0.20
+    assert values["onset_mae_min"] < 34 and values["wakeup_mae_min"] < 30
+
+
+@pytest.mark.slow
+def test_real_nights_are_found_by_models_of_other_people(real_data):
+    tables, written = open_diary(real_data / "wrist_diary")
+    values = figures(written, decoded(list(tables.values()), out_of_fold(list(tables.values()), written, n_rounds=60)))
+    assert values["ap"] >= 0.25
+    assert values["onset_mae_min"] < 30 and values["wakeup_mae_min"] < 21
+
+
+def test_the_simulation_is_as_hard_as_a_real_wearer_is_for_the_fields_rule():
+    wearers = simulated("judge", 6)
+    truth = [wearer.events for wearer in wearers]
+    rules = [heuristic_events(wearer.series) for wearer in wearers]
+    values = [mean_ap(one, two) for one, two in zip(truth, rules, strict=True) if len(one)]
+    assert 0.3 < np.mean(values) < 0.6
+    found = describe(wearers)
+    for key in ("asleep_enmo_95", "awake_turn_95", "awake_turn_median", "plateau_min", "moves_60_45", "sleep_h"):
+        assert abs(found[key] - KNOWN[key]) < 0.25 * KNOWN[key], key
+
+
+# ---- commands and endpoint
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two wearers in the competition's format, with their marks."""
+    path = tmp_path_factory.mktemp("series")
+    result = CliRunner().invoke(events, ["simulate", "--out", str(path), "--n-wearers", "2"])
+    assert result.exit_code == 0, result.output
+    return path
+
+
+def test_from_series_to_a_submission_and_its_judgement(folder, tmp_path):
+    run = CliRunner()
+    asked = ["--store", str(folder), "--jobs", "2"]
+    result = run.invoke(events, ["detect", *asked, "--out", str(tmp_path), "--submission", str(tmp_path / "all.csv")])
+    assert result.exit_code == 0, result.output
+    lines = (tmp_path / "all.csv").read_text().splitlines()
+    assert lines[0] == "row_id,series_id,step,event,score"
+    assert [line.split(",")[0] for line in lines[1:]] == [str(i) for i in range(len(lines) - 1)]
+    truth = read_events(folder / "events.csv")
+    assert mean_ap(truth, read_events(tmp_path / "all.csv")) > 0.45
+    details = json.loads((tmp_path / "judge00.json").read_text())
+    assert details["events"] == events_json(detect_events(read_series(folder / "judge00.parquet")))
+    assert (tmp_path / "judge00.csv").read_text().startswith("day,worn,reason,onset,")
+    result = run.invoke(events, ["evaluate", "--store", str(folder), "--events", str(folder / "events.csv")])
+    assert result.exit_code == 0 and result.output.startswith("ap ")
+
+
+def test_what_is_prepared_trains_the_same_model(folder, tmp_path):
+    run = CliRunner()
+    assert run.invoke(events, ["prepare", "--store", str(folder), "--out", str(tmp_path / "ready")]).exit_code == 0
+    marks = ["--events", str(folder / "events.csv"), "--rounds", "5"]
+    result = run.invoke(
+        events, ["train", "--prepared", str(tmp_path / "ready"), *marks, "--out", str(tmp_path / "m.json")]
+    )
+    assert result.exit_code == 0, result.output
+    tables = [minute_table(read_series(folder / f"judge0{i}.parquet")) for i in (0, 1)]
+    direct = fit_minutes(tables, read_events(folder / "events.csv"), n_rounds=5)
+    assert load_minutes(tmp_path / "m.json").version == direct.version
+
+
+def test_a_series_that_cannot_be_used_does_not_stop_the_others(folder, tmp_path):
+    write_series(tmp_path / "good.parquet", read_series(folder / "judge01.parquet"))
+    (tmp_path / "bad.csv").write_text("series_id,step,timestamp,enmo\n", encoding="utf-8")
+    (tmp_path / "notes.md").write_text("no series", encoding="utf-8")
+    result = CliRunner().invoke(
+        events, ["detect", "--store", str(tmp_path), "--out", str(tmp_path / "out"), "--jobs", "1"]
+    )
+    assert result.exit_code == 1
+    assert "bad: expected" in result.output and (tmp_path / "out" / "good.json").is_file()
+
+
+def test_without_a_zone_the_command_asks_for_it(tmp_path):
+    rows = "".join(f"2023-08-28 {9 + i // 60:02}:{i % 60:02}:00,{i % 7}\n" for i in range(300))
+    (tmp_path / "watch.csv").write_text("timestamp,pim\n" + rows, encoding="utf-8")
+    run, asked = (
+        CliRunner(),
+        ["detect", "--store", str(tmp_path), "--submission", str(tmp_path / "s.out"), "--jobs", "1"],
+    )
+    assert "the wearer's time zone" in run.invoke(events, asked).output
+    assert run.invoke(events, [*asked, "--zone", "Europe/Berlin"]).exit_code == 0
+
+
+@pytest.fixture
+def client(folder, monkeypatch):
+    """The endpoints, over the two wearers."""
+    from dreem_case.events import endpoint
+
+    monkeypatch.setenv("DREEM_CASE_EVENTS_STORE", str(folder))
+    for cached in (endpoint._place, endpoint._model, endpoint._detected):
+        cached.cache_clear()
+    app = Flask("events")
+    app.register_blueprint(make_blueprint())
+    yield app.test_client()
+    endpoint._place.cache_clear()
+
+
+def test_the_endpoint_gives_the_events_of_a_series(client, folder):
+    assert client.get("/events").json == {"series": ["judge00", "judge01"]}
+    answer = client.get("/events/judge00").json
+    assert set(answer[0]) == {"event", "step", "time", "score"}
+    assert answer == events_json(detect_events(read_series(folder / "judge00.parquet")))
+    details = client.get("/events/judge00/details").json
+    assert len(details["asleep"]) == len(details["movement"]) == len(details["local_minute"])
+    for path in ("/actogram/", "/actogram/judge00", "/actogram-files/actogram.js"):
+        assert client.get(path, buffered=True).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["nobody", "..%2f..%2fetc%2fpasswd", "events", "%00", "judge00.parquet"])
+def test_a_name_that_is_not_listed_is_not_found(client, name):
+    answer = client.get(f"/events/{name}")
+    assert answer.status_code == 404
+
+
+def test_a_series_that_cannot_be_used_is_refused_with_the_reason(client, folder):
+    path = folder / "radians.csv"
+    rows = "".join(f"2018-08-14T15:{i // 12:02}:{i % 12 * 5:02}-0400,{np.sin(i):.4f}\n" for i in range(600))
+    path.write_text("timestamp,anglez\n" + rows, encoding="utf-8")
+    answer = client.get("/events/radians")
+    path.unlink()
+    assert answer.status_code == 422
+    assert answer.content_type == "application/problem+json"
+    assert "radians" in answer.json["detail"]

@@ -1,0 +1,230 @@
+"""Every network can be put together, learns, is kept safely, and says the same again."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="networks are an extra: pip install dreem_case[nets,events]")
+pytest.importorskip("lightning", reason="networks are an extra: pip install dreem_case[nets,events]")
+pytest.importorskip("hydra", reason="networks are an extra: pip install dreem_case[nets,events]")
+
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+from dreem_case.core.model_file import ModelError  # noqa: E402
+from dreem_case.core.nets import LoopSettings, fit_network, load_network, rate_at, save_network, seed_all  # noqa: E402
+from dreem_case.core.windows import cut, cutmix, mixup, stitch, window_starts  # noqa: E402
+from dreem_case.events.metric import EventsError, event_table  # noqa: E402
+from dreem_case.events.minutes import minute_table  # noqa: E402
+from dreem_case.events.network import (  # noqa: E402
+    draw_batches,
+    fit_events,
+    load_events_network,
+    make_example,
+    network_targets,
+    new_network,
+    save_events_network,
+)
+from dreem_case.events.network_config import (  # noqa: E402
+    DECODERS,
+    EXTRACTORS,
+    MODELS,
+    NetworkConfig,
+    compose,
+    config_of,
+    sweep,
+)
+from dreem_case.events.wrist import simulate_wearer  # noqa: E402
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def wearer():
+    """Four days of a simulated wearer."""
+    return simulate_wearer("dora", seed=1, n_days=4)
+
+
+@pytest.fixture(scope="module")
+def table(wearer):
+    return minute_table(wearer.series)
+
+
+@pytest.mark.parametrize(("model", "extractor", "decoder"), list(product(MODELS, EXTRACTORS, DECODERS)))
+def test_every_combination_runs_both_ways_and_overfits_four_windows(model, extractor, decoder):
+    seed_all(1)
+    config = NetworkConfig(model=model, extractor=extractor, decoder=decoder, downsample_rate=4, duration=320)
+    network = new_network(config)
+    inputs = torch.randn(4, 6, 320)
+    at = torch.arange(80.0)
+    target = torch.zeros(4, 3, 80)
+    for i in range(4):
+        onset, wakeup = 15 + 4 * i, 52 + 4 * i
+        inputs[i, :, 4 * onset : 4 * wakeup] *= 0.1
+        target[i, 0, onset:wakeup] = 1
+        target[i, 1], target[i, 2] = (torch.exp(-0.5 * ((at - t) / 4) ** 2) for t in (onset, wakeup))
+    chosen = torch.optim.AdamW(network.parameters(), 0.01)
+    losses = []
+    for _ in range(10):
+        value = network.loss(inputs, target, torch.ones(4, 1, 80))
+        chosen.zero_grad()
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        chosen.step()
+        losses.append(float(value.detach()))
+    assert network(inputs).shape == (4, 3, 80)
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    assert min(losses[-3:]) < 0.88 * losses[0]
+
+
+# ---- windows
+
+
+@given(st.integers(1, 3000), st.integers(10, 400), st.floats(0, 0.9))
+@settings(max_examples=40)
+def test_windows_cover_and_stitch_gives_the_signal_back(n, width, overlap):
+    signal = np.random.default_rng(n).normal(size=(2, n))
+    starts = window_starts(n, width, overlap)
+    assert np.allclose(stitch([cut(signal, start, width) for start in starts], starts, n), signal)
+
+
+@given(st.integers(0, 99))
+@settings(max_examples=20)
+def test_mixing_moves_truth_with_the_signal(seed):
+    random = np.random.default_rng(seed)
+    inputs = random.normal(size=(4, 1, 40)).astype(np.float32)
+    for mix in (cutmix, mixup):
+        mixed, truth = mix(inputs, inputs[:, :, ::4], random)
+        assert np.allclose(mixed[:, :, ::4], truth)
+
+
+def test_bumps_of_near_events_do_not_add_up(table):
+    step = 4 * 720
+    marks = [("dora", "onset", step), ("dora", "wakeup", step + 400), ("dora", "onset", step + 24)]
+    config = NetworkConfig(sigma_s=300)
+    target, _ = network_targets(table, event_table(marks), config, len(table.series) // 6)
+    assert target.max() <= 1
+    wide = (target[1] > np.exp(-0.5)).sum() * 30  # two bumps, two minutes apart
+    assert 600 <= wide <= 600 + 120 + 60
+
+
+def test_background_windows_hold_no_event_and_are_known(wearer, table):
+    config = NetworkConfig(duration=1440, background=1.0, cutmix=0, windows_per_epoch=32, batch_size=8)
+    example = make_example(table, wearer.events, config)
+    for _, target, known in draw_batches([example], config, 0):
+        assert (target[:, 1:].amax(dim=(1, 2)) < 0.1).all()
+        assert (known.mean(dim=(1, 2)) > 0.4).all()
+
+
+def test_where_nobody_wore_the_watch_nothing_is_known(wearer, table):
+    config = NetworkConfig()
+    _, known = network_targets(table, wearer.events, config, len(wearer.series) // 6)
+    off = wearer.off[: len(known[0]) * 6].reshape(-1, 6).all(axis=1)
+    assert off.any() and known[0, off].mean() < 0.05
+
+
+# ---- learning
+
+
+TINY = NetworkConfig(duration=2880, windows_per_epoch=8, batch_size=4, epochs=4, downsample_rate=8, cutmix=0)
+
+
+def test_loss_falls_and_the_same_seed_gives_the_same_weights(wearer, table):
+    (one, went), (two, _) = (fit_events([table], wearer.events, TINY) for _ in range(2))
+    assert went.losses[-1] < went.losses[0]
+    assert one.version == two.version
+
+
+def test_the_judge_decides_which_weights_stay():
+    seed_all(0)
+    network, said = torch.nn.Linear(1, 1), iter([0.1, 0.9, 0.3, 0.2, 0.1])
+    weights = []
+
+    def judge(now):
+        weights.append(float(now.weight))
+        return next(said)
+
+    batch = torch.ones(4, 1)
+    settings_ = LoopSettings(epochs=5, patience=3)
+    went = fit_network(network, lambda epoch: [batch], lambda net, x: (net(x) - 5).pow(2).mean(), settings_, judge)
+    assert went.best_epoch == 1 and len(went.judgements) == 5
+    assert float(network.weight.detach()) == weights[1]
+
+
+def test_a_training_goes_on_where_it_was_stopped(tmp_path):
+    def run(epochs, resume=None, folder=None):
+        seed_all(0)
+        network = torch.nn.Linear(2, 1)
+        batch = torch.tensor([[1.0, 2], [3, 4]])
+
+        def loss(net, x):
+            return (net(x)[:, 0] - x.sum(dim=1)).pow(2).mean()
+
+        settings_ = LoopSettings(epochs=epochs, warm_up=0, learning_rate=0.01)
+        fit_network(network, lambda epoch: [batch] * 2, loss, settings_, resume=resume, folder=folder)
+        return network.weight.detach()
+
+    run(3, folder=tmp_path)
+    assert not torch.equal(run(3), run(6))
+    assert torch.isfinite(run(6, resume=tmp_path / "last.ckpt")).all()
+
+
+def test_the_rate_warms_up_and_falls():
+    rates = [rate_at(step, 100, 0.1) for step in range(100)]
+    assert rates[9] == max(rates) == 1 and rates[0] == 0.1 and rates[-1] < 0.01
+    assert (np.diff(rates[10:]) <= 0).all()
+
+
+# ---- files and configuration
+
+
+def test_a_network_is_kept_with_its_configuration_and_says_the_same(wearer, table, tmp_path):
+    model, _ = fit_events([table], wearer.events, TINY)
+    save_events_network(tmp_path, model, {"data": "simulated"})
+    again = load_events_network(tmp_path)
+    assert again.config == TINY and again.version == model.version
+    assert np.array_equal(again.likelihoods(table).near, model.likelihoods(table).near)
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path):
+    save_network(tmp_path, torch.nn.Linear(2, 2), "events network", {"config": {}})
+    with pytest.raises((ModelError, EventsError)):
+        load_events_network(tmp_path)
+    (file,) = tmp_path.glob("model.*")
+    file.write_bytes(b"\x80\x04cos\nsystem\n")
+    with pytest.raises(ModelError, match="another hash"):
+        load_network(tmp_path, "events network", lambda found: torch.nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (["model=resnet"], "one of spec1d"),
+        (["duration=1001"], "a multiple of downsample_rate"),
+        (["downsample_rate=9"], "1 to 8"),
+        (["decoder=transformer", "downsample_rate=1"], "8640 moments"),
+        (["sigma_s=5"], "half a moment"),
+        (["epochs=many"], "configuration"),
+        (["colour=red"], "configuration"),
+        (["background=2"], "a share"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_reason(overrides, reason):
+    with pytest.raises(EventsError, match=reason):
+        compose(overrides)
+
+
+def test_a_sweep_is_every_combination():
+    runs = list(sweep(["model=spec1d,centernet", "seed=1,2,3", "hour=false"]))
+    assert len(runs) == 6 and len({compose(run) for run in runs}) == 6
+
+
+def test_a_manifest_that_was_changed_is_refused():
+    with pytest.raises(EventsError):
+        config_of({"model": "spec1d"})
+    from dataclasses import asdict
+
+    for change in ({"duration": "17280"}, {"model": "rm -rf"}, {"hour": 1}, {"epochs": 0}):
+        with pytest.raises(EventsError):
+            config_of(asdict(NetworkConfig()) | change)

@@ -1,0 +1,215 @@
+"""Files of any order, epoch and clock become the same series; what can only be a fault is refused by name."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dreem_case.events.clock import device_utc, iso_time, parse_stamps, utc_of_wall, wall_offsets, zone_of
+from dreem_case.events.diary import read_diary, read_wrists
+from dreem_case.events.metric import EventsError
+from dreem_case.events.series import make_series
+from dreem_case.events.series_files import iter_series, read_series, series_in, write_series
+
+WEST = -14400.0
+
+
+def made(n=3000, epoch_s=5.0, **more):
+    """A series of some hours."""
+    random = np.random.default_rng(0)
+    channels = {"enmo": random.exponential(0.03, n).round(4), "anglez": random.normal(0, 30, n).clip(-90, 90).round(4)}
+    return make_series("made", 1.534275e9 + epoch_s * np.arange(n), channels | more, np.full(n, WEST))
+
+
+def columns(series):
+    """What a file of this series holds, as arrays that a test may change."""
+    from dreem_case.events.series_files import columns_of
+
+    return {key: np.array(values) for key, values in columns_of(series).items()}
+
+
+def written(folder, table, name="made.parquet"):
+    path = folder / name
+    pq.write_table(pa.table(table), path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_a_series_that_is_written_is_read_again(tmp_path, kind):
+    series = made()
+    write_series(tmp_path / f"made.{kind}", series)
+    again = read_series(tmp_path / f"made.{kind}")
+    assert (again.name, again.epoch_s, again.start_s, len(again)) == ("made", 5.0, series.start_s, len(series))
+    assert np.allclose(again.channels["anglez"], series.channels["anglez"], atol=1e-4)
+    assert again.time_of(720) == "2018-08-14T16:30:00-04:00"
+
+
+@given(st.integers(1, 120), st.randoms(use_true_random=False))
+@settings(max_examples=25)
+def test_any_epoch_and_any_order_give_the_same_grid(epoch_s, random):
+    n = 400
+    utc, values = 1.5e9 + epoch_s * np.arange(n), np.arange(n) % 89.0
+    kept = np.array(sorted(random.sample(range(n), 350)) + [])
+    order = np.array(random.sample(range(len(kept)), len(kept)))
+    rows = kept[order]
+    series = make_series("made", utc[rows], {"anglez": values[rows]}, np.full(len(rows), WEST))
+    first = kept[0]
+    assert series.epoch_s == epoch_s
+    assert np.flatnonzero(series.observed).tolist() == (kept - first).tolist()
+    assert np.array_equal(series.channels["anglez"][series.observed], values[kept].astype(np.float32))
+    assert np.isnan(series.channels["anglez"][~series.observed]).all()
+
+
+def changed(**new):
+    def change(table):
+        return table | {key: make(table) for key, make in new.items()}
+
+    return change
+
+
+BAD = {
+    "radians": (changed(anglez=lambda t: np.deg2rad(t["anglez"])), "anglez in degrees"),
+    "thousandths of g": (changed(enmo=lambda t: t["enmo"] * 1000), "enmo from 0 to 8"),
+    "negative enmo": (changed(enmo=lambda t: -t["enmo"] - 0.01), "enmo from 0 to 8"),
+    "no channel": (lambda t: {key: t[key] for key in ("series_id", "step", "timestamp")}, "a channel of movement"),
+    "no time": (lambda t: {key: t[key] for key in ("series_id", "step", "enmo")}, "a column timestamp"),
+    "no zone": (changed(timestamp=lambda t: np.array([s[:19] for s in t["timestamp"]])), "the wearer's time zone"),
+    "no time stamp": (changed(timestamp=lambda t: np.append(t["timestamp"][:-1], "soon")), "time stamps such as"),
+    "text for numbers": (changed(enmo=lambda t: t["enmo"].astype(str)), "numbers in enmo"),
+    "a path": (changed(series_id=lambda t: np.full(len(t["step"]), "../../etc/passwd")), "a series name"),
+    "two series": (changed(series_id=lambda t: np.where(t["step"] < 9, "a", "b")), "the name of one of the series"),
+    "half an offset": (
+        changed(timestamp=lambda t: np.append(t["timestamp"][:-1], t["timestamp"][-1][:19])), "the wearer's time zone",
+    ),
+    "a clock that was reset": (
+        changed(timestamp=lambda t: np.append(t["timestamp"][:-1], "2000-01-01T00:00:00-0400")), "was a clock reset",
+    ),
+    "a moment twice, differently": (
+        changed(timestamp=lambda t: np.append(t["timestamp"][:-1], t["timestamp"][5])), "1 that differ in",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "message"), BAD.values(), ids=list(BAD))
+def test_a_fault_is_refused_by_name(tmp_path, change, message):
+    path = written(tmp_path, change(columns(made())))
+    with pytest.raises(EventsError, match=message):
+        read_series(path)
+
+
+def test_rows_that_are_there_twice_are_dropped(tmp_path):
+    table = {key: np.append(values, values[10:20]) for key, values in columns(made()).items()}
+    assert len(read_series(written(tmp_path, table))) == 3000
+
+
+def test_what_is_unusual_is_read_with_a_note():
+    enmo = np.random.default_rng(0).exponential(0.03, 3000)
+    enmo[5] = 11.4
+    series = made(enmo=enmo, light=np.zeros(3000))
+    assert np.isnan(series.channels["enmo"][5]) and "light" not in series.channels
+    assert [note.split()[0] for note in series.notes] == ["enmo:", "light"]
+    gone = made(enmo=np.where(np.arange(3000) < 50, np.nan, 0.1 + np.arange(3000) % 3))
+    assert np.isnan(gone.channels["enmo"]).sum() == 50
+
+
+def test_a_watch_on_a_table_is_a_series_without_movement():
+    n = 3000
+    series = make_series("still", 1.5e9 + 5 * np.arange(n), {"enmo": np.zeros(n), "anglez": np.full(n, 3)}, np.zeros(n))
+    assert set(series.channels) == {"enmo", "anglez"}
+
+
+def test_many_series_in_one_file_are_read_by_name(tmp_path):
+    one = columns(made())
+    two = one | {"series_id": np.full(3000, "other")}
+    order = np.random.default_rng(0).permutation(6000)
+    path = written(tmp_path, {key: np.append(one[key], two[key])[order] for key in one})
+    assert sorted(series_in(path)) == ["made", "other"]
+    assert [len(series) for series in iter_series(path)] == [3000, 3000]
+    with pytest.raises(EventsError, match="1 to"):
+        read_series(path, "nobody")
+
+
+@given(st.binary(max_size=200), st.sampled_from(["parquet", "csv", "txt"]))
+@settings(max_examples=60)
+def test_any_bytes_are_read_or_refused(tmp_path_factory, content, suffix):
+    path = tmp_path_factory.getbasetemp() / f"any.{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(EventsError):
+        read_series(path)
+
+
+# ---- clocks
+
+BERLIN = zone_of("made", "Europe/Berlin")
+CHANGES = {"autumn": datetime(2023, 10, 28, 10, tzinfo=UTC), "spring": datetime(2024, 3, 30, 10, tzinfo=UTC)}
+
+
+@pytest.mark.parametrize("season", CHANGES)
+@pytest.mark.parametrize("epoch_s", [5, 60])
+def test_a_clock_that_was_kept_and_one_that_followed_tell_the_same_moments(season, epoch_s):
+    utc = CHANGES[season].timestamp() + np.arange(2 * 86400 // epoch_s) * float(epoch_s)
+    offsets = wall_offsets(utc, BERLIN)
+    for clock, way in ((utc + offsets[0], "kept"), (utc + offsets, "followed")):
+        found, said = device_utc(clock, BERLIN)
+        assert said == way
+        assert np.array_equal(found, utc)
+
+
+def test_offsets_that_change_within_a_file_are_followed(tmp_path):
+    utc = datetime(2018, 11, 4, 4, tzinfo=UTC).timestamp() + 5.0 * np.arange(2880)
+    zone = zone_of("made", "America/New_York")
+    stamps = [iso_time(t, o) for t, o in zip(utc, wall_offsets(utc, zone), strict=True)]
+    enmo = np.random.default_rng(0).exponential(0.03, 2880)
+    series = read_series(written(tmp_path, {"series_id": ["made"] * 2880, "timestamp": stamps, "enmo": enmo}))
+    assert series.observed.all() and len(series) == 2880
+    assert (series.time_of(1439), series.time_of(1440)) == ("2018-11-04T01:59:55-04:00", "2018-11-04T01:00:00-05:00")
+
+
+def test_times_in_utc_alone_say_nothing_of_the_wearers_clock(tmp_path):
+    times = pa.array(np.arange(500) * 60_000_000 + 1_600_000_000_000_000, pa.timestamp("us", "UTC"))
+    path = written(tmp_path, {"timestamp": times, "pim": np.arange(500) % 7})
+    with pytest.raises(EventsError, match="times in UTC"):
+        read_series(path)
+    assert read_series(path, zone="Asia/Tokyo").time_of(0) == "2020-09-13T21:26:40+09:00"
+
+
+@given(st.datetimes(datetime(1990, 1, 1), datetime(2037, 1, 1)), st.sampled_from(["", "Z", "-0400", "+05:30", ".250"]))
+def test_stamps_are_read_as_the_standard_library_reads_them(moment, end):
+    text = moment.replace(microsecond=0).isoformat() + end
+    expected = datetime.fromisoformat(text)
+    seconds, offset = parse_stamps("made", np.array([text.encode()]))
+    assert seconds[0] == expected.replace(tzinfo=UTC).timestamp()
+    assert expected.tzinfo is None or offset[0] == expected.utcoffset().total_seconds()
+
+
+@given(st.integers(1_600_000_000, 1_700_000_000))
+def test_the_wall_is_undone_except_in_the_hour_that_is_there_twice(utc):
+    wall = utc + wall_offsets(np.array([float(utc)]), BERLIN)
+    back = utc_of_wall(wall, BERLIN)
+    assert abs(back[0] - utc) in (0, 3600)
+    assert back[0] + wall_offsets(back, BERLIN)[0] == wall[0]
+
+
+# ---- the device's own files
+
+
+def test_a_devices_text_and_the_table_of_it_are_the_same_series(real_data):
+    (path,) = (real_data / "wrist_diary").glob("*.txt")
+    text = read_series(path, zone="Europe/Berlin")
+    table = read_wrists(real_data / "wrist_diary")["205"]
+    assert (text.start_s, len(text), text.epoch_s) == (table.start_s, len(table), 60)
+    for key in ("pim", "zcm", "temperature"):
+        assert np.allclose(text.channels[key], table.channels[key], equal_nan=True)
+    assert text.notes == ("the device's clock was kept",)
+
+
+def test_the_diary_lies_within_the_recordings(real_data):
+    wrists = read_wrists(real_data / "wrist_diary")
+    diary = read_diary(real_data / "wrist_diary", wrists)
+    assert len(diary) == 208
+    ends = np.array([wrists[name].step_of(wrists[name].utc[-1]) for name in diary.series])
+    assert ((diary.step > 0) & (diary.step < ends)).all()
