@@ -116,7 +116,11 @@ def throughput(
     )
 
 # %% ../../nbs/library/report/publish.ipynb #661b58de
-_NEEDED = {"": ("headband", "raw_eeg", "sleep_edf", "hypnograms"), "ecg": ("ecg",), "events": ("diary",)}  # real inputs, by part
+_NEEDED = {  # real inputs, by part
+    "": ("headband", "raw_eeg", "sleep_edf", "hypnograms"),
+    "ecg": ("ecg",),
+    "events": ("diary",),
+}
 
 
 def _finished(build: Path, part: str) -> dict:
