@@ -397,7 +397,7 @@ def test_a_part_is_published_into_its_folder_and_leaves_the_readme_alone(project
 
 def test_a_run_on_other_nights_is_not_published(project):
     finish(project, FULL | {"data": True})
-    with pytest.raises(chapter.ReportError, match="on the default nights"):
+    with pytest.raises(chapter.ReportError, match="on the default data"):
         publish.publish(project)
 
 
