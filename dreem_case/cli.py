@@ -64,7 +64,7 @@ def main() -> None:
 class _CannotBegin(click.ClickException):
     exit_code = 2
 
-
+# %% ../nbs/library/cli.ipynb #cdb56d08
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Write the result as JSON.")
 
 
@@ -308,7 +308,7 @@ def _check_source(out: str, outputs, manifest: bytes) -> None:
     if found is None and any(name.lower().endswith((".h5", ".hdf5")) for name in outputs.names() | outputs.names("h5")):
         raise _CannotBegin(f"{expected}, found nights without a manifest.json that says where they come from")
 
-
+# %% ../nbs/library/cli.ipynb #d4151315
 @main.command()
 @click.option("--data", default="", help="Folder of nights; without it, simulated nights.")
 @click.option("--headband", default="", help="npz file of headband spectra, for chapter 6.")

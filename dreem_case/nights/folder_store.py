@@ -86,8 +86,7 @@ class FolderStore(Store):
         "Open a record, with its hypnogram if it has one that can be used; its signals are read at each access."
         check_size(record, self._stat(record).st_size, MAX_H5_BYTES)
         labels = self._place("hypnograms") / f"{record}.json"
-        found = labels if _own_stat(labels) else None
-        return open_night(self._h5_path(record), found, self.numbering, keep_signals=True)
+        return open_night(self._h5_path(record), labels if _own_stat(labels) else None, self.numbering, True)
 
     def _h5_path(self, record: str) -> Path:
         return self._place("h5") / h5_name(record)

@@ -305,8 +305,7 @@ class S3Store(Store):
             except RecordTooLarge:  # as bad as any content that is too long
                 labels = bytes(MAX_HYPNOGRAM_BYTES + 1)
             labels_path.write_bytes(labels or b"")
-            found = labels_path if labels is not None else None
-            return read_night(path, found, self.numbering, keep_signals=True)
+            return read_night(path, labels_path if labels is not None else None, self.numbering, True)
 
     def _entries(self, place: str, start: str = "") -> Iterator[tuple[str, str]]:
         return self._bucket.names(self._bucket.folder(place), start)

@@ -29,7 +29,7 @@ def _make_folder() -> None:
     if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         Path(folder).mkdir(parents=True, exist_ok=True)
 
-
+# %% ../../nbs/library/serving/metrics.ipynb #5369a5f1
 class Metrics:
     "The numbers of one app."
 
