@@ -34,6 +34,12 @@ seconds, cpu = time.perf_counter() - start, time.process_time() - start_cpu
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps({"day_s": seconds, "day_cpu_s": cpu, "peak_mb": peak, "day_beats": len(answers.time_s)}))
 """
+SERVED = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from ecg import served_ms
+print(json.dumps(served_ms()))
+"""
 PEER_HOUR = """
 import json, sys, time
 import neurokit2
@@ -123,7 +129,7 @@ def main() -> None:
             found["ratio_to_neurokit2"] = 24 * peer["hour_cpu_s"] / found["day_cpu_s"]
         except (OSError, subprocess.CalledProcessError) as error:
             found["neurokit2"] = f"not measured: {(getattr(error, 'stderr', None) or str(error)).strip()[-200:]}"
-    strips = served_ms()
+    strips = run(SERVED, str(Path(__file__).parent))
     found |= {f"served_{key}": value for key, value in strips.items()}
     found["load"] = os.getloadavg()[0]
     OUT.parent.mkdir(parents=True, exist_ok=True)

@@ -104,7 +104,7 @@ def of_folds(cases: Mapping[str, Case], records: Sequence[str], n_rounds: int) -
         f"random_split.{k}": leak[k] for k in ("f3", "f4", "s_f1", "v_f1")
     }
 
-
+# %% ../../nbs/library/ecg/findings.ipynb #35a3ce5a
 def of_shifts(
     model: BeatClassifier, cases: Mapping[str, Case], learn: Sequence[str], judge: Sequence[str]
 ) -> Iterator[tuple[str, float]]:
@@ -145,7 +145,7 @@ def _loss(cases: Mapping[str, Case], calm: Mapping[str, Seen], seen: Mapping[str
     kept = [record.confidence[~record.refused] for record in seen.values()]
     return found | {"confidence": float(np.mean(np.concatenate(kept)))}
 
-
+# %% ../../nbs/library/ecg/findings.ipynb #feb9defe
 def of_detection(folder: Path | str) -> dict[str, float]:
     "Judge detection on all annotated records, outside of annotated flutter."
     records = [record for record in records_in(folder) if read_beats(folder, record) is not None]

@@ -54,7 +54,7 @@ def watched(
     }
     return found | psi_by_group(reference, table)
 
-
+# %% ../../nbs/library/ecg/monitor.ipynb #eb5c178c
 def make_reference(
     tables: Sequence[FeatureTable], classes: Sequence[np.ndarray], confidence: Sequence[np.ndarray]
 ) -> Reference:
