@@ -80,7 +80,7 @@ def prepare(store: str, zone: str | None, out: Path, names: tuple[str, ...]) -> 
     click.echo(f"prepared in {out}")
     sys.exit(1 if failed else 0)
 
-# %% ../../nbs/library/events/cli.ipynb #a2a2d69d
+# %% ../../nbs/library/events/cli.ipynb #a0c9de8f
 @events.command()
 @click.option("--prepared", type=_FOLDER, help="Folder that `prepare` has made.")
 @click.option("--events", "marks", type=_FILE, help="Marked events, series_id, event, step.")
@@ -134,7 +134,7 @@ def train(
     save_minutes(model, out)
     click.echo(f"model {model.version} in {out}")
 
-
+# %% ../../nbs/library/events/cli.ipynb #8dfe6eab
 @events.command()
 @_STORE
 @_ZONE

@@ -20,7 +20,7 @@ from .minutes import MinuteTable, minute_table
 from .model import MinuteModel, model_for
 from .series import Series
 
-# %% ../../nbs/library/events/detect.ipynb #8eb497e2
+# %% ../../nbs/library/events/detect.ipynb #10925dcc
 @dataclass(frozen=True, eq=False)
 class Detection:
     "What was found in a series."
@@ -37,7 +37,7 @@ class Detection:
         name, table = self.table.series.name, self.table
         ends = [zip(EVENTS, pair, strict=True) for pair in self.placed if pair]
         return event_table(
-            [(name, event, float(table.step_of(end.minute)), end.gain) for pair in ends for event, end in pair]
+            [(name, event, float(table.step_of(end.minute)), end.score) for pair in ends for event, end in pair]
         )
 
 
@@ -58,7 +58,7 @@ def _placed(said: Likelihoods, night: NightFound) -> tuple[Placed, Placed] | Non
     if onset.minute < wakeup.minute:
         return onset, wakeup
     return tuple(
-        Placed(float(at), one.gain, one.within_15) for at, one in zip(night.interval, (onset, wakeup), strict=True)
+        Placed(float(at), one.score, one.within_15) for at, one in zip(night.interval, (onset, wakeup), strict=True)
     )
 
 # %% ../../nbs/library/events/detect.ipynb #b3d70c4f

@@ -19,7 +19,7 @@ from .model import load_minutes
 from .series import Series, check_name
 from .series_files import SUFFIXES, read_series, series_in
 
-# %% ../../nbs/library/events/places.ipynb #23e684bc
+# %% ../../nbs/library/events/places.ipynb #576d302e
 MAX_FETCHED_BYTES = 2_000_000_000
 NO_SERIES = ("events", "train_events", "sample_submission")  # tables that lie beside series
 
@@ -59,7 +59,7 @@ def _names(place: str) -> dict[str, str]:  # series -> file
                 continue
     return found
 
-
+# %% ../../nbs/library/events/places.ipynb #7779f898
 def list_series(place: str) -> list[str]:
     "List the series of a store."
     return series_in(place) if Path(place).suffix in SUFFIXES and not _is_bucket(place) else list(_names(place))

@@ -198,7 +198,7 @@ def test_an_event_is_put_where_something_speaks_for_it(near, around):
     near = np.array(near)
     placed = place_event(near, min(around, len(near) - 1))
     assert 0 <= placed.minute < len(near)
-    assert 0 <= placed.within_15 <= 1 + 1e-9 and 0 <= placed.gain <= 1 + 1e-9
+    assert 0 <= placed.within_15 <= 1 + 1e-9 and 0 <= placed.score <= 1 + 1e-9
 
 
 def test_breaks_of_less_than_an_hour_are_bridged():
