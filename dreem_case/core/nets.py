@@ -6,9 +6,11 @@ __all__ = ['LIBRARIES', 'LoopSettings', 'Learned', 'seed_all', 'fit_network', 'r
 # %% ../../nbs/library/core/nets.ipynb #6d31e138
 import math
 import random as standard_random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,21 +82,20 @@ def fit_network(
 class _Epochs:
     "The batches of the epoch that the trainer is at."
 
-    def __init__(self, batches: Callable[[int], Sequence], trainer: object):
+    def __init__(self, batches: Callable[[int], Sequence], trainer: Any):
         self.batches, self.trainer = batches, trainer
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator:
         return iter(self.batches(self.trainer.current_epoch))
 
     def __len__(self) -> int:
         return len(self.batches(0))
 
 
-def _quiet():
+def _quiet() -> ExitStack:
     "Keep Lightning's advice on loaders and tips out of a program's output."
     import logging
     import warnings
-    from contextlib import ExitStack
 
     stack = ExitStack()
     stack.enter_context(warnings.catch_warnings())
@@ -104,14 +105,14 @@ def _quiet():
     return stack
 
 # %% ../../nbs/library/core/nets.ipynb #b014c37c
-def _loop(network: nn.Module, loss: Callable, settings: LoopSettings, n_batches: int, judge: Callable | None) -> object:
+def _loop(network: nn.Module, loss: Callable, settings: LoopSettings, n_batches: int, judge: Callable | None) -> Any:
     "Make the module that Lightning runs; here, since importing Lightning takes seconds."
     import lightning
 
     n_steps = settings.epochs * n_batches
 
     class Loop(lightning.LightningModule):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.network = network
             self.losses, self.judgements, self.best_epoch, self.best_weights = [], [], 0, None
@@ -137,7 +138,7 @@ def _loop(network: nn.Module, loss: Callable, settings: LoopSettings, n_batches:
             elif len(self.judgements) - 1 - self.best_epoch >= settings.patience:
                 self.trainer.should_stop = True
 
-        def configure_optimizers(self) -> dict:
+        def configure_optimizers(self) -> Any:
             chosen = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
             schedule = torch.optim.lr_scheduler.LambdaLR(chosen, lambda step: rate_at(step, n_steps, settings.warm_up))
             return {"optimizer": chosen, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
