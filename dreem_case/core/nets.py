@@ -115,7 +115,10 @@ def _loop(network: nn.Module, loss: Callable, settings: LoopSettings, n_batches:
         def __init__(self) -> None:
             super().__init__()
             self.network = network
-            self.losses, self.judgements, self.best_epoch, self.best_weights = [], [], 0, None
+            self.losses: list[float] = []
+            self.judgements: list[float] = []
+            self.best_epoch = 0
+            self.best_weights: dict[str, torch.Tensor] | None = None
             self.total, self.count = 0.0, 0
 
         def training_step(self, batch: object) -> torch.Tensor:
