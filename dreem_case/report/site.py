@@ -43,13 +43,15 @@ def _can_run(cells: list) -> bool:
 
 
 def _as_it_is(text: str) -> str:
-    "Filter a page without running it: documentation that would be made by running it is left out."
+    "Filter a page without running it: it shows its code where running it would document that."
     from execnb.nbio import dict2nb, nb2str
-    from nbdev.processors import FilterDefaults, add_show_docs, exec_show_docs
+    from nbdev.processors import FilterDefaults, add_show_docs, exec_show_docs, rm_export
+
+    left_out = add_show_docs, exec_show_docs, rm_export
 
     class Still(FilterDefaults):
         def base_procs(self) -> list:
-            return [step for step in super().base_procs() if step not in (add_show_docs, exec_show_docs)]
+            return [step for step in super().base_procs() if step not in left_out]
 
     page = dict2nb(json.loads(text))
     Still()(page)
