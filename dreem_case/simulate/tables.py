@@ -292,10 +292,11 @@ def format_table(table: dict) -> str:
 @click.command()
 @click.argument("nights", type=Path)
 @click.option("--scorers", type=Path, help="dodh.json; none: the scorers stay as they are.")
-@click.option("--table", type=Path, default=Path(__file__).with_name("simulation.json"), help="Table to start from.")
+@click.option("--table", type=Path, help="Table to start from; none: the package's own.")
 @click.option("--out", type=Path, help="Where to write; none: over the table.")
-def _main(nights: Path, scorers: Path | None, table: Path, out: Path | None) -> None:
+def _main(nights: Path, scorers: Path | None, table: Path | None, out: Path | None) -> None:
     """Fit the simulator's numbers to NIGHTS, an npz of headband spectra of which nights 0 to 13 are read."""
+    table = table or Path(__file__).with_name("simulation.json")
     text = format_table(fit_table(json.loads(table.read_text(encoding="utf-8")), nights, scorers))
     (out or table).write_text(text, encoding="utf-8")
 
