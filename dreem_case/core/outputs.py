@@ -91,7 +91,7 @@ def _half_written(partial: Path) -> Iterator[Path]:
                     partial.mkdir(parents=True, exist_ok=True)
                     spool = made.enter_context(spool_folder(partial))
                     break
-                except FileNotFoundError:  # another writer was done, and removed it in between
+                except (FileNotFoundError, FileExistsError):  # another was done, and removed it in between
                     if turn == _TURNS - 1:
                         raise
             yield spool

@@ -12,7 +12,7 @@ from .heuristic import runs_of
 from .metric import EventTable
 from .minutes import MinuteTable, days_by, mean_around, primary_movement, ranks
 
-# %% ../../nbs/library/events/actogram.ipynb #b55194b0
+# %% ../../nbs/library/events/actogram.ipynb #b8e44e90
 BIN_MIN = 5
 
 
@@ -36,7 +36,7 @@ def actogram(
             axis.axvspan(hours[0] + a / 60, hours[0] + b / 60, *_share(row, len(days)), color=MUTED, alpha=0.25, lw=0)
         for events, colour, low, high in ((found, ACCENT, 0.05, 0.95), (marked, SECOND_ACCENT, 0.3, 1.0)):
             _draw_events(axis, table, events, (first, last), row, colour, (low, high))
-    dates = (table.local_min[days[:, 0]].astype("datetime64[m]")).astype("datetime64[D]").astype(str)
+    dates = ((table.local_min[days[:, 0]] - 720).astype("datetime64[m]")).astype("datetime64[D]").astype(str)
     axis.set_yticks(np.arange(len(days)) + 0.5, dates, fontsize=8)
     axis.set(xlim=(12, 36), ylim=(len(days), 0), xlabel="hour of the wearer's clock")
     axis.set_xticks(range(12, 37, 4), [f"{hour % 24}" for hour in range(12, 37, 4)])

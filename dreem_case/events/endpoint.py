@@ -14,7 +14,7 @@ from flask import Blueprint, Response, jsonify, send_from_directory
 from .detect import Detection, details_json, detect_events, events_json
 from .metric import EventsError
 from .model import MinuteModel, load_minutes
-from .places import NoSeries, PlaceUnavailable, list_series, open_series
+from .places import NoSeries, PlaceUnavailable, list_series, open_series, series_version
 
 # %% ../../nbs/library/events/endpoint.ipynb #48a110a3
 MAX_KEPT = 16  # series, detected
@@ -38,8 +38,12 @@ def _model() -> MinuteModel | None:
     return load_minutes(path) if path else None
 
 
-@lru_cache(maxsize=MAX_KEPT)
 def _detected(name: str) -> Detection:
+    return _kept(name, series_version(_place(), name))
+
+
+@lru_cache(maxsize=MAX_KEPT)
+def _kept(name: str, version: str) -> Detection:
     return detect_events(open_series(_place(), name, os.environ.get("DREEM_CASE_EVENTS_ZONE") or None), _model())
 
 

@@ -4,6 +4,8 @@
 __all__ = ['PREVIEW_NOTE', 'page_source', 'drop_source_links', 'stage_site', 'build_site', 'page_problems']
 
 # %% ../../nbs/library/report/site.ipynb #06ac5709
+import importlib.util
+import json
 import re
 import shutil
 import subprocess
@@ -29,7 +31,31 @@ def page_source(
     for cell in page.cells:
         if fold and cell.cell_type == "code" and "#| code-fold:" not in cell.source:
             cell.source = f"#| code-fold: true\n{cell.source}"
-    return nbdev_filter(nb_txt=nbformat.writes(page), printit=False)
+    text = nbformat.writes(page)
+    return nbdev_filter(nb_txt=text, printit=False) if _can_run(page.cells) else _as_it_is(text)
+
+
+def _can_run(cells: list) -> bool:
+    "Tell whether what a page imports is installed; the extras of the book's other parts need not be."
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    named = re.findall(r"^(?:import|from) ([A-Za-z_]\w*)", code, re.M)
+    return all(importlib.util.find_spec(name) for name in set(named))
+
+
+def _as_it_is(text: str) -> str:
+    "Filter a page without running it: it shows its code where running it would document that."
+    from execnb.nbio import dict2nb, nb2str
+    from nbdev.processors import FilterDefaults, add_show_docs, exec_show_docs, rm_export
+
+    left_out = add_show_docs, exec_show_docs, rm_export
+
+    class Still(FilterDefaults):
+        def base_procs(self) -> list:
+            return [step for step in super().base_procs() if step not in left_out]
+
+    page = dict2nb(json.loads(text))
+    Still()(page)
+    return nb2str(page)
 
 
 def _number_figures(cells: list) -> None:

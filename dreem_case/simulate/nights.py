@@ -5,7 +5,6 @@ __all__ = ['SimulatedNight', 'hidden_stages', 'electrode_potentials', 'simulate_
            'default_night', 'write_default_nights']
 
 # %% ../../nbs/library/simulate/nights.ipynb #bfebe555
-import argparse
 import json
 import uuid
 from collections.abc import Sequence
@@ -159,18 +158,3 @@ def write_default_nights(
     manifest = {"source": f"simulated nights, seed {seed}", "seed": seed, "hours": hours, "records": records}
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     return records
-
-# %% ../../nbs/library/simulate/nights.ipynb #d18f8554
-def _main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Write simulated nights in the case's format.")
-    parser.add_argument("out", help="folder to write to")
-    parser.add_argument("--nights", type=int, default=len(DEFAULT_PLANS))
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--hours", type=float, default=None, help="length of a night, about")
-    args = parser.parse_args(arguments)
-    print(*write_default_nights(args.out, args.nights, args.seed, args.hours), sep="\n")
-
-# %% ../../nbs/library/simulate/nights.ipynb #4339fb5e
-#| eval: false
-if __name__ == "__main__":
-    _main()

@@ -6,11 +6,11 @@ __all__ = ['N_FIT_NIGHTS', 'BINS_HZ', 'spectrum_numbers', 'describe_nights', 'be
            'read_scorers', 'fit_table', 'format_table']
 
 # %% ../../nbs/library/simulate/tables.ipynb #ae037e63
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
 import numpy as np
 
 from ..staging.features import spectral_bins
@@ -289,16 +289,16 @@ def format_table(table: dict) -> str:
     return "{\n" + ",\n".join(rows) + "\n}\n"
 
 
-def _main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Fit the simulator's numbers and write its table.")
-    parser.add_argument("nights", help="nights.npz of headband spectra; only nights 0 to 13 are read")
-    parser.add_argument("--scorers", help="dodh.json; none: the scorers stay as they are")
-    parser.add_argument("--table", default=Path(__file__).with_name("simulation.json"), help="table to start from")
-    parser.add_argument("--out", help="where to write; none: over the table")
-    args = parser.parse_args(arguments)
-    table = json.loads(Path(args.table).read_text(encoding="utf-8"))
-    text = format_table(fit_table(table, args.nights, args.scorers))
-    Path(args.out or args.table).write_text(text, encoding="utf-8")
+@click.command()
+@click.argument("nights", type=Path)
+@click.option("--scorers", type=Path, help="dodh.json; none: the scorers stay as they are.")
+@click.option("--table", type=Path, help="Table to start from; none: the package's own.")
+@click.option("--out", type=Path, help="Where to write; none: over the table.")
+def _main(nights: Path, scorers: Path | None, table: Path | None, out: Path | None) -> None:
+    """Fit the simulator's numbers to NIGHTS, an npz of headband spectra of which nights 0 to 13 are read."""
+    table = table or Path(__file__).with_name("simulation.json")
+    text = format_table(fit_table(json.loads(table.read_text(encoding="utf-8")), nights, scorers))
+    (out or table).write_text(text, encoding="utf-8")
 
 # %% ../../nbs/library/simulate/tables.ipynb #67dbe6e4
 #| eval: false

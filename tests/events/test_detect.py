@@ -365,7 +365,7 @@ def client(folder, monkeypatch):
     from dreem_case.events import endpoint
 
     monkeypatch.setenv("DREEM_CASE_EVENTS_STORE", str(folder))
-    for cached in (endpoint._place, endpoint._model, endpoint._detected):
+    for cached in (endpoint._place, endpoint._model, endpoint._kept):
         cached.cache_clear()
     app = Flask("events")
     app.register_blueprint(make_blueprint())
@@ -382,6 +382,16 @@ def test_the_endpoint_gives_the_events_of_a_series(client, folder):
     assert len(details["asleep"]) == len(details["movement"]) == len(details["local_minute"])
     for path in ("/actogram/", "/actogram/judge00", "/actogram-files/actogram.js"):
         assert client.get(path, buffered=True).status_code == 200
+
+
+def test_a_series_that_was_replaced_is_detected_anew(client, folder):
+    path, other = folder / "again.parquet", folder / "judge01.parquet"
+    path.write_bytes((folder / "judge00.parquet").read_bytes())
+    first = client.get("/events/again").json
+    path.write_bytes(other.read_bytes())
+    answer, expected = client.get("/events/again").json, client.get("/events/judge01").json
+    path.unlink()
+    assert answer == expected != first
 
 
 @pytest.mark.parametrize("name", ["nobody", "..%2f..%2fetc%2fpasswd", "events", "%00", "judge00.parquet"])
