@@ -113,7 +113,7 @@ def test_a_chapter_declares_itself(path):
     assert not any(cell.source.startswith("#| export") for cell in notebook.cells)
 
 
-@pytest.mark.parametrize("path", [*CHAPTERS, ROOT / "nbs" / "index.ipynb"], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_committed_outputs_may_be_published(path):
     assert output_problems(nbformat.read(path, 4), path.stem) == []
 
