@@ -414,12 +414,12 @@ def test_a_night_that_takes_too_much_memory_fails_alone(job, nights):
     with h5py.File(nights / "long.h5", "w") as file:  # a day
         for i in range(1, 8):
             file.create_dataset(f"eeg{i}", data=values, chunks=500_000, compression=1)
-    little = replace(job, memory_mb=400)
+    little = replace(job, memory_mb=300)
     with ThreadWorkers(1) as workers:
         summary = score_store(little, workers)
     assert (summary.n_scored, summary.n_refused, summary.n_failed) == (3, 1, 1)
     assert [p["code"] for p in summary.problems if p["record"] == "long"] == ["too_expensive"]
-    assert "400 MB" in table(job)["long"]["error"]
+    assert "300 MB" in table(job)["long"]["error"]
 
 
 def test_an_empty_store_cannot_begin(job, nights, here):
