@@ -49,6 +49,7 @@ def fit_trees(
     _library()  # first, for the number of threads
     import lightgbm
     lightgbm.register_logger(logging.getLogger(__name__))  # without, it prints to standard output, which is a program's
+    lightgbm.Dataset(np.zeros((2, 1)), params={"verbose": -1}).construct()  # a thread's log is loud until a first one
     share = min(0.5, _COLUMNS_PER_TREE / rows[0].shape[1])
     parameters = _PARAMETERS | {"num_class": n_classes, "num_leaves": n_leaves, "feature_fraction": share, "seed": seed}
     lightgbm.Sequence.register(_ScoredRows)  # LightGBM takes what it knows by name only
