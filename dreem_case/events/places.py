@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from ..core.outputs import OutputError, open_outputs
 from ..core.workers import Workers
@@ -36,11 +37,21 @@ def _is_bucket(place: str) -> bool:
     return "://" in place
 
 
-def _names(place: str) -> dict[str, str]:  # series -> file
+class _File(NamedTuple):
+    name: str
+    version: str  # tells its content by size, and in a folder by time
+
+
+def _version(path: Path) -> str:
+    found = path.stat()
+    return f"{found.st_size} {found.st_mtime_ns}"
+
+
+def _files(place: str) -> dict[str, _File]:  # by series
     "List the files of a folder or bucket whose names may be series."
     if _is_bucket(place):
         try:
-            files = open_outputs(place).sizes()
+            versions = {name: str(size) for name, size in open_outputs(place).sizes().items()}
         except OutputError as error:
             raise PlaceUnavailable(f"{place}: {error}") from error
         except ValueError as error:
@@ -48,13 +59,16 @@ def _names(place: str) -> dict[str, str]:  # series -> file
     else:
         if not Path(place).is_dir():
             raise EventsError(Path(place).name, "a folder of series, or a table", "none")
-        files = [path.name for path in Path(place).iterdir() if path.is_file()]
+        try:
+            versions = {path.name: _version(path) for path in Path(place).iterdir() if path.is_file()}
+        except OSError as error:  # one may go while it is looked at
+            raise PlaceUnavailable(f"{place}: {error}") from error
     found = {}
-    for file in sorted(files):
+    for file, version in sorted(versions.items()):
         stem, _, suffix = file.rpartition(".")
         if f".{suffix}" in SUFFIXES and stem not in NO_SERIES:
             try:
-                found.setdefault(check_name(stem), file)
+                found.setdefault(check_name(stem), _File(file, version))
             except EventsError:  # a name that no series may have
                 continue
     return found
@@ -62,7 +76,7 @@ def _names(place: str) -> dict[str, str]:  # series -> file
 # %% ../../nbs/library/events/places.ipynb #7779f898
 def list_series(place: str) -> list[str]:
     "List the series of a store."
-    return series_in(place) if Path(place).suffix in SUFFIXES and not _is_bucket(place) else list(_names(place))
+    return series_in(place) if Path(place).suffix in SUFFIXES and not _is_bucket(place) else list(_files(place))
 
 
 def open_series(place: str, name: str, zone: str | None = None) -> Series:
@@ -71,28 +85,26 @@ def open_series(place: str, name: str, zone: str | None = None) -> Series:
         if name not in series_in(place):
             raise NoSeries(name, "a series of this store", "none of this name")
         return read_series(place, name, zone)
-    names = _names(place)
-    if name not in names:
-        raise NoSeries(name, "a series of this store", "none of this name")
-    with _file(place, names[name]) as path:
+    with _fetched(place, _file(place, name).name) as path:
         return _one_series(path, name, zone)
 
 
 def series_version(place: str, name: str) -> str:
     "Tell by size, and in a folder by time, which content of a series is there; raise `NoSeries` if none is."
-    path = Path(place)
-    if not (path.suffix in SUFFIXES and not _is_bucket(place)):
-        names = _names(place)
-        if name not in names:
-            raise NoSeries(name, "a series of this store", "none of this name")
-        path = path / names[name]
+    if _is_bucket(place) or Path(place).suffix not in SUFFIXES:
+        return _file(place, name).version
     try:
-        if _is_bucket(place):
-            return str(open_outputs(place).sizes().get(path.name))
-        found = path.stat()
-    except (OSError, OutputError) as error:
+        return _version(Path(place))
+    except OSError as error:
         raise PlaceUnavailable(f"{place}: {error}") from error
-    return f"{found.st_size} {found.st_mtime_ns}"
+
+
+def _file(place: str, name: str) -> _File:
+    "Find the file of a series in a folder or bucket."
+    files = _files(place)
+    if name not in files:
+        raise NoSeries(name, "a series of this store", "none of this name")
+    return files[name]
 
 
 def _one_series(path: Path, name: str, zone: str | None) -> Series:
@@ -101,7 +113,7 @@ def _one_series(path: Path, name: str, zone: str | None) -> Series:
 
 
 @contextmanager
-def _file(place: str, name: str) -> Iterator[Path]:
+def _fetched(place: str, name: str) -> Iterator[Path]:
     "Give a file of a store, fetched if the store is a bucket."
     if not _is_bucket(place):
         yield Path(place) / name
