@@ -160,7 +160,9 @@ def _spread(matching: Matching, values: np.ndarray, stages: np.ndarray) -> np.nd
 
 
 def _night(matching: Matching, values: np.ndarray, weight: np.ndarray) -> slice:
-    "Find the night in channels that are fused."
+    "Find the night in channels that are fused; most recordings are no longer, and nothing is computed."
+    if len(values) <= NIGHT_EPOCHS:
+        return slice(None)
     asleep = values @ matching.precision @ (matching.means[1:].mean(axis=0) - matching.means[0])
     asleep = np.where(weight > 0, asleep, asleep[weight > 0].min(initial=0))
     states = uniform_filter1d(values, _STATE_EPOCHS, axis=0) @ matching.precision
@@ -171,9 +173,11 @@ def _match(
     matching: Matching, scaled: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, list[np.ndarray]]:  # matched channels, and the offsets of those that have usable epochs
     middle, matched, offsets = matching.means.mean(axis=0), scaled, []
-    night = in_span(_night(matching, *fuse(scaled, weights)), scaled.shape[1])
-    for _ in range(_ROUNDS):
-        stages, channels, offsets = _judge(matching, _smooth(*fuse(matched, weights))), [], []
+    fused = fuse(scaled, weights)
+    night = in_span(_night(matching, *fused), scaled.shape[1])
+    for turn in range(_ROUNDS):
+        fused = fuse(matched, weights) if turn else fused
+        stages, channels, offsets = _judge(matching, _smooth(*fused)), [], []
         for values, weight in zip(scaled, weights, strict=True):
             usable = usable_epochs(values, weight) & night
             if usable.any():
