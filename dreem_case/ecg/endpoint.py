@@ -11,6 +11,7 @@ from tempfile import mkdtemp
 
 from flask import Blueprint, Response, jsonify, request
 
+from ..core.web import problem
 from .classifier import BeatClassifier, load_classifier
 from .places import PlaceUnavailable, list_records, record_folder
 from .recording import EcgError, make_recording
@@ -53,16 +54,6 @@ class _NoRecord(EcgError):
     "A record that the store does not hold."
 
 # %% ../../nbs/library/ecg/endpoint.ipynb #f9e1a8c5
-def _problem(error: Exception, status: int) -> tuple[Response, int]:
-    "Say what is wrong as a problem document (RFC 9457)."
-    found = {"type": "about:blank", "status": status, "title": type(error).__name__.strip("_"), "detail": str(error)}
-    if isinstance(error, EcgError):
-        found |= {"record": error.record, "expected": error.expected, "found": error.found}
-    response = jsonify(found)
-    response.content_type = "application/problem+json"
-    return response, status
-
-
 def _json_body() -> dict:
     "Read a body of limited size; raise `EcgError` unless it is an object."
     request.max_content_length = MAX_BODY_BYTES
@@ -85,9 +76,9 @@ def _labels_of(body: dict) -> tuple[int, dict[float, str]]:
 def make_blueprint() -> Blueprint:
     "Make the endpoints, to be registered with a Flask app."
     beats = Blueprint("beats", __name__)
-    beats.register_error_handler(EcgError, lambda error: _problem(error, 422))
-    beats.register_error_handler(_NoRecord, lambda error: _problem(error, 404))
-    beats.register_error_handler(PlaceUnavailable, lambda error: _problem(error, 503))
+    beats.register_error_handler(EcgError, lambda error: problem(error, 422, "record"))
+    beats.register_error_handler(_NoRecord, lambda error: problem(error, 404, "record"))
+    beats.register_error_handler(PlaceUnavailable, lambda error: problem(error, 503, "record"))
 
     @beats.get("/beats")
     def records() -> Response:

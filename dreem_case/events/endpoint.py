@@ -11,6 +11,7 @@ from tempfile import mkdtemp
 
 from flask import Blueprint, Response, jsonify, send_from_directory
 
+from ..core.web import problem
 from .detect import Detection, details_json, detect_events, events_json
 from .metric import EventsError
 from .model import MinuteModel, load_minutes
@@ -46,16 +47,6 @@ def _detected(name: str) -> Detection:
 def _kept(name: str, version: str) -> Detection:
     return detect_events(open_series(_place(), name, os.environ.get("DREEM_CASE_EVENTS_ZONE") or None), _model())
 
-
-def _problem(error: Exception, status: int) -> tuple[Response, int]:
-    "Say what is wrong as a problem document (RFC 9457)."
-    found = {"type": "about:blank", "status": status, "title": type(error).__name__, "detail": str(error)}
-    if isinstance(error, EventsError):
-        found |= {"series": error.series, "expected": error.expected, "found": error.found}
-    response = jsonify(found)
-    response.content_type = "application/problem+json"
-    return response, status
-
 # %% ../../nbs/library/events/endpoint.ipynb #81e3a423
 _PAGE = str(files("dreem_case.events") / "page")
 
@@ -63,9 +54,9 @@ _PAGE = str(files("dreem_case.events") / "page")
 def make_blueprint() -> Blueprint:
     "Make the endpoints, to be registered with a Flask app."
     blueprint = Blueprint("events", __name__)
-    blueprint.register_error_handler(EventsError, lambda error: _problem(error, 422))
-    blueprint.register_error_handler(NoSeries, lambda error: _problem(error, 404))
-    blueprint.register_error_handler(PlaceUnavailable, lambda error: _problem(error, 503))
+    blueprint.register_error_handler(EventsError, lambda error: problem(error, 422, "series"))
+    blueprint.register_error_handler(NoSeries, lambda error: problem(error, 404, "series"))
+    blueprint.register_error_handler(PlaceUnavailable, lambda error: problem(error, 503, "series"))
 
     @blueprint.get("/events")
     def every() -> Response:
