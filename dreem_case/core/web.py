@@ -3,16 +3,15 @@
 # %% auto #0
 __all__ = ['problem']
 
-# %% ../../nbs/library/core/web.ipynb #d1861c8e
-from flask import Response, jsonify
-
 # %% ../../nbs/library/core/web.ipynb #89721caa
 def problem(
     error: Exception,  # may have `expected`, `found`, and what names the thing it is about
     status: int,  # of HTTP
     about: str,  # attribute and key of what the error is about: "record", "series"
-) -> tuple[Response, int]:
+) -> tuple:  # the flask.Response, and the status again
     "Say what is wrong as a problem document (RFC 9457)."
+    from flask import jsonify  # here: Flask is loaded by what serves alone
+
     said = {"type": "about:blank", "status": status, "title": type(error).__name__.strip("_"), "detail": str(error)}
     said |= {name: getattr(error, name) for name in (about, "expected", "found") if hasattr(error, name)}
     response = jsonify(said)
