@@ -26,12 +26,10 @@ def signal_pieces(
     bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
     by_block = [start + _piece_starts(bits[start : start + _BLOCK + 1]) for start in range(0, len(bits), _BLOCK)]
     starts = np.concatenate([*by_block, np.zeros(0, int)]).astype(int)[:MAX_STARTS]
-    windows = (bits[start : start + PIECE] for start in starts if start + PIECE <= len(bits))
-    hashes = {
-        hashlib.blake2b(window.tobytes(), digest_size=8).digest()
-        for window in windows
-        if len(np.unique(window)) >= MIN_VALUES and np.isfinite(window.view(np.float32)).all()
-    }
+    windows = bits[starts[starts + PIECE <= len(bits), None] + np.arange(PIECE)]
+    n_values = 1 + (np.diff(np.sort(windows, axis=1), axis=1) != 0).sum(axis=1)
+    telling = (n_values >= MIN_VALUES) & np.isfinite(windows.view(np.float32)).all(axis=1)
+    hashes = {hashlib.blake2b(window.tobytes(), digest_size=8).digest() for window in windows[telling]}
     return np.sort(np.frombuffer(b"".join(hashes), np.uint64))
 
 

@@ -354,5 +354,7 @@ def read_values(
 
 def has_numbers(values: np.ndarray) -> bool:
     "Tell whether all values are numbers up to `MAX_VALUE`, on either side of zero."
-    with np.errstate(invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.vdot(values, values) < MAX_VALUE**2 / 2:  # one quick pass: no square is larger than their sum
+            return True
         return not len(values) or bool(values.min() >= -MAX_VALUE and values.max() <= MAX_VALUE)

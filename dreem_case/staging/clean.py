@@ -92,6 +92,9 @@ def without_gaps(
     values: np.ndarray,  # (..., n_samples)
 ) -> np.ndarray:  # the same array where all is finite
     """Replace what is no finite number by the last number before it, or else the first one behind; by 0 without any."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(np.vdot(values, values)):  # one quick pass
+            return values
     if np.isfinite(values.min(initial=0)) and np.isfinite(values.max(initial=0)):
         return values
     filled, first = values.copy(), np.isfinite(values).argmax(axis=-1)[..., None]
@@ -176,8 +179,11 @@ def find_artefacts(
 
     What is no finite number is marked like what no electrode can be.
     """
-    length = _block_length(fs_hz)
-    low, high = _extremes(values, length)
+    return _marks(*_extremes(values, _block_length(fs_hz)))
+
+
+def _marks(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Mark blocks by their smallest and largest values."""
     if len(low) == 0:
         return np.zeros(0, dtype=np.int8)
     second = round(1 / BLOCK_S)
@@ -275,10 +281,13 @@ def rough_gain(
     fs_hz: float,
 ) -> float:  # a power of two between 1 / MAX_GAIN and MAX_GAIN
     """Tell about how many times larger than usual the EEG of a channel is; 1 where there is none."""
-    length = _block_length(fs_hz)
-    blocks = values[: len(values) // length * length].reshape(-1, length)[::_EVERY]
+    return _rough_gain(*_extremes(values, _block_length(fs_hz)))
+
+
+def _rough_gain(low: np.ndarray, high: np.ndarray) -> float:
+    """Tell the gain by the smallest and largest values of the blocks."""
     with np.errstate(invalid="ignore"):
-        change = np.ptp(blocks, axis=1)
+        change = high[::_EVERY] - low[::_EVERY]
     change = change[np.isfinite(change) & (change > 0)]
     if not len(change):
         return 1.0
@@ -336,9 +345,12 @@ def clean_eeg(
     values = np.asarray(values, dtype=np.float32)
     if values.ndim != 1 or len(values) < 2 * fs_hz:
         raise ValueError(f"expected one channel of at least 2 s, found shape {values.shape} at {fs_hz} Hz")
-    gain = rough_gain(values, fs_hz)
-    values = values if gain == 1 else values / np.float32(gain)
-    marks, values = find_artefacts(values, fs_hz), without_gaps(values)
+    low, high = _extremes(values, _block_length(fs_hz))
+    gain = _rough_gain(low, high)
+    if gain != 1:  # a power of two, which moves no digit
+        values, low, high = (part / np.float32(gain) for part in (values, low, high))
+    marks = _marks(low, high)
+    values = without_gaps(values)
     if "bridge" in skip:
         marks = np.zeros_like(marks)
     joined = bridge(values, marks, fs_hz) if marks.any() else values

@@ -341,8 +341,8 @@ def _rows(maker: RowMaker, night: NightFeatures) -> np.ndarray:
 
 def _matched_rows(maker: RowMaker, night: NightFeatures, gap: np.ndarray) -> np.ndarray:
     "Match the channels, fuse them, and add context, what was not matched, and the accelerometer."
-    scaled = maker.matching.on_scale(night)
-    fused, weight = fuse_channels(maker.matching.match(scaled, night.weights), night.weights)
+    scaled, matched = maker.matching.match(night)
+    fused, weight = fuse_channels(matched, night.weights)
     unmatched, _ = fuse_channels(scaled, night.weights)
     absent = np.isnan(night.accelerometer)
     movement = add_sides(np.where(absent, 0, night.accelerometer), ~absent.any(axis=1), gap)

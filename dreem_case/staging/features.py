@@ -388,7 +388,7 @@ def _cleaned(night: Night, name: str, skip: set[str]) -> _Channel:
         return _flat(level)
     signal = night.signals[name]
     values, about = signal.values[: round(n_seconds * signal.fs_hz)], ""
-    if values.min() == values.max():
+    if values[0] == values[-1] and values.min() == values.max():
         return _flat(float(values[0]))
     amplitude, pieces = clean.usual_amplitude(values, signal.fs_hz), signal_pieces(values)
     if signal.unit == "counts" and amplitude > 0:
@@ -410,6 +410,8 @@ def _flat(level: float) -> _Channel:
 
 def _n_to_clean(values: np.ndarray, per_epoch: int) -> int:
     """Count the samples up to the end of the epoch behind the last number."""
+    if np.isfinite(values[-1:]).all():
+        return len(values)
     seen = np.isfinite(values[::-1])
     n_seen = len(values) - int(seen.argmax()) if seen.any() else 0
     return min((-(-n_seen // per_epoch) + 1) * per_epoch, len(values))

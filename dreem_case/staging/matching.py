@@ -7,6 +7,7 @@ __all__ = ['USABLE_WEIGHT', 'LIMIT', 'NIGHT_EPOCHS', 'gain_exponents', 'usable_e
 # %% ../../nbs/library/staging/matching.ipynb #983b5501
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
@@ -78,13 +79,13 @@ class Matching:
             channels.append(np.clip((values - level - self.centre) / self.spread, -LIMIT, LIMIT))
         return np.stack(channels)
 
-    def match(self, scaled: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        "Match channels (n_channels, n_epochs, n_features) on the population's scale with its stages."
-        return _match(self, scaled, weights)[0]
+    def match(self, night: NightFeatures) -> tuple[np.ndarray, np.ndarray]:  # (n_channels, n_epochs, n_features) both
+        "Return a night's channels on the population's scale, and these matched with its stages."
+        return _match(self, night)[:2]
 
     def offsets(self, night: NightFeatures) -> np.ndarray:  # (n_features,) spreads; NaN without a usable epoch
         "Tell how far a recording's features lie from the population's, whatever its mix of stages."
-        found = _match(self, self.on_scale(night), night.weights)[1]
+        found = _match(self, night)[2]
         return np.mean(np.abs(found), axis=0) if len(found) else np.full(len(self.centre), np.nan)
 
 # %% ../../nbs/library/staging/matching.ipynb #c0ffee02
@@ -169,17 +170,19 @@ def _night(matching: Matching, values: np.ndarray, weight: np.ndarray) -> slice:
     return night_span(asleep, states @ (matching.means - matching.means.mean(axis=0)).T)
 
 
+@lru_cache(maxsize=1)  # a night's rows and its offsets are asked for one after the other
 def _match(
-    matching: Matching, scaled: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, list[np.ndarray]]:  # matched channels, and the offsets of those that have usable epochs
+    matching: Matching, night: NightFeatures
+) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:  # as `match`, and the offsets of channels with usable epochs
+    scaled, weights = matching.on_scale(night), night.weights
     middle, matched, offsets = matching.means.mean(axis=0), scaled, []
     fused = fuse(scaled, weights)
-    night = in_span(_night(matching, *fused), scaled.shape[1])
+    asleep = in_span(_night(matching, *fused), scaled.shape[1])
     for turn in range(_ROUNDS):
         fused = fuse(matched, weights) if turn else fused
         stages, channels, offsets = _judge(matching, _smooth(*fused)), [], []
         for values, weight in zip(scaled, weights, strict=True):
-            usable = usable_epochs(values, weight) & night
+            usable = usable_epochs(values, weight) & asleep
             if usable.any():
                 offset = _offset(matching.means, values[usable], stages[usable])
                 spread = _spread(matching, values[usable] - offset, stages[usable])
@@ -187,7 +190,7 @@ def _match(
                 offsets.append(offset)
             channels.append(values)
         matched = np.stack(channels)
-    return np.clip(matched, -LIMIT, LIMIT), offsets
+    return scaled, np.clip(matched, -LIMIT, LIMIT), offsets
 
 # %% ../../nbs/library/staging/matching.ipynb #1b80956b
 _LEAST_EPOCHS, _LEAST_OF_STAGE, _RIDGE, _LOOSE = 40, 8, 0.05, 0.1

@@ -51,7 +51,7 @@ def test_neither_length_nor_mix_of_stages_moves_the_gain(matching, mix, n):
 
 
 def matched_means(matching, night, stages):
-    found = matching.match(matching.on_scale(night), night.weights)[0]
+    found = matching.match(night)[1][0]
     return {stage: found[stages == stage].mean(axis=0) for stage in np.unique(stages)}
 
 
