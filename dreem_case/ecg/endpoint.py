@@ -11,13 +11,15 @@ from tempfile import mkdtemp
 
 from flask import Blueprint, Response, jsonify, request
 
+from ..core import places
+from ..core.places import PlaceError, StoredFile
 from ..core.web import problem
 from .classifier import BeatClassifier, load_classifier
-from .places import PlaceUnavailable, list_records, record_folder
+from .places import NoRecord, list_records, record_files
 from .recording import EcgError, make_recording
 from .score import BeatAnswers, answer_json, score_recording, shipped_model
 from .session import ask_beats, with_labels
-from .wfdb_files import check_record, read_wfdb
+from .wfdb_files import read_wfdb
 
 # %% ../../nbs/library/ecg/endpoint.ipynb #05c81839
 MAX_BODY_BYTES = 8_000_000
@@ -42,16 +44,14 @@ def _model() -> BeatClassifier:
     return load_classifier(path) if path else shipped_model()
 
 
-@lru_cache(maxsize=8)
 def _scored(record: str) -> BeatAnswers:
-    if check_record(record) not in list_records(_place()):
-        raise _NoRecord(record, "a record of this store", "none of this name")
-    with record_folder(_place(), record) as folder:
+    return _kept(record, tuple(record_files(_place(), record).items()))
+
+
+@lru_cache(maxsize=8)
+def _kept(record: str, files: tuple[tuple[str, StoredFile], ...]) -> BeatAnswers:
+    with places.fetched(_place(), dict(files)) as folder:
         return score_recording(read_wfdb(folder, record), _model())
-
-
-class _NoRecord(EcgError):
-    "A record that the store does not hold."
 
 # %% ../../nbs/library/ecg/endpoint.ipynb #f9e1a8c5
 def _json_body() -> dict:
@@ -77,8 +77,8 @@ def make_blueprint() -> Blueprint:
     "Make the endpoints, to be registered with a Flask app."
     beats = Blueprint("beats", __name__)
     beats.register_error_handler(EcgError, lambda error: problem(error, 422, "record"))
-    beats.register_error_handler(_NoRecord, lambda error: problem(error, 404, "record"))
-    beats.register_error_handler(PlaceUnavailable, lambda error: problem(error, 503, "record"))
+    beats.register_error_handler(NoRecord, lambda error: problem(error, 404, "record"))
+    beats.register_error_handler(PlaceError, lambda error: problem(error, 503, "record"))
 
     @beats.get("/beats")
     def records() -> Response:

@@ -11,11 +11,12 @@ from tempfile import mkdtemp
 
 from flask import Blueprint, Response, jsonify, send_from_directory
 
+from ..core.places import PlaceError
 from ..core.web import problem
 from .detect import Detection, details_json, detect_events, events_json
 from .metric import EventsError
 from .model import MinuteModel, load_minutes
-from .places import NoSeries, PlaceUnavailable, list_series, open_series, series_version
+from .places import NoSeries, list_series, open_series, series_version
 
 # %% ../../nbs/library/events/endpoint.ipynb #48a110a3
 MAX_KEPT = 16  # series, detected
@@ -56,7 +57,7 @@ def make_blueprint() -> Blueprint:
     blueprint = Blueprint("events", __name__)
     blueprint.register_error_handler(EventsError, lambda error: problem(error, 422, "series"))
     blueprint.register_error_handler(NoSeries, lambda error: problem(error, 404, "series"))
-    blueprint.register_error_handler(PlaceUnavailable, lambda error: problem(error, 503, "series"))
+    blueprint.register_error_handler(PlaceError, lambda error: problem(error, 503, "series"))
 
     @blueprint.get("/events")
     def every() -> Response:

@@ -8,11 +8,11 @@ import pytest
 from click.testing import CliRunner
 from flask import Flask
 
+from dreem_case.ecg import endpoint
 from dreem_case.ecg.ask import questions
 from dreem_case.ecg.classifier import load_classifier, save_classifier
 from dreem_case.ecg.cli import ecg
 from dreem_case.ecg.detect import detect_beats, match_beats
-from dreem_case.ecg.endpoint import make_blueprint
 from dreem_case.ecg.features import record_features
 from dreem_case.ecg.filtering import filtered
 from dreem_case.ecg.findings import _loss
@@ -35,7 +35,7 @@ def made():
 def client():
     """The endpoints, over simulated records."""
     app = Flask("beats")
-    app.register_blueprint(make_blueprint())
+    app.register_blueprint(endpoint.make_blueprint())
     return app.test_client()
 
 
@@ -219,3 +219,13 @@ def test_pieces_of_a_long_record_give_each_beat_once():
     found = score_recording(make_recording("long", 360, leads)).time_s
     assert (np.diff(found) > 0.2).all()
     assert len(found) == pytest.approx(25 * len(beats.time_s), rel=0.02)
+
+
+def test_a_record_that_was_replaced_is_read_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(endpoint, "_place", lambda: str(tmp_path))
+    app, found = Flask("replaced"), []
+    app.register_blueprint(endpoint.make_blueprint())
+    for seed in (1, 2):
+        write_records(tmp_path, n_records=1, minutes=1, seed=seed)
+        found.append(app.test_client().get("/beats/sim01").json["beats"])
+    assert found[0] != found[1]

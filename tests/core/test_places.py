@@ -1,0 +1,118 @@
+"""Files in a folder or a bucket: the same list, the same content, and faults that are named."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from dreem_case.core.places import SUMS, PlaceError, PlaceUnavailable, digest_of, download, fetched, files_in
+from tests.support.stores import client, s3_server
+
+FILES = {"100.hea": b"100 2 360", "100.dat": bytes(range(200))}
+
+
+@pytest.fixture(scope="module")
+def server():
+    with s3_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def place(request, tmp_path, server, monkeypatch):
+    """An address, and what puts a file there."""
+    if request.param == "folder":
+        (tmp_path / "place" / "below").mkdir(parents=True)
+        return str(tmp_path / "place"), lambda name, content: (tmp_path / "place" / name).write_bytes(content)
+    for name, value in {"ID": "a", "KEY": "b"}.items():
+        monkeypatch.setenv(f"AWS_{'ACCESS_KEY_ID' if name == 'ID' else 'SECRET_ACCESS_KEY'}", value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
+    bucket = f"b-{tmp_path.name}".replace("_", "-").lower()[:60]
+    client(server).create_bucket(Bucket=bucket)
+    client(server).put_object(Bucket=bucket, Key="at/below/x.hea", Body=b"")
+    return f"s3://{bucket}/at", lambda name, content: client(server).put_object(
+        Bucket=bucket, Key=f"at/{name}", Body=content
+    )
+
+
+def test_files_are_listed_in_order_without_those_below(place):
+    address, put = place
+    for name, content in FILES.items():
+        put(name, content)
+    assert [(name, file.n_bytes) for name, file in files_in(address).items()] == [("100.dat", 200), ("100.hea", 9)]
+
+
+def test_files_are_fetched_as_they_are(place):
+    address, put = place
+    for name, content in FILES.items():
+        put(name, content)
+    with fetched(address, files_in(address)) as folder:
+        assert {name: (folder / name).read_bytes() for name in FILES} == FILES
+
+
+def test_content_of_the_same_size_is_another_version(place):
+    address, put = place
+    put("100.hea", b"100 2 360")
+    before = files_in(address)["100.hea"]
+    put("100.hea", b"100 2 250")
+    assert files_in(address)["100.hea"] != before
+
+
+def test_a_download_is_compared_with_the_list_and_goes_on_where_it_stopped(place, tmp_path):
+    address, put = place
+    if "://" not in address:
+        pytest.skip("a folder is not downloaded")
+    for name, content in FILES.items():
+        put(name, content)
+    put(SUMS, "".join(f"{digest_of(content)} {name}\n" for name, content in FILES.items()).encode())
+    wanted = FILES.__contains__
+    assert list(download(address, tmp_path / "out", wanted)) == ["100.dat", "100.hea"]
+    assert list(download(address, tmp_path / "out", wanted)) == []
+    put("100.dat", b"another")
+    (tmp_path / "out" / "100.dat").unlink()
+    with pytest.raises(PlaceError, match=r"100\.dat: expected SHA-256"):
+        list(download(address, tmp_path / "out", wanted))
+    assert not (tmp_path / "out" / "100.dat").exists()
+
+
+@pytest.mark.parametrize("address", ["gs://bucket", "s3://", "s3://bucket\n/x"])
+def test_an_address_that_is_none_is_refused(address):
+    with pytest.raises(PlaceError, match="expected an address"):
+        files_in(address)
+
+
+def test_a_folder_that_is_not_there_is_named_without_its_path(tmp_path):
+    with pytest.raises(PlaceError, match=r"^none: expected a folder"):
+        files_in(tmp_path / "none")
+
+
+def test_a_bucket_that_is_not_there_will_not_be_there_later(server, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
+    with pytest.raises(PlaceError) as caught:
+        files_in("s3://nobodys-bucket")
+    assert type(caught.value) is PlaceError
+
+
+def test_a_server_that_does_not_answer_may_answer_later():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(PlaceUnavailable):
+            files_in("s3://bucket", url)
+
+
+def test_a_file_too_large_is_not_fetched(place, monkeypatch):
+    address, put = place
+    if "://" not in address:
+        pytest.skip("a folder is not fetched")
+    put("100.dat", bytes(100))
+    monkeypatch.setattr("dreem_case.core.places.MAX_BYTES", 50)
+    with pytest.raises(PlaceError, match="at most 50 bytes, found 100"), fetched(address, files_in(address)):
+        pass
+
+
+def test_nothing_fetched_stays(place):
+    address, put = place
+    put("100.hea", b"x")
+    with fetched(address, files_in(address)) as folder:
+        kept = Path(folder)
+    assert kept.exists() == ("://" not in address)
