@@ -173,7 +173,7 @@ def whole_day_figures(
     trimmed: Path | str,  # npz of many people's trimmed nights: band_db, stage, person, recording
     whole: Path | str,  # npz of whole days of some of them: band_db (n, 2, 5), stage, person, recording
     seed: int = 0,
-) -> dict[str, float]:
+) -> tuple[dict[str, float], int]:  # figures, and the number of days
     "Tell what accuracy over the night a whole day costs, by a stager that has not seen these people."
     with np.load(whole) as file:
         days = {name: file[name] for name in ("band_db", "stage", "person", "recording")}
@@ -198,4 +198,4 @@ def whole_day_figures(
     return {
         "sleep_edf.accuracy_loss.whole_day": float(np.mean(losses)),
         "sleep_edf.accuracy.whole_day": float(np.mean(accuracies)),
-    }
+    }, len(losses)
