@@ -229,3 +229,35 @@ def test_a_record_that_was_replaced_is_read_anew(tmp_path, monkeypatch):
         write_records(tmp_path, n_records=1, minutes=1, seed=seed)
         found.append(app.test_client().get("/beats/sim01").json["beats"])
     assert found[0] != found[1]
+
+
+def test_a_strip_is_the_signal_with_nothing_where_there_is_none():
+    lead = np.arange(3600, dtype=np.float32) / 1000
+    lead[720:730] = np.nan
+    strip = endpoint.strip_json(make_recording("one", 360, {"MLII": lead}), 1, 2)
+    assert (strip["from_s"], strip["duration_s"], len(strip["leads"]["MLII"])) == (1, 10, 720)
+    assert strip["leads"]["MLII"][:2] == [0.36, 0.361]
+    assert strip["leads"]["MLII"][360:371] == [None] * 10 + [0.73]
+
+
+def test_a_strip_of_a_fast_recording_is_thinned_and_bounded():
+    strip = endpoint.strip_json(make_recording("one", 1000, {"I": np.sin(np.arange(200_000) / 50)}), 0, 1e5)
+    assert len(strip["leads"]["I"]) == endpoint.MAX_STRIP_S * 250
+
+
+def test_a_strip_behind_the_end_is_empty(client):
+    record = client.get("/beats").json["records"][0]
+    assert set(map(len, client.get(f"/beats/{record}/strip?from=9999").json["leads"].values())) == {0}
+
+
+@pytest.mark.parametrize("query", ["from=x", "from=-1", "from=nan", "seconds=inf", "from=1e9"])
+def test_a_time_that_is_none_is_refused(client, query):
+    record = client.get("/beats").json["records"][0]
+    assert client.get(f"/beats/{record}/strip?{query}").status_code == 422
+
+
+@pytest.mark.parametrize("path", ["/strips/", "/strips/any", "/strip-files/strip.js", "/strip-files/strip.css"])
+def test_the_page_is_served(client, path):
+    answer = client.get(path, buffered=True)
+    assert answer.status_code == 200
+    assert "http" not in answer.text.replace("http://www.w3.org", "")
