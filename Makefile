@@ -44,7 +44,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@start=$$(date +%s); \
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "$(PYTHON) cannot make a virtual environment (on Debian: apt install python3-venv)" >&2; exit 1; }; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[report,cluster,peer,ecg,dev]' && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[report,cluster,peer,ecg,edf,dev]' && \
 	echo "{\"seconds\": $$(( $$(date +%s) - start )), \"megabytes\": $$(du -sk $(VENV) | cut -f1 | awk '{print int($$1 / 1024)}')}" > $@
 	@cat $@
 
@@ -98,7 +98,7 @@ export: $(STAMP)
 
 # The newest versions that work together, for all supported Python versions.
 pins: $(STAMP)
-	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager -e '.[report,cluster,peer,ecg,nets,events,dev]'
+	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager -e '.[report,cluster,peer,ecg,edf,nets,events,dev]'
 	{ head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable; } > build/constraints.txt
 	@echo "compare build/constraints.txt with constraints.txt, and keep the lines that only other Python versions need"
 
