@@ -4,11 +4,12 @@
 #               PART=<folder of nbs/report>: another part of the book, into build/<part>/
 #               ECG=<folder of annotated WFDB records>: for PART=ecg
 #               DIARY=<folder of wrist counts with a diary>: for PART=events
+#               PART=transfer: takes SLEEP_EDF and HEADBAND
 #               BUDGET=ci: as short as it can be, never published
 # make serve    the endpoint and its page, at http://127.0.0.1:8000 (settings: DREEM_CASE_*)
 # make test     everything that must hold
 # make bench    speed and memory of a night, of the server and of many nights, into build/bench/
-#               PART=ecg: of a day of heartbeats instead
+#               PART=ecg: of a day of heartbeats instead; PART=transfer: of the import of a day of polysomnography
 # make check    the pages that the last report made
 # make notebook the chapters in JupyterLab
 # make export   notebooks cleaned, modules exported
@@ -56,7 +57,7 @@ $(NETS): $(STAMP)
 
 install: $(STAMP)
 
-report: $(if $(filter events,$(PART)),$(NETS),$(STAMP))
+report: $(if $(filter events transfer,$(PART)),$(NETS),$(STAMP))
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/dreem-case report --seed $(SEED) --max-nights $(MAX_NIGHTS) \
 		--data "$(DATA)" --headband "$(HEADBAND)" --raw-eeg "$(RAW_EEG)" \
 		--sleep-edf "$(SLEEP_EDF)" --hypnograms "$(HYPNOGRAMS)" --ecg "$(ECG)" --diary "$(DIARY)" \
@@ -80,6 +81,8 @@ test: $(NETS)
 bench: $(STAMP)
 ifeq ($(PART),ecg)
 	$(BIN)/python benchmarks/ecg.py
+else ifeq ($(PART),transfer)
+	$(BIN)/python benchmarks/transfer.py
 else
 	$(BIN)/python benchmarks/stage_night.py
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/serve.py

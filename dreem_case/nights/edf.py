@@ -119,7 +119,8 @@ def _resampled(values: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
 # %% ../../nbs/library/nights/edf.ipynb #20efa726
 def _chosen(header: EdfHeader, wanted: Sequence[str] | None) -> tuple[list[int], list[str]]:  # positions, notes
     "Choose channels; raise `MissingSignalError` for one that is not there, `EdfChannelError` for one of no use."
-    usable, notes = [], []
+    usable: list[int] = []
+    notes: list[str] = []
     if wanted is not None:
         return [_find(header, name) for name in dict.fromkeys(wanted)], notes
     for number, channel in enumerate(header.channels):

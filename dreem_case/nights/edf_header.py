@@ -113,9 +113,9 @@ def _shown(text: str) -> str:
 def _scale(texts: dict[str, str]) -> tuple[float, float, str, list[str]]:  # gain, offset, problem, notes
     "Make the line from a channel's numbers to its unit."
     names = ("physical minimum", "physical maximum", "digital minimum", "digital maximum")
-    found = [_number(texts[name]) for name in names]
-    if None in found:
-        name = names[found.index(None)]
+    found = [number for name in names if (number := _number(texts[name])) is not None]
+    if len(found) < len(names):
+        name = next(name for name in names if _number(texts[name]) is None)
         return 0.0, 0.0, f"expected a number as {name}, found {_shown(texts[name])}", []
     notes = ["decimal comma read as a point"] if any("," in texts[name] for name in names) else []
     low, high, digital_low, digital_high = found
@@ -182,14 +182,16 @@ def _start(date: str, time: str, recording: str) -> tuple[datetime | None, list[
     of_day = re.fullmatch(r" ?(\d{1,2})[.:\-/' ] ?(\d{1,2})[.:\-/' ] ?(\d{1,2})", time)
     of_year = re.fullmatch(r" ?(\d{1,2})[.:\-/' ] ?(\d{1,2})[.:\-/' ] ?(\d{1,2})", date)
     plus = re.match(r"Startdate (\d{1,2})-([A-Z]{3})-(\d{4})\b", recording)
-    notes, days = [], []
+    notes: list[str] = []
+    days: list[datetime] = []
     for day, month, year in (
         *([(int(plus[1]), _MONTHS.index(plus[2]) + 1, int(plus[3]))] if plus and plus[2] in _MONTHS else []),
         *([(int(of_year[1]), int(of_year[2]), (int(of_year[3]) - 85) % 100 + 1985)] if of_year else []),
     ):
         try:
-            days.append(datetime(year, month, day, *(int(part) for part in of_day.groups() if of_day)))
-        except (ValueError, AttributeError):
+            hour, minute, second = (int(part) for part in of_day.groups()) if of_day else (99, 0, 0)
+            days.append(datetime(year, month, day, hour, minute, second))
+        except ValueError:
             continue
     if not days:
         return None, [f"no start: expected a date and a time, found {_shown(date)} {_shown(time)}"]
