@@ -99,7 +99,7 @@ def record_person(
     night = sleep_course(int(rng.uniform(7.5, 8.8) * 120), rng, sleeper)
     before, behind = (np.zeros(round(hours * 120), np.int8) for hours in hours_awake)
     truth = np.concatenate([before, night, behind])
-    scored = score_truth(truth, rng)
+    scored = np.concatenate([before, score_truth(night, rng), behind])  # nobody looks for sleep in the day
     movements = np.maximum(draw_movements(truth, rng, table) + kind.movement_db, 0)
     potentials = electrode_potentials(truth, movements, rng, table)
     gain = float(np.exp(rng.normal(0, kind.gain_spread)))
