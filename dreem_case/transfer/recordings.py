@@ -84,7 +84,7 @@ def _odd_files() -> Iterator[tuple[str, str, dict, dict, np.ndarray]]:
     yield "60 s missing after 120 s (EDF+D)", "360 s", usual, {"gap": "60"}, digital
     yield "number of records -1", right, usual, {"n_records": "-1"}, digital
 
-
+# %% ../../nbs/library/transfer/recordings.ipynb #5ca2f2cb
 def _write_odd(path: Path, channel: dict, of_file: dict, digital: np.ndarray) -> None:
     "Write an odd file, ten records of 30 s, with a gap after the fourth if it has one."
     n, gap = _SECONDS // 30, int(of_file.get("gap", 0))
@@ -111,7 +111,7 @@ def reader_cases() -> list[ReaderCase]:
                 cases.append(ReaderCase(what, truth, _edfio_height(path), _own(path)))
     return cases
 
-# %% ../../nbs/library/transfer/recordings.ipynb #5ca2f2cb
+# %% ../../nbs/library/transfer/recordings.ipynb #ea759aab
 def _edfio_height(path: Path) -> str:
     "Say what edfio gives as the height of the wave, and whether it warned."
     import edfio
