@@ -103,7 +103,7 @@ def put_on_epochs(
             raise HypnogramFileError(scoring.record, f"labels up to {MAX_SPAN_S} s", f"{scoring.stop_s:g}")
         n_epochs = int((scoring.stop_s - shift_s) / EPOCH_S + 1e-6)
     keys = [_key(label.text) for label in scoring.labels]
-    words = list(dict.fromkeys(keys))[:_MOST_WORDS]
+    words = sorted(dict.fromkeys(keys), key=lambda word: word not in Stage.__members__)[:_MOST_WORDS]
     cover = np.zeros((len(words), max(n_epochs, 1)))
     lost: dict[str, float] = {"before": 0.0, "behind": 0.0}
     for key, (start, stop) in zip(keys, _spans(scoring), strict=True):

@@ -164,13 +164,15 @@ def _runs(header: EdfHeader, onsets: list[float | None]) -> tuple[float, list[Ru
     if n_known < header.n_records and header.format.endswith("D"):
         found = f"{n_known} of {header.n_records}"
         raise EdfRecordsError(header.record, f"an onset of every data record, as {header.format} has it", found)
-    if not n_known or not header.record_s:
+    if not header.record_s or not onsets:
         return 0.0, [Run(0, header.n_records, 0.0)], []
+    n_silent = header.n_records - n_known
+    notes = [f"{n_silent} of {header.n_records} data records do not say when they began"] if n_silent else []
     known: list[float] = []
     for onset in onsets:  # a record that does not say when it began follows the one before
         known.append(onset if onset is not None else known[-1] + header.record_s if known else 0.0)
     runs: list[Run] = []
-    first, notes = 0, []
+    first, gaps = 0, []
     for i in range(1, len(known) + 1):
         expected = known[first] + (i - first) * header.record_s
         if i < len(known) and abs(known[i] - expected) <= TOLERANCE_S:
@@ -181,10 +183,9 @@ def _runs(header: EdfHeader, onsets: list[float | None]) -> tuple[float, list[Ru
                 header.record, f"data record {i} at {expected:g} s or later", f"one at {known[i]:g} s"
             )
         if i < len(known):
-            notes.append(f"a gap of {known[i] - expected:g} s at {expected - known[0]:g} s")
+            gaps.append(f"a gap of {known[i] - expected:g} s at {expected - known[0]:g} s")
         first = i
-    if len(notes) > 3:
-        notes = notes[:3] + [f"{len(notes) - 3} more gaps"]
-    if notes and not header.format.endswith("D"):
+    if gaps and not header.format.endswith("D"):
         notes.append(f"gaps in a file of the continuous {header.format}")
+    notes += gaps if len(gaps) < 5 else [*gaps[:3], f"{len(gaps) - 3} more gaps"]
     return known[0], runs, notes
