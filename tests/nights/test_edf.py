@@ -1,4 +1,4 @@
-"""EDF and BDF recordings: an odd file gives the right numbers with a note, or a named error, and no silent wrong one."""
+"""EDF and BDF recordings: an odd file gives the right numbers with a note or a named error, never silent wrong ones."""
 
 import os
 import warnings
@@ -20,7 +20,7 @@ from dreem_case.nights.edf_header import (
 )
 from dreem_case.nights.edf_samples import MAX_ANNOTATIONS, parse_annotations, read_timeline
 from dreem_case.nights.safe_h5 import CaseFileError
-from tests.support.edf_files import HEIGHT_UV, hypnogram, listed, psg, wave
+from tests.support.edf_files import HEIGHT_UV, USUAL, hypnogram, listed, psg, wave
 
 edfio = pytest.importorskip("edfio", reason="reading EDF is an extra")
 
@@ -238,6 +238,18 @@ def test_records_that_overlap_or_do_not_say_when_they_were_are_errors(tmp_path):
         open_edf(psg(tmp_path / "n.edf", reserved="EDF+D"))
     with pytest.raises(EdfRecordsError, match="at most 72 hours"):
         open_edf(psg(tmp_path / "n.edf", onsets=[0, *(10**8 + 30 * i for i in range(9))], reserved="EDF+D"))
+
+
+def test_a_small_file_does_not_become_a_huge_night(tmp_path):
+    channels = [USUAL | {"samples": "100"}, {"label": "EDF Annotations", "samples": "16"}]
+    records = b"".join(bytes(200) + listed(onset=onset).ljust(32, b"\0") for onset in (0, 250000))
+    path = tmp_path / "n.edf"
+    path.write_bytes(header_bytes(2, "0.01", channels, "EDF+D") + records)
+    with pytest.raises(EdfRecordsError, match="at most 100000000 samples with the gaps"):
+        open_edf(path)
+    path.write_bytes(header_bytes(2, "0.0001", channels, "EDF+D") + records)
+    with pytest.raises(MissingSignalError, match="expected at most 50000 Hz"):
+        open_edf(path)
 
 
 def test_a_start_within_a_second_counts(tmp_path):
