@@ -34,13 +34,13 @@ _ELECTRODE = (
     r"(?:Fp[12z]|AF[3478z]|F(?:[1-9]|10|z)|FC[1-6z]|FT\d+|C[1-6z]|CP[1-6z]|T[3-9]|T10|TP\d+|P(?:[1-9]|10|z)|PO[3478z]"
     r"|O[12z]|A[12]|M[12])"
 )
-_EEG = re.compile(rf"EEG\b.*|{_ELECTRODE}(?:\s*[-:/]\s*\w+)?", re.IGNORECASE)
+_EEG = re.compile(rf"EEG(?![a-z]).*|{_ELECTRODE}(?:\s*[-:/_]\s*\w+|\s*{_ELECTRODE})?", re.IGNORECASE)
 
 
 def looks_like_eeg(label: str) -> bool:
     "Tell by its label whether a channel is an EEG derivation."
     plain = label.strip()
-    return _EEG.fullmatch(plain) is not None and not re.search(r"\b(EOG|ECG|EKG|EMG)\b", plain, re.IGNORECASE)
+    return _EEG.fullmatch(plain) is not None and not re.search(r"EOG|ECG|EKG|EMG", plain, re.IGNORECASE)
 
 
 def plain_name(label: str) -> str:

@@ -43,7 +43,8 @@ def summary(path: str | Path) -> dict[str, Any]:
         "file": Path(path).name, "format": header.format, "start": header.start.isoformat() if header.start else None,
         "hours": round(timeline.span_s / 3600, 4), "n_records": header.n_records, "record_s": header.record_s,
         "channels": [_channel_row(header, number) for number in range(len(header.channels))],
-        "n_annotations": len(timeline.annotations), "stages": None, "stages_trimmed": None, "notes": [*header.notes, *timeline.notes],
+        "n_annotations": len(timeline.annotations), "stages": None, "stages_trimmed": None,
+        "notes": [*header.notes, *timeline.notes],
     }  # fmt: skip
     try:
         scoring = scoring_of(header, timeline)
@@ -55,7 +56,7 @@ def summary(path: str | Path) -> dict[str, Any]:
             found["notes"].append(f"annotations are no hypnogram: {error.found}")
     return found
 
-
+# %% ../../nbs/library/nights/edf_cli.ipynb #d8eeef9d
 def _channel_row(header: EdfHeader, number: int) -> dict[str, Any]:
     "Describe a channel in a line's worth."
     from dreem_case.nights.edf import looks_like_eeg
@@ -68,7 +69,7 @@ def _channel_row(header: EdfHeader, number: int) -> dict[str, Any]:
         "problem": channel.problem, "notes": [*channel.notes, *([about] if about else [])],
     }  # fmt: skip
 
-# %% ../../nbs/library/nights/edf_cli.ipynb #d8eeef9d
+
 @edf.command()
 @_FILES
 @_AS_JSON
@@ -96,11 +97,11 @@ def _total(rows: Sequence[dict[str, Any]]) -> list[str]:
     together = {name: sum(counts[name] for counts in trimmed) for name in trimmed[0]}
     return [f"{len(trimmed)} hypnograms, half an hour around sleep: {_counts(together)}"]
 
-
+# %% ../../nbs/library/nights/edf_cli.ipynb #e3beab5d
 def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} {n}" for name, n in counts.items()) + f"; {sum(counts.values())} epochs"
 
-# %% ../../nbs/library/nights/edf_cli.ipynb #e3beab5d
+
 def _written(row: dict[str, Any]) -> str:
     "Write a summary out."
     if "error" in row:

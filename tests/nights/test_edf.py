@@ -371,8 +371,36 @@ def test_every_foreign_file_is_a_night_or_a_named_error(real_data):
 
 
 def test_labels_that_are_eeg():
-    eeg = ["EEG Fpz-Cz", "EEG", "C3", "F4-M1", "Fp1-Ref", "T10", "eeg pz-oz", "EEG F1-Ref", "A1"]
-    other = ["EOG horizontal", "ECG", "Resp oro-nasal", "Status", "EDF Annotations", "Temp rectal", "C", "EEG-EOG", ""]
+    eeg = [
+        "EEG Fpz-Cz",
+        "EEG",
+        "C3",
+        "F4-M1",
+        "Fp1-Ref",
+        "T10",
+        "eeg pz-oz",
+        "EEG F1-Ref",
+        "A1",
+        "EEG2",
+        "EEG(sec)",
+        "C4A1",
+        "C3 M2",
+        "Fp1_Ref",
+    ]
+    other = [
+        "EOG horizontal",
+        "ECG",
+        "Resp oro-nasal",
+        "Status",
+        "EDF Annotations",
+        "Temp rectal",
+        "C",
+        "EEG-EOG",
+        "",
+        "EEGs",
+        "C3PO3x",
+        "EMG1",
+    ]
     assert [label for label in eeg + other if looks_like_eeg(label)] == eeg
     assert plain_name("EEG Fpz-Cz") == "Fpz-Cz" and plain_name("EEG") == "EEG"
 
