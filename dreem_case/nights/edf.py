@@ -8,7 +8,7 @@ __all__ = ['RESAMPLED_HZ', 'MOST_FS_HZ', 'MOST_SAMPLES', 'looks_like_eeg', 'plai
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -185,12 +185,14 @@ class EdfNight(NamedTuple):
 
 
 _ANONYMOUS = (1985, 1, 1)
+_NO_START = datetime(1985, 1, 1)  # what a writer puts there that was not told
 _LEAST_SHARED = 0.5  # of the shorter of recording and hypnogram
 
 
 def _shift(header: EdfHeader, timeline: Timeline, scoring: Scoring) -> tuple[float, list[str]]:
     "Find the recording's first sample on the hypnogram's clock; raise `HypnogramFileError` for another night's."
-    if header.start is None or scoring.start is None:
+    starts = (header.start, scoring.start)
+    if header.start is None or scoring.start is None or (header.start != scoring.start and _NO_START in starts):
         return timeline.offset_s, ["no start of recording or hypnogram is known: both are taken to start together"]
     apart, notes = header.start - scoring.start, []
     if _ANONYMOUS in (header.start.timetuple()[:3], scoring.start.timetuple()[:3]) and apart.days not in (0, -1):

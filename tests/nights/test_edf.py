@@ -313,6 +313,13 @@ def test_dates_that_were_taken_away_leave_the_clock_to_compare(tmp_path):
     assert noted(night, "matched by the time of the day")
 
 
+def test_a_hypnogram_without_a_start_begins_with_the_recording(tmp_path):
+    own = hypnogram(tmp_path / "h.edf", (0, 60, "Sleep stage 1"), date="01.01.85", time="00.00.00")
+    night = open_edf(psg(tmp_path / "n-PSG.edf"), own)
+    assert night.hypnogram.tolist()[:3] == [1, 1, -1]
+    assert noted(night, "both are taken to start together")
+
+
 def test_trimming_keeps_the_middle_and_says_what_it_took(tmp_path):
     path = psg(tmp_path / "n-PSG.edf", n_records=400)
     own = hypnogram(
