@@ -43,19 +43,20 @@ def summary(path: str | Path) -> dict[str, Any]:
         "file": Path(path).name, "format": header.format, "start": header.start.isoformat() if header.start else None,
         "hours": round(timeline.span_s / 3600, 4), "n_records": header.n_records, "record_s": header.record_s,
         "channels": [_channel_row(header, number) for number in range(len(header.channels))],
-        "n_annotations": len(timeline.annotations), "stages": None, "notes": [*header.notes, *timeline.notes],
+        "n_annotations": len(timeline.annotations), "stages": None, "stages_trimmed": None,
+        "notes": [*header.notes, *timeline.notes],
     }  # fmt: skip
     try:
         scoring = scoring_of(header, timeline)
         scored = put_on_epochs(scoring, None, 0.0)
-        found["stages"] = scored.counts()
+        found["stages"], found["stages_trimmed"] = scored.counts(), scored.counts(trim=True)
         found["notes"] += [*scoring.notes[len(header.notes) + len(timeline.notes) :], *scored.notes]
     except HypnogramFileError as error:
         if timeline.annotations:
             found["notes"].append(f"annotations are no hypnogram: {error.found}")
     return found
 
-
+# %% ../../nbs/library/nights/edf_cli.ipynb #d8eeef9d
 def _channel_row(header: EdfHeader, number: int) -> dict[str, Any]:
     "Describe a channel in a line's worth."
     from dreem_case.nights.edf import looks_like_eeg
@@ -68,7 +69,7 @@ def _channel_row(header: EdfHeader, number: int) -> dict[str, Any]:
         "problem": channel.problem, "notes": [*channel.notes, *([about] if about else [])],
     }  # fmt: skip
 
-# %% ../../nbs/library/nights/edf_cli.ipynb #d8eeef9d
+
 @edf.command()
 @_FILES
 @_AS_JSON
@@ -81,8 +82,24 @@ def check(files: Sequence[Path], as_json: bool) -> None:
         except _KNOWN as error:
             failed += 1
             rows.append({"file": path.name, "error": str(error)})
-    click.echo(json.dumps(rows, indent=1) if as_json else "\n\n".join(_written(row) for row in rows))
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+    else:
+        click.echo("\n\n".join([*map(_written, rows), *_total(rows)]))
     sys.exit(1 if failed else 0)
+
+
+def _total(rows: Sequence[dict[str, Any]]) -> list[str]:
+    "Add up the hypnograms, if there are several."
+    trimmed = [row["stages_trimmed"] for row in rows if row.get("stages_trimmed")]
+    if len(trimmed) < 2:
+        return []
+    together = {name: sum(counts[name] for counts in trimmed) for name in trimmed[0]}
+    return [f"{len(trimmed)} hypnograms, half an hour around sleep: {_counts(together)}"]
+
+# %% ../../nbs/library/nights/edf_cli.ipynb #e3beab5d
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {n}" for name, n in counts.items()) + f"; {sum(counts.values())} epochs"
 
 
 def _written(row: dict[str, Any]) -> str:
@@ -95,11 +112,12 @@ def _written(row: dict[str, Any]) -> str:
         label = ascii(channel["label"])[1:-1]
         kind = f"{channel['fs_hz']:g} Hz {channel['unit']}{' EEG' * channel['is_eeg']}"
         lines.append(f"  {label:24} {kind}  {said}".rstrip())
-    if row["stages"]:
-        lines.append("  stages: " + ", ".join(f"{name} {n}" for name, n in row["stages"].items()))
+    for name, words in (("stages", "stages"), ("stages_trimmed", "half an hour around sleep")):
+        if row[name]:
+            lines.append(f"  {words}: {_counts(row[name])}")
     return "\n".join([*lines, *(f"  note: {note}" for note in row["notes"])])
 
-# %% ../../nbs/library/nights/edf_cli.ipynb #8eab8894
+# %% ../../nbs/library/nights/edf_cli.ipynb #56c92332
 def _pairs_of(sources: Sequence[Path], hypnogram: Path | None) -> tuple[list[Pair], list[str], Path]:
     "Find the recordings of folders and files; return them, what is to say, and where they lie."
     pairs: list[Pair] = []
@@ -116,7 +134,7 @@ def _pairs_of(sources: Sequence[Path], hypnogram: Path | None) -> tuple[list[Pai
             pairs += beside or [Pair(edf_record(source), person_of(edf_record(source)), source, None)]
     return pairs, notes, sources[0] if sources[0].is_dir() else sources[0].parent
 
-# %% ../../nbs/library/nights/edf_cli.ipynb #56c92332
+# %% ../../nbs/library/nights/edf_cli.ipynb #f48b51f8
 @edf.command("import")
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the nights.")
@@ -155,7 +173,7 @@ def import_(
     _report(imported, problems, notes, as_json)
     sys.exit(1 if problems or not imported else 0)
 
-# %% ../../nbs/library/nights/edf_cli.ipynb #f48b51f8
+# %% ../../nbs/library/nights/edf_cli.ipynb #bd978d6b
 def _read_lights(path: Path | None) -> dict[str, dict]:
     if path is None:
         return {}
@@ -183,7 +201,7 @@ def _report(imported: dict[str, dict], problems: list[dict[str, str]], notes: li
     for problem in problems:
         click.echo(f"not imported: {problem['detail']}", err=True)
 
-# %% ../../nbs/library/nights/edf_cli.ipynb #43f9c20b
+# %% ../../nbs/library/nights/edf_cli.ipynb #a1744368
 SLEEP_EDF = "s3://physionet-open/sleep-edfx/1.0.0"
 STUDIES = ("sleep-cassette", "sleep-telemetry")
 

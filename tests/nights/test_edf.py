@@ -1,4 +1,4 @@
-"""EDF and BDF recordings: an odd file gives the right numbers with a note, or a named error, and no silent wrong one."""
+"""EDF and BDF recordings: an odd file gives the right numbers with a note or a named error, never silent wrong ones."""
 
 import os
 import warnings
@@ -20,7 +20,7 @@ from dreem_case.nights.edf_header import (
 )
 from dreem_case.nights.edf_samples import MAX_ANNOTATIONS, parse_annotations, read_timeline
 from dreem_case.nights.safe_h5 import CaseFileError
-from tests.support.edf_files import HEIGHT_UV, hypnogram, listed, psg, wave
+from tests.support.edf_files import HEIGHT_UV, USUAL, hypnogram, listed, psg, wave
 
 edfio = pytest.importorskip("edfio", reason="reading EDF is an extra")
 
@@ -240,6 +240,18 @@ def test_records_that_overlap_or_do_not_say_when_they_were_are_errors(tmp_path):
         open_edf(psg(tmp_path / "n.edf", onsets=[0, *(10**8 + 30 * i for i in range(9))], reserved="EDF+D"))
 
 
+def test_a_small_file_does_not_become_a_huge_night(tmp_path):
+    channels = [USUAL | {"samples": "100"}, {"label": "EDF Annotations", "samples": "16"}]
+    records = b"".join(bytes(200) + listed(onset=onset).ljust(32, b"\0") for onset in (0, 250000))
+    path = tmp_path / "n.edf"
+    path.write_bytes(header_bytes(2, "0.01", channels, "EDF+D") + records)
+    with pytest.raises(EdfRecordsError, match="at most 100000000 samples with the gaps"):
+        open_edf(path)
+    path.write_bytes(header_bytes(2, "0.0001", channels, "EDF+D") + records)
+    with pytest.raises(MissingSignalError, match="expected at most 50000 Hz"):
+        open_edf(path)
+
+
 def test_a_start_within_a_second_counts(tmp_path):
     stages = ((0.5, 30, "Sleep stage W"), (30.5, 30, "Sleep stage 2"))
     texts = listed(*stages, onset=0.5)
@@ -301,6 +313,13 @@ def test_dates_that_were_taken_away_leave_the_clock_to_compare(tmp_path):
     assert noted(night, "matched by the time of the day")
 
 
+def test_a_hypnogram_without_a_start_begins_with_the_recording(tmp_path):
+    own = hypnogram(tmp_path / "h.edf", (0, 60, "Sleep stage 1"), date="01.01.85", time="00.00.00")
+    night = open_edf(psg(tmp_path / "n-PSG.edf"), own)
+    assert night.hypnogram.tolist()[:3] == [1, 1, -1]
+    assert noted(night, "both are taken to start together")
+
+
 def test_trimming_keeps_the_middle_and_says_what_it_took(tmp_path):
     path = psg(tmp_path / "n-PSG.edf", n_records=400)
     own = hypnogram(
@@ -359,8 +378,36 @@ def test_every_foreign_file_is_a_night_or_a_named_error(real_data):
 
 
 def test_labels_that_are_eeg():
-    eeg = ["EEG Fpz-Cz", "EEG", "C3", "F4-M1", "Fp1-Ref", "T10", "eeg pz-oz", "EEG F1-Ref", "A1"]
-    other = ["EOG horizontal", "ECG", "Resp oro-nasal", "Status", "EDF Annotations", "Temp rectal", "C", "EEG-EOG", ""]
+    eeg = [
+        "EEG Fpz-Cz",
+        "EEG",
+        "C3",
+        "F4-M1",
+        "Fp1-Ref",
+        "T10",
+        "eeg pz-oz",
+        "EEG F1-Ref",
+        "A1",
+        "EEG2",
+        "EEG(sec)",
+        "C4A1",
+        "C3 M2",
+        "Fp1_Ref",
+    ]
+    other = [
+        "EOG horizontal",
+        "ECG",
+        "Resp oro-nasal",
+        "Status",
+        "EDF Annotations",
+        "Temp rectal",
+        "C",
+        "EEG-EOG",
+        "",
+        "EEGs",
+        "C3PO3x",
+        "EMG1",
+    ]
     assert [label for label in eeg + other if looks_like_eeg(label)] == eeg
     assert plain_name("EEG Fpz-Cz") == "Fpz-Cz" and plain_name("EEG") == "EEG"
 

@@ -4,9 +4,11 @@ from datetime import datetime
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dreem_case.cli import main
 from dreem_case.nights.casefile import HypnogramFileError
 from dreem_case.nights.edf_hypnogram import (
     Scoring,
@@ -70,7 +72,7 @@ def test_what_is_no_stage_keeps_its_reason():
 def test_labels_of_twenty_seconds_give_the_larger_part_and_a_count():
     found = scored((0, 20, "W"), (20, 20, "N1"), (40, 20, "N2"))
     assert found.stages.tolist() == [0, 2]
-    assert any(note.startswith("2 epochs have parts of two labels") for note in found.notes)
+    assert any(note.startswith("2 epochs with parts of two labels") for note in found.notes)
 
 
 def test_labels_off_the_grid_give_the_larger_part_and_of_two_halves_the_earlier():
@@ -145,6 +147,8 @@ def test_the_published_counts_come_out(real_data):
         start, stop = sleep_span(stages)
         kept = stages[start:stop]
         assert tuple(np.bincount(kept[kept >= 0], minlength=5)) == PUBLISHED[path.name[:6]]
+    told = CliRunner().invoke(main, ["edf", "check", *map(str, sorted(folder.glob("*.edf")))]).output
+    assert "WAKE 1604, N1 1005, N2 4811, DEEP 1267, REM 1902; 10589 epochs" in told.splitlines()[-1]
 
 
 def test_counts_are_those_of_bands_made_by_others(real_data):
