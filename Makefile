@@ -51,8 +51,8 @@ $(STAMP): pyproject.toml constraints.txt
 # Networks need 0.6 GB more, which the case does without.
 $(NETS): $(STAMP)
 	@echo "installing what networks need into $(VENV), once"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[nets,events]'
-	@echo '{"extras": ["nets", "events"]}' > $@
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[nets,events,edge]'
+	@echo '{"extras": ["nets", "events", "edge"]}' > $@
 
 install: $(STAMP)
 
@@ -98,7 +98,7 @@ export: $(STAMP)
 
 # The newest versions that work together, for all supported Python versions.
 pins: $(STAMP)
-	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager -e '.[report,cluster,peer,ecg,nets,events,dev]'
+	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager -e '.[report,cluster,peer,ecg,nets,events,edge,dev]'
 	{ head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable; } > build/constraints.txt
 	@echo "compare build/constraints.txt with constraints.txt, and keep the lines that only other Python versions need"
 
