@@ -38,7 +38,9 @@ from dreem_case.nights.store import (
 
 
 # %% ../nbs/library/cli.ipynb #85ef954d
-_PARTS = {"ecg": "dreem_case.ecg.cli", "events": "dreem_case.events.cli"}  # command -> module with a group of this name
+_PARTS = {  # command -> module with a group of this name
+    "ecg": "dreem_case.ecg.cli", "edf": "dreem_case.nights.edf_cli", "events": "dreem_case.events.cli",
+}
 
 
 class _WithParts(click.Group):
