@@ -4,7 +4,7 @@
 __all__ = ['DERIVATION', 'N_CALIBRATION', 'NETWORKS', 'PASSES', 'People', 'simulated_people', 'judgement', 'judged_by_night',
            'judged_by_random_epochs', 'edge_inputs', 'write_edge', 'read_networks', 'train_all']
 
-# %% ../../nbs/library/transfer/network_training.ipynb #57ca86ba
+# %% ../../nbs/library/transfer/network_training.ipynb #2fbffe2e
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ from .onnx_edge import EdgeModel, edge_cost, export_onnx, parity, quantize_stati
 from .pairs import read_pairs, write_pairs
 from .windows import NightWindows
 
-# %% ../../nbs/library/transfer/network_training.ipynb #7446da0e
+# %% ../../nbs/library/transfer/network_training.ipynb #0d231d5d
 DERIVATION = "Fpz-Cz"
 
 
@@ -61,7 +61,7 @@ def simulated_people(folder: Path | str, n_people: int, device: str = "a", seed:
     persons, nights = zip(*found, strict=True)
     return People(nights, persons, f"{n_people} simulated people of device {device}, seed {seed}")
 
-# %% ../../nbs/library/transfer/network_training.ipynb #f34f4511
+# %% ../../nbs/library/transfer/network_training.ipynb #f1acb249
 def judgement(labels: Sequence[np.ndarray], said: Sequence[np.ndarray]) -> dict:  # of what JSON holds
     "Sum up what was said of nights: over all epochs, and the mean over nights."
     truth, stages = np.concatenate(labels), np.concatenate([one.argmax(axis=1) for one in said])
@@ -111,7 +111,7 @@ def _course(stager: object) -> dict:
         "best_epoch": stager.learned.best_epoch, "temperature": round(stager.temperature, 4),
     }  # fmt: skip
 
-# %% ../../nbs/library/transfer/network_training.ipynb #189bf5ae
+# %% ../../nbs/library/transfer/network_training.ipynb #081dadd7
 def judged_by_random_epochs(people: People, seed: int = 1, epochs: int | None = None) -> dict:
     "Fit the small network to three quarters of the epochs of all nights, and judge it on the fourth."
     random, stager = np.random.default_rng(seed), SmallSequenceStager(epochs=epochs, n_jobs=1)
@@ -122,7 +122,7 @@ def judged_by_random_epochs(people: People, seed: int = 1, epochs: int | None = 
     judged = [np.where(away, given, -1) for given, away in zip(people.labels, hidden, strict=True)]
     return judgement(judged, [stager.predict_proba(night) for night in prepared])
 
-# %% ../../nbs/library/transfer/network_training.ipynb #77df6c57
+# %% ../../nbs/library/transfer/network_training.ipynb #1a0e3ae5
 N_CALIBRATION = 4  # nights
 
 
@@ -137,23 +137,26 @@ def write_edge(
     judging: Sequence[NightWindows],
     labels: Sequence[np.ndarray],  # of those who judge
     folder: Path | str,  # gets edge.onnx and edge_int8.onnx
-) -> dict:  # kb, ms_per_epoch, points_lost, parity
+) -> dict:  # "files" by name with kb, ms_per_epoch and accuracy; points_lost; parity
     "Write a network for a device, and measure what whole numbers cost."
     folder = Path(folder)
     plain, whole = folder / "edge.onnx", folder / "edge_int8.onnx"
     export_onnx(stager.network, edge_inputs(learned_from[0]), plain)
     quantize_static(plain, map(edge_inputs, learned_from[:N_CALIBRATION]), whole)
-    files_of = {"float": EdgeModel(plain), "int8": EdgeModel(whole)}
-    found = {"parity": parity(stager.network, files_of["float"], map(edge_inputs, judging))}
+    models, night = {"float": EdgeModel(plain), "int8": EdgeModel(whole)}, edge_inputs((*judging, *learned_from)[0])
+    costs = {name: edge_cost(model, night) for name, model in models.items()}
+    found = {"parity": parity(stager.network, models["float"], map(edge_inputs, (*judging, learned_from[0])))}
+    found["files"] = {name: {"kb": cost.kb, "ms_per_epoch": cost.ms_per_epoch} for name, cost in costs.items()}
+    if not judging:
+        return found | {"points_lost": None}
     truth = np.concatenate(labels)
-    for name, model in files_of.items():
+    for name, model in models.items():
         stages = np.concatenate([model(*edge_inputs(night))[0].argmax(axis=1) for night in judging])
-        cost = edge_cost(model, edge_inputs(judging[0]))
-        found[name] = {"kb": cost.kb, "ms_per_epoch": cost.ms_per_epoch, "accuracy": accuracy(truth, stages)}
-    found["int8"]["points_lost"] = 100 * (found["float"]["accuracy"] - found["int8"]["accuracy"])
-    return found
+        found["files"][name]["accuracy"] = accuracy(truth, stages)
+    lost = found["files"]["float"]["accuracy"] - found["files"]["int8"]["accuracy"]
+    return found | {"points_lost": 100 * lost}
 
-# %% ../../nbs/library/transfer/network_training.ipynb #3a33e485
+# %% ../../nbs/library/transfer/network_training.ipynb #c49784ef
 NETWORKS = Path(str(files("dreem_case.transfer").joinpath("models"))) / "networks.json"
 PASSES = {"cnn-10": 5, "cnn-2019": 5, "deepsleepnet": 4, "tinysleepnet": 6, "spectrogram": 6}  # of the full run
 
@@ -206,9 +209,8 @@ def _ship(stager: NetworkStager, people: People, folder: Path, found: dict) -> d
     stager.save(folder, {name: found[name] for name in names})
     prepared, judging = [stager.prepare(night.load()) for night in people.nights], people.judging
     inside, outside = np.flatnonzero(~judging), np.flatnonzero(judging)
-    edge = write_edge(
-        stager, [prepared[i] for i in inside], [prepared[i] for i in outside], [people.labels[i] for i in outside], folder
-    )
+    truth = [people.labels[i] for i in outside]
+    edge = write_edge(stager, [prepared[i] for i in inside], [prepared[i] for i in outside], truth, folder)
     about = {"version": __version__, **{name: found[name] for name in names}, "edge": edge}
     write_whole(folder / "training.json", json.dumps(about, indent=1).encode())
     return edge

@@ -9,7 +9,9 @@ import logging
 import time
 import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -118,28 +120,31 @@ def quantize_static(
     keep_float: Sequence[str] = (),  # names of nodes, beside recurrent ones
 ) -> None:
     "Write a network in whole numbers, the ranges taken from training nights."
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType
-    from onnxruntime.quantization import quantize_static as quantize
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    import onnx
-
     prepared = Path(out).with_suffix(".prepared.onnx")
     names = EdgeModel(path).names
     logging.getLogger().disabled, was = True, logging.getLogger().disabled
     try:
-        quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
-        nodes = onnx.load(str(prepared)).graph.node
-        excluded = [node.name for node in nodes if node.op_type in _FLOAT_OPERATORS or node.name in keep_float]
-        quantize(
-            str(prepared), str(out), _Calibration(names, calibration), quant_format=QuantFormat.QDQ, per_channel=True,
-            activation_type=QuantType.QInt8, weight_type=QuantType.QInt8, nodes_to_exclude=excluded,
-            calibrate_method=CalibrationMethod.Percentile,
-            extra_options={"CalibPercentile": _PERCENTILE, "ActivationSymmetric": False},
-        )  # fmt: skip
+        with redirect_stdout(StringIO()):  # the quantizer tells what it does
+            _quantize(str(path), str(prepared), str(out), _Calibration(names, calibration), keep_float)
     finally:
         logging.getLogger().disabled = was
         prepared.unlink(missing_ok=True)
+
+
+def _quantize(path: str, prepared: str, out: str, calibration: _Calibration, keep_float: Sequence[str]) -> None:
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType
+    from onnxruntime.quantization import quantize_static as quantize
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    quant_pre_process(path, prepared, skip_symbolic_shape=True)
+    nodes = onnx.load(prepared).graph.node
+    excluded = [node.name for node in nodes if node.op_type in _FLOAT_OPERATORS or node.name in keep_float]
+    quantize(
+        prepared, out, calibration, quant_format=QuantFormat.QDQ, per_channel=True, nodes_to_exclude=excluded,
+        activation_type=QuantType.QInt8, weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.Percentile,
+        extra_options={"CalibPercentile": _PERCENTILE, "ActivationSymmetric": False},
+    )  # fmt: skip
 
 # %% ../../nbs/library/transfer/onnx_edge.ipynb #54a51142
 @dataclass(frozen=True)
