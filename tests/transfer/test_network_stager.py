@@ -160,7 +160,8 @@ def rewritten(folder, content=None, **changes):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"temperature": 0}, {"temperature": None}, {"temperature": "nan"}, {"temperature": [1]}, {"review_threshold": 2},
+        {"temperature": 0}, {"temperature": None}, {"temperature": "nan"}, {"temperature": [1]},
+        {"review_threshold": 2},
         {"stages": ["WAKE"]}, {"low_pass_hz": 0}, {"low_pass_hz": "x"}, {"trained_on": 3}, {"metrics": 1},
         {"version": "small-sequence-0"}, {"kind": "os.system"}, {"kind": "deepsleepnet"}, {"windows_version": 99},
         {"kind": None}, {"model_file": "../manifest.json"},
@@ -185,7 +186,8 @@ def test_weights_that_no_training_writes_are_refused(fitted, tmp_path, how):
     bad = {
         "pickle": lambda: pickle.dumps(weights), "empty": lambda: b"", "cut": lambda: good[: len(good) // 2],
         "torch": lambda: b"PK\x03\x04" + good, "huge": lambda: (2**40).to_bytes(8, "little") + good[8:],
-        "shape": lambda: save(weights | {first: torch.zeros(3)}), "name": lambda: save(weights | {"other": torch.zeros(3)}),
+        "shape": lambda: save(weights | {first: torch.zeros(3)}),
+        "name": lambda: save(weights | {"other": torch.zeros(3)}),
         "missing": lambda: save({name: value for name, value in weights.items() if name != first}),
         "nan": lambda: save(weights | {first: torch.full_like(weights[first], float("nan"))}),
     }  # fmt: skip

@@ -102,14 +102,18 @@ BODY = bytes(12_000)
         pytest.param(npy(np.array([{"a": 1}], object), allow_pickle=True), id="pickled objects"),
         header(GOOD.replace("<f4", "|O"), BODY), header(GOOD.replace("<f4", "<c8"), BODY * 2),
         header(GOOD.replace("<f4", "<U4"), BODY), header(GOOD.replace("False", "True"), BODY),
-        header(GOOD.replace("(1, 3000)", "(999999999, 3000)"), BODY), header(GOOD.replace("(1, 3000)", "(-1, 3000)"), BODY),
+        header(GOOD.replace("(1, 3000)", "(999999999, 3000)"), BODY),
+        header(GOOD.replace("(1, 3000)", "(-1, 3000)"), BODY),
         header(GOOD.replace("(1, 3000)", f"({2**62}, 3000)"), BODY), header(GOOD.replace("(1, 3000)", "(3000,)"), BODY),
         header(GOOD.replace("(1, 3000)", "(1, 1, 3000)"), BODY), header(GOOD, BODY[:-1]), header(GOOD, BODY + b"x"),
-        header(GOOD.replace("(1, 3000)", "(1, 2999)"), BODY[:-4]), header("(" * 3000, BODY), header("-" * 3000 + "1", BODY),
-        header("__import__('os').system('true')", BODY), header(GOOD, BODY, b"\x03\x00"), header(GOOD + " " * 5000, BODY),
+        header(GOOD.replace("(1, 3000)", "(1, 2999)"), BODY[:-4]), header("(" * 3000, BODY),
+        header("-" * 3000 + "1", BODY),
+        header("__import__('os').system('true')", BODY), header(GOOD, BODY, b"\x03\x00"),
+        header(GOOD + " " * 5000, BODY),
         header(GOOD.replace("(1, 3000)", "(0, 3000)")), header(GOOD, BODY),  # the last one is flat
         header(GOOD.replace("<f4", "[('a', '<f4')]"), BODY),
-        npy(np.full((2, 3000), np.nan, "<f4")), npy(np.full((2, 3000), np.inf, "<f8")), npy(np.full((2, 3000), 1e30, "<f8")),
+        npy(np.full((2, 3000), np.nan, "<f4")), npy(np.full((2, 3000), np.inf, "<f8")),
+        npy(np.full((2, 3000), 1e30, "<f8")),
     ],
 )  # fmt: skip
 def test_an_npy_body_of_something_else_is_422(client, content):
@@ -119,7 +123,8 @@ def test_an_npy_body_of_something_else_is_422(client, content):
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b"{", b"[]", b"null", b"3", b"[" * 9000, b'{"a":' * 5000, b"\xff\xfe", b'{"windows": 1}', b'{"windows": []}',
+        b"", b"{", b"[]", b"null", b"3", b"[" * 9000, b'{"a":' * 5000, b"\xff\xfe", b'{"windows": 1}',
+        b'{"windows": []}',
         b'{"windows": [[1, 2]]}', json.dumps({"windows": [[[0.0]] * 3000]}).encode(),
         json.dumps({"windows": [["1"] * 3000], "rate": 100, "derivation": "C3"}).encode(),
         json.dumps({"windows": [[None] * 3000], "rate": 100, "derivation": "C3"}).encode(),
