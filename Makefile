@@ -10,6 +10,7 @@
 # make test     everything that must hold
 # make bench    speed and memory of a night, of the server and of many nights, into build/bench/
 #               PART=ecg: of a day of heartbeats instead; PART=transfer: of the import of a day of polysomnography
+# make nets     PART=transfer: all networks trained on simulated people, in an hour; goes on where it was stopped
 # make check    the pages that the last report made
 # make notebook the chapters in JupyterLab
 # make export   notebooks cleaned, modules exported
@@ -34,7 +35,7 @@ ECG ?=
 DIARY ?=
 BUDGET ?= full
 
-.PHONY: install report serve notebook test bench check publish export pins clean
+.PHONY: install report serve notebook test bench nets check publish export pins clean
 .DEFAULT_GOAL := report
 # Another environment that happens to be active is none of ours.
 unexport VIRTUAL_ENV
@@ -52,8 +53,8 @@ $(STAMP): pyproject.toml constraints.txt
 # Networks need 0.6 GB more, which the case does without.
 $(NETS): $(STAMP)
 	@echo "installing what networks need into $(VENV), once"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[nets,events]'
-	@echo '{"extras": ["nets", "events"]}' > $@
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[nets,events,edge]'
+	@echo '{"extras": ["nets", "events", "edge"]}' > $@
 
 install: $(STAMP)
 
@@ -89,6 +90,14 @@ else
 	$(BIN)/python benchmarks/batch.py
 endif
 
+# The edge's runtime and the reader of recordings come with the networks.
+nets: $(NETS)
+ifeq ($(PART),transfer)
+	OMP_NUM_THREADS=2 $(BIN)/dreem-case transfer train-networks
+else
+	@echo "expected PART=transfer, found PART=$(PART)" >&2; exit 1
+endif
+
 check: $(STAMP)
 	$(BIN)/python -m pytest -m built
 
@@ -101,7 +110,7 @@ export: $(STAMP)
 
 # The newest versions that work together, for all supported Python versions.
 pins: $(STAMP)
-	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager -e '.[report,cluster,peer,ecg,edf,nets,events,dev]'
+	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager -e '.[report,cluster,peer,ecg,edf,nets,events,edge,dev]'
 	{ head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable; } > build/constraints.txt
 	@echo "compare build/constraints.txt with constraints.txt, and keep the lines that only other Python versions need"
 

@@ -12,8 +12,10 @@ from dreem_case.core.model_file import MANIFEST, ModelError, to_json, write_mode
 from dreem_case.nights.stages import STAGE_NAMES
 from dreem_case.staging.forest import ForestStager
 from dreem_case.staging.stager import TimeOfNightStager
-from dreem_case.staging.stagers import load_stager, new_stager, stager_names
+from dreem_case.staging.stagers import load_stager, new_stager, stager_module, stager_names
 from tests.staging.test_design_matrix import make_night
+
+OF_THE_CASE = [name for name in stager_names() if stager_module(name).startswith("dreem_case.staging.")]
 
 
 def staged_night(seed, n_epochs=400):
@@ -74,7 +76,7 @@ def test_a_baseline_that_was_never_fitted_says_so(nights, tmp_path):
             asked()
 
 
-@pytest.mark.parametrize("name", stager_names())
+@pytest.mark.parametrize("name", OF_THE_CASE)
 def test_a_label_that_is_no_stage_is_refused(nights, name):
     prepared, labels = zip(*nights[:2], strict=True)
     with pytest.raises(ModelError, match="night 1: expected labels of at most 4, found 9"):
@@ -91,7 +93,7 @@ def test_a_stager_without_doubt_of_its_own_marks_nothing_and_is_far_from_nothing
 # By name
 
 
-@pytest.mark.parametrize("name", stager_names())
+@pytest.mark.parametrize("name", OF_THE_CASE)
 def test_a_saved_stager_says_itself_what_it_is(nights, tmp_path, name):
     prepared, labels = zip(*nights[:2], strict=True)
     small = {"boosted": {"n_rounds": 4, "n_folds": 2, "n_copies": 0}, "forest": {"n_trees": 3}}
@@ -109,7 +111,7 @@ def test_a_saved_stager_says_itself_what_it_is(nights, tmp_path, name):
 @pytest.mark.parametrize("kind", [None, "oracle", "os.system", ["forest"], {"forest": 1}, 1e308])
 def test_a_kind_that_is_on_no_list_is_refused(tmp_path, kind):
     (tmp_path / MANIFEST).write_text(json.dumps({"kind": kind}))
-    with pytest.raises(ModelError, match="expected one of boosted, forest, time-of-night"):
+    with pytest.raises(ModelError, match=r"expected one of boosted, .*forest, .*time-of-night"):
         load_stager(tmp_path)
 
 

@@ -1,0 +1,75 @@
+"""Networks are judged on people who decide nothing, and a training that was stopped goes on."""
+
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="networks are an extra: pip install dreem_case[nets]")
+pytest.importorskip("lightning", reason="networks are an extra: pip install dreem_case[nets]")
+pytest.importorskip("onnxruntime", reason="devices are an extra: pip install dreem_case[edge]")
+
+from dreem_case.transfer import network_training  # noqa: E402
+from dreem_case.transfer.network_stager import SmallSequenceStager, load_network_stager  # noqa: E402
+from dreem_case.transfer.network_training import (  # noqa: E402
+    People,
+    calibration_pieces,
+    judgement,
+    read_networks,
+    train_all,
+)
+from tests.transfer.test_network_stager import toy_night  # noqa: E402
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def people():
+    nights = tuple(toy_night(f"SC4{i // 2:02}{1 + i % 2}E0", seed=i) for i in range(6))
+    return People(nights, tuple(night.record[:5] for night in nights), "toys")
+
+
+def test_both_nights_of_a_person_learn_or_judge(people):
+    assert people.judging.tolist() == [False] * 4 + [True] * 2
+
+
+def test_a_judgement_counts_by_hand():
+    truth = [np.array([0, 0, 1, 2, -1]), np.array([2, 2])]
+    said = [np.eye(5)[[0, 1, 1, 2, 3]], np.eye(5)[[2, 0]]]
+    found = judgement(truth, said)
+    assert found["accuracy"] == pytest.approx(4 / 6)
+    assert found["accuracy_by_night"] == pytest.approx((3 / 4 + 1 / 2) / 2)
+    assert found["accuracy_worst_night"] == 0.5
+    assert found["precision"][:3] == [0.5, 0.5, 1.0] and found["recall"][:3] == [
+        0.5,
+        1.0,
+        pytest.approx(2 / 3, abs=1e-4),
+    ]
+    assert found["support"] == [2, 1, 3, 0, 0] and found["f1"][3] is None
+    json.dumps(found, allow_nan=False)
+
+
+def test_pieces_to_calibrate_by_are_of_one_length_and_from_all_of_the_night(people):
+    windows = [SmallSequenceStager().prepare(night) for night in people.nights[:3]]
+    pieces = calibration_pieces(windows)
+    assert {piece[0].shape for piece in pieces} == {(1, 60, 3000)}
+    np.testing.assert_array_equal(pieces[1][0][0], windows[1].windows)
+
+
+def test_a_training_that_was_stopped_goes_on_with_what_is_missing(people, tmp_path, monkeypatch):
+    monkeypatch.setattr(network_training, "simulated_people", lambda *_, **__: people)
+    settings = {"names": ("small-sequence",), "path": tmp_path / "n.json", "ship": tmp_path / "ship", "passes": 1}
+    said = []
+    table = train_all(tmp_path, **settings, say=said.append)
+    assert len(said) == 3 and set(table) == {
+        "small-sequence",
+        *(f"small-sequence, {k}" for k in ("random epochs", "no low-pass")),
+    }
+    assert read_networks(tmp_path / "n.json") == json.loads(json.dumps(table))
+    assert table["small-sequence"]["judged_nights"] == 2 and table["small-sequence"]["edge"]["parity"] < 1e-4
+    shipped = load_network_stager(tmp_path / "ship")
+    assert set(shipped.trained_on) == {night.record for night in people.nights[:4]}
+    del table["small-sequence, random epochs"]
+    (tmp_path / "n.json").write_text(json.dumps(table))
+    train_all(tmp_path, **settings, say=said.append)
+    assert len(said) == 4 and said[-1].startswith("small-sequence, random epochs")
