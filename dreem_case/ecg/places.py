@@ -31,10 +31,14 @@ def download(
     address: str, folder: Path | str, records: tuple[str, ...] = (), endpoint: str | None = None
 ) -> Iterator[str]:
     "Fetch records, all or some, with their checksums, and give the name of each file that is new."
+    from dreem_case.core.open_data import fetch_open_data
+
     wanted = {check_record(record) for record in records}
-    return places.download(
-        address, folder, lambda name: _is_of_record(name) and (not wanted or Path(name).stem in wanted), endpoint
-    )
+
+    def is_wanted(name: str) -> bool:
+        return _is_of_record(name) and (not wanted or Path(name).stem in wanted)
+
+    return (name for name, is_new in fetch_open_data(address, folder, [""], is_wanted, endpoint) if is_new)
 
 # %% ../../nbs/library/ecg/places.ipynb #4b7d293f
 def list_records(place: str, endpoint: str | None = None) -> list[str]:

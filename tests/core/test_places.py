@@ -1,11 +1,14 @@
 """Files in a folder or a bucket: the same list, the same content, and faults that are named."""
 
 import socket
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from dreem_case.core.places import SUMS, PlaceError, PlaceUnavailable, digest_of, download, fetched, files_in
+from dreem_case.core.open_data import SUMS, fetch_open_data
+from dreem_case.core.places import PlaceError, PlaceUnavailable, fetched, files_in
 from tests.support.stores import client, s3_server
 
 FILES = {"100.hea": b"100 2 360", "100.dat": bytes(range(200))}
@@ -57,21 +60,24 @@ def test_content_of_the_same_size_is_another_version(place):
     assert files_in(address)["100.hea"] != before
 
 
-def test_a_download_is_compared_with_the_list_and_goes_on_where_it_stopped(place, tmp_path):
-    address, put = place
-    if "://" not in address:
-        pytest.skip("a folder is not downloaded")
+def test_a_database_is_compared_with_its_list_and_goes_on_where_it_stopped(server, tmp_path):
+    bucket, wanted = "database", FILES.__contains__
+    client(server).create_bucket(Bucket=bucket, ACL="public-read")
+
+    def put(name: str, content: bytes) -> None:
+        client(server).put_object(Bucket=bucket, Key=name, Body=content, ACL="public-read")
+
     for name, content in FILES.items():
         put(name, content)
-    put(SUMS, "".join(f"{digest_of(content)} {name}\n" for name, content in FILES.items()).encode())
-    wanted = FILES.__contains__
-    assert list(download(address, tmp_path / "out", wanted)) == ["100.dat", "100.hea"]
-    assert list(download(address, tmp_path / "out", wanted)) == []
+    put(SUMS, "".join(f"{sha256(content).hexdigest()} {name}\n" for name, content in FILES.items()).encode())
+    fetch = partial(fetch_open_data, f"s3://{bucket}", tmp_path, [""], wanted, server)
+    assert list(fetch()) == [("100.dat", True), ("100.hea", True)]
+    assert list(fetch()) == [("100.dat", False), ("100.hea", False)]
     put("100.dat", b"another")
-    (tmp_path / "out" / "100.dat").unlink()
+    (tmp_path / "100.dat").unlink()
     with pytest.raises(PlaceError, match=r"100\.dat: expected SHA-256"):
-        list(download(address, tmp_path / "out", wanted))
-    assert not (tmp_path / "out" / "100.dat").exists()
+        list(fetch())
+    assert not (tmp_path / "100.dat").exists()
 
 
 @pytest.mark.parametrize("address", ["gs://bucket", "s3://", "s3://bucket\n/x"])
