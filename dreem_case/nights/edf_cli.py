@@ -130,7 +130,7 @@ def _pairs_of(sources: Sequence[Path], hypnogram: Path | None) -> tuple[list[Pai
         elif hypnogram is not None or not source.parent.is_dir():
             pairs.append(Pair(edf_record(source), person_of(edf_record(source)), source, hypnogram))
         else:
-            beside = [pair for pair in find_pairs(source.parent).pairs if pair.psg == source]
+            beside = [pair for pair in find_pairs(source.parent, deep=False).pairs if pair.psg == source]
             pairs += beside or [Pair(edf_record(source), person_of(edf_record(source)), source, None)]
     return pairs, notes, sources[0] if sources[0].is_dir() else sources[0].parent
 

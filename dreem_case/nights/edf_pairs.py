@@ -40,12 +40,16 @@ def person_of(record: str) -> str:
     return match[1].upper() if match else record
 
 # %% ../../nbs/library/nights/edf_pairs.ipynb #479c0111
-def find_pairs(folder: str | Path) -> Pairs:
-    "Pair the EDF and BDF files of a folder and the folders in it; raise `EdfHeaderError` for what is no folder."
+def find_pairs(
+    folder: str | Path,
+    deep: bool = True,  # look into the folders in it, too
+) -> Pairs:
+    "Pair the EDF and BDF files of a folder; raise `EdfHeaderError` for what is no folder."
     folder = Path(folder)
     if not folder.is_dir():
         raise EdfHeaderError(folder.name, "a folder of EDF files", "none")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".edf", ".bdf") and path.is_file())
+    every = folder.rglob("*") if deep else folder.glob("*")
+    files = sorted(path for path in every if path.suffix.lower() in (".edf", ".bdf") and path.is_file())
     scorings: dict[str, list[Path]] = {}
     for path in files:
         if _HYPNOGRAM.search(path.stem):

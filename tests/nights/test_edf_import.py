@@ -183,3 +183,11 @@ def test_what_is_not_there_is_said(bucket, server, tmp_path):
     assert "expected files of SC9, found none" in fetch(bucket, server, tmp_path / "got", "SC9").output
     assert fetch("no-such-bucket", server, tmp_path / "got").exit_code == 1
     assert run("download", "--out", tmp_path, "--store", "physionet").exit_code == 1
+
+
+def test_one_recording_finds_its_hypnogram_beside_it(recordings, tmp_path):
+    assert run("import", recordings / "SC4001E0-PSG.edf", "--out", tmp_path / "store").exit_code == 0
+    assert open_store(tmp_path / "store").scored() == ["SC4001E0"]
+    other = run("import", recordings / "SC4001E0-PSG.edf", "--out", tmp_path / "other", "--hypnogram",
+                recordings / "inner" / "ST7011JP-Hypnogram.edf")  # fmt: skip
+    assert other.exit_code == 1 and "expected a hypnogram of the same night" in other.output
