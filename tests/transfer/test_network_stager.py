@@ -80,7 +80,7 @@ def test_one_seed_makes_one_network(nights):
     assert fit(1).version == fit(1).version != fit(2).version
 
 
-def test_a_training_that_goes_on_ends_where_it_would_have(nights, tmp_path):
+def test_a_checkpoint_goes_on_from_where_the_training_was(nights, tmp_path):
     windows, labels = (
         [SmallSequenceStager().prepare(n) for n in nights[:3]],
         [n.hypnogram.astype(int) for n in nights[:3]],
