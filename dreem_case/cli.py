@@ -38,7 +38,7 @@ from dreem_case.nights.store import (
 
 
 # %% ../nbs/library/cli.ipynb #85ef954d
-_PARTS = {"ecg": "dreem_case.ecg.cli", "events": "dreem_case.events.cli"}  # command -> module with a group of this name
+_PARTS = {"ecg": "dreem_case.ecg.cli", "events": "dreem_case.events.cli", "transfer": "dreem_case.transfer.commands"}  # command -> module with a group of this name
 
 
 class _WithParts(click.Group):
