@@ -2,11 +2,11 @@
 
 # %% auto #0
 __all__ = ['N_STAGES', 'N_BANDS', 'N_BINS', 'MAX_FILE_BYTES', 'MAX_EPOCHS', 'KINDS', 'BandError', 'BandNight', 'bands_of_bins',
-           'read_sleep_edf_bands', 'read_headband', 'scaled', 'night_inputs', 'on_grid', 'folds_of_people']
+           'read_sleep_edf_bands', 'read_headband', 'scaled', 'night_inputs', 'on_grid', 'trimmed', 'folds_of_people']
 
 # %% ../../nbs/library/transfer/bands.ipynb #dae710c1
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -192,7 +192,20 @@ def on_grid(
     whole[place] = values
     return whole
 
-# %% ../../nbs/library/transfer/bands.ipynb #f44d6f2c
+# %% ../../nbs/library/transfer/bands.ipynb #cb564a07
+def trimmed(
+    night: BandNight,
+    around: int,  # epochs of wake that stay before the first and after the last epoch of sleep
+) -> BandNight:
+    "Leave out what lies far before and after sleep; a night without sleep stays as it is."
+    asleep = np.flatnonzero(night.stage > 0)
+    if not len(asleep):
+        return night
+    part = slice(max(int(asleep[0]) - around, 0), int(asleep[-1]) + around + 1)
+    size, bins = (None if own is None else own[part] for own in (night.size, night.bins))
+    return replace(night, bands=night.bands[part], stage=night.stage[part], epoch=night.epoch[part], size=size, bins=bins)
+
+
 def folds_of_people(
     nights: Sequence[BandNight],
     n_folds: int,

@@ -103,7 +103,7 @@ def make_bands(path: Path, out: Path | None) -> None:
 @click.option("--source", type=_FOLDER, help="Folder of a network of bands; without it the shipped one, of Sleep-EDF.")
 @click.option("--nights", "path", required=True, type=_FILE, help="Nights of the other device, with stages (npz).")
 @click.option("--train", "first", default=1, show_default=True, type=click.IntRange(1), help="People to learn from, the first ones; the rest is judged.")
-@click.option("--how", default="all", show_default=True, help="all, first, head, 'all, l2', 'all, kl' or 'all, moving norms'.")
+@click.option("--how", default="all", show_default=True, help="all, first, head, 'all, l2', 'all, kl' or 'all, frozen norms'.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", type=_OUT, help="Folder for the tuned network.")
 @_JSON

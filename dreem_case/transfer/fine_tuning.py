@@ -24,17 +24,17 @@ class Tuning:
     "How a network moves to another device."
 
     learns: str = "all"  # of `WHAT_LEARNS`
-    frozen_norms: bool = True
+    frozen_norms: bool = False
     keep: str = ""  # "l2" to the source's weights, "kl" to its answers; "": nothing holds it
     strength: float = 0.01
 
 
 TUNINGS = {
-    "all": Tuning(), "first": Tuning("first"), "head": Tuning("head"),
-    "all, moving norms": Tuning(frozen_norms=False), "all, l2": Tuning(keep="l2"), "all, kl": Tuning(keep="kl", strength=0.3),
+    "all": Tuning(), "first": Tuning("first"), "head": Tuning("head", frozen_norms=True),
+    "all, frozen norms": Tuning(frozen_norms=True), "all, l2": Tuning(keep="l2"), "all, kl": Tuning(keep="kl", strength=0.3),
 }  # fmt: skip
-FEW = Draw(steps=120, pieces=6, length=300)  # for a few nights
-TUNED_RATE = 3e-3  # of the learning rate, of what has learned before
+FEW = Draw(steps=60, pieces=4, length=300, rate=1e-2)  # for a few nights, from scratch
+TUNED_RATE = 2e-3  # the rate of what has learned before
 
 # %% ../../nbs/library/transfer/fine_tuning.ipynb #c2b81f24
 def fine_tune(

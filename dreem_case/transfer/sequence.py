@@ -164,6 +164,7 @@ def fit_sequence(
     rounds = 10
     each = max(draw.steps // rounds, 1)
     settings = LoopSettings(rounds, draw.rate, 0.02, seed=draw.seed)
+    network.train()  # Lightning leaves modes as they are
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # layers are too small for more
     try:
