@@ -4,11 +4,12 @@
 #               PART=<folder of nbs/report>: another part of the book, into build/<part>/
 #               ECG=<folder of annotated WFDB records>: for PART=ecg
 #               DIARY=<folder of wrist counts with a diary>: for PART=events
+#               PART=transfer: takes SLEEP_EDF and HEADBAND
 #               BUDGET=ci: as short as it can be, never published
 # make serve    the endpoint and its page, at http://127.0.0.1:8000 (settings: DREEM_CASE_*)
 # make test     everything that must hold
 # make bench    speed and memory of a night, of the server and of many nights, into build/bench/
-#               PART=ecg: of a day of heartbeats instead
+#               PART=ecg: of a day of heartbeats instead; PART=transfer: of the import of a day of polysomnography
 # make check    the pages that the last report made
 # make notebook the chapters in JupyterLab
 # make export   notebooks cleaned, modules exported
@@ -44,19 +45,19 @@ $(STAMP): pyproject.toml constraints.txt
 	@start=$$(date +%s); \
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "$(PYTHON) cannot make a virtual environment (on Debian: apt install python3-venv)" >&2; exit 1; }; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[report,cluster,peer,ecg,dev]' && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[report,cluster,peer,ecg,edf,dev]' && \
 	echo "{\"seconds\": $$(( $$(date +%s) - start )), \"megabytes\": $$(du -sk $(VENV) | cut -f1 | awk '{print int($$1 / 1024)}')}" > $@
 	@cat $@
 
 # Networks need 0.6 GB more, which the case does without.
 $(NETS): $(STAMP)
 	@echo "installing what networks need into $(VENV), once"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[nets,events]'
-	@echo '{"extras": ["nets", "events"]}' > $@
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[nets,events,edge]'
+	@echo '{"extras": ["nets", "events", "edge"]}' > $@
 
 install: $(STAMP)
 
-report: $(if $(filter events,$(PART)),$(NETS),$(STAMP))
+report: $(if $(filter events transfer,$(PART)),$(NETS),$(STAMP))
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/dreem-case report --seed $(SEED) --max-nights $(MAX_NIGHTS) \
 		--data "$(DATA)" --headband "$(HEADBAND)" --raw-eeg "$(RAW_EEG)" \
 		--sleep-edf "$(SLEEP_EDF)" --hypnograms "$(HYPNOGRAMS)" --ecg "$(ECG)" --diary "$(DIARY)" \
@@ -80,6 +81,8 @@ test: $(NETS)
 bench: $(STAMP)
 ifeq ($(PART),ecg)
 	$(BIN)/python benchmarks/ecg.py
+else ifeq ($(PART),transfer)
+	$(BIN)/python benchmarks/transfer.py
 else
 	$(BIN)/python benchmarks/stage_night.py
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/serve.py
@@ -98,7 +101,7 @@ export: $(STAMP)
 
 # The newest versions that work together, for all supported Python versions.
 pins: $(STAMP)
-	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager -e '.[report,cluster,peer,ecg,nets,events,dev]'
+	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager -e '.[report,cluster,peer,ecg,edf,nets,events,edge,dev]'
 	{ head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable; } > build/constraints.txt
 	@echo "compare build/constraints.txt with constraints.txt, and keep the lines that only other Python versions need"
 

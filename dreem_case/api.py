@@ -398,7 +398,9 @@ def create_app(settings: Settings | None = None) -> OpenAPI:  # None: from the e
         raise StartError(f"{error}{mend}") from None
     app = make_app(answers, metrics, [origin.strip() for origin in settings.cors.split(",") if origin])
     for part in filter(None, settings.parts.split(",")):
-        app.register_blueprint(_blueprint(part.strip()))
+        blueprint = _blueprint(part.strip())
+        app.register_blueprint(blueprint)
+        app.api_doc["paths"].update(getattr(blueprint, "openapi_paths", {}))  # what it says of its own endpoints
     metrics.serves(answers.pool.model_version)
     app.cli.command("check", help="Say whether the server can start.")(lambda: _check(answers))
     return app

@@ -125,6 +125,7 @@ def train(
     start = time.perf_counter()
     threads = thread_settings(name, n_jobs)
     stager = new_stager(name, **settings, **threads)
+    nights = nights.read_by(stager)
     needed = check_memory(stager, nights, available_memory() if available is None else available)
     found = None
     if n_folds:

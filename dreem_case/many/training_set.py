@@ -16,9 +16,10 @@ from uuid import uuid4
 import numpy as np
 
 from ..core.cache import CacheError
-from ..nights.casefile import parse_labels
+from ..nights.casefile import open_night, parse_labels
+from ..nights.night import Night
+from ..staging.stager import Stager
 from ..staging.feature_cache import FeatureCache
-from ..staging.features import NightFeatures
 from dreem_case.nights.store import (
     GIVE_UP,
     RecordChanged,
@@ -190,17 +191,29 @@ def _marked(folder: Path) -> Iterator[str]:
 
 # %% ../../nbs/library/many/training_set.ipynb #d4911521
 class NightTables(Sequence):
-    "The features of scored nights, as a list that is read when asked; raises `RecordChanged` for a replaced file."
+    "What a stager reads of scored nights, as a list read when asked; raises `RecordChanged` for a replaced file."
 
-    def __init__(self, store: Store, cache: FeatureCache, nights: Sequence[ScoredNight]):
-        self.store, self.cache, self.nights = store, cache, nights
+    def __init__(
+        self, store: Store, cache: FeatureCache, nights: Sequence[ScoredNight],
+        prepare: Callable[[Night], object] | None = None,  # of a stager that reads the signals; None: features
+    ):  # fmt: skip
+        self.store, self.cache, self.nights, self.prepare = store, cache, nights, prepare
 
     def __len__(self) -> int:
         return len(self.nights)
 
-    def __getitem__(self, which: int) -> NightFeatures:
+    def __getitem__(self, which: int) -> object:
         night = self.nights[which]
-        return self.cache.features(self.store, night.record, night.version)
+        if self.prepare is None:
+            return self.cache.features(self.store, night.record, night.version)
+        with self.store.fetched(night.record, night.version) as path:
+            return self.prepare(open_night(path))
+
+    def read_by(self, stager: Stager) -> "NightTables":
+        "Give the same nights as a stager reads them: a network by its windows, any other by features."
+        return NightTables(
+            self.store, self.cache, self.nights, stager.prepare if stager.reads == "windows" else None
+        )
 
     @property
     def labels(self) -> list[np.ndarray]:
@@ -209,4 +222,4 @@ class NightTables(Sequence):
 
     def subset(self, which: Iterable[int]) -> "NightTables":
         "Give some of the nights, in this order."
-        return NightTables(self.store, self.cache, [self.nights[i] for i in which])
+        return NightTables(self.store, self.cache, [self.nights[i] for i in which], self.prepare)

@@ -94,8 +94,9 @@ def cross_validate(
     staged: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def fit(training: np.ndarray) -> Stager:
-        inside = nights.subset(training)
-        return new_stager(name, **settings).fit(inside, inside.labels, seed=seed)
+        stager = new_stager(name, **settings)
+        inside = nights.subset(training).read_by(stager)
+        return stager.fit(inside, inside.labels, seed=seed)
 
     for n_done, (stager, test) in enumerate(fit_folds(fit, range(len(nights)), folds), 1):
         staged |= dict(zip(test.tolist(), _stage(stager, nights.subset(test)), strict=True))
@@ -107,7 +108,7 @@ def cross_validate(
 
 def _stage(stager: Stager, nights: NightTables) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     "Give each night's probabilities and flags."
-    for night in nights:
+    for night in nights.read_by(stager):
         probabilities = stager.predict_proba(night)
         yield probabilities, stager.review(probabilities)
 

@@ -2,9 +2,9 @@
 
 # %% auto #0
 __all__ = ['EEG_NAMES', 'ACCELEROMETER_NAMES', 'EEG_FS_HZ', 'ACCELEROMETER_FS_HZ', 'MAX_HOURS', 'MAX_HYPNOGRAM_BYTES',
-           'RECORD_NAME', 'MAX_FS_HZ', 'RecordNameError', 'MissingSignalError', 'TooShortError', 'WrongRateError',
-           'HypnogramFileError', 'TooManyLabelsError', 'NotInFormatError', 'NotFiniteError', 'check_record_name',
-           'open_night', 'read_night', 'parse_labels', 'write_night']
+           'RECORD_NAME', 'MAX_FS_HZ', 'UNITS', 'RecordNameError', 'MissingSignalError', 'TooShortError',
+           'WrongRateError', 'HypnogramFileError', 'TooManyLabelsError', 'NotInFormatError', 'NotFiniteError',
+           'check_record_name', 'open_night', 'read_night', 'plain_unit', 'parse_labels', 'write_night']
 
 # %% ../../nbs/library/nights/casefile.ipynb #be865706
 import json
@@ -134,7 +134,7 @@ def read_night(
 
 # %% ../../nbs/library/nights/casefile.ipynb #5bc7f760
 MAX_FS_HZ = 1000  # of any channel
-_UNITS = {
+UNITS = {
     "eeg": {"uv": 1.0, "microvolt": 1.0, "mv": 1e3, "millivolt": 1e3, "v": 1e6, "volt": 1e6, "nv": 1e-3,
             "nanovolt": 1e-3},
     "accelerometer": {"g": 1.0, "gravity": 1.0, "mg": 1e-3, "milli-g": 1e-3, "m/s2": 1 / 9.80665, "ms-2": 1 / 9.80665},
@@ -144,7 +144,7 @@ _UNIT_NAMES = ("units", "unit", "physical_dimension", "dimension")
 _RATE_NAMES = ("fs", "sampling_rate", "samplingrate", "sample_rate", "sampling_frequency", "sfreq", "fs_hz", "rate")
 
 
-def _plain_unit(text: str) -> str:
+def plain_unit(text: str) -> str:
     "Write a unit in plain letters: µV as uv, m/s² as m/s2, volts as volt."
     plain = text.strip().casefold().replace("μ", "u").replace("²", "2")  # casefold makes µ the Greek letter
     plain = plain.replace("^", "").replace("**", "").replace(" ", "").replace("·", "").replace("s-2", "/s2", 1)
@@ -160,10 +160,10 @@ def _scale(kind: str, given: dict[str, str | float]) -> tuple[float, float, str,
         float(value) if isinstance(value := given.get(name, usual), float) and np.isfinite(value) else usual
         for name, usual in (("scale_factor", 1.0), ("add_offset", 0.0))
     )
-    is_scaled, plain, said = (scale, offset) != (1, 0), _plain_unit(own), ascii(own.strip())[1:-1][:20]
+    is_scaled, plain, said = (scale, offset) != (1, 0), plain_unit(own), ascii(own.strip())[1:-1][:20]
     scale = scale or 1.0
-    if plain in _UNITS[kind]:
-        factor = _UNITS[kind][plain]
+    if plain in UNITS[kind]:
+        factor = UNITS[kind][plain]
         about = f"in {own.strip()}, converted to {case_unit}" if factor != 1 else ""
         return scale * factor, offset * factor, case_unit, about or is_scaled * "scaled by scale_factor and add_offset"
     if plain in _COUNTS and not is_scaled:

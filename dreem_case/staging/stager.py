@@ -26,7 +26,7 @@ class Stager(Protocol):
     "What can be fitted to prepared nights, and stages a prepared night."
 
     version: str  # of the fitted model; changes with anything that changes a prediction
-    reads: ClassVar[str]  # "features" if `prepare` is `night_features`, "night" if it looks at the night by itself
+    reads: ClassVar[str]  # "features" if `prepare` is `night_features`, "windows" or "night" if it opens the night
 
     @property
     def references(self) -> Mapping[str, Scale]:

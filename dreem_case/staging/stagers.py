@@ -17,6 +17,9 @@ def _kinds() -> dict[str, EntryPoint]:  # name, as in a manifest's "kind"
     return {found.name: found for found in sorted(entry_points(group="dreem_case.stagers"))}
 
 
+_OF_NETS = ("torch", "lightning", "safetensors")
+
+
 def stager_names() -> tuple[str, ...]:
     "Name the stagers that are installed."
     return tuple(_kinds())
@@ -32,7 +35,13 @@ def stager_module(name: object) -> str:
 def stager_class(name: object):  # a kind of `Stager`
     "Import a kind of stager; raise `ModelError` for a name that nothing has."
     stager_module(name)
-    return _kinds()[name].load()
+    try:
+        return _kinds()[name].load()
+    except ModuleNotFoundError as error:
+        if error.name in _OF_NETS:
+            needed = "expected what networks need, pip install 'dreem_case[nets]'"
+            raise ModelError(f"{name}: {needed}, found no {error.name}") from None
+        raise
 
 
 def new_stager(name: str, **settings):  # not yet fitted
