@@ -10,6 +10,7 @@
 # make test     everything that must hold
 # make bench    speed and memory of a night, of the server and of many nights, into build/bench/
 #               PART=ecg: of a day of heartbeats instead; PART=transfer: of the import of a day of polysomnography
+# make nets     PART=transfer: all networks trained on simulated people, in an hour; goes on where it was stopped
 # make check    the pages that the last report made
 # make notebook the chapters in JupyterLab
 # make export   notebooks cleaned, modules exported
@@ -34,7 +35,7 @@ ECG ?=
 DIARY ?=
 BUDGET ?= full
 
-.PHONY: install report serve notebook test bench check publish export pins clean
+.PHONY: install report serve notebook test bench nets check publish export pins clean
 .DEFAULT_GOAL := report
 # Another environment that happens to be active is none of ours.
 unexport VIRTUAL_ENV
@@ -87,6 +88,14 @@ else
 	$(BIN)/python benchmarks/stage_night.py
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/serve.py
 	$(BIN)/python benchmarks/batch.py
+endif
+
+# The edge's runtime and the reader of recordings come with the networks.
+nets: $(NETS)
+ifeq ($(PART),transfer)
+	OMP_NUM_THREADS=2 $(BIN)/dreem-case transfer train-networks
+else
+	@echo "expected PART=transfer, found PART=$(PART)" >&2; exit 1
 endif
 
 check: $(STAMP)

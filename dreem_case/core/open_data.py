@@ -47,7 +47,7 @@ def _asking(address: str) -> Iterator[None]:
             raise OpenDataError(address, "a bucket that answers", str(error)[:160]) from error
         raise OpenDataUnavailable(f"{address}: expected an answer, found {error}") from error
 
-
+# %% ../../nbs/library/core/open_data.ipynb #bb1f7b90
 def parse_sums(text: str) -> dict[str, str]:  # path -> SHA-256 in hexadecimal
     "Read a list of checksums; what is no line of one is passed over."
     found = {}
@@ -57,7 +57,7 @@ def parse_sums(text: str) -> dict[str, str]:  # path -> SHA-256 in hexadecimal
             found[name.strip(" *").removeprefix("./")] = digest.lower()
     return found
 
-# %% ../../nbs/library/core/open_data.ipynb #b7830b0f
+# %% ../../nbs/library/core/open_data.ipynb #4a895aaa
 def file_digest(path: Path) -> str:
     "Compute the SHA-256 of a file, a piece at a time."
     with path.open("rb") as file:
@@ -96,7 +96,7 @@ def fetch_open_data(
                         key = prefix + name
                         yield name, _fetch(client, bucket, key, folder / name, sums.get(name), entry["Size"])
 
-
+# %% ../../nbs/library/core/open_data.ipynb #73f625ce
 def _safe(name: str) -> str:
     "Give a path without steps upwards; what differs from its name is not fetched."
     return "/".join(part for part in name.split("/") if part not in ("", ".", ".."))

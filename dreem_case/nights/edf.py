@@ -43,7 +43,7 @@ def plain_name(label: str) -> str:
 RESAMPLED_HZ = 250
 _MOST_TERM = 100_000  # of the ratio of two rates
 
-
+# %% ../../nbs/library/nights/edf.ipynb #42f62b99
 @dataclass(frozen=True)
 class EdfSignal:
     "A channel of a file: known by its header, read by `load`."
@@ -103,7 +103,7 @@ class EdfSignal:
                 place += len(digital)
         return values
 
-
+# %% ../../nbs/library/nights/edf.ipynb #20efa726
 def _resampled(values: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
     "Bring a signal to another rate behind a low-pass; what was missing stays missing."
     from scipy.signal import resample_poly
@@ -116,7 +116,7 @@ def _resampled(values: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
         made[missing[np.minimum(places, len(values) - 1)]] = np.nan
     return made.astype(np.float32)
 
-# %% ../../nbs/library/nights/edf.ipynb #20efa726
+# %% ../../nbs/library/nights/edf.ipynb #8cd4d248
 def _chosen(header: EdfHeader, wanted: Sequence[str] | None) -> tuple[list[int], list[str]]:  # positions, notes
     "Choose channels; raise `MissingSignalError` for one that is not there, `EdfChannelError` for one of no use."
     usable: list[int] = []
@@ -155,12 +155,12 @@ def _why_not(channel: EdfChannel) -> str:
     least = MIN_FS_HZ["eeg"]
     return "" if channel.fs_hz >= least else f"expected {least} Hz or more, found {channel.fs_hz:g} Hz"
 
-
+# %% ../../nbs/library/nights/edf.ipynb #0671e1c2
 def _is_kept(fs_hz: float) -> bool:
     "Tell whether a rate is one that nights may have."
     return fs_hz <= MAX_FS_HZ and abs(EPOCH_S * fs_hz - round(EPOCH_S * fs_hz)) < 1e-6
 
-# %% ../../nbs/library/nights/edf.ipynb #8cd4d248
+# %% ../../nbs/library/nights/edf.ipynb #f898fb69
 class EdfNight(NamedTuple):
     "A night with what a `Night` has no place for."
 
@@ -173,6 +173,7 @@ class EdfNight(NamedTuple):
 
 
 _ANONYMOUS = (1985, 1, 1)
+_LEAST_SHARED = 0.5  # of the shorter of recording and hypnogram
 
 
 def _shift(header: EdfHeader, timeline: Timeline, scoring: Scoring) -> tuple[float, list[str]]:
@@ -184,7 +185,9 @@ def _shift(header: EdfHeader, timeline: Timeline, scoring: Scoring) -> tuple[flo
         apart = timedelta(seconds=(apart.total_seconds() + 43200) % 86400 - 43200)
         notes.append("the date was taken away: recording and hypnogram are matched by the time of the day")
     shift_s = apart.total_seconds() + timeline.offset_s
-    if shift_s >= scoring.stop_s or shift_s + timeline.span_s <= min(label.onset_s for label in scoring.labels):
+    first_s, last_s = min(label.onset_s for label in scoring.labels), scoring.stop_s
+    shared_s = min(shift_s + timeline.span_s, last_s) - max(shift_s, first_s)
+    if shared_s < _LEAST_SHARED * min(timeline.span_s, last_s - first_s):
         expected = f"a hypnogram of the night that starts {header.start:%d.%m.%Y %H:%M}"
         raise HypnogramFileError(header.record, expected, f"one that starts {scoring.start:%d.%m.%Y %H:%M}")
     if shift_s:
@@ -192,7 +195,7 @@ def _shift(header: EdfHeader, timeline: Timeline, scoring: Scoring) -> tuple[flo
         notes.append(f"the hypnogram's clock starts {abs(shift_s):g} s {side} the first sample")
     return shift_s, notes
 
-
+# %% ../../nbs/library/nights/edf.ipynb #fafef90d
 def _check_person(header: EdfHeader, scoring: Scoring) -> None:
     "Raise `HypnogramFileError` where recording and hypnogram name two people."
     own, other = header.patient.split()[:4], scoring.patient.split()[:4]
@@ -202,7 +205,7 @@ def _check_person(header: EdfHeader, scoring: Scoring) -> None:
         found = f"one of {ascii(scoring.record)[1:-1][:20]}, {ascii(' '.join(other))[1:-1][:40]}"
         raise HypnogramFileError(header.record, "a hypnogram of the same night", found)
 
-# %% ../../nbs/library/nights/edf.ipynb #0671e1c2
+# %% ../../nbs/library/nights/edf.ipynb #a9a90df1
 def open_edf_night(
     psg: str | Path,  # the recording
     hypnogram: str | Path | None = None,  # an EDF+ file; None: the recording's own annotations, if they are stages
@@ -239,7 +242,7 @@ def open_edf(
     "Open a recording as a night, as `open_edf_night` does."
     return open_edf_night(psg, hypnogram, channels, trim).night
 
-
+# %% ../../nbs/library/nights/edf.ipynb #6909b4f4
 def trimmed(opened: EdfNight) -> EdfNight:
     "Keep half an hour of wake around sleep, and say so; without any sleep all is kept."
     if opened.scored is None or (span := sleep_span(opened.scored.stages)) is None:
@@ -254,7 +257,7 @@ def trimmed(opened: EdfNight) -> EdfNight:
     night = replace(opened.night.crop(start, stop), notes=(*opened.night.notes, note))
     return opened._replace(night=night, scored=scored, shift_s=opened.shift_s + start * EPOCH_S)
 
-# %% ../../nbs/library/nights/edf.ipynb #57c2c9b6
+# %% ../../nbs/library/nights/edf.ipynb #f6e27a0a
 def _signals(header: EdfHeader, timeline: Timeline, numbers: list[int]) -> tuple[dict[str, EdfSignal], list[str]]:
     "Make signals of channels, and say what is odd about them, channels alike together."
     signals: dict[str, EdfSignal] = {}
@@ -262,7 +265,7 @@ def _signals(header: EdfHeader, timeline: Timeline, numbers: list[int]) -> tuple
     for number in numbers:
         channel = header.channels[number]
         name = plain_name(channel.label)
-        name = channel.label if name in signals else name
+        name = f"{channel.label} [{number + 1}]" if name in signals else name
         factor, about = microvolts(channel)
         fs_hz = channel.fs_hz
         if not _is_kept(fs_hz):

@@ -68,7 +68,7 @@ def _channel_row(header: EdfHeader, number: int) -> dict[str, Any]:
         "problem": channel.problem, "notes": [*channel.notes, *([about] if about else [])],
     }  # fmt: skip
 
-
+# %% ../../nbs/library/nights/edf_cli.ipynb #d8eeef9d
 @edf.command()
 @_FILES
 @_AS_JSON
@@ -99,7 +99,7 @@ def _written(row: dict[str, Any]) -> str:
         lines.append("  stages: " + ", ".join(f"{name} {n}" for name, n in row["stages"].items()))
     return "\n".join([*lines, *(f"  note: {note}" for note in row["notes"])])
 
-# %% ../../nbs/library/nights/edf_cli.ipynb #e3beab5d
+# %% ../../nbs/library/nights/edf_cli.ipynb #8eab8894
 def _pairs_of(sources: Sequence[Path], hypnogram: Path | None) -> tuple[list[Pair], list[str], Path]:
     "Find the recordings of folders and files; return them, what is to say, and where they lie."
     pairs: list[Pair] = []
@@ -116,7 +116,7 @@ def _pairs_of(sources: Sequence[Path], hypnogram: Path | None) -> tuple[list[Pai
             pairs += beside or [Pair(edf_record(source), person_of(edf_record(source)), source, None)]
     return pairs, notes, sources[0] if sources[0].is_dir() else sources[0].parent
 
-
+# %% ../../nbs/library/nights/edf_cli.ipynb #56c92332
 @edf.command("import")
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the nights.")
@@ -155,7 +155,7 @@ def import_(
     _report(imported, problems, notes, as_json)
     sys.exit(1 if problems or not imported else 0)
 
-
+# %% ../../nbs/library/nights/edf_cli.ipynb #f48b51f8
 def _read_lights(path: Path | None) -> dict[str, dict]:
     if path is None:
         return {}
@@ -183,7 +183,7 @@ def _report(imported: dict[str, dict], problems: list[dict[str, str]], notes: li
     for problem in problems:
         click.echo(f"not imported: {problem['detail']}", err=True)
 
-# %% ../../nbs/library/nights/edf_cli.ipynb #56c92332
+# %% ../../nbs/library/nights/edf_cli.ipynb #43f9c20b
 SLEEP_EDF = "s3://physionet-open/sleep-edfx/1.0.0"
 STUDIES = ("sleep-cassette", "sleep-telemetry")
 

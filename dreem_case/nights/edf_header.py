@@ -54,7 +54,7 @@ class EdfChannel:
         "Tell whether it holds texts instead of samples."
         return self.label.startswith(("EDF Annotations", "BDF Annotations"))
 
-
+# %% ../../nbs/library/nights/edf_header.ipynb #b8e2453d
 @dataclass(frozen=True)
 class EdfHeader:
     "What a file says of itself."
@@ -81,7 +81,7 @@ class EdfHeader:
         "Give the bytes of a data record."
         return self.sample_bytes * sum(channel.n_per_record for channel in self.channels)
 
-# %% ../../nbs/library/nights/edf_header.ipynb #13b66a33
+# %% ../../nbs/library/nights/edf_header.ipynb #aed3cbc3
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d{1,3})?")
 
 
@@ -109,7 +109,7 @@ def _whole(text: str) -> int | None:
 def _shown(text: str) -> str:
     return ascii(text)[1:-1][:40] or "nothing"
 
-# %% ../../nbs/library/nights/edf_header.ipynb #1759d82b
+# %% ../../nbs/library/nights/edf_header.ipynb #0bd68718
 def _scale(texts: dict[str, str]) -> tuple[float, float, str, list[str]]:  # gain, offset, problem, notes
     "Make the line from a channel's numbers to its unit."
     names = ("physical minimum", "physical maximum", "digital minimum", "digital maximum")
@@ -130,7 +130,7 @@ def _scale(texts: dict[str, str]) -> tuple[float, float, str, list[str]]:  # gai
     gain = (high - low) / (digital_high - digital_low)
     return gain, low - gain * digital_low, "", notes
 
-# %% ../../nbs/library/nights/edf_header.ipynb #4286d3b6
+# %% ../../nbs/library/nights/edf_header.ipynb #08cfd6fc
 def microvolts(channel: EdfChannel) -> tuple[float, str]:  # factor, and what to say of it
     "Tell how many µV one of the channel's unit is."
     factor = UNITS["eeg"].get(plain_unit(channel.unit))
@@ -139,7 +139,7 @@ def microvolts(channel: EdfChannel) -> tuple[float, str]:  # factor, and what to
             "without a unit: taken as µV")
     return factor, f"in {channel.unit}, converted to µV" if factor != 1 else ""
 
-# %% ../../nbs/library/nights/edf_header.ipynb #08cfd6fc
+# %% ../../nbs/library/nights/edf_header.ipynb #9ea3577b
 _WIDTHS = {
     "label": 16, "transducer": 80, "unit": 8, "physical minimum": 8, "physical maximum": 8, "digital minimum": 8,
     "digital maximum": 8, "prefilter": 80, "samples": 8, "reserved": 32,
@@ -173,7 +173,7 @@ def _channels(record: str, content: bytes, n: int, record_s: float) -> tuple[Edf
         )
     return tuple(channels)
 
-# %% ../../nbs/library/nights/edf_header.ipynb #1f81833c
+# %% ../../nbs/library/nights/edf_header.ipynb #6204bf02
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 
 
@@ -199,7 +199,7 @@ def _start(date: str, time: str, recording: str) -> tuple[datetime | None, list[
         notes.append(f"starts on {days[0]:%d.%m.%Y} by EDF+, on {days[1]:%d.%m.%Y} by the older field")
     return days[0], notes
 
-# %% ../../nbs/library/nights/edf_header.ipynb #c4aab2cf
+# %% ../../nbs/library/nights/edf_header.ipynb #2a2ee33a
 def edf_record(path: str | Path) -> str:
     "Name a recording by its file: `SC4001E0` of `SC4001E0-PSG.edf`."
     return re.sub(r"[-_ ]PSG$", "", Path(path).stem, flags=re.IGNORECASE)
@@ -240,7 +240,7 @@ def _n_channels(record: str, head: bytes, size: int) -> int:
         raise EdfHeaderError(record, f"a header of {256 * (n + 1)} bytes for {n} signals", f"a file of {size}")
     return n
 
-# %% ../../nbs/library/nights/edf_header.ipynb #2a2ee33a
+# %% ../../nbs/library/nights/edf_header.ipynb #4c321c3e
 def _header(path: Path, record: str, head: bytes, content: bytes, n: int, size: int) -> EdfHeader:
     "Put a header together; raise an `EdfError` for one that cannot be."
     patient, recording, date, time = (_text(head[a:b]) for a, b in ((8, 88), (88, 168), (168, 176), (176, 184)))
@@ -263,7 +263,7 @@ def _header(path: Path, record: str, head: bytes, content: bytes, n: int, size: 
     header, about = _sized(header, _whole(_text(head[184:192])), _text(head[236:244]), size)
     return replace(header, notes=(*notes, *about))
 
-
+# %% ../../nbs/library/nights/edf_header.ipynb #d3f4ef54
 def _sized(header: EdfHeader, declared_bytes: int | None, declared: str, size: int) -> tuple[EdfHeader, list[str]]:
     "Count the records that are there; raise `EdfRecordsError` if there are none, `EdfHeaderError` for a wrong length."
     notes, n_declared = [], _whole(declared)
@@ -288,7 +288,7 @@ def _sized(header: EdfHeader, declared_bytes: int | None, declared: str, size: i
         notes.append(f"the last {n_left} bytes are no whole data record and are left out")
     return replace(header, n_records=n_records), notes
 
-# %% ../../nbs/library/nights/edf_header.ipynb #d3f4ef54
+# %% ../../nbs/library/nights/edf_header.ipynb #968354ed
 def header_bytes(
     n_records: int, record_s: str, channels: list[dict[str, str]], reserved: str = "", **of_file: str
 ) -> bytes:

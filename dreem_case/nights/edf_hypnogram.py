@@ -91,7 +91,7 @@ class Scored:
         "Count the epochs of each stage."
         return {stage.name: int((self.stages == stage).sum()) for stage in Stage}
 
-
+# %% ../../nbs/library/nights/edf_hypnogram.ipynb #2547c554
 def put_on_epochs(
     scoring: Scoring,
     n_epochs: int | None = None,  # of the recording; None: up to the end of the last label
@@ -102,16 +102,17 @@ def put_on_epochs(
         if scoring.stop_s > MAX_SPAN_S:
             raise HypnogramFileError(scoring.record, f"labels up to {MAX_SPAN_S} s", f"{scoring.stop_s:g}")
         n_epochs = int((scoring.stop_s - shift_s) / EPOCH_S + 1e-6)
-    words = list(dict.fromkeys(label.text for label in scoring.labels))[:_MOST_WORDS]
+    keys = [_key(label.text) for label in scoring.labels]
+    words = sorted(dict.fromkeys(keys), key=lambda word: word not in Stage.__members__)[:_MOST_WORDS]
     cover = np.zeros((len(words), max(n_epochs, 1)))
     lost: dict[str, float] = {"before": 0.0, "behind": 0.0}
-    for label, (start, stop) in zip(scoring.labels, _spans(scoring), strict=True):
+    for key, (start, stop) in zip(keys, _spans(scoring), strict=True):
         start, stop = start - shift_s, stop - shift_s
-        if stage_of(label.text) != UNSCORED:
+        if key in Stage.__members__:
             lost["before"] += max(0.0, min(stop, 0.0) - start)
             lost["behind"] += max(0.0, stop - max(start, n_epochs * EPOCH_S))
-        if label.text in words:
-            _add(cover[words.index(label.text)], start / EPOCH_S, stop / EPOCH_S)
+        place = words.index(key) if key in words else len(words) - 1  # one of many words that are no stage
+        _add(cover[place], start / EPOCH_S, stop / EPOCH_S)
     if not cover.any():
         found = f"labels from {scoring.labels[0].onset_s - shift_s:g} to {scoring.stop_s - shift_s:g} s of it"
         raise HypnogramFileError(scoring.record, f"labels within the {n_epochs * EPOCH_S} s of the recording", found)
@@ -125,6 +126,12 @@ _ALMOST = 1e-3  # of an epoch: writers round
 _TIE = 1e-9  # of two halves the earlier one counts
 
 
+def _key(text: str) -> str:
+    "Give the stage's name for each word that means it, and any other word as it is."
+    code = stage_of(text)
+    return text if code in (None, UNSCORED) else Stage(code).name
+
+# %% ../../nbs/library/nights/edf_hypnogram.ipynb #31788d6a
 def _spans(scoring: Scoring) -> list[tuple[float, float]]:
     "Give start and end of each label; one without a duration ends with the next."
     onsets = [label.onset_s for label in scoring.labels]
@@ -146,7 +153,7 @@ def _add(row: np.ndarray, start: float, stop: float) -> None:
     row[first] -= start - first
     row[last] -= last + 1 - stop - _TIE * (stop % 1 > 0)
 
-# %% ../../nbs/library/nights/edf_hypnogram.ipynb #2547c554
+# %% ../../nbs/library/nights/edf_hypnogram.ipynb #5043a6ea
 def _decided(cover: np.ndarray, words: list[str]) -> tuple[np.ndarray, list[tuple[int, int, str]], list[str]]:
     "Choose the stage of each epoch; return the reasons where there is none, and what is odd."
     codes = np.array([stage_of(word) for word in words], np.int8)
@@ -163,7 +170,7 @@ def _decided(cover: np.ndarray, words: list[str]) -> tuple[np.ndarray, list[tupl
     notes = []
     mixed = (n_codes > 1) & ~contradicted & (total > _ALMOST)
     if n := int(mixed.sum()):
-        notes.append(f"{n} epochs have parts of two labels, which are off the grid of {EPOCH_S} s: the larger part counts")
+        notes.append(f"{n} epochs have parts of two labels, off the grid of {EPOCH_S} s: the larger part counts")
     reasons = _reasons(stages, named)
     for word in dict.fromkeys(word for _, _, word in reasons):
         n = sum(stop - start for start, stop, own in reasons if own == word)
@@ -177,7 +184,7 @@ def _reasons(stages: np.ndarray, words: np.ndarray) -> list[tuple[int, int, str]
     edges = [0, *(i for i in range(1, len(keys)) if keys[i] != keys[i - 1]), len(keys)]
     return [(a, b, str(keys[a])) for a, b in pairwise(edges) if keys[a] is not None]
 
-# %% ../../nbs/library/nights/edf_hypnogram.ipynb #d0e6f650
+# %% ../../nbs/library/nights/edf_hypnogram.ipynb #8c022287
 EDGE_EPOCHS = 60  # half an hour
 
 
@@ -193,7 +200,7 @@ def sleep_span(
     first, last = max(asleep[0] - n_wake, 0), min(asleep[-1] + n_wake, len(scored) - 1)
     return int(scored[first]), int(scored[last]) + 1
 
-# %% ../../nbs/library/nights/edf_hypnogram.ipynb #8bc4fee3
+# %% ../../nbs/library/nights/edf_hypnogram.ipynb #6e9061de
 def since_start(start: datetime, clock: str) -> float:  # seconds
     "Give how long after the start a time of the day comes first; raise `ValueError` for what is none."
     match = re.fullmatch(r"(\d{1,2})[:.](\d{2})(?:[:.](\d{2}))?", clock.strip())

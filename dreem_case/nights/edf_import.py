@@ -33,7 +33,7 @@ def record_name(record: str) -> str:
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", record).strip("-._")[:128]
     return check_record_name(plain)
 
-
+# %% ../../nbs/library/nights/edf_import.ipynb #ac91fb70
 def import_pair(
     pair: Pair,
     folder: str | Path,  # gets h5/, hypnograms/ and imports/
@@ -68,7 +68,7 @@ def import_pair(
     _write_h5(folder / "h5" / f"{record}.h5", opened, names)  # last: where it is, the record is there
     return about
 
-# %% ../../nbs/library/nights/edf_import.ipynb #ac91fb70
+# %% ../../nbs/library/nights/edf_import.ipynb #cb1d8a74
 def _write_h5(path: Path, opened: EdfNight, names: Mapping[str, str]) -> None:
     "Write derivations with their rate, unit and name; values that no amplifier has are missing."
     with whole_file(path) as partial, h5py.File(partial, "w") as file:
@@ -98,7 +98,7 @@ def _about(opened: EdfNight, pair: Pair, names: Mapping[str, str], lights: Mappi
         "notes": [*notes, *more],
     }  # fmt: skip
 
-
+# %% ../../nbs/library/nights/edf_import.ipynb #73454936
 def _lights(opened: EdfNight, lights: Mapping[str, Any]) -> tuple[dict[str, float | None], list[str]]:
     "Give lights off and on in epochs of the night, by annotations or by a table of clock times."
     found: dict[str, float | None] = {}
@@ -115,7 +115,7 @@ def _lights(opened: EdfNight, lights: Mapping[str, Any]) -> tuple[dict[str, floa
             notes.append(f"{name.replace('_', ' ')} is {hours:.2f} h from the start, outside of the night")
     return found, notes
 
-# %% ../../nbs/library/nights/edf_import.ipynb #73454936
+# %% ../../nbs/library/nights/edf_import.ipynb #6d569913
 def claim_folder(folder: str | Path, source: str) -> None:
     "Write where a folder's nights come from; raise `ImportPlaceError` if it holds nights from somewhere else."
     folder = Path(folder)

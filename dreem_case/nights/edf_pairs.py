@@ -39,7 +39,7 @@ def person_of(record: str) -> str:
     match = _SLEEP_EDF.match(record)
     return match[1].upper() if match else record
 
-
+# %% ../../nbs/library/nights/edf_pairs.ipynb #479c0111
 def find_pairs(folder: str | Path) -> Pairs:
     "Pair the EDF and BDF files of a folder and the folders in it; raise `EdfHeaderError` for what is no folder."
     folder = Path(folder)

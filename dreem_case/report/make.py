@@ -43,9 +43,9 @@ def _given(inputs: Mapping[str, str]) -> dict[str, str]:
 def make_report(
     root: Path,  # the project's folder
     data: str = "",  # a folder in the case's layout; empty: the embedded default nights
-    headband: str = "",  # an npz file of headband spectra; empty: chapter 6 shows its last figures
+    headband: str = "",  # an npz file of headband spectra, for chapter 6 and the part `transfer`; empty: its last figures
     raw_eeg: str = "",  # an h5 file of raw EEG; empty: the sections about it drop out
-    sleep_edf: str = "",  # a folder of band powers of real days, for chapter 4
+    sleep_edf: str = "",  # a folder of band powers and hypnograms, for chapter 4 and the part `transfer`
     hypnograms: str = "",  # a JSON file of real nights by several scorers, for chapter 6
     ecg: str = "",  # a folder of annotated ECG records, for the part of that name; empty: simulated ones
     diary: str = "",  # a folder of wrist counts with a diary, for the part `events`; empty: its last figures

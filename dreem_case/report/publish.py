@@ -120,6 +120,7 @@ _NEEDED = {  # real inputs, by part
     "": ("headband", "raw_eeg", "sleep_edf", "hypnograms"),
     "ecg": ("ecg",),
     "events": ("diary",),
+    "transfer": ("sleep_edf", "headband"),
 }
 
 

@@ -91,7 +91,8 @@ def _table(rows: list) -> np.ndarray:
     except (ValueError, OverflowError):  # rows of rows, of several lengths
         table = np.array([], object)
     if table.ndim != 2 or table.dtype.kind not in "if":
-        raise StageError(422, f"1 to {MAX_EPOCHS} rows of {N_SAMPLES} numbers", f"shape {table.shape}, {table.dtype}"[:60])
+        found = f"shape {table.shape}, {table.dtype}"
+        raise StageError(422, f"1 to {MAX_EPOCHS} rows of {N_SAMPLES} numbers", found[:60])
     return table
 
 

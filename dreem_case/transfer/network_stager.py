@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..core.agreement import kappa, macro_f1
+from ..core.agreement import macro_f1
 from ..core.calibration import fit_review_threshold, fit_temperature, needs_review, temper
 from ..core.model_file import ModelError, read_manifest
 from ..core.nets import Learned, LoopSettings, fit_network, load_network, save_network, seed_all
@@ -136,7 +136,7 @@ KINDS = {
     "cnn-2019": Kind(ten_convolutions_2019, 30, 5e-4, "ten convolutions of 2019"),
     "deepsleepnet": Kind(DeepSleepNet, 20, 5e-4, "DeepSleepNet"),
     "tinysleepnet": Kind(TinySleepNet, 30, 1e-3, "TinySleepNet"),
-    "small-sequence": Kind(SmallSequenceNet, 30, 4e-3, "small sequence network"),
+    "small-sequence": Kind(SmallSequenceNet, 16, 3e-3, "small sequence network"),
     "spectrogram": Kind(SpectrogramNet, 20, 2e-3, "residual network on spectrograms"),
 }
 
@@ -293,7 +293,7 @@ def _fit(stager: NetworkStager, nights: list[NightWindows], labels: list[np.ndar
         seed_all(seed)
         stager.network = kind.build()
         epochs, rate = stager.epochs or kind.epochs, stager.learning_rate or kind.learning_rate
-        settings = LoopSettings(epochs=epochs, learning_rate=rate, patience=max(epochs // 4, 3), seed=seed)
+        settings = LoopSettings(epochs=epochs, learning_rate=rate, patience=max(epochs // 2, 4), seed=seed)
         stager.learned = fit_staging(stager.network, nights, labels, held, settings)
     finally:
         torch.set_num_threads(threads)
@@ -359,7 +359,8 @@ def _load(cls: type[NetworkStager], folder: Path | str) -> NetworkStager:
         for name in ("derivation", "preferred"):
             setattr(stager, name, None if manifest[name] is None else str(manifest[name])[:80])
         stager.low_pass_hz = None if manifest["low_pass_hz"] is None else float(manifest["low_pass_hz"])
-        stager.temperature, stager.review_threshold = float(manifest["temperature"]), float(manifest["review_threshold"])
+        stager.temperature = float(manifest["temperature"])
+        stager.review_threshold = float(manifest["review_threshold"])
         stager.trained_on, stager.metrics = tuple(map(str, manifest["trained_on"])), dict(manifest["metrics"])
         if not (0.1 < stager.temperature < 10 and 0 <= stager.review_threshold <= 1 and _cuts(stager.low_pass_hz)):
             raise ValueError("a temperature, a threshold or a filter that no fit gives")

@@ -4,7 +4,8 @@
 __all__ = ['EPOCH_S', 'n_samples', 'same_conv', 'TenConvolutions', 'ten_convolutions_2019', 'layer_table', 'count_parameters',
            'DeepSleepNet', 'TinySleepNet']
 
-# %% ../../nbs/library/transfer/networks.ipynb #7d14a4e8
+# %% ../../nbs/library/transfer/networks.ipynb #ed8bfe4c
+import math
 from collections.abc import Sequence
 
 import torch
@@ -125,7 +126,8 @@ class _Branch(nn.Sequential):
             _normed(1, first, kernel, stride, length), _pool(pools[0]), nn.Dropout(0.5), *convolutions,
             _pool(pools[1]), nn.Flatten(),
         )  # fmt: skip
-        self.n_out = width * -(-(-(-(-(-length // stride)) // pools[0])) // pools[1])
+        n = math.ceil(length / stride)
+        self.n_out = width * math.ceil(math.ceil(n / pools[0]) / pools[1])
 
 
 class DeepSleepNet(nn.Module):

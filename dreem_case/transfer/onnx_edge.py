@@ -9,7 +9,9 @@ import logging
 import time
 import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +99,7 @@ def parity(network: nn.Module, edge: EdgeModel, inputs: Iterable[Sequence[np.nda
 
 # %% ../../nbs/library/transfer/onnx_edge.ipynb #2d11cca3
 _PERCENTILE = 99.999
-_FLOAT_OPERATORS = ("LSTM", "GRU", "Log")  # kept in float
+_FLOAT_OPERATORS = ("LSTM", "GRU", "Log")  # kept in float, and what leads to a logarithm
 
 
 class _Calibration:
@@ -113,33 +115,48 @@ class _Calibration:
 
 def quantize_static(
     path: Path | str,  # of a network in float
-    calibration: Iterable[Sequence[np.ndarray]],  # inputs of training nights, as for `export_onnx`
+    calibration: Iterable[Sequence[np.ndarray]],  # inputs of training nights, all of one length, as for `export_onnx`
     out: Path | str,
     keep_float: Sequence[str] = (),  # names of nodes, beside recurrent ones
 ) -> None:
     "Write a network in whole numbers, the ranges taken from training nights."
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType
-    from onnxruntime.quantization import quantize_static as quantize
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    import onnx
-
     prepared = Path(out).with_suffix(".prepared.onnx")
     names = EdgeModel(path).names
     logging.getLogger().disabled, was = True, logging.getLogger().disabled
     try:
-        quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
-        nodes = onnx.load(str(prepared)).graph.node
-        excluded = [node.name for node in nodes if node.op_type in _FLOAT_OPERATORS or node.name in keep_float]
-        quantize(
-            str(prepared), str(out), _Calibration(names, calibration), quant_format=QuantFormat.QDQ, per_channel=True,
-            activation_type=QuantType.QInt8, weight_type=QuantType.QInt8, nodes_to_exclude=excluded,
-            calibrate_method=CalibrationMethod.Percentile,
-            extra_options={"CalibPercentile": _PERCENTILE, "ActivationSymmetric": False},
-        )  # fmt: skip
+        with redirect_stdout(StringIO()):  # the quantizer tells what it does
+            _quantize(str(path), str(prepared), str(out), _Calibration(names, calibration), keep_float)
     finally:
         logging.getLogger().disabled = was
         prepared.unlink(missing_ok=True)
+
+
+def _quantize(path: str, prepared: str, out: str, calibration: _Calibration, keep_float: Sequence[str]) -> None:
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType
+    from onnxruntime.quantization import quantize_static as quantize
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    quant_pre_process(path, prepared, skip_symbolic_shape=True)
+    nodes = list(onnx.load(prepared).graph.node)
+    excluded = {node.name for node in nodes if node.op_type in _FLOAT_OPERATORS or node.name in keep_float}
+    excluded |= _before_logarithms(nodes)
+    quantize(
+        prepared, out, calibration, quant_format=QuantFormat.QDQ, per_channel=True, nodes_to_exclude=sorted(excluded),
+        activation_type=QuantType.QInt8, weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.Percentile,
+        extra_options={"CalibPercentile": _PERCENTILE, "ActivationSymmetric": False},
+    )  # fmt: skip
+
+
+def _before_logarithms(nodes: list) -> set[str]:
+    "Name the nodes whose results end in a logarithm."
+    makes = {name: node for node in nodes for name in node.output}
+    found, left = set(), [name for node in nodes if node.op_type == "Log" for name in node.input]
+    while left:
+        if (node := makes.get(left.pop())) is not None and node.name not in found:
+            found.add(node.name)
+            left += node.input
+    return found
 
 # %% ../../nbs/library/transfer/onnx_edge.ipynb #54a51142
 @dataclass(frozen=True)
@@ -147,7 +164,7 @@ class EdgeCost:
     "What a network takes on a device."
 
     kb: float  # of the file, 1000 bytes
-    ms_per_epoch: float  # on one thread of this machine
+    ms_per_epoch: float  # of one processor of this machine
 
 
 def edge_cost(edge: EdgeModel, night: Sequence[np.ndarray], n_runs: int = 7) -> EdgeCost:
@@ -155,7 +172,7 @@ def edge_cost(edge: EdgeModel, night: Sequence[np.ndarray], n_runs: int = 7) -> 
     edge(*night)
     taken = []
     for _ in range(n_runs):
-        start = time.perf_counter()
+        start = time.process_time()
         edge(*night)
-        taken.append(time.perf_counter() - start)
+        taken.append(time.process_time() - start)
     return EdgeCost(edge.n_bytes / 1000, 1000 * float(np.median(taken)) / night[0].shape[1])

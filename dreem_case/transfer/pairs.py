@@ -83,7 +83,7 @@ class Recorded:
     start: datetime
     age: int
 
-
+# %% ../../nbs/library/transfer/pairs.ipynb #f144a7cd
 def record_person(
     index: int,  # of the device's people
     device: str = "a",
@@ -99,7 +99,7 @@ def record_person(
     night = sleep_course(int(rng.uniform(7.5, 8.8) * 120), rng, sleeper)
     before, behind = (np.zeros(round(hours * 120), np.int8) for hours in hours_awake)
     truth = np.concatenate([before, night, behind])
-    scored = score_truth(truth, rng)
+    scored = np.concatenate([before, score_truth(night, rng), behind])  # nobody looks for sleep in the day
     movements = np.maximum(draw_movements(truth, rng, table) + kind.movement_db, 0)
     potentials = electrode_potentials(truth, movements, rng, table)
     gain = float(np.exp(rng.normal(0, kind.gain_spread)))
@@ -115,7 +115,7 @@ def record_person(
     start = datetime(1989, 4, 1, 21, 30) - timedelta(hours=hours_awake[0]) + timedelta(days=index)
     return Recorded(kind.first_person + index, signals, slow, labels, start, int(sleeper.age))
 
-# %% ../../nbs/library/transfer/pairs.ipynb #a5d72b57
+# %% ../../nbs/library/transfer/pairs.ipynb #208d53ac
 _WORDS = ("Sleep stage W", "Sleep stage 1", "Sleep stage 2", "Sleep stage 3", "Sleep stage R")
 
 
@@ -133,7 +133,7 @@ def _words(stages: np.ndarray, movements: np.ndarray, first: int, stop: int, rng
         words[epoch] = "Movement time"
     return words
 
-# %% ../../nbs/library/transfer/pairs.ipynb #1804fad0
+# %% ../../nbs/library/transfer/pairs.ipynb #5f066775
 _HEADERS = {  # unit, physical limits, transducer, prefilter, as in Sleep-EDF
     "EEG Fpz-Cz": ("uV", None, "Ag-AgCl electrodes", "HP:0.5Hz LP:100Hz [enhanced cassette BW]"),
     "EEG Pz-Oz": ("uV", None, "Ag-AgCl electrodes", "HP:0.5Hz LP:100Hz [enhanced cassette BW]"),
@@ -173,7 +173,7 @@ def write_pair(folder: str | Path, recorded: Recorded) -> tuple[Path, Path]:  # 
 def _device_of(person: int) -> str:
     return "a" if person < PEOPLE else "b"
 
-
+# %% ../../nbs/library/transfer/pairs.ipynb #34673bb7
 def _annotations(labels: list[str]) -> list:
     "Join epochs of one word, and end with the `?` that Sleep-EDF has up to 24 hours."
     import edfio
@@ -186,7 +186,7 @@ def _annotations(labels: list[str]) -> list:
     left = 86400 - len(labels) * EPOCH_S
     return found + ([edfio.EdfAnnotation(len(labels) * EPOCH_S, left, "Sleep stage ?")] if left > 0 else [])
 
-# %% ../../nbs/library/transfer/pairs.ipynb #5f066775
+# %% ../../nbs/library/transfer/pairs.ipynb #4034a4f4
 def write_pairs(
     folder: str | Path,  # gets a PSG and a hypnogram a person, and manifest.json
     n_people: int = 6,

@@ -3,12 +3,14 @@
 # %% auto #0
 __all__ = ['LogPower', 'SmallSequenceNet', 'Spectrogram', 'SpectrogramNet']
 
-# %% ../../nbs/library/transfer/small_networks.ipynb #4d926210
+# %% ../../nbs/library/transfer/small_networks.ipynb #1177dbea
+from itertools import pairwise
+
 import torch
 from torch import nn
 from torch.nn import functional
 
-from .networks import EPOCH_S, n_samples
+from .networks import n_samples
 
 # %% ../../nbs/library/transfer/small_networks.ipynb #3888f9ae
 class _Separable(nn.Sequential):
@@ -133,7 +135,7 @@ class SpectrogramNet(nn.Module):
         self.spectrogram = Spectrogram(fs_hz)
         widths = [width, width, 2 * width, 4 * width, 8 * width]
         blocks = []
-        for i, (n_in, n_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for i, (n_in, n_out) in enumerate(pairwise(widths)):
             blocks += [_Residual(n_in, n_out, 1 if i == 0 else 2), _Residual(n_out, n_out, 1)]
         self.picture = nn.Sequential(
             nn.BatchNorm2d(1), nn.Conv2d(1, width, 5, 2, 2, bias=False), nn.BatchNorm2d(width), nn.ReLU(), *blocks

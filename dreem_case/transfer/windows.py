@@ -96,7 +96,8 @@ def make_windows(
     values = np.asarray(signal.values[: round(n_epochs * EPOCH_S * signal.fs_hz)], np.float32)
     known = np.isfinite(values)
     share = known.reshape(n_epochs, -1).mean(axis=1)
-    values = np.where(known, values - (np.median(values[known]) if known.any() else 0), 0)
+    moving = known & (np.diff(values, prepend=np.float32(np.nan)) != 0)  # a flat stretch says nothing about the offset
+    values = np.where(known, values - (np.median(values[moving]) if moving.any() else 0), 0)
     values = at_100_hz(values, signal.fs_hz)[: n_epochs * N_SAMPLES]
     rows = (low_pass(values, low_pass_hz) if low_pass_hz else values).reshape(n_epochs, N_SAMPLES)
     spread = rows.std(axis=1)
@@ -170,7 +171,8 @@ class Batches(Sequence):
             stop = min(first + self.context, night.n_epochs)
             if stop > start:
                 at = row, slice(start - first, stop - first)
-                windows[at], seen[at], labels[at] = night.windows[start:stop], night.seen[start:stop], self.labels[i][start:stop]
+                windows[at], seen[at] = night.windows[start:stop], night.seen[start:stop]
+                labels[at] = self.labels[i][start:stop]
         if self.vary:
             gains = random.choice([-1, 1], len(places)) * np.exp(random.uniform(-0.25, 0.25, len(places)))
             windows *= gains[:, None, None].astype(np.float32)

@@ -237,6 +237,7 @@ def test_every_dependency_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     core, extras = project["dependencies"], project["optional-dependencies"]
     own = dict.fromkeys(OUTSIDE_THE_CORE, "report") | {"core.workers": "cluster", "ecg.wfdb_files": "ecg"}  # its extra
+    own |= dict.fromkeys(("nights.edf_samples", "transfer.pairs", "transfer.recordings"), "edf")
     own |= dict.fromkeys(OF_NETS, "nets") | {"events.network_config": "events"}
     names = {"sklearn": "scikit-learn", "yaml": "pyyaml", "IPython": "ipykernel", "PIL": "pillow"}
     names |= {"nbformat": "papermill", "traitlets": "papermill", "jupyter_client": "ipykernel"}

@@ -1,0 +1,185 @@
+"""Recordings become nights of a store: everything that reads stores reads them, and nothing is lost on the way."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from dreem_case.cli import main
+from dreem_case.nights.edf_import import ImportPlaceError, claim_folder, import_pair, record_name
+from dreem_case.nights.edf_pairs import find_pairs, person_of
+from dreem_case.nights.store import open_store
+from tests.support.edf_files import HEIGHT_UV, hypnogram, psg
+from tests.support.stores import client
+
+pytest.importorskip("edfio", reason="reading EDF is an extra")
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["edf", *map(str, arguments)])
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    """A folder with a pair of Sleep-EDF's names, a telemetry pair, and a broken recording."""
+    folder = tmp_path / "recordings"
+    (folder / "inner").mkdir(parents=True)
+    labels = (
+        (0, 120, "Sleep stage W"),
+        (120, 120, "Sleep stage 2"),
+        (240, 30, "Movement time"),
+        (270, 30, "Sleep stage R"),
+    )
+    psg(folder / "SC4001E0-PSG.edf", channels=[{}, {"label": "EEG Pz-Oz"}, {"label": "Resp", "samples": "30"}])
+    hypnogram(folder / "SC4001EC-Hypnogram.edf", *labels)
+    psg(folder / "inner" / "ST7011J0-PSG.edf", fs_hz=128)
+    hypnogram(folder / "inner" / "ST7011JP-Hypnogram.edf", *labels)
+    (folder / "SC4131E0-PSG.edf").write_bytes(b"0" + b" " * 255)
+    return folder
+
+
+def test_pairs_are_found_and_persons_named(recordings):
+    (recordings / "my night.edf").touch()
+    (recordings / "my night_hypnogram.edf").touch()
+    (recordings / "alone-Hypnogram.edf").touch()
+    found = find_pairs(recordings)
+    named = {pair.record: (pair.person, pair.hypnogram and pair.hypnogram.name) for pair in found.pairs}
+    assert named == {
+        "SC4001E0": ("SC400", "SC4001EC-Hypnogram.edf"), "ST7011J0": ("ST701", "ST7011JP-Hypnogram.edf"),
+        "SC4131E0": ("SC413", None), "my night": ("my night", "my night_hypnogram.edf"),
+    }  # fmt: skip
+    assert any("alone-Hypnogram.edf: expected a recording" in note for note in found.notes)
+    assert any("SC413: one night only" in note for note in found.notes)
+    assert person_of("SC4001E0") == person_of("SC4002E0") != person_of("SC4011E0")
+
+
+def test_an_import_is_a_store_with_everything_kept(recordings, tmp_path):
+    result = run("import", recordings, "--out", tmp_path / "store", "--json")
+    told = json.loads(result.stdout)
+    assert result.exit_code == 1  # of the broken one
+    assert [problem["record"] for problem in told["problems"]] == ["SC4131E0"]
+    store = open_store(tmp_path / "store")
+    assert store.records() == ["SC4001E0", "ST7011J0"] == store.scored()
+    assert store.source == "EDF recordings in recordings"
+    night = store.open_night("SC4001E0")
+    assert night.hypnogram.tolist() == [0] * 4 + [2] * 4 + [-1, 4]
+    assert night.eeg_names == ("eeg1", "eeg2")
+    assert night.signals.header("eeg1").fs_hz == 100
+    assert store.open_night("ST7011J0").signals.header("eeg1").fs_hz == 128
+    assert night.signals["eeg1"].values[25] == pytest.approx(HEIGHT_UV)
+    about = json.loads((tmp_path / "store" / "imports" / "SC4001E0.json").read_text())
+    assert about["derivations"]["eeg2"]["name"] == "Pz-Oz"
+    assert (about["person"], about["unscored"]) == ("SC400", [[8, 9, "Movement time"]])
+
+
+def test_names_of_patients_stay_where_they_are(tmp_path):
+    psg(tmp_path / "n.edf", patient="007 F 01-MAY-1951 Jane_Doe", recording="Startdate 24-APR-1989 Dr_Who X X")
+    assert run("import", tmp_path / "n.edf", "--out", tmp_path / "store").exit_code == 0
+    for path in (tmp_path / "store").rglob("*"):
+        assert not path.is_file() or (b"Jane" not in path.read_bytes() and b"Who" not in path.read_bytes())
+
+
+def test_a_second_import_replaces_and_leaves_no_old_labels(recordings, tmp_path):
+    pair = find_pairs(recordings).pairs[0]
+    import_pair(pair, tmp_path / "store")
+    import_pair(pair.__class__(pair.record, pair.person, pair.psg, None), tmp_path / "store")
+    assert open_store(tmp_path / "store").scored() == []
+
+
+def test_a_gap_is_missing_in_the_store_as_well(tmp_path):
+    path = psg(tmp_path / "n.edf", onsets=[30 * i + 60 * (i >= 4) for i in range(10)], reserved="EDF+D")
+    assert run("import", path, "--out", tmp_path / "store").exit_code == 0
+    values = open_store(tmp_path / "store").open_night("n").signals["eeg1"].values
+    assert np.isnan(values[12000:18000]).all() and np.isfinite(np.delete(values, slice(12000, 18000))).all()
+
+
+def test_lights_of_a_table_are_put_on_epochs(recordings, tmp_path):
+    table = tmp_path / "lights.json"
+    table.write_text(json.dumps({"SC4001": {"lights_off": "16:14:00", "lights_on": "16:17:30"}}), encoding="utf-8")
+    run("import", recordings, "--out", tmp_path / "store", "--lights", table)
+    about = json.loads((tmp_path / "store" / "imports" / "SC4001E0.json").read_text())
+    assert (about["lights_off_epoch"], about["lights_on_epoch"]) == (2, 9)
+
+
+def test_nights_of_two_sources_do_not_share_a_folder(tmp_path):
+    claim_folder(tmp_path / "store", "one database")
+    claim_folder(tmp_path / "store", "one database")
+    with pytest.raises(ImportPlaceError, match="expected no nights, or another one, found one database"):
+        claim_folder(tmp_path / "store", "another one")
+    (tmp_path / "bare" / "h5").mkdir(parents=True)
+    (tmp_path / "bare" / "h5" / "a.h5").touch()
+    with pytest.raises(ImportPlaceError, match=r"found nights without a manifest.json"):
+        claim_folder(tmp_path / "bare", "another one")
+
+
+def test_more_than_a_day_has_to_be_trimmed(tmp_path):
+    path = psg(tmp_path / "n.edf", onsets=[0, *(90000 + 30 * i for i in range(9))], reserved="EDF+D")
+    result = run("import", path, "--out", tmp_path / "store")
+    assert result.exit_code == 1 and "--trim keeps what is around sleep" in result.output
+
+
+def test_record_names_are_safe():
+    assert record_name("my night (1)/../x") == "my-night-1-..-x"
+
+
+def test_check_says_what_a_file_is_and_ends_with_1_for_one_of_no_use(recordings):
+    result = run("check", recordings / "SC4001EC-Hypnogram.edf", recordings / "SC4131E0-PSG.edf", "--json")
+    good, bad = json.loads(result.output)
+    assert result.exit_code == 1
+    assert good["stages"] == {"WAKE": 4, "N1": 0, "N2": 4, "DEEP": 0, "REM": 1}
+    assert bad["error"].startswith("SC4131E0: expected")
+
+
+# Sleep-EDF from its bucket
+
+
+@pytest.fixture
+def bucket(server, recordings):
+    """A bucket as PhysioNet's is laid out, which anybody may read."""
+    name, content = "open-sleep-edfx", {}
+    for path in sorted(recordings.rglob("*.edf")):
+        study = "sleep-telemetry" if path.name.startswith("ST") else "sleep-cassette"
+        content[f"{study}/{path.name}"] = path.read_bytes()
+    s3 = client(server)
+    s3.create_bucket(Bucket=name, ACL="public-read")
+    for key, value in content.items():
+        s3.put_object(Bucket=name, Key=f"sleep-edfx/1.0.0/{key}", Body=value, ACL="public-read")
+    sums = "".join(f"{hashlib.sha256(value).hexdigest()} {key}\n" for key, value in content.items())
+    s3.put_object(Bucket=name, Key="sleep-edfx/1.0.0/SHA256SUMS.txt", Body=sums.encode(), ACL="public-read")
+    yield name
+    for found in s3.list_objects_v2(Bucket=name)["Contents"]:
+        s3.delete_object(Bucket=name, Key=found["Key"])
+    s3.delete_bucket(Bucket=name)
+
+
+def fetch(bucket, server, out, *more):
+    return run("download", "--out", out, "--store", f"s3://{bucket}/sleep-edfx/1.0.0", "--endpoint", server, *more)
+
+
+def test_a_download_goes_on_where_it_was_stopped_and_can_be_imported(bucket, server, tmp_path):
+    first = fetch(bucket, server, tmp_path / "got", "SC400")
+    assert first.exit_code == 0 and "2 files new" in first.output
+    rest = fetch(bucket, server, tmp_path / "got", "--study", "both")
+    assert rest.exit_code == 0 and "3 files new" in rest.output and "SC413: one night only" in rest.output
+    assert "0 files new" in fetch(bucket, server, tmp_path / "got", "--study", "both").output
+    run("import", tmp_path / "got", "--out", tmp_path / "store")
+    assert open_store(tmp_path / "store").records() == ["SC4001E0", "ST7011J0"]
+
+
+def test_a_file_that_differs_from_its_checksum_takes_no_place(bucket, server, tmp_path):
+    key = "sleep-edfx/1.0.0/sleep-cassette/SC4001E0-PSG.edf"
+    client(server).put_object(Bucket=bucket, Key=key, Body=b"another file", ACL="public-read")
+    result = fetch(bucket, server, tmp_path / "got")
+    assert result.exit_code == 1 and "expected SHA-256" in result.output
+    assert list((tmp_path / "got").rglob("*E0-PSG*")) == []
+    unlisted = "sleep-edfx/1.0.0/sleep-cassette/SC4999E0-PSG.edf"
+    client(server).put_object(Bucket=bucket, Key=unlisted, Body=b"new", ACL="public-read")
+    assert "expected a checksum in SHA256SUMS.txt" in fetch(bucket, server, tmp_path / "got", "SC4999").output
+
+
+def test_what_is_not_there_is_said(bucket, server, tmp_path):
+    assert "expected files of SC9, found none" in fetch(bucket, server, tmp_path / "got", "SC9").output
+    assert fetch("no-such-bucket", server, tmp_path / "got").exit_code == 1
+    assert run("download", "--out", tmp_path, "--store", "physionet").exit_code == 1
