@@ -211,9 +211,9 @@ class NightTables(Sequence):
 
     def read_by(self, stager: Stager) -> "NightTables":
         "Give the same nights as a stager reads them: a network by its windows, any other by features."
-        return NightTables(
-            self.store, self.cache, self.nights, stager.prepare if stager.reads == "windows" else None
-        )
+        if stager.reads != "windows":
+            return self
+        return NightTables(self.store, self.cache, self.nights, stager.prepare)
 
     @property
     def labels(self) -> list[np.ndarray]:

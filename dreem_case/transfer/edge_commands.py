@@ -72,7 +72,7 @@ def _scored(store: object, record: str, stager: object) -> tuple | None:  # wind
 @click.command("train-networks")
 @click.option("--folder", type=click.Path(path_type=Path), default="build/transfer/pairs", show_default=True,
               help="Where simulated people lie, made if they are absent.")  # fmt: skip
-@click.option("--people", type=click.IntRange(6, 50), default=15, show_default=True, help="How many; a third judge.")
+@click.option("--people", type=click.IntRange(6, 50), default=21, show_default=True, help="How many; a third judge.")
 @click.option("--only", multiple=True, help="Names of stagers, instead of all.")
 @click.option("--anew", is_flag=True, help="Forget what is in the table.")
 def train_networks(folder: Path, people: int, only: tuple[str, ...], anew: bool) -> None:

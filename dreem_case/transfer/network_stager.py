@@ -99,7 +99,7 @@ def fit_staging(
     labels: Sequence[np.ndarray],
     held: np.ndarray,  # bool (n,): nights that decide when to stop
     settings: LoopSettings,
-    batch_epochs: int = 256,  # epochs of a batch, about
+    batch_epochs: int | None = None,  # of a batch, about; None: 256 in sequences, 64 of networks that look at one
     folder: Path | str | None = None,  # for a checkpoint at the end
     resume: Path | str | None = None,  # a checkpoint
 ) -> Learned:  # the judgement is the mean of accuracy and macro F1 on the held-out nights
@@ -113,7 +113,7 @@ def fit_staging(
         return ((stages == truth)[known].mean() + macro_f1(truth, stages, STAGES)) / 2
 
     def batches(number: int) -> Batches:
-        size = max(batch_epochs // network.context, 2)
+        size = max((batch_epochs or (64 if network.context == 1 else 256)) // network.context, 2)
         return Batches(
             [nights[i] for i in inside], [labels[i] for i in inside], network.context, size, settings.seed, number
         )

@@ -131,7 +131,8 @@ def calibration_pieces(nights: Sequence[NightWindows]) -> list[tuple[np.ndarray,
     "Take pieces of some nights, from the beginning of the first to the end of the last."
     n, chosen = min(PIECE, *(night.n_epochs for night in nights)), nights[:N_CALIBRATION]
     starts = [round(i * (night.n_epochs - n) / max(len(chosen) - 1, 1)) for i, night in enumerate(chosen)]
-    return [tuple(part[:, at : at + n] for part in edge_inputs(night)) for night, at in zip(chosen, starts, strict=True)]
+    pieces = zip(map(edge_inputs, chosen), starts, strict=True)
+    return [tuple(part[:, at : at + n] for part in inputs) for inputs, at in pieces]
 
 
 def edge_inputs(night: NightWindows) -> tuple[np.ndarray, np.ndarray]:
@@ -166,7 +167,7 @@ def write_edge(
 
 # %% ../../nbs/library/transfer/network_training.ipynb #c49784ef
 NETWORKS = Path(str(files("dreem_case.transfer").joinpath("models"))) / "networks.json"
-PASSES = {"cnn-10": 5, "cnn-2019": 5, "deepsleepnet": 4, "tinysleepnet": 6, "spectrogram": 6}  # of the full run
+PASSES = {"spectrogram": 8, "tinysleepnet": 10, "deepsleepnet": 6, "cnn-10": 3, "cnn-2019": 3}  # of the full run
 
 
 def read_networks(path: Path = NETWORKS) -> dict[str, dict]:
@@ -176,7 +177,7 @@ def read_networks(path: Path = NETWORKS) -> dict[str, dict]:
 
 def train_all(
     folder: Path | str,  # for the pairs
-    n_people: int = 15,
+    n_people: int = 21,
     names: Sequence[str] = ("boosted", "small-sequence", *PASSES),
     path: Path = NETWORKS,
     ship: Path | None = None,  # where the small network goes; None: beside the package's modules
@@ -197,7 +198,7 @@ def train_all(
         if name in table:
             continue
         settings = {"epochs": passes or PASSES.get(name)} if name in KINDS else {}
-        stager = kinds[name].load()(**settings, n_jobs=1)
+        stager = kinds[name].load()(**settings)
         found, _ = judged_by_night(stager, people, seed)
         if name == "small-sequence":
             found["edge"] = _ship(stager, people, ship or shipped_network_folder(), found)

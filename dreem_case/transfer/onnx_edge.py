@@ -62,7 +62,12 @@ class EdgeModel:
 
     def __call__(self, *inputs: np.ndarray) -> np.ndarray:  # as the network's `forward`
         "Give the logits."
-        return self.session.run(None, dict(zip(self.names, map(np.asarray, inputs), strict=True)))[0]
+        return self.session.run(None, _by_name(self.names, inputs))[0]
+
+
+def _by_name(names: Sequence[str], inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    "Name inputs; what a network does not look at, the last ones, is not in its file."
+    return dict(zip(names, map(np.asarray, inputs), strict=False))
 
 
 def _checked(path: Path) -> bytes:
@@ -110,7 +115,7 @@ class _Calibration:
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         one = next(self.nights, None)
-        return None if one is None else dict(zip(self.names, map(np.asarray, one), strict=True))
+        return None if one is None else _by_name(self.names, one)
 
 
 def quantize_static(
