@@ -58,7 +58,7 @@ def _arrays(path: Path | str, shapes: dict[str, tuple[int | None, str]]) -> dict
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise BandError(path.name, f"at most {MAX_FILE_BYTES} bytes", str(path.stat().st_size))
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             found = {name: _bounded(file, name, path.name) for name in shapes if name in file.files}
     except OSError as error:
         raise BandError(path.name, "a file of bands (npz)", error.strerror or "none") from None
@@ -78,8 +78,9 @@ def _arrays(path: Path | str, shapes: dict[str, tuple[int | None, str]]) -> dict
 def _bounded(file, name: str, of: str) -> np.ndarray:
     "Read an array, unless its header promises more than a night's worth of nights."
     with file.zip.open(f"{name}.npy") as head:
-        np.lib.format.read_magic(head)
-        shape = np.lib.format.read_array_header_1_0(head)[0]
+        version = np.lib.format.read_magic(head)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape = read(head)[0]
     if int(np.prod(shape, dtype=float)) > MAX_EPOCHS * N_BINS:
         raise BandError(of, f"at most {MAX_EPOCHS} epochs", f"{name} of shape {shape}")
     return file[name]
