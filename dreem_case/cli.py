@@ -40,6 +40,7 @@ from dreem_case.nights.store import (
 # %% ../nbs/library/cli.ipynb #85ef954d
 _PARTS = {  # command -> module with a group of this name
     "ecg": "dreem_case.ecg.cli", "edf": "dreem_case.nights.edf_cli", "events": "dreem_case.events.cli",
+    "transfer": "dreem_case.transfer.commands",
 }
 
 
