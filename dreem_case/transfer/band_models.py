@@ -38,7 +38,9 @@ class BestBands:
         return blend([self.network.probabilities(night), self.trees.probabilities(night)], SHARES)
 
 
-def fit_best(nights: Sequence[BandNight], draw: Draw = MANY, n_seeds: int = N_SEEDS, n_rounds: int = N_ROUNDS) -> BestBands:
+def fit_best(
+    nights: Sequence[BandNight], draw: Draw = MANY, n_seeds: int = N_SEEDS, n_rounds: int = N_ROUNDS
+) -> BestBands:
     "Fit the best model on nights with variance and swing; some minutes of a core for a hundred nights."
     scored = [night for night in nights if (night.stage >= 0).any()]
     every = max(sum(map(len, scored)) // _MAX_ROWS, 1)
@@ -51,9 +53,11 @@ def band_figures(nights: Sequence[BandNight], said: Sequence[np.ndarray]) -> dic
     truth, found = (np.concatenate(part) for part in ([n.stage for n in nights], [one.argmax(axis=1) for one in said]))
     by_night = [kappa(night.stage, one.argmax(axis=1)) for night, one in zip(nights, said, strict=True)]
     return {
-        "accuracy": accuracy(truth, found), "macro_f1": macro_f1(truth, found, range(N_STAGES)), "kappa": kappa(truth, found),
+        "accuracy": accuracy(truth, found), "macro_f1": macro_f1(truth, found, range(N_STAGES)),
+        "kappa": kappa(truth, found),
         "kappa_per_night_mean": float(np.nanmean(by_night)), "kappa_per_night_min": float(np.nanmin(by_night)),
-        "n_nights": len(nights), "n_people": len({night.person for night in nights}), "n_epochs": int((truth >= 0).sum()),
+        "n_nights": len(nights), "n_people": len({night.person for night in nights}),
+        "n_epochs": int((truth >= 0).sum()),
     }  # fmt: skip
 
 
@@ -75,7 +79,9 @@ def data_version(nights: Sequence[BandNight]) -> str:
     "Name the content of nights."
     digest = hashlib.sha256()
     for night in nights:
-        digest.update(night.name.encode() + night.bands.astype(np.float32).tobytes() + night.stage.astype(np.int8).tobytes())
+        digest.update(
+            night.name.encode() + night.bands.astype(np.float32).tobytes() + night.stage.astype(np.int8).tobytes()
+        )
     return digest.hexdigest()[:12]
 
 
@@ -102,17 +108,29 @@ def load_edge(folder: Path | str) -> EdgeModel:
         confidences = tuple(map(float, card["confidences"]))
         if len(confidences) != 101 or not (np.diff(confidences) >= 0).all():
             raise ValueError("101 rising confidences")
-        if len(usual.mean) != 11 or len(usual.spread) != 11 or not np.isfinite([usual.mean, usual.spread]).all() or min(usual.spread) <= 0:
+        if (
+            len(usual.mean) != 11
+            or len(usual.spread) != 11
+            or not np.isfinite([usual.mean, usual.spread]).all()
+            or min(usual.spread) <= 0
+        ):
             raise ValueError("eleven means and spreads")
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{folder}: expected what is usual in the card, found {str(error)[:80]!a}") from None
     return EdgeModel(model.networks[0], usual, confidences)
 
 
-def make_band_models(nights: Sequence[BandNight], folder: Path | str = FOLDER, draw: Draw = MANY, n_folds: int = N_FOLDS) -> list[Path]:
+def make_band_models(
+    nights: Sequence[BandNight], folder: Path | str = FOLDER, draw: Draw = MANY, n_folds: int = N_FOLDS
+) -> list[Path]:
     "Train what ships, skipping what is there."
     folder, version, made = Path(folder), data_version(nights), []
-    about = {"data": "Sleep-EDF Expanded (PhysioNet, ODC-By 1.0), bands of Fpz-Cz", "data_version": version, "steps": draw.steps, "seed": draw.seed}
+    about = {
+        "data": "Sleep-EDF Expanded (PhysioNet, ODC-By 1.0), bands of Fpz-Cz",
+        "data_version": version,
+        "steps": draw.steps,
+        "seed": draw.seed,
+    }
     card = about | {"wake_around": AROUND, "people": len({night.person for night in nights}), "nights": len(nights)}
     if not _made(folder / "source", card):
         save_sequence(folder / "source", fit_model([trimmed(night, AROUND) for night in nights], "bands", draw), card)
@@ -120,7 +138,9 @@ def make_band_models(nights: Sequence[BandNight], folder: Path | str = FOLDER, d
     folds = folds_of_people(nights, n_folds)
     for fold in range(n_folds):
         inside = [night for night, own in zip(nights, folds, strict=True) if own != fold]
-        card = about | {"held_out": sorted({night.person for night, own in zip(nights, folds, strict=True) if own == fold}, key=str)}
+        card = about | {
+            "held_out": sorted({night.person for night, own in zip(nights, folds, strict=True) if own == fold}, key=str)
+        }
         cloud, edge = folder / f"cloud_{fold}", folder / f"edge_{fold}"
         if not _made(cloud, card):
             save_sequence(cloud, fit_model(inside, "size", draw), card)
@@ -152,4 +172,6 @@ def held_out(nights: Sequence[BandNight], folder: Path | str = FOLDER) -> HeldOu
     fold = np.array([fold_of.get(night.person, 0) for night in nights])
     edges = [load_edge(folder / f"edge_{i}") for i in range(len(clouds))]
     cloud = [clouds[own][0].probabilities(night) for night, own in zip(nights, fold, strict=True)]
-    return HeldOut(fold, cloud, [edges[own].probabilities(night) for night, own in zip(nights, fold, strict=True)], edges)
+    return HeldOut(
+        fold, cloud, [edges[own].probabilities(night) for night, own in zip(nights, fold, strict=True)], edges
+    )

@@ -7,6 +7,7 @@ __all__ = ['N_STAGES', 'N_BANDS', 'N_BINS', 'MAX_FILE_BYTES', 'MAX_EPOCHS', 'KIN
 # %% ../../nbs/library/transfer/bands.ipynb #dae710c1
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,9 @@ def bands_of_bins(
 ) -> np.ndarray:  # (n, 4) dB
     "Average densities over each band; the highest ends at 18 Hz instead of 30."
     power = 10 ** (np.asarray(bins, float) / 10)
-    return 10 * np.log10(np.stack([power[:, a:b].mean(axis=1) for a, b in zip(_EDGES, _EDGES[1:], strict=False)], axis=1))
+    return 10 * np.log10(
+        np.stack([power[:, a:b].mean(axis=1) for a, b in pairwise(_EDGES)], axis=1)
+    )
 
 # %% ../../nbs/library/transfer/bands.ipynb #257bc703
 MAX_FILE_BYTES = 500_000_000
@@ -126,21 +129,30 @@ def _runs(names: np.ndarray) -> list[np.ndarray]:
 def read_headband(path: Path | str) -> list[BandNight]:
     "Read headband nights as bins and bands; raise `BandError` for anything else."
     path = Path(path)
-    found = _arrays(path, {"stage": (None, "iu"), "log_psd_db": (N_BINS, "f"), "night": (None, "iu"), "epoch": (None, "iu")})
+    found = _arrays(
+        path, {"stage": (None, "iu"), "log_psd_db": (N_BINS, "f"), "night": (None, "iu"), "epoch": (None, "iu")}
+    )
     stage, nights = _stages(path, found["stage"]), []
     for number in np.unique(found["night"]).tolist():
         rows = np.flatnonzero(found["night"] == number)
         epoch = found["epoch"][rows].astype(int)
         if (np.diff(epoch) <= 0).any() or epoch[0] < 0 or epoch[-1] > 2880 * 2:
-            raise BandError(path.name, f"rising epochs of at most two days in night {number}", f"{epoch[0]} to {epoch[-1]}")
+            raise BandError(
+                path.name, f"rising epochs of at most two days in night {number}", f"{epoch[0]} to {epoch[-1]}"
+            )
         bins = found["log_psd_db"][rows].astype(float)
         bins = np.where(np.isfinite(bins).all(axis=1, keepdims=True), bins, np.nan)
-        nights.append(BandNight(f"night {number}", f"night {number}", bands_of_bins(bins), stage[rows], epoch, None, bins))
+        nights.append(
+            BandNight(f"night {number}", f"night {number}", bands_of_bins(bins), stage[rows], epoch, None, bins)
+        )
     return nights
 
 # %% ../../nbs/library/transfer/bands.ipynb #2e4cf377
 KINDS = {"bands": 9, "size": 17, "bins": 44}  # what a model can see, and how many numbers an epoch has then
-_USUAL_DB, _SPREAD_DB = np.array([20.0, 8.0, 2.0, -6.0]), 6.0  # of a polysomnograph's bands; only to have numbers near one
+_USUAL_DB, _SPREAD_DB = (
+    np.array([20.0, 8.0, 2.0, -6.0]),
+    6.0,
+)  # of a polysomnograph's bands; only to have numbers near one
 _LIMIT = 5.0
 
 
@@ -178,7 +190,11 @@ def night_inputs(
     if kind == "bins":
         sigma = night.bins[:, 11:14].mean(axis=1) - night.bins[:, 8:10].mean(axis=1)  # spindles over alpha
         level = night.bins.mean(axis=1)
-        columns += [scaled(night.bins), scaled(night.bins - level[:, None])[:, : N_BINS - 3], scaled(np.stack([sigma, level], axis=1))]
+        columns += [
+            scaled(night.bins),
+            scaled(night.bins - level[:, None])[:, : N_BINS - 3],
+            scaled(np.stack([sigma, level], axis=1)),
+        ]
     return np.nan_to_num(np.concatenate(columns, axis=1)).astype(np.float32)
 
 
@@ -204,7 +220,9 @@ def trimmed(
         return night
     part = slice(max(int(asleep[0]) - around, 0), int(asleep[-1]) + around + 1)
     size, bins = (None if own is None else own[part] for own in (night.size, night.bins))
-    return replace(night, bands=night.bands[part], stage=night.stage[part], epoch=night.epoch[part], size=size, bins=bins)
+    return replace(
+        night, bands=night.bands[part], stage=night.stage[part], epoch=night.epoch[part], size=size, bins=bins
+    )
 
 
 def folds_of_people(

@@ -112,7 +112,9 @@ def distil(
     torch.manual_seed(seed)
     network = SequenceNet(SequenceShape(KINDS["size"], ahead=AHEAD))
     fit_sequence(network, examples, draw)
-    return EdgeModel(network, usual, confidences_of([EdgeModel(network, usual, ()).probabilities(night) for night in nights]))
+    return EdgeModel(
+        network, usual, confidences_of([EdgeModel(network, usual, ()).probabilities(night) for night in nights])
+    )
 
 
 def confidences_of(
@@ -164,7 +166,9 @@ def curve_of(
     points = []
     for i, budget in enumerate(budgets):
         own = [one.max(axis=1) - thresholds[fold, i] for one, fold in zip(found.edge, found.fold, strict=True)]
-        points.append(_operate(stages, found.edge, found.cloud, [gap < 0 for gap in own], budget, float(thresholds[:, i].mean())))
+        points.append(
+            _operate(stages, found.edge, found.cloud, [gap < 0 for gap in own], budget, float(thresholds[:, i].mean()))
+        )
     return points
 
 

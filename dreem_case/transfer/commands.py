@@ -64,7 +64,10 @@ def _read(path: Path) -> list:
 def _show(figures: dict, as_json: bool) -> None:
     "Print figures, a line each or as JSON."
     if as_json:
-        known = {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in figures.items()}
+        known = {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in figures.items()
+        }
         click.echo(json.dumps(known))
         return
     for key, value in figures.items():
@@ -72,7 +75,9 @@ def _show(figures: dict, as_json: bool) -> None:
 
 # %% ../../nbs/library/transfer/commands.ipynb #19a2b34a
 @transfer.command("fit-bands")
-@click.option("--train", "train_path", required=True, type=_FILE, help="Bands of people to learn from (npz, form of Sleep-EDF's).")
+@click.option(
+    "--train", "train_path", required=True, type=_FILE, help="Bands of people to learn from (npz, form of Sleep-EDF's)."
+)
 @click.option("--test", "test_path", required=True, type=_FILE, help="Bands of other people, to judge by.")
 @_JSON
 @_named
@@ -101,13 +106,24 @@ def make_bands(path: Path, out: Path | None) -> None:
 @transfer.command("fine-tune")
 @click.option("--source", type=_FOLDER, help="Folder of a network of bands; without it the shipped one, of Sleep-EDF.")
 @click.option("--nights", "path", required=True, type=_FILE, help="Nights of the other device, with stages (npz).")
-@click.option("--train", "first", default=1, show_default=True, type=click.IntRange(1), help="People to learn from, the first ones; the rest is judged.")
-@click.option("--how", default="all", show_default=True, help="all, first, head, 'all, l2', 'all, kl' or 'all, frozen norms'.")
+@click.option(
+    "--train",
+    "first",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="People to learn from, the first ones; the rest is judged.",
+)
+@click.option(
+    "--how", default="all", show_default=True, help="all, first, head, 'all, l2', 'all, kl' or 'all, frozen norms'."
+)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", type=_OUT, help="Folder for the tuned network.")
 @_JSON
 @_named
-def fine_tune(source: Path | None, path: Path, first: int, how: str, seed: int, out: Path | None, as_json: bool) -> None:
+def fine_tune(
+    source: Path | None, path: Path, first: int, how: str, seed: int, out: Path | None, as_json: bool
+) -> None:
     "Have a network of one device go on learning from a few nights of another, beside one from scratch."
     from dreem_case.core.agreement import mean_of_known
     from dreem_case.transfer.band_models import FOLDER
@@ -135,13 +151,24 @@ def fine_tune(source: Path | None, path: Path, first: int, how: str, seed: int, 
 
 # %% ../../nbs/library/transfer/commands.ipynb #73d7460b
 @transfer.command()
-@click.option("--bands", "path", required=True, type=_FILE, help="Nights of bands with variance and swing (npz, form of Sleep-EDF's).")
-@click.option("--budget", default=0.25, show_default=True, type=click.FloatRange(0, 1), help="Share of epochs that may be sent.")
+@click.option(
+    "--bands",
+    "path",
+    required=True,
+    type=_FILE,
+    help="Nights of bands with variance and swing (npz, form of Sleep-EDF's).",
+)
+@click.option(
+    "--budget", default=0.25, show_default=True, type=click.FloatRange(0, 1), help="Share of epochs that may be sent."
+)
 @click.option("--models", type=_FOLDER, help="Folder with cloud_* and edge_*; without it the shipped ones.")
 @_JSON
 @_named
 def cascade(path: Path, budget: float, models: Path | None, as_json: bool) -> None:
-    "Stage nights by the small network, and by the large one where the small is unsure; each person by networks that have not seen this person."
+    """Stage nights by the small network, and by the large one where the small is unsure.
+
+    Each person is staged by networks that have not seen this person.
+    """
     from dreem_case.transfer.band_models import FOLDER, held_out
     from dreem_case.transfer.bands import read_sleep_edf_bands
     from dreem_case.transfer.cascade import curve_of, edge_share_at
@@ -150,7 +177,8 @@ def cascade(path: Path, budget: float, models: Path | None, as_json: bool) -> No
     found = held_out(nights, models or FOLDER)
     points = curve_of([night.stage for night in nights], found, (budget, *(i / 50 for i in range(51))))
     figures = vars(points[0]) | {
-        "edge_share_at_half_point": edge_share_at(points[1:], 0.5), "edge_share_at_one_point": edge_share_at(points[1:], 1.0),
+        "edge_share_at_half_point": edge_share_at(points[1:], 0.5),
+        "edge_share_at_one_point": edge_share_at(points[1:], 1.0),
         "nights": len(nights),
     }  # fmt: skip
     _show(figures, as_json)

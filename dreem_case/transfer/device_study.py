@@ -14,7 +14,7 @@ from ..core.agreement import accuracy
 from ..core.cross_validation import predict_out_of_fold
 from .band_trees import blend, fit_band_trees, fit_pooled_trees, tree_rows
 from .bands import N_STAGES, BandError, BandNight, folds_of_people
-from .fine_tuning import FEW, TUNINGS, fine_tune, from_scratch
+from .fine_tuning import TUNINGS, fine_tune, from_scratch
 from .sequence import Draw, SequenceModel, fit_model
 
 # %% ../../nbs/library/transfer/device_study.ipynb #96a81d74
@@ -24,9 +24,10 @@ FIRST_JUDGED = 14
 def split_headband(nights: Sequence[BandNight]) -> tuple[list[BandNight], list[BandNight]]:  # to draw from, to judge by
     "Split headband nights by number; raise `BandError` where one side is empty."
     number = [int(night.name.split()[-1]) for night in nights]
-    sides = [night for night, i in zip(nights, number, strict=True) if i < FIRST_JUDGED], [
-        night for night, i in zip(nights, number, strict=True) if i >= FIRST_JUDGED
-    ]
+    sides = (
+        [night for night, i in zip(nights, number, strict=True) if i < FIRST_JUDGED],
+        [night for night, i in zip(nights, number, strict=True) if i >= FIRST_JUDGED],
+    )
     if not sides[0] or not sides[1]:
         raise BandError("nights", f"nights before and after {FIRST_JUDGED}", f"{len(sides[0])} and {len(sides[1])}")
     return sides
@@ -62,14 +63,19 @@ SHARES = (0.5, 0.25, 0.25)  # fine-tuned network, network of bins, trees of bins
 
 def device_ways(source: SequenceModel, others: Sequence[BandNight]) -> dict[str, Callable]:
     "Name the ways of learning from a few headband nights, given a source and nights of its device."
-    tuned = {name: once(lambda nights, j, how=how: fine_tune(source, nights, how, seed=j) if nights else source) for name, how in TUNINGS.items()}
+    tuned = {
+        name: once(lambda nights, j, how=how: fine_tune(source, nights, how, seed=j) if nights else source)
+        for name, how in TUNINGS.items()
+    }
     bins = once(lambda nights, j: from_scratch(nights, "bins", seed=j))
     trees = once(lambda nights, j: fit_band_trees(nights, "bins", 60, seed=j))
     return {
         **tuned,
         "scratch": once(lambda nights, j: from_scratch(nights, source.kind, seed=j)),
         "scratch trees": once(lambda nights, j: fit_band_trees(nights, source.kind, 60, seed=j)),
-        "pooled trees": lambda nights, j: fit_pooled_trees(nights, others, max(len(others) // max(len(nights), 1), 1), 60, j),
+        "pooled trees": lambda nights, j: fit_pooled_trees(
+            nights, others, max(len(others) // max(len(nights), 1), 1), 60, j
+        ),
         "scratch, bins": bins, "trees, bins": trees,
         "blend": lambda nights, j: Blend((tuned["all"](nights, j), bins(nights, j), trees(nights, j)), SHARES),
     }  # fmt: skip
@@ -91,7 +97,9 @@ class HeadbandFolds:
         return [blend(pair, (share, 1 - share)) for pair in zip(self.network, self.trees, strict=True)]
 
 
-def headband_folds(nights: Sequence[BandNight], draw: Draw = ALL_NIGHTS, seeds: Sequence[int] = (0,), n_rounds: int = 80) -> HeadbandFolds:
+def headband_folds(
+    nights: Sequence[BandNight], draw: Draw = ALL_NIGHTS, seeds: Sequence[int] = (0,), n_rounds: int = 80
+) -> HeadbandFolds:
     "Judge each night by models of other nights, in folds `night % 9`."
     folds = [i % N_HEADBAND_FOLDS for i in range(len(nights))]
 
@@ -106,13 +114,22 @@ def headband_folds(nights: Sequence[BandNight], draw: Draw = ALL_NIGHTS, seeds: 
     return HeadbandFolds(*(list(part) for part in zip(*said, strict=True)))
 
 # %% ../../nbs/library/transfer/device_study.ipynb #4d01bfb7
-def split_claims(nights: Sequence[BandNight], kind: str = "size", n_rounds: int = 40, every: int = 3) -> dict[str, float]:
+def split_claims(
+    nights: Sequence[BandNight], kind: str = "size", n_rounds: int = 40, every: int = 3
+) -> dict[str, float]:
     "Compare accuracy by a split of epochs at random with that by a split of people, one in five held out in both."
     from dreem_case.core.trees import Trees, fit_trees
 
     rows = np.concatenate([tree_rows(night, kind)[::every] for night in nights])
     stage = np.concatenate([night.stage[::every] for night in nights])
-    of_people = np.concatenate([np.full(len(night.stage[::every]), fold) for night, fold in zip(nights, folds_of_people(nights, min(5, len({n.person for n in nights}))), strict=True)])
+    of_people = np.concatenate(
+        [
+            np.full(len(night.stage[::every]), fold)
+            for night, fold in zip(
+                nights, folds_of_people(nights, min(5, len({n.person for n in nights}))), strict=True
+            )
+        ]
+    )
     of_epochs, claims = np.random.default_rng(0).permutation(len(stage)) % 5, {}
     for name, fold in (("people", of_people), ("epochs", of_epochs)):
         inside = fold != 0

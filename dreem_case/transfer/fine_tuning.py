@@ -31,7 +31,8 @@ class Tuning:
 
 TUNINGS = {
     "all": Tuning(), "first": Tuning("first"), "head": Tuning("head", frozen_norms=True),
-    "all, frozen norms": Tuning(frozen_norms=True), "all, l2": Tuning(keep="l2"), "all, kl": Tuning(keep="kl", strength=0.3),
+    "all, frozen norms": Tuning(frozen_norms=True),
+    "all, l2": Tuning(keep="l2"), "all, kl": Tuning(keep="kl", strength=0.3),
 }  # fmt: skip
 FEW = Draw(steps=60, pieces=4, length=300, rate=1e-2)  # for a few nights, from scratch
 TUNED_RATE = 2e-3  # the rate of what has learned before
@@ -88,6 +89,8 @@ def _held(before: nn.Module, tuning: Tuning) -> Callable:
     return loss
 
 
-def from_scratch(nights: Sequence[BandNight], kind: str = "bands", draw: Draw = FEW, seed: int = 0, n: int = 1) -> SequenceModel:
+def from_scratch(
+    nights: Sequence[BandNight], kind: str = "bands", draw: Draw = FEW, seed: int = 0, n: int = 1
+) -> SequenceModel:
     "Learn from the same nights in as many steps, from random weights; so many networks as the source has."
     return fit_model(nights, kind, draw, [seed * 10 + i for i in range(n)])

@@ -79,7 +79,10 @@ def learn_curve(
     if both:
         raise BandError("split", "no person on both sides", ", ".join(sorted(both))[:60])
     kappas = {
-        size: [night_kappas(fit([train[i] for i in own], j), judged) for j, own in enumerate(draw_nights(train, size, n_draws, seed))]
+        size: [
+            night_kappas(fit([train[i] for i in own], j), judged)
+            for j, own in enumerate(draw_nights(train, size, n_draws, seed))
+        ]
         for size in sizes
     }  # fmt: skip
     return Curve(kappas, {night.name: night.person for night in judged})

@@ -28,7 +28,9 @@ class Inner:
     seed: int = 0
 
 
-def inner_steps(network: nn.Module, examples: Sequence[Example], inner: Inner, n: int | None = None, seed: int = 0) -> nn.Module:
+def inner_steps(
+    network: nn.Module, examples: Sequence[Example], inner: Inner, n: int | None = None, seed: int = 0
+) -> nn.Module:
     "Take steps from a network's weights, on a copy; norms keep their statistics."
     network = deepcopy(network)
     network.frozen_norms = True
@@ -63,7 +65,9 @@ def reptile(
     return SequenceModel((network.eval(),), source.kind)
 
 
-def plain(source: SequenceModel, nights: Sequence[BandNight], rounds: int = 60, inner: Inner | None = None) -> SequenceModel:
+def plain(
+    source: SequenceModel, nights: Sequence[BandNight], rounds: int = 60, inner: Inner | None = None
+) -> SequenceModel:
     "Take as many steps on all people at once."
     inner, examples = inner or Inner(), [example_of(night, source.kind) for night in nights]
     return SequenceModel((inner_steps(source.networks[0], examples, inner, rounds * inner.steps),), source.kind)
@@ -88,7 +92,9 @@ def one_night_kappas(
         own = [night for night in nights if night.person == person]
         if len(own) < 2:
             continue
-        network = inner_steps(start.networks[0], [example_of(own[0], start.kind)], inner) if learn else start.networks[0]
+        network = (
+            inner_steps(start.networks[0], [example_of(own[0], start.kind)], inner) if learn else start.networks[0]
+        )
         said = SequenceModel((network,), start.kind).probabilities(own[1])
         found[person] = kappa(own[1].stage, said.argmax(axis=1))
     if not found:

@@ -58,7 +58,7 @@ def ask_stages(
     request = Request(f"{url.rstrip('/')}/stage?{query}", body.getvalue(), {"Content-Type": "application/x-npy"})
     start = time.perf_counter()
     try:
-        with urlopen(request, timeout=timeout_s) as answer:  # noqa: S310  the scheme is checked
+        with urlopen(request, timeout=timeout_s) as answer:
             content = answer.read(MAX_ANSWER_BYTES + 1)
     except HTTPError as error:
         if error.code in _BUSY:
@@ -115,7 +115,15 @@ def own_server(
     settings = {"STORE": folder / "store", "CACHE": folder / "cache"}
     environment = {key: value for key, value in os.environ.items() if not key.startswith("DREEM_CASE_")}
     environment |= {f"DREEM_CASE_{key}": str(value) for key, value in settings.items()}
-    command = [sys.executable, "-m", "gunicorn", "-c", "python:dreem_case.serving.gunicorn_config", "--bind", "127.0.0.1:0"]
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "-c",
+        "python:dreem_case.serving.gunicorn_config",
+        "--bind",
+        "127.0.0.1:0",
+    ]
     log = folder / "log.txt"
     with log.open("w") as file:
         process = subprocess.Popen([*command, "dreem_case.api:create_app()"], env=environment, stdout=file, stderr=file)
@@ -123,7 +131,9 @@ def own_server(
         end = time.monotonic() + limit_s
         while not (found := re.search(r"Listening at: (http://[\d.:]+)", log.read_text(errors="replace"))):
             if time.monotonic() > end or process.poll() is not None:
-                raise CloudAwayError(f"expected a server within {limit_s:.0f} s, found {log.read_text(errors='replace')[-300:]!a}")
+                raise CloudAwayError(
+                    f"expected a server within {limit_s:.0f} s, found {log.read_text(errors='replace')[-300:]!a}"
+                )
             time.sleep(0.1)
         yield found[1]
     finally:

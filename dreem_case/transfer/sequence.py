@@ -98,9 +98,7 @@ class Example:
 
 def example_of(night: BandNight, kind: str = "bands") -> Example:
     "Take a night with its stages."
-    return Example(
-        on_grid(night_inputs(night, kind), night.epoch).T.copy(), on_grid(night.stage, night.epoch, -1)
-    )
+    return Example(on_grid(night_inputs(night, kind), night.epoch).T.copy(), on_grid(night.stage, night.epoch, -1))
 
 
 @dataclass(frozen=True)
@@ -129,7 +127,9 @@ def _piece(example: Example, draw: Draw, random: np.random.Generator) -> tuple[n
     wanted = np.full((len(target), length), -1, target.dtype)
     stretch, shift = random.standard_normal((2, len(inputs), 1))
     there = (inputs[:, low:high] != 0).any(axis=0)
-    found[:, low - start : high - start] = (inputs[:, low:high] * (1 + draw.stretch * stretch) + draw.shift * shift) * there
+    found[:, low - start : high - start] = (
+        inputs[:, low:high] * (1 + draw.stretch * stretch) + draw.shift * shift
+    ) * there
     wanted[:, low - start : high - start] = target[:, low:high]
     return found, wanted
 
@@ -196,7 +196,9 @@ def new_network(kind: str = "bands", seed: int = 0, ahead: int | None = None) ->
     return SequenceNet(SequenceShape(KINDS[kind], ahead=ahead))
 
 
-def fit_model(nights: Sequence[BandNight], kind: str = "bands", draw: Draw | None = None, seeds: Sequence[int] = (0,)) -> SequenceModel:
+def fit_model(
+    nights: Sequence[BandNight], kind: str = "bands", draw: Draw | None = None, seeds: Sequence[int] = (0,)
+) -> SequenceModel:
     "Learn from nights from scratch, once for each seed."
     examples = [example_of(night, kind) for night in nights]
     networks = []
@@ -235,7 +237,11 @@ def load_sequence(folder: Path | str) -> tuple[SequenceModel, dict]:  # and its 
 def _build(manifest: dict) -> nn.Module:
     "Build what a manifest describes; it is foreign."
     shape, n = SequenceShape(**manifest["shape"]), manifest["n_networks"]
-    if not (isinstance(n, int) and 1 <= n <= 20) or manifest["inputs"] not in KINDS or not isinstance(manifest["card"], dict):
+    if (
+        not (isinstance(n, int) and 1 <= n <= 20)
+        or manifest["inputs"] not in KINDS
+        or not isinstance(manifest["card"], dict)
+    ):
         raise ValueError("a manifest of 1 to 20 networks, their inputs and a card")
     if shape.n_inputs != KINDS[manifest["inputs"]]:
         raise ValueError(f"{KINDS[manifest['inputs']]} inputs")

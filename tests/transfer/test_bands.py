@@ -118,14 +118,22 @@ def test_an_epoch_without_numbers_stays_and_counts_as_not_recorded(tmp_path):
 
 def test_a_gap_of_a_headband_night_stays_a_gap(tmp_path):
     epoch = np.array([0, 1, 2, 10, 11])
-    np.savez(tmp_path / "h.npz", stage=np.zeros(5, int), night=np.zeros(5, int), epoch=epoch, log_psd_db=np.zeros((5, 18)))
+    np.savez(
+        tmp_path / "h.npz", stage=np.zeros(5, int), night=np.zeros(5, int), epoch=epoch, log_psd_db=np.zeros((5, 18))
+    )
     night = read_headband(tmp_path / "h.npz")[0]
     assert len(on_grid(night_inputs(night, "bins"), night.epoch)) == 12
 
 
 @pytest.mark.parametrize("epoch", [[0, 0, 1], [2, 1, 0], [0, 1, 99999], [-1, 0, 1]])
 def test_epochs_that_do_not_rise_are_refused(tmp_path, epoch):
-    np.savez(tmp_path / "h.npz", stage=np.zeros(3, int), night=np.zeros(3, int), epoch=np.array(epoch), log_psd_db=np.zeros((3, 18)))
+    np.savez(
+        tmp_path / "h.npz",
+        stage=np.zeros(3, int),
+        night=np.zeros(3, int),
+        epoch=np.array(epoch),
+        log_psd_db=np.zeros((3, 18)),
+    )
     with pytest.raises(BandError, match="rising epochs"):
         read_headband(tmp_path / "h.npz")
 
