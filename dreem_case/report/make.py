@@ -43,7 +43,7 @@ def _given(inputs: Mapping[str, str]) -> dict[str, str]:
 def make_report(
     root: Path,  # the project's folder
     data: str = "",  # a folder in the case's layout; empty: the embedded default nights
-    headband: str = "",  # an npz file of headband spectra, for chapter 6 and the part `transfer`; empty: its last figures
+    headband: str = "",  # an npz file of headband spectra, for chapter 6 and `transfer`; empty: the last figures
     raw_eeg: str = "",  # an h5 file of raw EEG; empty: the sections about it drop out
     sleep_edf: str = "",  # a folder of band powers and hypnograms, for chapter 4 and the part `transfer`
     hypnograms: str = "",  # a JSON file of real nights by several scorers, for chapter 6
