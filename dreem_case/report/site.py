@@ -32,7 +32,14 @@ def page_source(
         if fold and cell.cell_type == "code" and "#| code-fold:" not in cell.source:
             cell.source = f"#| code-fold: true\n{cell.source}"
     text = nbformat.writes(page)
-    return nbdev_filter(nb_txt=text, printit=False) if _can_run(page.cells) else _as_it_is(text)
+    if not _can_run(page.cells):
+        return _as_it_is(text)
+    try:
+        return nbdev_filter(nb_txt=text, printit=False)
+    except Exception as error:
+        if isinstance(error.__cause__, ModuleNotFoundError):  # a module of ours imports what is not installed
+            return _as_it_is(text)
+        raise
 
 
 def _can_run(cells: list) -> bool:

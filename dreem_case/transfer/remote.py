@@ -112,7 +112,7 @@ def own_server(
     "Run the project's server on loopback; raise `CloudAwayError` if it does not come up."
     folder = Path(folder)
     (folder / "store" / "h5").mkdir(parents=True)
-    settings = {"STORE": folder / "store", "CACHE": folder / "cache"}
+    settings = {"STORE": folder / "store", "CACHE": folder / "cache", "PARTS": "transfer"}
     environment = {key: value for key, value in os.environ.items() if not key.startswith("DREEM_CASE_")}
     environment |= {f"DREEM_CASE_{key}": str(value) for key, value in settings.items()}
     command = [
