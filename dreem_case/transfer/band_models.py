@@ -119,7 +119,7 @@ def load_edge(folder: Path | str) -> EdgeModel:
         raise ModelError(f"{folder}: expected what is usual in the card, found {str(error)[:80]!a}") from None
     return EdgeModel(model.networks[0], usual, confidences)
 
-
+# %% ../../nbs/library/transfer/band_models.ipynb #69134a38
 def make_band_models(
     nights: Sequence[BandNight], folder: Path | str = FOLDER, draw: Draw = MANY, n_folds: int = N_FOLDS
 ) -> list[Path]:

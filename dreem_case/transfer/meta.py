@@ -72,7 +72,7 @@ def plain(
     inner, examples = inner or Inner(), [example_of(night, source.kind) for night in nights]
     return SequenceModel((inner_steps(source.networks[0], examples, inner, rounds * inner.steps),), source.kind)
 
-
+# %% ../../nbs/library/transfer/meta.ipynb #66cf4a90
 def _by_person(nights: Sequence[BandNight], kind: str) -> list[list[Example]]:
     found: dict[str, list[Example]] = {}
     for night in nights:

@@ -151,7 +151,7 @@ def stage_loss(network: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> 
     said = -(target.clamp(min=0) * functional.log_softmax(logits, dim=1)).sum(dim=1)
     return (said * known).sum() / known.sum().clamp(min=1)
 
-
+# %% ../../nbs/library/transfer/sequence.ipynb #8c75f9ee
 def fit_sequence(
     network: nn.Module,  # its weights are changed in place
     examples: Sequence[Example],

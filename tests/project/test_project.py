@@ -32,7 +32,17 @@ def module_name(path: Path, folder: Path) -> str:
 
 MODULES = [module_name(path, ROOT / "dreem_case") for path in FILES]
 NAMES = [module_name(path, ROOT / "nbs" / "library") for path in LIBRARY]
-OF_NETS = {"core.nets", *(f"events.{name}" for name in ("extractors", "decoders", "networks", "network"))}
+OF_NETS = {
+    "core.nets",
+    *(f"events.{name}" for name in ("extractors", "decoders", "networks", "network")),
+    *(
+        f"transfer.{name}"
+        for name in (
+            "cascade", "fine_tuning", "meta", "network_stager", "network_training", "networks", "sequence",
+            "small_networks",
+        )
+    ),
+}
 DRAWING = {"core.figures", "nights.plots", "events.actogram"}
 OUTSIDE_THE_CORE = {*DRAWING, *(name for name in MODULES if name.startswith("report."))}
 
@@ -238,7 +248,7 @@ def test_every_dependency_is_declared():
     core, extras = project["dependencies"], project["optional-dependencies"]
     own = dict.fromkeys(OUTSIDE_THE_CORE, "report") | {"core.workers": "cluster", "ecg.wfdb_files": "ecg"}  # its extra
     own |= dict.fromkeys(("nights.edf_samples", "transfer.pairs", "transfer.recordings"), "edf")
-    own |= dict.fromkeys(OF_NETS, "nets") | {"events.network_config": "events"}
+    own |= dict.fromkeys(OF_NETS, "nets") | {"events.network_config": "events", "transfer.onnx_edge": "edge nets"}
     names = {"sklearn": "scikit-learn", "yaml": "pyyaml", "IPython": "ipykernel", "PIL": "pillow"}
     names |= {"nbformat": "papermill", "traitlets": "papermill", "jupyter_client": "ipykernel"}
     names |= {"botocore": "boto3", "werkzeug": "flask"}
@@ -251,7 +261,7 @@ def test_every_dependency_is_declared():
         found |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level}
         found = {name.partition(".")[0] for name in found} - set(sys.stdlib_module_names) - {"dreem_case"}
         found = {names.get(name, name.replace("_", "-")) for name in found}
-        declared = core + extras.get(own.get(module), [])
+        declared = core + [line for extra in own.get(module, "").split() for line in extras[extra]]
         declared = {re.split(r"[<>=!]", line)[0] for line in declared}
         assert found <= declared, module
         used |= found
