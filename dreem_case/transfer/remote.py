@@ -125,14 +125,14 @@ def own_server(
         "127.0.0.1:0",
     ]
     log = folder / "log.txt"
-    with log.open("w") as file:
+    with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen([*command, "dreem_case.api:create_app()"], env=environment, stdout=file, stderr=file)
     try:
         end = time.monotonic() + limit_s
-        while not (found := re.search(r"Listening at: (http://[\d.:]+)", log.read_text(errors="replace"))):
+        while not (found := re.search(r"Listening at: (http://[\d.:]+)", log.read_text(encoding="utf-8", errors="replace"))):
             if time.monotonic() > end or process.poll() is not None:
                 raise CloudAwayError(
-                    f"expected a server within {limit_s:.0f} s, found {log.read_text(errors='replace')[-300:]!a}"
+                    f"expected a server within {limit_s:.0f} s, found {log.read_text(encoding='utf-8', errors='replace')[-300:]!a}"
                 )
             time.sleep(0.1)
         yield found[1]
