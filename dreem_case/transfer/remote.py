@@ -104,6 +104,10 @@ def windows_to_send(
     return near > 0
 
 # %% ../../nbs/library/transfer/remote.ipynb #b991e619
+def _text(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")
+
+
 @contextmanager
 def own_server(
     folder: Path | str,  # empty; gets the server's log, cache and a store without nights
@@ -129,10 +133,10 @@ def own_server(
         process = subprocess.Popen([*command, "dreem_case.api:create_app()"], env=environment, stdout=file, stderr=file)
     try:
         end = time.monotonic() + limit_s
-        while not (found := re.search(r"Listening at: (http://[\d.:]+)", log.read_text(encoding="utf-8", errors="replace"))):
+        while not (found := re.search(r"Listening at: (http://[\d.:]+)", _text(log))):
             if time.monotonic() > end or process.poll() is not None:
                 raise CloudAwayError(
-                    f"expected a server within {limit_s:.0f} s, found {log.read_text(encoding='utf-8', errors='replace')[-300:]!a}"
+                    f"expected a server within {limit_s:.0f} s, found {_text(log)[-300:]!a}"
                 )
             time.sleep(0.1)
         yield found[1]
