@@ -268,7 +268,7 @@ def test_every_dependency_is_declared():
     assert {re.split(r"[<>=!]", line)[0] for line in core} <= used | never_imported
 
 
-WEB = ("api", "serving.metrics", "ecg.endpoint", "events.endpoint")
+WEB = ("api", "serving.metrics", "ecg.endpoint", "events.endpoint", "transfer.endpoint")
 ITS_JOB = {f"dreem_case.{name}": {"flask"} for name in WEB} | {
     f"dreem_case.{name}": {"boto3"} for name in ("nights.s3_store", "core.s3", "core.s3_outputs")
 }
