@@ -1,0 +1,153 @@
+"""Networks of bands: what a device cannot know, what tuning leaves alone, what ships, and the commands."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("torch")
+
+import torch
+
+from dreem_case.core.model_file import ModelError
+from dreem_case.transfer.band_models import FOLDER, band_figures, held_out, load_edge
+from dreem_case.transfer.bands import BandError, BandNight, read_sleep_edf_bands
+from dreem_case.transfer.cascade import AHEAD, CLOUD_AWAY, curve_of, device_inputs, edge_share_at, stage_cascade
+from dreem_case.transfer.commands import transfer
+from dreem_case.transfer.fine_tuning import TUNINGS, fine_tune
+from dreem_case.transfer.label_efficiency import draw_nights, learn_curve
+from dreem_case.transfer.sequence import Draw, draw_batch, example_of, fit_model, load_sequence, save_sequence
+
+SHORT = Draw(steps=10, length=60)
+
+
+def made_up(i: int, n: int = 120, person: str = "") -> BandNight:
+    """Make a night whose stages show in its bands."""
+    random = np.random.default_rng(i)
+    stage = np.repeat(random.integers(0, 5, n // 10), 10)
+    bands = random.normal(0, 1, (n, 4)) + 3 * np.eye(5)[stage][:, :4]
+    return BandNight(f"n{i}", person or f"p{i}", bands, stage, np.arange(n), random.normal(30, 4, (n, 2)))
+
+
+@pytest.mark.parametrize("fold", range(5))
+def test_a_shipped_network_of_the_device_waits_for_seven_epochs_at_most(fold):
+    edge, night, place = load_edge(FOLDER / f"edge_{fold}"), made_up(1), 80
+    later = replace(night, bands=np.where(np.arange(120)[:, None] < place, night.bands, 50.0))
+    before, after = edge.probabilities(night), edge.probabilities(later)
+    assert np.allclose(before[: place - AHEAD], after[: place - AHEAD], atol=1e-6)
+    assert not np.allclose(before[place], after[place], atol=1e-3)
+
+
+def test_the_scaling_of_the_device_starts_anew_each_night_and_knows_no_future():
+    edge, night = load_edge(FOLDER / "edge_0"), made_up(2)
+    part = replace(night, bands=night.bands[:50], size=night.size[:50], stage=night.stage[:50], epoch=night.epoch[:50])
+    assert np.array_equal(device_inputs(night, edge.usual)[:, :50], device_inputs(part, edge.usual))
+
+
+def test_every_person_is_held_out_of_one_shipped_fold_and_the_small_network_of_it():
+    cards = [load_sequence(FOLDER / f"cloud_{fold}")[1] for fold in range(5)]
+    people = [person for card in cards for person in card["held_out"]]
+    assert len(people) == len(set(people)) == 58
+    assert all(load_sequence(FOLDER / f"edge_{i}")[1]["held_out"] == card["held_out"] for i, card in enumerate(cards))
+
+
+def test_no_shipped_network_of_bands_has_seen_the_headband():
+    cards = [load_sequence(path)[1] for path in FOLDER.iterdir()]
+    assert len(cards) == 11 and all(card["data"].startswith("Sleep-EDF Expanded") for card in cards)
+    assert sum(path.stat().st_size for path in FOLDER.rglob("*.*")) < 1_000_000
+
+
+def test_a_card_without_what_is_usual_is_refused(tmp_path):
+    model, card = load_sequence(FOLDER / "edge_0")
+    for changed in ({"usual": None}, {"confidences": [1, 0]}, {"usual": {"mean": [0] * 11, "spread": [0] * 11}}):
+        save_sequence(tmp_path / "edge", model, card | changed)
+        with pytest.raises(ModelError, match="usual"):
+            load_edge(tmp_path / "edge")
+
+
+def test_weights_that_do_not_fit_the_manifest_are_refused(tmp_path):
+    shutil.copytree(FOLDER / "source", tmp_path / "source")
+    manifest = json.loads((tmp_path / "source" / "manifest.json").read_text())
+    for changed in ({"n_networks": 99}, {"inputs": "bins"}, {"shape": {"n_inputs": 9, "width": 10**6}}, {"shape": [1]}):
+        (tmp_path / "source" / "manifest.json").write_text(json.dumps(manifest | changed))
+        with pytest.raises(ModelError):
+            load_sequence(tmp_path / "source")
+
+
+@pytest.mark.parametrize("name", TUNINGS)
+def test_tuning_moves_what_it_says_and_nothing_else(name):
+    source = fit_model([made_up(3)], draw=SHORT)
+    before = {key: value.clone() for key, value in source.networks[0].state_dict().items()}
+    tuned = fine_tune(source, [made_up(4)], TUNINGS[name], SHORT).networks[0]
+    assert all(torch.equal(value, before[key]) for key, value in source.networks[0].state_dict().items())
+    then = source.networks[0].parts()
+    moved = {
+        part
+        for part, weights in tuned.parts().items()
+        if not all(torch.equal(*pair) for pair in zip(weights, then[part], strict=True))
+    }
+    assert moved == {"first": {"first"}, "head": {"head"}}.get(TUNINGS[name].learns, {"first", "later", "head"})
+    assert torch.equal(tuned.norm.running_mean, before["norm.running_mean"]) == TUNINGS[name].frozen_norms
+
+
+def test_unscored_epochs_and_gaps_teach_nothing():
+    night = replace(made_up(5), epoch=np.concatenate([np.arange(60), np.arange(100, 160)]))
+    example = example_of(replace(night, stage=np.where(np.arange(120) < 10, -1, night.stage)))
+    assert example.inputs.shape[1] == 160 and (example.target[60:100] == -1).all() and (example.target[:10] == -1).all()
+    inputs, target = draw_batch([example], replace(SHORT, length=400, lost=0), 0)
+    assert (inputs[target[:, :1].expand_as(inputs) == -1].abs() > 0).sum() <= 10 * inputs.shape[0] * inputs.shape[1]
+    with pytest.raises(BandError, match="scored"):
+        fit_model([replace(night, stage=np.full(120, -1))], draw=SHORT)
+
+
+def test_ways_of_learning_get_the_same_draws_and_no_judged_person():
+    nights, seen = [made_up(i, person=f"p{i // 2}") for i in range(8)], {"a": [], "b": []}
+    source = load_sequence(FOLDER / "source")[0]
+
+    def way(name):
+        def fit(own, draw):
+            seen[name].append([night.name for night in own])
+            return source
+
+        return fit
+
+    for name in seen:
+        learn_curve(way(name), nights[:6], nights[6:], (1, 2), 3)
+    assert seen["a"] == seen["b"] and len(seen["a"]) == 6
+    assert draw_nights(nights, 2, 3, seed=1) != draw_nights(nights, 2, 3, seed=2)
+
+
+def test_the_answer_of_the_device_stands_when_the_cloud_is_away():
+    edge = np.random.default_rng(0).dirichlet(np.ones(5), 50)
+
+    def ask():
+        raise TimeoutError("no answer")
+
+    answer = stage_cascade(edge, 0.5, ask)
+    assert np.array_equal(answer.probabilities, edge) and answer.why_away == "no answer"
+    assert ((answer.by == CLOUD_AWAY) == (edge.max(axis=1) < 0.5)).all()
+    with pytest.raises(BandError, match="cloud"):
+        stage_cascade(edge, 0.5, lambda: edge[:3])
+
+
+def test_commands_say_in_one_line_what_they_cannot_use(tmp_path):
+    (tmp_path / "bad.npz").write_bytes(b"no file")
+    bad = str(tmp_path / "bad.npz")
+    fit, tune, ask = ["fit-bands", "--train", bad, "--test"], ["fine-tune", "--nights"], ["cascade", "--bands"]
+    for command in (fit, tune, ask):
+        shown = CliRunner().invoke(transfer, [*command, bad])
+        assert shown.exit_code == 1 and shown.output.count("\n") == 1
+        assert shown.output.startswith("Error: bad.npz: expected")
+
+
+def test_shipped_networks_on_real_people_whom_they_have_not_seen(real_data):
+    nights = read_sleep_edf_bands(real_data / "sleep_edf" / "bands_58_people.npz")
+    found = held_out(nights)
+    figures = band_figures(nights, found.cloud)
+    assert figures["accuracy"] >= 0.77 and figures["macro_f1"] >= 0.70 and figures["kappa"] >= 0.67
+    points = curve_of([night.stage for night in nights], found, np.linspace(0, 1, 21))
+    assert edge_share_at(points, 0.5) >= 0.7 and edge_share_at(points, 1.0) >= 0.8
+    assert max(abs(point.sent - point.budget) for point in points) <= 0.03
