@@ -217,7 +217,7 @@ def download(out: Path, study: str, store: str, endpoint: str | None, records: t
 
     Fetches RECORDS by the first letters of their names (SC40 is ten people, SC4001 a night), or all: 8 GB of nights.
     """
-    from dreem_case.core.open_data import OpenDataError, fetch_open_data
+    from dreem_case.core.open_data import fetch_open_data
 
     def is_wanted(name: str) -> bool:
         return name.endswith((".edf", ".bdf")) and (not records or name.startswith(records))
@@ -230,7 +230,7 @@ def download(out: Path, study: str, store: str, endpoint: str | None, records: t
             for name, is_new in fetch_open_data(store, out, inner, is_wanted, endpoint):
                 n_new, seen = n_new + is_new, seen | {person_of(Path(name).name)}
                 bar.update()
-    except (OpenDataError, OSError) as error:
+    except OSError as error:
         raise click.ClickException(str(error)) from error
     if not seen:
         raise click.ClickException(f"{store}: expected files of {', '.join(records) or study}, found none")

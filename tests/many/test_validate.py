@@ -59,6 +59,8 @@ def test_a_recording_that_is_there_twice_is_never_on_both_sides_of_a_fold(tables
     both, sides = twins(tables), []
 
     class Watched:
+        reads = "features"
+
         def fit(self, nights, labels, seed):
             sides.append({night.record for night in nights.nights})
             return self
@@ -116,6 +118,8 @@ def test_no_fold_judges_a_night_that_it_was_fitted_to(tables, monkeypatch):
     seen = []
 
     class Watched:
+        reads = "features"
+
         def fit(self, prepared, labels, seed):
             self.records = {night.record for night in prepared}
             assert [len(given) for given in labels] == [night.n_epochs for night in prepared]
