@@ -7,18 +7,14 @@ __all__ = ['SUMS', 'MAX_SUMS_BYTES', 'parse_sums', 'file_digest', 'fetch_open_da
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from .files import whole_file
-from .places import MAX_BYTES, PlaceError, asking
+from .places import MAX_BYTES, PlaceError, asking, bucket_of
 
 # %% ../../nbs/library/core/open_data.ipynb #2a4b2ee6
 SUMS = "SHA256SUMS.txt"
 MAX_SUMS_BYTES = 20_000_000
 _PIECE = 2**20
-
-
-
 
 # %% ../../nbs/library/core/open_data.ipynb #bb1f7b90
 def parse_sums(text: str) -> dict[str, str]:  # path -> SHA-256 in hexadecimal
@@ -48,16 +44,11 @@ def fetch_open_data(
 
     Raises `PlaceError` for a file without a checksum or with a wrong one, `PlaceUnavailable` if nothing answers.
     """
-    from dreem_case.core.s3 import list_pages, s3_client, split_address
+    from dreem_case.core.s3 import list_pages
 
     folder = Path(folder)
     with asking(address):
-        bucket, prefix = split_address(address)
-        client = s3_client(endpoint, None, True)
-
-        def ask(operation: str, **wanted: object) -> dict:
-            return getattr(client, operation)(Bucket=bucket, **wanted)
-
+        ask, prefix = bucket_of(address, endpoint, anonymous=True)
         body = ask("get_object", Key=prefix + SUMS)["Body"]
         sums = parse_sums(body.read(MAX_SUMS_BYTES).decode("utf-8", errors="replace"))
         for place in inner:
@@ -67,7 +58,7 @@ def fetch_open_data(
                     name = entry["Key"][len(prefix) :]
                     if Path(name).name and name == _safe(name) and name != SUMS and is_wanted(Path(name).name):
                         key = prefix + name
-                        yield name, _fetch(client, bucket, key, folder / name, sums.get(name), entry["Size"])
+                        yield name, _fetch(ask, key, folder / name, sums.get(name), entry["Size"])
 
 # %% ../../nbs/library/core/open_data.ipynb #73f625ce
 def _safe(name: str) -> str:
@@ -75,7 +66,7 @@ def _safe(name: str) -> str:
     return "/".join(part for part in name.split("/") if part not in ("", ".", ".."))
 
 
-def _fetch(client: Any, bucket: str, key: str, path: Path, digest: str | None, n_bytes: int) -> bool:
+def _fetch(ask: Callable[..., dict], key: str, path: Path, digest: str | None, n_bytes: int) -> bool:
     "Fetch a file unless it is there; raise `PlaceError` for one that is too large or differs from its checksum."
     if digest is None:
         raise PlaceError(f"{key}: expected a checksum in {SUMS}, found none")
@@ -84,7 +75,7 @@ def _fetch(client: Any, bucket: str, key: str, path: Path, digest: str | None, n
     if path.is_file() and path.stat().st_size == n_bytes and file_digest(path) == digest:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    body = client.get_object(Bucket=bucket, Key=key)["Body"]
+    body = ask("get_object", Key=key)["Body"]
     with whole_file(path) as partial, partial.open("wb") as file:
         found, n_left = hashlib.sha256(), n_bytes
         while n_left > 0 and (piece := body.read(min(_PIECE, n_left))):

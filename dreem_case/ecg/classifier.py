@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.calibration import softmax
 from ..core.files import write_whole
 from ..core.trees import Trees
 from .features import FeatureTable
@@ -41,7 +42,7 @@ class Regression:
 
     def probabilities(self, rows: np.ndarray) -> np.ndarray:  # (n, n_columns) -> (n, 4)
         "Give the regression's probabilities."
-        return _softmax(rows @ self.weights.T + self.offset)
+        return softmax(rows @ self.weights.T + self.offset)
 
 
 PENALTY_C = 0.001  # inverse strength of the penalty on standardized weights
@@ -149,17 +150,12 @@ class BeatClassifier:
 
     def probabilities(self, weighted: np.ndarray) -> np.ndarray:  # (n, 4) -> (n, 4)
         "Make weighted probabilities honest."
-        return _softmax(np.log(np.maximum(weighted, 1e-9)) / self.softness + np.array(self.shift))
+        return softmax(np.log(np.maximum(weighted, 1e-9)) / self.softness + np.array(self.shift))
 
     @cached_property
     def version(self) -> str:
         "Name the model by its content."
         return hashlib.sha256(_state_text(self).encode()).hexdigest()[:12]
-
-
-def _softmax(values: np.ndarray) -> np.ndarray:
-    powers = np.exp(values - values.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
 
 
 def confidence_of(weighted: np.ndarray, honest: np.ndarray) -> np.ndarray:  # (n,)
@@ -212,7 +208,7 @@ def calibrated(model: BeatClassifier, weighted: np.ndarray, classes: np.ndarray)
     log, truth = np.log(np.maximum(weighted[known], 1e-9)), classes[known]
 
     def surprise(settings: np.ndarray) -> float:
-        honest = _softmax(log / np.exp(settings[0]) + np.array([0, *settings[1:]]))
+        honest = softmax(log / np.exp(settings[0]) + np.array([0, *settings[1:]]))
         return float(-np.log(np.maximum(honest[np.arange(len(truth)), truth], 1e-9)).mean())
 
     best = minimize(surprise, np.zeros(GUESSED), method="Nelder-Mead", options={"maxiter": 600}).x

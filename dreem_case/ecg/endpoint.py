@@ -11,11 +11,11 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from tempfile import mkdtemp
 
-from flask import Blueprint, Response, jsonify, request, send_from_directory
+from flask import Blueprint, Response, jsonify, request
 
 from ..core import places
 from ..core.places import PlaceError, StoredFile
-from ..core.web import problem
+from ..core.web import add_page, problem
 from .classifier import BeatClassifier, load_classifier
 from .places import NoRecord, list_records, record_files
 from .recording import EcgError, Recording, make_recording
@@ -114,6 +114,7 @@ def make_blueprint() -> Blueprint:
     beats.register_error_handler(EcgError, lambda error: problem(error, 422, "record"))
     beats.register_error_handler(NoRecord, lambda error: problem(error, 404, "record"))
     beats.register_error_handler(PlaceError, lambda error: problem(error, 503, "record"))
+    add_page(beats, _PAGE, "strips", "strip-files", "strip.html")
 
     @beats.get("/beats")
     def records() -> Response:
@@ -135,18 +136,6 @@ def make_blueprint() -> Blueprint:
     def strip(record: str) -> Response:
         from_s, seconds = _seconds(record, "from", 0), _seconds(record, "seconds", 10)
         return jsonify(strip_json(_read(record, tuple(record_files(_place(), record).items())), from_s, seconds))
-
-    @beats.get("/strips/")
-    def listed() -> Response:
-        return send_from_directory(_PAGE, "list.html")
-
-    @beats.get("/strips/<record>")
-    def page(record: str) -> Response:
-        return send_from_directory(_PAGE, "strip.html")
-
-    @beats.get("/strip-files/<name>")
-    def page_file(name: str) -> Response:
-        return send_from_directory(_PAGE, name)
 
     @beats.post("/beats/<record>/labels")
     def labels(record: str) -> Response:

@@ -9,10 +9,10 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from tempfile import mkdtemp
 
-from flask import Blueprint, Response, jsonify, send_from_directory
+from flask import Blueprint, Response, jsonify
 
 from ..core.places import PlaceError
-from ..core.web import problem
+from ..core.web import add_page, problem
 from .detect import Detection, details_json, detect_events, events_json
 from .metric import EventsError
 from .model import MinuteModel, load_minutes
@@ -71,16 +71,5 @@ def make_blueprint() -> Blueprint:
     def details(series: str) -> Response:
         return jsonify(details_json(_detected(series)))
 
-    @blueprint.get("/actogram/")
-    def listed() -> Response:
-        return send_from_directory(_PAGE, "list.html")
-
-    @blueprint.get("/actogram/<series>")
-    def page(series: str) -> Response:
-        return send_from_directory(_PAGE, "actogram.html")
-
-    @blueprint.get("/actogram-files/<name>")
-    def page_file(name: str) -> Response:
-        return send_from_directory(_PAGE, name)
-
+    add_page(blueprint, _PAGE, "actogram", "actogram-files", "actogram.html")
     return blueprint

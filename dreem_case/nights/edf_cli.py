@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from .casefile import CaseFileError
 from .edf_header import EdfHeader, microvolts, read_header
-from .edf_pairs import LOST_NIGHTS, Pair, edf_record, find_pairs, person_of
+from .edf_pairs import Pair, edf_record, find_pairs, lost_nights, person_of
 
 # %% ../../nbs/library/nights/edf_cli.ipynb #99da9e39
 _KNOWN = (CaseFileError, OSError)
@@ -234,6 +234,6 @@ def download(out: Path, study: str, store: str, endpoint: str | None, records: t
         raise click.ClickException(str(error)) from error
     if not seen:
         raise click.ClickException(f"{store}: expected files of {', '.join(records) or study}, found none")
-    for person in sorted(seen & set(LOST_NIGHTS)):
-        click.echo(f"{person}: one night only, as the database has lost {LOST_NIGHTS[person]}")
+    for note in lost_nights(seen):
+        click.echo(note)
     click.echo(f"{n_new} files new in {out}. Sleep-EDF Database Expanded, PhysioNet, ODC-By 1.0 (Kemp et al. 2000)")

@@ -17,10 +17,10 @@ export class Problem extends Error {
   }
 }
 
-export async function getJson(url) {
+export async function getJson(url, options = {}) {
   let response;
   try {
-    response = await fetch(url);
+    response = await fetch(url, options);
   } catch {
     throw new Problem(0, { detail: "No answer came from the server." });
   }
@@ -33,6 +33,8 @@ export async function getJson(url) {
   if (!response.ok) throw new Problem(response.status, body, response.headers.get("Retry-After"));
   return body;
 }
+
+export const wait = (problem) => new Promise((resolve) => setTimeout(resolve, 1000 * problem.wait_s));
 
 // Ask again as long as the server says that it is busy. `untilNextTry(problem)` resolves when it is time.
 export async function getPatiently(url, untilNextTry) {

@@ -4,7 +4,6 @@
 __all__ = ['PREVIEW_NOTE', 'page_source', 'drop_source_links', 'stage_site', 'build_site', 'page_problems']
 
 # %% ../../nbs/library/report/site.ipynb #06ac5709
-import importlib.util
 import json
 import re
 import shutil
@@ -32,21 +31,12 @@ def page_source(
         if fold and cell.cell_type == "code" and "#| code-fold:" not in cell.source:
             cell.source = f"#| code-fold: true\n{cell.source}"
     text = nbformat.writes(page)
-    if not _can_run(page.cells):
-        return _as_it_is(text)
     try:
         return nbdev_filter(nb_txt=text, printit=False)
     except Exception as error:
-        if isinstance(error.__cause__, ModuleNotFoundError):  # a module of ours imports what is not installed
+        if isinstance(error.__cause__, ModuleNotFoundError):  # the extras of the book's other parts need not be there
             return _as_it_is(text)
         raise
-
-
-def _can_run(cells: list) -> bool:
-    "Tell whether what a page imports is installed; the extras of the book's other parts need not be."
-    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
-    named = re.findall(r"^(?:import|from) ([A-Za-z_]\w*)", code, re.M)
-    return all(importlib.util.find_spec(name) for name in set(named))
 
 
 def _as_it_is(text: str) -> str:

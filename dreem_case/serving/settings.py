@@ -41,7 +41,7 @@ class Settings:
     metrics: str = ""  # a folder for what server processes count; unset: one in the folder for temporary files
     keepalive_s: int = 75  # how long a connection without requests stays open; longer than the load balancer's
     cors: str = ""  # web origins, with commas between, whose pages may ask: https://app.example.org, or *; unset: none
-    parts: str = ""  # other parts whose endpoints are served, with commas between: ecg, events; unset: none
+    parts: str = ""  # other parts whose endpoints are served, with commas between: ecg, events, transfer; unset: none
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:

@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 from scipy.ndimage import convolve1d, uniform_filter1d
 
+from ..core.calibration import softmax
 from ..nights.stages import STAGES
 from .features import NightFeatures, level_exponent
 
@@ -139,9 +140,7 @@ def _judge(matching: Matching, values: np.ndarray) -> np.ndarray:  # (n, n_featu
     "Tell how probable each stage is, by a linear discriminant."
     inner = values @ matching.precision @ matching.means.T
     constant = 0.5 * np.einsum("sf,fg,sg->s", matching.means, matching.precision, matching.means)
-    log = (inner - constant) / _MILDER + np.log(_SHARES)
-    powers = np.exp(log - log.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    return softmax((inner - constant) / _MILDER + np.log(_SHARES))
 
 
 def _offset(means: np.ndarray, values: np.ndarray, stages: np.ndarray) -> np.ndarray:  # (n_features,)

@@ -70,7 +70,7 @@ def fit_and_score(train: Sequence[BandNight], test: Sequence[BandNight], **how) 
     return band_figures(test, [model.probabilities(night) for night in test])
 
 # %% ../../nbs/library/transfer/band_models.ipynb #0b40c1be
-FOLDER = Path(str(files("dreem_case.transfer"))) / "bands"
+FOLDER = Path(str(files("dreem_case.transfer"))) / "models" / "bands"
 N_FOLDS = 5
 AROUND = 10  # epochs of wake around sleep, of a source for headbands
 

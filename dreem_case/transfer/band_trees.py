@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..core.calibration import softmax
 from ..core.trees import Trees, fit_trees
 from .bands import N_STAGES, BandError, BandNight, night_inputs, on_grid
 
@@ -75,5 +76,4 @@ def blend(
 ) -> np.ndarray:  # float (n, 5)
     "Average logarithms of probabilities."
     total = sum(share * np.log(np.maximum(one, 1e-6)) for share, one in zip(shares, said, strict=True)) / sum(shares)
-    powers = np.exp(total - total.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    return softmax(total)

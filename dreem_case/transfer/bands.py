@@ -22,6 +22,7 @@ class BandError(ValueError):
     "A file of bands, or what is asked of nights, that cannot be used."
 
     def __init__(self, name: str, expected: str, found: str):
+        self.expected, self.found = expected, found
         super().__init__(f"{name}: expected {expected}, found {found}")
 
 

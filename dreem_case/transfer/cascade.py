@@ -139,15 +139,11 @@ def operate(
     stages: Sequence[np.ndarray],  # int (n,) per night, below zero: not scored
     edge: Sequence[np.ndarray],  # float (n, 5) per night
     cloud: Sequence[np.ndarray],  # float (n, 5) per night
+    unsure: Sequence[np.ndarray],  # bool (n,) per night: is sent
     budget: float,
-    threshold: float,
+    threshold: float,  # that made them unsure
 ) -> Point:
     "Send the unsure epochs of nights, and say what comes of it."
-    return _operate(stages, edge, cloud, [one.max(axis=1) < threshold for one in edge], budget, threshold)
-
-
-def _operate(stages, edge, cloud, unsure, budget: float, threshold: float) -> Point:
-    "Count what comes of sending epochs."
     truth, small, large, asked = map(np.concatenate, (stages, edge, cloud, unsure))
     found = np.where(asked, large.argmax(axis=1), small.argmax(axis=1))
     scored = truth >= 0
@@ -167,7 +163,7 @@ def curve_of(
     for i, budget in enumerate(budgets):
         own = [one.max(axis=1) - thresholds[fold, i] for one, fold in zip(found.edge, found.fold, strict=True)]
         points.append(
-            _operate(stages, found.edge, found.cloud, [gap < 0 for gap in own], budget, float(thresholds[:, i].mean()))
+            operate(stages, found.edge, found.cloud, [gap < 0 for gap in own], budget, float(thresholds[:, i].mean()))
         )
     return points
 

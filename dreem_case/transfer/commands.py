@@ -56,7 +56,7 @@ def _read(path: Path) -> list:
     try:
         return bands.read_sleep_edf_bands(path)
     except bands.BandError as error:
-        if "array band_db" not in str(error):
+        if error.expected != "an array band_db":
             raise
         return bands.read_headband(path)
 

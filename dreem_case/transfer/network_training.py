@@ -203,11 +203,10 @@ def train_all(
         if name == "small-sequence":
             found["edge"] = _ship(stager, people, ship or shipped_network_folder(), found)
         keep(name, found)
-    small = passes or None
     if "small-sequence, random epochs" not in table:
-        keep("small-sequence, random epochs", judged_by_random_epochs(people, seed, small))
+        keep("small-sequence, random epochs", judged_by_random_epochs(people, seed, passes))
     if "small-sequence, no low-pass" not in table:
-        unfiltered = SmallSequenceStager(epochs=small, low_pass_hz=None, n_jobs=1)
+        unfiltered = SmallSequenceStager(epochs=passes, low_pass_hz=None, n_jobs=1)
         keep("small-sequence, no low-pass", judged_by_night(unfiltered, people, seed)[0])
     return table
 

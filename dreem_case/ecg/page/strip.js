@@ -1,12 +1,11 @@
 // One record: ten seconds at a time, the class of each beat, and labels that a person gives by pointing or by key.
 
-import { Problem, address, getJson, getPatiently } from "../page/api.js";
+import { address, getJson, getPatiently, wait } from "../page/api.js";
 import { byId, html, svg } from "../page/elements.js";
 
 const WINDOW_S = 10;
 const KINDS = { N: "normal", S: "supraventricular", V: "ventricular", F: "fusion", Q: "cannot say" };
 const record = decodeURIComponent(location.pathname.split("/").at(-1));
-const wait = (problem) => new Promise((resolve) => setTimeout(resolve, 1000 * problem.wait_s));
 
 let answer; // of the server: beats in order
 let labels = {}; // time_s -> class, given here
@@ -19,22 +18,13 @@ const beatAt = (time_s) =>
 const label = (beat) => labels[beat.time_s] ?? beat.class ?? "?";
 const percent = (share) => `${Math.round(100 * share)} %`;
 
-async function post(url, body) {
-  let response;
-  try {
-    response = await fetch(url, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
-  } catch {
-    throw new Problem(0, { detail: "No answer came from the server." });
-  }
-  const found = await response.json();
-  if (!response.ok) throw new Problem(response.status, found, response.headers.get("Retry-After"));
-  return found;
-}
+const post = (url, body) =>
+  getJson(url, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
 function drawLead(name, values) {
   const known = values.filter((value) => value !== null).sort((a, b) => a - b);
   const middle = known[Math.floor(known.length / 2)] ?? 0;
-  const reach = Math.max(0.5, ...known.slice(0, 1).map((low) => middle - low), ...known.slice(-1).map((high) => high - middle));
+  const reach = Math.max(0.5, middle - (known[0] ?? 0), (known.at(-1) ?? 0) - middle);
   let d = "";
   let pen = "M";
   values.forEach((value, i) => {

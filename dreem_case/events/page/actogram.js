@@ -1,6 +1,6 @@
 // One wearer: days under each other, from noon to noon of the wearer's clock, and a table of the nights.
 
-import { address, getPatiently } from "../page/api.js";
+import { address, getPatiently, wait } from "../page/api.js";
 import { byId, html, svg } from "../page/elements.js";
 
 const DAY_MIN = 1440;
@@ -8,7 +8,6 @@ const NOON_MIN = 720;
 const STEP_S = 5;
 
 const path = (name, d) => svg("path", { class: name, d });
-const wait = (problem) => new Promise((resolve) => setTimeout(resolve, 1000 * problem.wait_s));
 const clock = (time) => (time ? time.slice(11, 16) : "");
 const sinceNoon = (minute) => (minute - NOON_MIN + DAY_MIN) % DAY_MIN;
 
