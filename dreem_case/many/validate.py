@@ -11,11 +11,12 @@ from types import MappingProxyType
 import numpy as np
 
 from ..core.calibration import performance
-from ..core.agreement import EvaluationError, confusion
+from ..core.agreement import EvaluationError, confusion, rows_by_group
 from ..core.cross_validation import fit_folds
 from ..staging.score import label_shift
 from ..staging.stager import Stager
 from ..staging.stagers import new_stager
+from ..nights.edf_pairs import person_of
 from ..nights.fingerprint import MIN_SHARED, kept_together, same_recordings
 from ..nights.stages import STAGE_NAMES, STAGES
 from .training_set import NightTables, ScoredNight
@@ -90,7 +91,9 @@ def cross_validate(
     "Judge a kind of stager on each fold, fitted to the others; raise `EvaluationError` where there are no folds."
     check_folds(n_folds, len(nights))
     same = same_recordings([night.pieces for night in nights.nights])
-    folds = kept_together((np.random.default_rng(seed).permutation(len(nights)) % n_folds).tolist(), same)
+    people = rows_by_group([person_of(night.record) for night in nights.nights]).values()
+    drawn = (np.random.default_rng(seed).permutation(len(nights)) % n_folds).tolist()
+    folds = kept_together(drawn, [*same, *people])
     staged: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def fit(training: np.ndarray) -> Stager:
@@ -120,10 +123,11 @@ def judge_model(
     pieces: Mapping[str, np.ndarray] = MappingProxyType({}),  # of the training nights' signals, by record
 ) -> dict:  # as `figures` returns, with "model_version", "trained_on" and "same_recordings": what was left out, and why
     "Judge a model on the nights that it was not trained on; raise `EvaluationError` if that is none, or not known."
-    known, same = {*getattr(stager, "trained_on", ())}, _same_as(pieces, nights.nights)
+    known, same = set(map(person_of, getattr(stager, "trained_on", ()))), _same_as(pieces, nights.nights)
     if not known:
         raise EvaluationError(f"expected a model that names its training nights, found none in {stager.version}")
-    new = [i for i, night in enumerate(nights.nights) if night.record not in known and night.record not in same]
+    left_out = [night.record for night in nights.nights if person_of(night.record) in known or night.record in same]
+    new = [i for i, night in enumerate(nights.nights) if night.record not in left_out]
     if not new:
         expected = f"nights that {stager.version} was not trained on"
         raise EvaluationError(f"expected {expected}, found none of {len(nights)}")
@@ -131,7 +135,6 @@ def judge_model(
     for night, found in zip(judged.nights, _stage(stager, judged), strict=True):
         staged.append(found)
         on_night(night.record)
-    left_out = [night.record for night in nights.nights if night.record in known or night.record in same]
     found = figures(judged.nights, *zip(*staged, strict=True))
     named = [[record, of] for record, of in same.items() if record != of]
     return {"model_version": stager.version, "trained_on": left_out, "same_recordings": named, **found}

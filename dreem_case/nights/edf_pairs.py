@@ -12,6 +12,7 @@ from pathlib import Path
 from .edf_header import EdfHeaderError, edf_record
 
 # %% ../../nbs/library/nights/edf_pairs.ipynb #3dd2701d
+_PERSON = re.compile(r"S[CT][47]\d\d(?=\d)", re.IGNORECASE)
 _SLEEP_EDF = re.compile(r"(S[CT][47]\d\d)([12])[A-Z][A-Z0-9]", re.IGNORECASE)
 _HYPNOGRAM = re.compile(r"[-_ ]?(hypnogram|hypno|hyp|scoring|annotations)$", re.IGNORECASE)
 LOST_NIGHTS = {"SC413": "the second", "SC436": "the first", "SC452": "the first"}  # by failing cassettes
@@ -37,8 +38,8 @@ class Pairs:
 
 def person_of(record: str) -> str:
     "Name the person of a recording: all nights of a person have one name."
-    match = _SLEEP_EDF.match(record)
-    return match[1].upper() if match else record
+    match = _PERSON.match(record)
+    return match[0].upper() if match else record
 
 
 def lost_nights(people: Iterable[str]) -> list[str]:

@@ -49,20 +49,24 @@ def same_recordings(
     hashes, owners = hashes[order], owners[order]
     again = np.flatnonzero(hashes[1:] == hashes[:-1])
     pairs, counts = np.unique(np.stack([owners[again], owners[again + 1]], axis=1), axis=0, return_counts=True)
-    group = list(range(len(pieces)))
-    for a, b in pairs[counts >= MIN_SHARED]:
-        low, high = sorted((group[a], group[b]))
-        group = [low if of == high else of for of in group]
-    return [found for first in sorted(set(group)) if len(found := [i for i, of in enumerate(group) if of == first]) > 1]
+    group = _joined(pairs[counts >= MIN_SHARED], len(pieces))
+    found = (np.flatnonzero(group == first).tolist() for first in np.unique(group))
+    return [places for places in found if len(places) > 1]
 
 
 def kept_together(
     folds: Sequence,  # of each recording
-    same: Sequence[Sequence[int]],  # from `same_recordings`
+    together: Sequence[Sequence[int]],  # groups of recordings, which may share members
 ) -> list:
-    "Move each recording to the fold of the first one that it is the same as."
-    moved = list(folds)
-    for group in same:
-        for place in group:
-            moved[place] = folds[group[0]]
-    return moved
+    "Move each recording to the fold of the first one that it belongs together with, be it through others."
+    pairs = np.array([(group[0], place) for group in together for place in group], int)
+    return [folds[first] for first in _joined(pairs, len(folds))]
+
+
+def _joined(pairs: np.ndarray, n: int) -> np.ndarray:  # (n_pairs, 2) of n places -> (n,)
+    "Give each place the first one that it is joined to, be it through others."
+    first = np.arange(n)
+    for a, b in pairs:
+        low, high = sorted((first[a], first[b]))
+        first[first == high] = low
+    return first

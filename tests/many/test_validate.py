@@ -54,15 +54,16 @@ def twins(tables):
     return Tables(tables.features, [*nights, last._replace(pieces=pieces[5:])])
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_a_recording_that_is_there_twice_is_never_on_both_sides_of_a_fold(tables, seed, monkeypatch):
-    both, sides = twins(tables), []
+@pytest.fixture
+def sides(monkeypatch):
+    """The records that each fit of a cross-validation was given."""
+    found = []
 
     class Watched:
         reads = "features"
 
         def fit(self, nights, labels, seed):
-            sides.append({night.record for night in nights.nights})
+            found.append({night.record for night in nights.nights})
             return self
 
         def predict_proba(self, night):
@@ -72,9 +73,36 @@ def test_a_recording_that_is_there_twice_is_never_on_both_sides_of_a_fold(tables
             return np.zeros(len(probabilities), bool)
 
     monkeypatch.setattr(validate, "new_stager", lambda name, **settings: Watched())
-    found = cross_validate("boosted", both, 4, seed=seed)
+    return found
+
+
+def renamed(tables, names):
+    pairs = list(zip(names, tables.nights, strict=True))
+    features = {name: replace(tables.features[night.record], record=name) for name, night in pairs}
+    return Tables(features, [night._replace(record=name) for name, night in pairs])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_recording_that_is_there_twice_is_never_on_both_sides_of_a_fold(tables, seed, sides):
+    found = cross_validate("boosted", twins(tables), 4, seed=seed)
     assert found["same_recordings"] == [["night-0", "night-4"]]
     assert all(("night-0" in side) == ("night-4" in side) for side in sides)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_both_nights_of_a_person_are_in_one_fold_and_so_is_a_copy_of_either(tables, seed, sides):
+    people = renamed(twins(tables), ["SC4001E0", "SC4002E0", "SC4011E0", "SC4021E0", "copy"])  # of SC4001E0
+    cross_validate("boosted", people, 4, seed=seed)
+    together = {"SC4001E0", "SC4002E0", "copy"}
+    assert sides and all(len(together & side) in (0, 3) for side in sides)
+
+
+def test_another_night_of_a_training_person_judges_no_model(tables):
+    people = renamed(tables, ["SC4001E0", "SC4011E0", "SC4002E0", "SC4021E0", "night"])
+    inside = people.subset([0, 1])
+    found = judge_model(new_stager("forest", n_trees=4).fit(inside, inside.labels), people)
+    assert found["trained_on"] == ["SC4001E0", "SC4011E0", "SC4002E0"]
+    assert [night["record"] for night in found["nights"]] == ["SC4021E0", "night"]
 
 
 def test_a_training_night_is_known_by_its_signals_whatever_its_name(tables):
