@@ -530,7 +530,8 @@ def _judged(found: dict, fitted) -> str:  # fitted: the model that was judged, N
 
     lines = [figures_table(found)]
     if fitted and found["trained_on"]:
-        lines.append(f"not judged, since {fitted.version} was trained on them or their people: {', '.join(found['trained_on'])}")
+        records = ", ".join(found["trained_on"])
+        lines.append(f"not judged, since {fitted.version} was trained on them or their people: {records}")
     lines += [f"the same recording, by its signals: {', '.join(names)}" for names in found["same_recordings"]]
     late = {night["record"]: night["labels_late_by"] for night in found["nights"] if night["labels_late_by"]}
     lines += [f"{name}: the labels look {abs(n)} epochs {'late' if n > 0 else 'early'}" for name, n in late.items()]

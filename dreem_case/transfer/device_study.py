@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.agreement import accuracy
-from ..core.cross_validation import predict_out_of_fold
+from ..core.cross_validation import grouped_folds
 from .band_trees import blend, fit_band_trees, fit_pooled_trees, tree_rows
 from .bands import N_STAGES, BandError, BandNight, folds_of_people
 from .fine_tuning import TUNINGS, fine_tune, from_scratch
@@ -98,20 +98,28 @@ class HeadbandFolds:
 
 
 def headband_folds(
-    nights: Sequence[BandNight], draw: Draw = ALL_NIGHTS, seeds: Sequence[int] = (0,), n_rounds: int = 80
+    nights: Sequence[BandNight], draw: Draw = ALL_NIGHTS, n_rounds: int = 80, n_jobs: int = 1
 ) -> HeadbandFolds:
-    "Judge each night by models of other nights, in folds `night % 9`."
-    folds = [i % N_HEADBAND_FOLDS for i in range(len(nights))]
+    "Judge each night by models of other nights, in folds `night % 9`, so many at a time."
+    from joblib import Parallel, delayed
 
-    def fit(inside: np.ndarray) -> tuple:
-        own = [nights[i] for i in inside]
-        return fit_model(own, "bins", draw, seeds), fit_band_trees(own, "bins", n_rounds, 16, every=2)
+    splits = list(grouped_folds(range(len(nights)), [i % N_HEADBAND_FOLDS for i in range(len(nights))]))
+    by_fold = Parallel(n_jobs)(
+        delayed(_one_fold)([nights[i] for i in inside], [nights[i] for i in outside], draw, n_rounds)
+        for _, inside, outside in splits
+    )
+    places = np.concatenate([outside for *_, outside in splits])
+    said = [one for of in by_fold for one in of]
+    in_order = [said[i] for i in np.argsort(places)]
+    return HeadbandFolds(*(list(part) for part in zip(*in_order, strict=True)))
 
-    def say(models: tuple, outside: np.ndarray) -> list:
-        return [tuple(model.probabilities(nights[i]) for model in models) for i in outside]
 
-    said = predict_out_of_fold(fit, say, range(len(nights)), folds)
-    return HeadbandFolds(*(list(part) for part in zip(*said, strict=True)))
+def _one_fold(
+    inside: Sequence[BandNight], outside: Sequence[BandNight], draw: Draw, n_rounds: int
+) -> list[tuple[np.ndarray, np.ndarray]]:  # of each night outside: by the network, by the trees
+    "Learn from the nights inside and say the stages of those outside."
+    models = fit_model(inside, "bins", draw), fit_band_trees(inside, "bins", n_rounds, 16, every=2)
+    return [tuple(model.probabilities(night) for model in models) for night in outside]
 
 # %% ../../nbs/library/transfer/device_study.ipynb #4d01bfb7
 def split_claims(

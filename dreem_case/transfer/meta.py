@@ -14,7 +14,7 @@ from torch import nn
 
 from ..core.agreement import kappa
 from .bands import BandError, BandNight
-from .sequence import Draw, Example, SequenceModel, draw_batch, example_of, stage_loss
+from .sequence import Draw, Example, SequenceModel, draw_batch, example_of, one_thread, stage_loss
 
 # %% ../../nbs/library/transfer/meta.ipynb #00301f8b
 @dataclass(frozen=True)
@@ -37,12 +37,13 @@ def inner_steps(
     network.train()
     moved = torch.optim.SGD(network.parameters(), inner.rate, momentum=0.9)
     draw = Draw(pieces=inner.pieces, length=inner.length, seed=inner.seed + seed)
-    for step in range(n or inner.steps):
-        loss = stage_loss(network, draw_batch(examples, draw, step))
-        moved.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        moved.step()
+    with one_thread():
+        for step in range(n or inner.steps):
+            loss = stage_loss(network, draw_batch(examples, draw, step))
+            moved.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            moved.step()
     return network.eval()
 
 

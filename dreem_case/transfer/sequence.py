@@ -2,10 +2,12 @@
 
 # %% auto #0
 __all__ = ['DILATIONS', 'MAX_WIDTH', 'KIND', 'SequenceShape', 'SequenceNet', 'Example', 'example_of', 'Draw', 'draw_batch',
-           'stage_loss', 'fit_sequence', 'SequenceModel', 'new_network', 'fit_model', 'save_sequence', 'load_sequence']
+           'stage_loss', 'one_thread', 'fit_sequence', 'SequenceModel', 'new_network', 'fit_model', 'save_sequence',
+           'load_sequence']
 
 # %% ../../nbs/library/transfer/sequence.ipynb #09d66a85
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -152,6 +154,17 @@ def stage_loss(network: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> 
     return (said * known).sum() / known.sum().clamp(min=1)
 
 # %% ../../nbs/library/transfer/sequence.ipynb #8c75f9ee
+@contextmanager
+def one_thread() -> Iterator[None]:
+    "Have torch use one thread: these layers are too small for two, which wait for each other."
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def fit_sequence(
     network: nn.Module,  # its weights are changed in place
     examples: Sequence[Example],
@@ -165,14 +178,10 @@ def fit_sequence(
     each = max(draw.steps // rounds, 1)
     settings = LoopSettings(rounds, draw.rate, 0.02, seed=draw.seed)
     network.train()  # Lightning leaves modes as they are
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # layers are too small for more
-    try:
+    with one_thread():
         return fit_network(
             network, lambda epoch: [draw_batch(examples, draw, epoch * each + i) for i in range(each)], loss, settings
         )
-    finally:
-        torch.set_num_threads(threads)
 
 # %% ../../nbs/library/transfer/sequence.ipynb #52a326bb
 @dataclass(frozen=True, eq=False)
@@ -185,7 +194,7 @@ class SequenceModel:
     def probabilities(self, night: BandNight) -> np.ndarray:  # float (n, 5) of the epochs that are there
         "Say how likely each stage is."
         inputs = torch.from_numpy(on_grid(night_inputs(night, self.kind), night.epoch).T.copy()[None])
-        with torch.inference_mode():
+        with torch.inference_mode(), one_thread():
             said = [functional.softmax(network(inputs), dim=1)[0].T.numpy() for network in self.networks]
         return np.mean(said, axis=0)[night.epoch - night.epoch[0]]
 

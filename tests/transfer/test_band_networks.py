@@ -18,7 +18,7 @@ from dreem_case.transfer.bands import BandError, BandNight, read_sleep_edf_bands
 from dreem_case.transfer.cascade import AHEAD, CLOUD_AWAY, curve_of, device_inputs, edge_share_at, stage_cascade
 from dreem_case.transfer.commands import transfer
 from dreem_case.transfer.fine_tuning import TUNINGS, fine_tune
-from dreem_case.transfer.label_efficiency import draw_nights, learn_curve
+from dreem_case.transfer.label_efficiency import draw_nights, learn_curves
 from dreem_case.transfer.sequence import Draw, draw_batch, example_of, fit_model, load_sequence, save_sequence
 
 SHORT = Draw(steps=10, length=60)
@@ -114,10 +114,21 @@ def test_ways_of_learning_get_the_same_draws_and_no_judged_person():
 
         return fit
 
-    for name in seen:
-        learn_curve(way(name), nights[:6], nights[6:], (1, 2), 3)
+    ways = {name: way(name) for name in seen}
+    curves = learn_curves(lambda: ways, {"a": (1, 2), "b": (2, 1)}, nights[:6], nights[6:], 3)
     assert seen["a"] == seen["b"] and len(seen["a"]) == 6
+    assert curves["a"].kappas == curves["b"].kappas
     assert draw_nights(nights, 2, 3, seed=1) != draw_nights(nights, 2, 3, seed=2)
+
+
+def test_curves_and_folds_do_not_depend_on_the_number_of_processes():
+    nights = [made_up(i, n=60) for i in range(6)]
+
+    def ways():
+        return {"scratch": lambda own, j: fit_model(own, draw=replace(SHORT, seed=j))}
+
+    one, two = (learn_curves(ways, {"scratch": (1, 2)}, nights[:4], nights[4:], 2, n) for n in (1, 2))
+    assert one["scratch"].kappas == two["scratch"].kappas
 
 
 def test_the_answer_of_the_device_stands_when_the_cloud_is_away():
