@@ -19,8 +19,8 @@ COMMITTED = read_results(ROOT / "nbs" / "report" / "results.json")
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, dict]:
-    """The figures of the last report, if it was one on the nights of the committed figures."""
+def found() -> dict[str, dict | None]:
+    """The figures of the last report on the nights of the committed figures; None for what the shortest run leaves out."""
     run = ROOT / "build" / "run.json"
     said = json.loads(run.read_text(encoding="utf-8")) if run.is_file() else {}
     if said.get("given", {}).get("data") or not said.get("complete", True):
@@ -54,8 +54,12 @@ def test_the_site_opens_at_the_landing_page():
 @pytest.mark.parametrize("name", [name for name in COMMITTED if name.startswith("simulated.")])
 def test_a_simulated_figure_of_the_published_run_is_made_again(name, found):
     assert name in found
+    if found[name] is None:
+        pytest.skip("the shortest run leaves this figure out")
 
 
 @pytest.mark.parametrize("name", [name for name in map("simulated.{}".format, HEADLINES) if name in COMMITTED])
 def test_a_simulated_headline_figure_is_the_committed_one(name, found):
+    if found[name] is None:
+        pytest.skip("the shortest run leaves this figure out")
     assert found[name]["value"] == pytest.approx(COMMITTED[name]["value"], abs=0.02)
