@@ -20,7 +20,7 @@ COMMITTED = read_results(ROOT / "nbs" / "report" / "results.json")
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, dict | None]:
-    """The figures of the last report on the nights of the committed figures; None for what the shortest run leaves out."""
+    """The figures of the last report, of the committed ones' nights; None for what the shortest run leaves out."""
     run = ROOT / "build" / "run.json"
     said = json.loads(run.read_text(encoding="utf-8")) if run.is_file() else {}
     if said.get("given", {}).get("data") or not said.get("complete", True):
