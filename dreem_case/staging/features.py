@@ -184,8 +184,9 @@ def _with_good_seconds(epochs: np.ndarray, good: np.ndarray) -> np.ndarray:
 
 def _percentiles(values: np.ndarray) -> np.ndarray:
     """Return the 50th, 90th and 99th percentile of each row's amplitudes, as (3, n_rows)."""
-    ranks = [round(q * (values.shape[1] - 1)) for q in (0.5, 0.9, 0.99)]
-    return np.sort(np.abs(values), axis=1)[:, ranks].T
+    middle, *others = (round(q * (values.shape[1] - 1)) for q in (0.5, 0.9, 0.99))
+    upper = np.sort(np.partition(np.abs(values), middle, axis=1)[:, middle:], axis=1)  # quicker than all in order
+    return upper[:, [0, *(rank - middle for rank in others)]].T
 
 
 def _crossings(values: np.ndarray) -> np.ndarray:
