@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['Case', 'open_case', 'split_of', 'with_made', 'train', 'model_with_card', 'answers_of', 'judged', 'honesty',
            'patient_folds', 'random_split', 'by_number_of_patients', 'without_group', 'asked_answers', 'five_minutes',
-           'end_to_end', 'detection', 'shifted', 'Seen', 'look_at']
+           'end_to_end', 'detection', 'shifted', 'Seen', 'Filled', 'without_signal', 'look_at']
 
 # %% ../../nbs/library/ecg/study.ipynb #a0a0388f
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,11 +17,12 @@ from .augment import fibrillating, make_example, reordered
 from .classifier import BeatClassifier, Example, confidence_of, fit_both, fit_classifier, held_out
 from .detect import SAME_S, detect_beats, match_beats
 from .features import FeatureTable, beat_features, group_of
-from .filtering import Signals, filtered
+from .filtering import FS_HZ, Signals, filtered
+from .imputation import WAYS, distance, filled
 from .judge import Answers, calibration_error, errors_caught
 from .recording import DS1, DS2, PACED, Beats, EcgError, Recording, patient_of
 from .score import refusals
-from .shifts import SHIFTS
+from .shifts import SHIFTS, with_gaps
 from .wfdb_files import read_annotations, read_beats, read_wfdb, records_in
 
 # %% ../../nbs/library/ecg/study.ipynb #5c3a0711
@@ -266,6 +267,46 @@ class Seen:
     def watched(self) -> tuple[FeatureTable, np.ndarray, np.ndarray]:
         "Give table, classes and confidence."
         return self.table, np.where(self.refused, -1, self.guessed), self.confidence
+
+
+@dataclass(frozen=True)
+class Filled:
+    "What became of the beats of some records whose gaps were filled in one way."
+
+    distance: float  # root mean square, in usual heights of a lead
+    answers: Answers
+
+
+def without_signal(
+    model: BeatClassifier, cases: Mapping[str, Case], records: Iterable[str], share: float, seconds: float = 300
+) -> dict[str, Filled]:  # by way; "unscored": as the product has it; "unknown": trees that are told nothing of the beat
+    "Take a share of the first minutes of records away, fill it in every way, and name all beats that were there."
+    answers: dict[str, Answers] = {way: {} for way in (*WAYS, "unscored", "unknown")}
+    far: dict[str, list[float]] = {way: [] for way in WAYS}
+    for record in records:
+        case = cases[record]
+        n = int(seconds * case.recording.fs_hz)
+        leads = {name: lead[:n] for name, lead in case.recording.leads.items()}
+        own = case.beats.time_s < seconds - 1
+        short, beats = replace(case.recording, leads=leads), replace(case.beats, time_s=case.beats.time_s[own])
+        truth, gapped = filtered(short), filtered(with_gaps(short, beats, share))
+        kind, seen = case.example.classes[own], beats.time_s[~_hidden(gapped, beats.time_s)]
+        gone = gapped.missing & ~truth.missing
+        for way in WAYS:
+            whole = filled(gapped, seen, way)
+            far[way].append(distance(whole, truth, gone))
+            answers[way][record] = kind, model.weighted(beat_features(whole, beats.time_s, record)).argmax(axis=1)
+        table = beat_features(gapped, beats.time_s, record)
+        given = np.where(table.unscored, -1, model.weighted(table).argmax(axis=1))
+        answers["unscored"][record] = kind, given
+        rows = np.where(table.unscored[:, None], np.float32(np.nan), table.rows)
+        answers["unknown"][record] = kind, np.where(table.unscored, model.trees.predict(rows).argmax(axis=1), given)
+    return {way: Filled(float(np.mean(far.get(way, [np.nan]))), own) for way, own in answers.items()}
+
+
+def _hidden(signals: Signals, time_s: np.ndarray) -> np.ndarray:  # bool (n_beats,)
+    "Find beats whose R peak lies in a gap of some lead."
+    return signals.missing[:, np.minimum(np.round(time_s * FS_HZ).astype(int), signals.x.shape[1] - 1)].any(axis=0)
 
 
 def look_at(model: BeatClassifier, signals: Signals, time_s: np.ndarray, record: str) -> Seen:

@@ -14,14 +14,15 @@ from dreem_case.ecg.classifier import load_classifier, save_classifier
 from dreem_case.ecg.cli import ecg
 from dreem_case.ecg.detect import detect_beats, match_beats
 from dreem_case.ecg.features import record_features
-from dreem_case.ecg.filtering import filtered
+from dreem_case.ecg.filtering import FS_HZ, Signals, filtered
 from dreem_case.ecg.findings import _loss
+from dreem_case.ecg.imputation import WAYS, distance, filled
 from dreem_case.ecg.monitor import make_reference, stands_out, watched
 from dreem_case.ecg.recording import EcgError, make_recording
 from dreem_case.ecg.score import MODEL_FILE, answer_json, score_recording, shipped_model
 from dreem_case.ecg.shifts import amplified, at_rate, inverted, swapped, with_gaps, with_noise
 from dreem_case.ecg.simulate import simulate_record, write_records
-from dreem_case.ecg.study import look_at, open_case, split_of
+from dreem_case.ecg.study import look_at, open_case, split_of, without_signal
 from dreem_case.ecg.wfdb_files import read_wfdb
 
 
@@ -261,3 +262,30 @@ def test_the_page_is_served(client, path):
     answer = client.get(path, buffered=True)
     assert answer.status_code == 200
     assert "http" not in answer.text.replace("http://www.w3.org", "")
+
+
+def test_what_is_put_into_a_gap_leaves_the_rest_as_it_was_and_is_no_gap_any_more():
+    random = np.random.default_rng(3)
+    time_s = np.cumsum(random.uniform(0.7, 0.9, 60))
+    x = random.normal(0, 0.02, (2, int(50 * FS_HZ))).astype(np.float32)
+    x[:, np.round(time_s * FS_HZ).astype(int)] += 1
+    missing = np.zeros(x.shape, bool)
+    missing[:, 1000:1200] = missing[0, 3000:3010] = missing[:, :5] = missing[:, -7:] = True
+    gapped = Signals(("I", "II"), x, missing)
+    for way in WAYS:
+        whole = filled(gapped, time_s[(time_s < 8) | (time_s > 9.6)], way)
+        assert not whole.missing.any() and np.isfinite(whole.x).all()
+        assert np.array_equal(whole.x[~missing], x[~missing])
+    assert distance(gapped, gapped, missing) == 0
+    assert not filled(gapped, np.zeros(0), "template").x[:, 1000:1200].any()  # no beat is known
+
+
+def test_a_beat_in_a_gap_gets_no_class_and_one_beside_it_keeps_its_own(tmp_path):
+    records = write_records(tmp_path, n_records=2, minutes=2, seed=5)
+    cases = {record: open_case(tmp_path, record) for record in records}
+    found = without_signal(shipped_model(), cases, records, 0.1, seconds=100)
+    unscored = np.concatenate([given for _, given in found["unscored"].answers.values()])
+    unknown = np.concatenate([given for _, given in found["unknown"].answers.values()])
+    assert 0.03 < (unscored < 0).mean() < 0.25 and (unknown >= 0).all()
+    assert np.array_equal(unknown[unscored >= 0], unscored[unscored >= 0])
+    assert {way for way in found if np.isfinite(found[way].distance)} == set(WAYS)
