@@ -70,7 +70,7 @@ class _Constant:
 
 # %% ../../nbs/library/mae/probes.ipynb #3cf357f4
 KINDS = ("linear", "head", "trees")
-STRENGTH = 0.02  # C of the logistic regression
+STRENGTH = 0.005  # C of the logistic regression
 N_ROUNDS, N_LEAVES = 60, 16  # of boosted trees
 
 
