@@ -5,7 +5,7 @@ __all__ = ['MOST_PARAMETERS', 'TARGETS', 'CONFIGS', 'KIND', 'VERSION', 'SHIPPED'
            'ModalityTokens', 'TimeTokens', 'MaskedAutoencoder', 'count_parameters', 'montage', 'about_model',
            'check_about', 'save_model', 'load_model']
 
-# %% ../../nbs/library/mae/model.ipynb #20925d7b
+# %% ../../nbs/library/mae/model.ipynb #d27fea1a
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -21,7 +21,7 @@ from ..core.nets import load_network, save_network
 from .montage import MODALITIES, N_MODALITIES, RATE, WIDTH
 from .tokens import BANDS_HZ, OUTLINE_HZ, log_power, n_summary, patches_of, summary
 
-# %% ../../nbs/library/mae/model.ipynb #d9214236
+# %% ../../nbs/library/mae/model.ipynb #9f75eec3
 MOST_PARAMETERS = 100_000_000  # of a model that is read
 TARGETS = ("waveform", "log_power", "summary", "cluster")
 
@@ -40,7 +40,6 @@ class MaeConfig:
     decoder_width: int = 64
     decoder_depth: int = 1
     decoder_heads: int = 2
-    qkv_bias: bool = True
     clusters: int = 64  # of each modality, for the target of that name
 
     @property
@@ -67,10 +66,10 @@ class MaeConfig:
 
 CONFIGS = {
     "laptop": MaeConfig(),
-    "original-76m": MaeConfig("time", 8, "waveform", "waveform", 1024, 3, 16, 1024, 3, 16, qkv_bias=False),
+    "original-76m": MaeConfig("time", 8, "waveform", "waveform", 1024, 3, 16, 1024, 3, 16),
 }
 
-# %% ../../nbs/library/mae/model.ipynb #a08c85d4
+# %% ../../nbs/library/mae/model.ipynb #172ce06d
 def config_of(content: object, where: object = "configuration") -> MaeConfig:
     "Make a configuration of a manifest's entries; raise `ModelError` for one that cannot be."
     wanted = {field.name: type(getattr(MaeConfig(), field.name)) for field in fields(MaeConfig)}
@@ -108,15 +107,15 @@ def _unfit(config: MaeConfig) -> str:
     places = config.n_rows * config.n_patches * (config.width + config.decoder_width)
     return f"at most {MOST_PARAMETERS} parameters" if blocks + places > MOST_PARAMETERS else ""
 
-# %% ../../nbs/library/mae/model.ipynb #cbddefa4
+# %% ../../nbs/library/mae/model.ipynb #902c0ed1
 class Block(nn.Module):
     "A block of a transformer."
 
-    def __init__(self, width: int, heads: int, qkv_bias: bool):
+    def __init__(self, width: int, heads: int):
         super().__init__()
         self.heads = heads
         self.norm_1, self.norm_2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv, self.proj = nn.Linear(width, 3 * width, bias=qkv_bias), nn.Linear(width, width)
+        self.qkv, self.proj = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, x: torch.Tensor, seen: torch.Tensor | None) -> torch.Tensor:  # (n, t, width); bool (n, 1, 1, t)
@@ -126,7 +125,7 @@ class Block(nn.Module):
         x = x + self.proj(found.transpose(1, 2).flatten(2))
         return x + self.mlp(self.norm_2(x))
 
-# %% ../../nbs/library/mae/model.ipynb #db3e4be1
+# %% ../../nbs/library/mae/model.ipynb #f6bc0aa4
 class ModalityTokens(nn.Module):
     "A token for each modality and patch, in the order of the montage, then of time."
 
@@ -175,7 +174,7 @@ class TimeTokens(nn.Module):
         "Say what patches hold, channel by channel."
         return self.head(decoded.unflatten(-1, (N_MODALITIES, -1))).transpose(1, 2)
 
-# %% ../../nbs/library/mae/model.ipynb #35c7803b
+# %% ../../nbs/library/mae/model.ipynb #6441b65c
 class MaskedAutoencoder(nn.Module):
     "Say what hidden patches hold, from those that are seen."
 
@@ -187,7 +186,7 @@ class MaskedAutoencoder(nn.Module):
         self.positions = nn.Parameter(0.02 * torch.randn(n_tokens, config.width))
         self.decoder_positions = nn.Parameter(0.02 * torch.randn(n_tokens, config.decoder_width))
         self.encoder, self.decoder = (
-            nn.ModuleList(Block(width, heads, config.qkv_bias) for _ in range(depth))
+            nn.ModuleList(Block(width, heads) for _ in range(depth))
             for width, heads, depth in ((config.width, config.heads, config.depth),
                                         (config.decoder_width, config.decoder_heads, config.decoder_depth))
         )  # fmt: skip
@@ -241,9 +240,13 @@ class MaskedAutoencoder(nn.Module):
 
     def forward(self, signals: torch.Tensor, present: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
         "Predict all patches, (n, 16, p, n_out), of what is not hidden, bool (n, rows, p)."
+        return self.predict(self.described(signals, self.config.inputs), present, hidden)
+
+    def predict(self, described: torch.Tensor, present: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        "Predict all patches of described ones."
         there = self.tokens_present(present)
         seen = there & ~hidden.flatten(1)
-        encoded, _, real = self.encode(self.described(signals, self.config.inputs), present, seen)
+        encoded, _, real = self.encode(described, present, seen)
         x = self.tokens.hidden_token().expand(*seen.shape, -1).to(encoded.dtype, copy=True)
         x[seen] = self.between(encoded)[real].to(x.dtype)
         x, mask = x + self.decoder_positions, None if bool(there.all()) else there[:, None, None]
@@ -258,9 +261,10 @@ class MaskedAutoencoder(nn.Module):
 
     def loss(self, signals: torch.Tensor, present: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
         "Give the mean over examples of the error over their hidden patches."
-        said = self(signals, present, hidden).float()
         with torch.no_grad():
-            truth = self.target_of(signals)
+            described = self.described(signals, self.config.inputs)
+            truth = described if self.config.inputs == self.config.target else self.target_of(signals)
+        said = self.predict(described, present, hidden).float()
         if self.config.target == "cluster":
             error = functional.cross_entropy(said.permute(0, 3, 1, 2), truth, reduction="none")
         else:
@@ -293,7 +297,7 @@ def count_parameters(model: nn.Module) -> int:
     "Count what is learned."
     return sum(value.numel() for value in model.parameters())
 
-# %% ../../nbs/library/mae/model.ipynb #47e7cac2
+# %% ../../nbs/library/mae/model.ipynb #e13a7858
 KIND = "masked autoencoder"
 VERSION = 1
 SHIPPED = Path(str(files("dreem_case.mae").joinpath("models"))) / "laptop"
