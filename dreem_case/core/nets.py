@@ -224,6 +224,8 @@ def check_checkpoint(path: Path | str, about: Mapping) -> None:
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in packed.infolist()):
                 raise ModelError(f"{path}: expected a checkpoint with its numbers as they are, found them packed")
         found = torch.load(path, map_location="cpu", weights_only=True)["dreem_case"]["about"]
+    except ModelError:
+        raise
     except pickle.UnpicklingError:
         raise ModelError(f"{path}: expected a checkpoint of numbers, found a pickled program") from None
     except OSError as error:
