@@ -63,7 +63,7 @@ def test_recordings_come_out_in_order_with_their_people(tmp_path):
         ({"band_db": None}, "array band_db"),
         ({"band_db": np.zeros((240, 5), np.float32)}, "band_db of shape"),
         ({"band_db": np.zeros((239, 4), np.float32)}, "band_db of shape"),
-        ({"variance_db": np.full(240, "x")}, "variance_db of shape"),
+        ({"variance_db": np.full(240, "x")}, "variance_db of a kind"),
         ({"person": np.arange(240)}, "of one person"),
         ({"recording": np.tile(["SC4001E0", "SC4002E0"], 120)}, "once"),
         ({"recording": np.array([None] * 240)}, "file of bands"),
