@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['MAX_TABLE_BYTES', 'epoch_map', 'night_vectors', 'nearest_nights', 'sibling_ranks', 'Patient', 'read_health_record',
-           'record_figures', 'without', 'one_lost_each']
+           'record_figures', 'without', 'one_lost_each', 'missing_losses']
 
 # %% ../../nbs/library/mae/explore.ipynb #05112a92
 import csv
@@ -12,10 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.agreement import rows_by_group
+from ..core.agreement import kappa, rows_by_group
 from ..core.resampling import Interval, interval_over_groups
 from .embedding_study import pca_rows
-from .probes import ProbeError, auroc
+from .examples import Examples
+from .features import features, needed_by_features
+from .montage import MODALITIES
+from .probes import ProbeError, auroc, check_sides, fit_probe
+from ..nights.stages import Stage
 
 # %% ../../nbs/library/mae/explore.ipynb #cb6554cc
 def epoch_map(rows: np.ndarray, seed: int = 0) -> np.ndarray:  # (n, k) -> (n, 2)
@@ -160,3 +164,38 @@ def one_lost_each(present: np.ndarray, seed: int = 0) -> np.ndarray:  # bool (n,
         if row.sum() > 1:
             row[random.choice(np.flatnonzero(row))] = False
     return left
+
+# %% ../../nbs/library/mae/explore.ipynb #a726dbcd
+def missing_losses(
+    train: Examples, judged: Examples, model, seed: int = 0
+) -> dict[str, dict[str, float]]:  # way -> modality -> kappa of stages lost; "none": kappa with all sixteen
+    """Judge stages of examples with one modality after the other taken away, by linear probes that have learned to do without.
+
+    The probe learns from examples as they are and from a copy that lost a modality each, drawn at random.
+    """
+    from dreem_case.mae.embed import embed
+
+    check_sides(train.patient, judged.patient)
+    needed, lost = needed_by_features(), one_lost_each(train.present, seed)
+    hidden = train.signals * lost[:, :, None]
+
+    def rows_of(signals: np.ndarray, present: np.ndarray, hand: np.ndarray) -> dict[str, np.ndarray]:
+        embedding = embed(model, signals, present)
+        own = np.where(~present @ needed, np.nan, hand)
+        return {"hand": own, "embedding": embedding, "hand + embedding": np.hstack([own, embedding])}
+
+    by_hand = [features(side.signals, side.present).to_numpy() for side in (train, judged)]
+    whole, copy = rows_of(train.signals, train.present, by_hand[0]), rows_of(hidden, lost, by_hand[0])
+    stage = np.concatenate([train.stage, train.stage])
+    probes = {way: fit_probe(np.concatenate([whole[way], copy[way]]), stage, len(Stage)) for way in whole}
+
+    def kappas(signals: np.ndarray, present: np.ndarray) -> dict[str, float]:
+        rows = rows_of(signals, present, by_hand[1])
+        return {way: kappa(judged.stage, probe.probabilities(rows[way]).argmax(axis=1)) for way, probe in probes.items()}
+
+    full = kappas(judged.signals, judged.present)
+    found = {way: {"none": value} for way, value in full.items()}
+    for i, modality in enumerate(MODALITIES):
+        for way, value in kappas(*without(judged.signals, judged.present, i)).items():
+            found[way][modality.name] = full[way] - value
+    return found

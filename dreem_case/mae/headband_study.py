@@ -12,7 +12,7 @@ import numpy as np
 from ..core.agreement import kappa
 from ..core.label_efficiency import Curve, draw_places, gain
 from ..core.resampling import Interval
-from ..core.workers import LocalWorkers, WorkersError
+from ..core.workers import run_all
 from .night_spectra import SpectraNight, night_features
 from .probes import ProbeError, check_sides, fit_probe
 from .sequences import SequenceConfig, embed_night, pretrain_sequences, random_sequences
@@ -82,12 +82,7 @@ def headband_curves(
         raise ProbeError("nights", f"at least {max(least, N_FOLDS)}", str(len(nights)))
     work = partial(_one, nights, config or SequenceConfig(), sizes, n_draws)
     items = [f"{fold}-{seed}" for fold in range(N_FOLDS) for seed in seeds] + [f"{fold}-" for fold in range(N_FOLDS)]
-    results = {}
-    with LocalWorkers(n_jobs) as workers:
-        for done in workers.run(work, items):
-            if done.lost:
-                raise WorkersError(f"fold {done.item}: expected figures, found {done.lost}")
-            results[done.item] = done.value
+    results = run_all(work, items, n_jobs)
     return {way: _curve(way, results, nights, seeds if way in _OF_NETWORKS else ("",), sizes, n_draws) for way in WAYS}
 
 
