@@ -5,7 +5,7 @@ __all__ = ['MOST_PARAMETERS', 'TARGETS', 'CONFIGS', 'KIND', 'VERSION', 'SHIPPED'
            'ModalityTokens', 'TimeTokens', 'MaskedAutoencoder', 'count_parameters', 'montage', 'about_model',
            'check_about', 'save_model', 'load_model']
 
-# %% ../../nbs/library/mae/model.ipynb #d27fea1a
+# %% ../../nbs/library/mae/model.ipynb #86eb7d56
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -21,7 +21,7 @@ from ..core.nets import load_network, save_network
 from .montage import MODALITIES, N_MODALITIES, RATE, WIDTH
 from .tokens import BANDS_HZ, OUTLINE_HZ, log_power, n_summary, patches_of, summary
 
-# %% ../../nbs/library/mae/model.ipynb #9f75eec3
+# %% ../../nbs/library/mae/model.ipynb #d1ae6825
 MOST_PARAMETERS = 100_000_000  # of a model that is read
 TARGETS = ("waveform", "log_power", "summary", "cluster")
 
@@ -63,13 +63,22 @@ class MaeConfig:
         sizes = (self.patch, len(BANDS_HZ) - 1, n_summary(self.patch), self.clusters)
         return dict(zip(TARGETS, sizes, strict=True))[self.target]
 
+    @property
+    def importance(self) -> torch.Tensor:  # (n_out,), sums to one
+        "Weigh what is predicted: of a summary, the outline as much as the power, though it has more numbers."
+        if self.target != "summary":
+            return torch.full((self.n_out,), 1 / self.n_out)
+        n_bands = len(BANDS_HZ) - 1
+        n_outline = self.n_out - n_bands
+        return torch.cat([torch.full((n,), 0.5 / n) for n in (n_outline, n_bands)])
+
 
 CONFIGS = {
     "laptop": MaeConfig(),
     "original-76m": MaeConfig("time", 8, "waveform", "waveform", 1024, 3, 16, 1024, 3, 16),
 }
 
-# %% ../../nbs/library/mae/model.ipynb #172ce06d
+# %% ../../nbs/library/mae/model.ipynb #cd01eb4f
 def config_of(content: object, where: object = "configuration") -> MaeConfig:
     "Make a configuration of a manifest's entries; raise `ModelError` for one that cannot be."
     wanted = {field.name: type(getattr(MaeConfig(), field.name)) for field in fields(MaeConfig)}
@@ -107,7 +116,7 @@ def _unfit(config: MaeConfig) -> str:
     places = config.n_rows * config.n_patches * (config.width + config.decoder_width)
     return f"at most {MOST_PARAMETERS} parameters" if blocks + places > MOST_PARAMETERS else ""
 
-# %% ../../nbs/library/mae/model.ipynb #902c0ed1
+# %% ../../nbs/library/mae/model.ipynb #2ea0878a
 class Block(nn.Module):
     "A block of a transformer."
 
@@ -125,7 +134,7 @@ class Block(nn.Module):
         x = x + self.proj(found.transpose(1, 2).flatten(2))
         return x + self.mlp(self.norm_2(x))
 
-# %% ../../nbs/library/mae/model.ipynb #f6bc0aa4
+# %% ../../nbs/library/mae/model.ipynb #fdd0e01e
 class ModalityTokens(nn.Module):
     "A token for each modality and patch, in the order of the montage, then of time."
 
@@ -138,8 +147,8 @@ class ModalityTokens(nn.Module):
         self.bias = nn.Parameter(torch.zeros(N_MODALITIES, 1, config.n_out))
         self.mask_token = nn.Parameter(0.02 * torch.randn(config.decoder_width))
 
-    def embed(self, described: torch.Tensor, present: torch.Tensor) -> torch.Tensor:  # (n, 16, p, d) -> (n, 16 p, width)
-        "Make tokens."
+    def embed(self, described: torch.Tensor, present: torch.Tensor) -> torch.Tensor:  # (n, 16 p, width)
+        "Make tokens of (n, 16, p, d)."
         return (described @ self.weight).flatten(1, 2)
 
     def hidden_token(self) -> torch.Tensor:  # (decoder_width,)
@@ -174,7 +183,7 @@ class TimeTokens(nn.Module):
         "Say what patches hold, channel by channel."
         return self.head(decoded.unflatten(-1, (N_MODALITIES, -1))).transpose(1, 2)
 
-# %% ../../nbs/library/mae/model.ipynb #6441b65c
+# %% ../../nbs/library/mae/model.ipynb #7ab1a857
 class MaskedAutoencoder(nn.Module):
     "Say what hidden patches hold, from those that are seen."
 
@@ -268,7 +277,7 @@ class MaskedAutoencoder(nn.Module):
         if self.config.target == "cluster":
             error = functional.cross_entropy(said.permute(0, 3, 1, 2), truth, reduction="none")
         else:
-            error = (said - truth).square().mean(dim=-1)
+            error = (said - truth).square() @ self.config.importance.to(said.device)
         judged = (hidden & present[:, :, None]).to(error.dtype)
         return ((error * judged).sum(dim=(1, 2)) / judged.sum(dim=(1, 2)).clamp(min=1)).mean()
 
@@ -297,7 +306,7 @@ def count_parameters(model: nn.Module) -> int:
     "Count what is learned."
     return sum(value.numel() for value in model.parameters())
 
-# %% ../../nbs/library/mae/model.ipynb #e13a7858
+# %% ../../nbs/library/mae/model.ipynb #2da276f6
 KIND = "masked autoencoder"
 VERSION = 1
 SHIPPED = Path(str(files("dreem_case.mae").joinpath("models"))) / "laptop"

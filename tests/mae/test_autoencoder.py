@@ -181,7 +181,7 @@ def test_log_power_is_that_of_welch():
         ({"depth": 0}, "sizes from 1"),
         ({"heads": 0}, "sizes from 1"),
         ({"width": True}, "width of type int"),
-        ({"extra": 1}, "12 settings"),
+        ({"extra": 1}, "11 settings"),
     ],
 )  # fmt: skip
 def test_a_configuration_that_cannot_be_is_refused_by_name(changes, named):
@@ -198,7 +198,7 @@ def test_a_model_of_another_montage_version_or_kind_is_refused_by_name(tmp_path)
         ({"montage": good["montage"] | {"modalities": good["montage"]["modalities"][::-1]}}, "1: 'EMG CHIN1-CHIN2'"),
         ({"montage": None}, "expected montage"),
         ({"config": good["config"] | {"width": 64}}, "expected weights of the network"),
-        ({"config": None}, "12 settings"),
+        ({"config": None}, "11 settings"),
         ({"kind": "boosted"}, "expected kind masked autoencoder"),
     )
     for change, named in changes:
