@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['GROUPS', 'embedding_width', 'embed', 'random_encoder', 'foretold', 'explained', 'impute']
 
-# %% ../../nbs/library/mae/embed.ipynb #31fce8ab
+# %% ../../nbs/library/mae/embed.ipynb #3771a4d4
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,7 +15,7 @@ from .model import MaeConfig, MaskedAutoencoder, load_model
 from .montage import MODALITIES, N_MODALITIES, RATE, WIDTH
 from .tokens import BANDS_HZ, OUTLINE_HZ, draw_masks
 
-# %% ../../nbs/library/mae/embed.ipynb #cfc1433b
+# %% ../../nbs/library/mae/embed.ipynb #6418f1e6
 GROUPS = (("eeg", "eog", "emg"), ("capno", "spo2", "effort", "snore", "flow"))  # kinds of modalities
 
 
@@ -57,7 +57,11 @@ def _mean_and_spread(rows: torch.Tensor, own: torch.Tensor) -> torch.Tensor:  # 
     moments = (rows * own[:, :, None, None]).sum(dim=1) / own.sum(dim=1)[:, None, None]
     return torch.cat([moments.mean(dim=1), moments.std(dim=1)], dim=1)
 
-# %% ../../nbs/library/mae/embed.ipynb #3a0c561c
+
+def _batches(places: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    return (places[at : at + size] for at in range(0, len(places), size))
+
+# %% ../../nbs/library/mae/embed.ipynb #8dd5dea3
 def random_encoder(
     config: MaeConfig,
     seed: int = 0,
@@ -73,7 +77,7 @@ def random_encoder(
             value.copy_(known[name])
     return model.eval()
 
-# %% ../../nbs/library/mae/embed.ipynb #0dc318c8
+# %% ../../nbs/library/mae/embed.ipynb #05e924d8
 @torch.inference_mode()
 def foretold(
     model: MaskedAutoencoder,
@@ -107,7 +111,7 @@ def explained(
             found[row] = 1 - np.square(true - said[:, row][own]).sum() / np.square(true - true.mean(axis=0)).sum()
     return found
 
-# %% ../../nbs/library/mae/embed.ipynb #6d1a26ff
+# %% ../../nbs/library/mae/embed.ipynb #63b3e723
 def impute(
     model: MaskedAutoencoder,
     signals: np.ndarray,  # float32 (n, 16, 3840), scaled
@@ -142,7 +146,3 @@ def _imputed(model: MaskedAutoencoder, signals: np.ndarray, present: np.ndarray,
         means = (said * model.spread[row] + model.centre[row])[..., : model.config.patch * OUTLINE_HZ // RATE]
     middles = (np.arange(WIDTH * OUTLINE_HZ // RATE) + 0.5) * (RATE // OUTLINE_HZ) - 0.5
     return np.stack([np.interp(np.arange(WIDTH), middles, one) for one in means.flatten(1).numpy()]).astype(np.float32)
-
-
-def _batches(places: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    return (places[at : at + size] for at in range(0, len(places), size))
