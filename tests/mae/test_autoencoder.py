@@ -119,6 +119,20 @@ def test_a_missing_modality_has_no_token_and_changes_nothing():
     assert model.tokens_present(present)[0].sum() == present[0].sum() * model.config.n_patches
 
 
+def test_an_example_with_nothing_in_it_spoils_no_training():
+    model = built()
+    signals, present = tensors()
+    hidden = some_hidden(model, 4)
+    present[1] = False
+    loss = model.loss(signals, present, hidden)
+    loss.backward()
+    assert all(torch.isfinite(value.grad).all() for value in model.parameters())
+    others = [0, 2, 3]
+    with torch.no_grad():
+        alone = model.loss(signals[others], present[others], hidden[others])
+    assert float(loss.detach()) == pytest.approx(0.75 * float(alone), abs=1e-6)
+
+
 def test_an_examples_prediction_does_not_depend_on_its_neighbours_in_a_batch():
     model = built()
     signals, present = tensors(6)
