@@ -13,6 +13,7 @@
 #               PART=ecg: of a day of heartbeats instead; PART=transfer: of the import of a day of polysomnography;
 #               PART=mae: of a study of ten hours as examples
 # make nets     PART=transfer: all networks trained on simulated people, in an hour; goes on where it was stopped
+#               PART=mae: the shipped autoencoder, pretrained on simulated children in less than an hour; goes on, too
 # make check    the pages that the last report made
 # make notebook the chapters in JupyterLab
 # make export   notebooks cleaned, modules exported
@@ -100,8 +101,10 @@ endif
 nets: $(NETS)
 ifeq ($(PART),transfer)
 	OMP_NUM_THREADS=2 $(BIN)/dreem-case transfer train-networks
+else ifeq ($(PART),mae)
+	OMP_NUM_THREADS=2 $(BIN)/python -m dreem_case.mae.pretrain_commands train-shipped
 else
-	@echo "expected PART=transfer, found PART=$(PART)" >&2; exit 1
+	@echo "expected PART=transfer or mae, found PART=$(PART)" >&2; exit 1
 endif
 
 check: $(STAMP)

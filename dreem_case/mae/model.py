@@ -2,10 +2,10 @@
 
 # %% auto #0
 __all__ = ['MOST_PARAMETERS', 'TARGETS', 'CONFIGS', 'KIND', 'VERSION', 'SHIPPED', 'MaeConfig', 'config_of', 'Block',
-           'ModalityTokens', 'TimeTokens', 'MaskedAutoencoder', 'count_parameters', 'montage', 'about_model',
-           'check_about', 'save_model', 'load_model']
+           'ModalityTokens', 'TimeTokens', 'PatchDescriptions', 'MaskedAutoencoder', 'count_parameters', 'montage',
+           'about_model', 'check_about', 'save_model', 'load_model']
 
-# %% ../../nbs/library/mae/model.ipynb #d27fea1a
+# %% ../../nbs/library/mae/model.ipynb #e3632a69
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -21,7 +21,7 @@ from ..core.nets import load_network, save_network
 from .montage import MODALITIES, N_MODALITIES, RATE, WIDTH
 from .tokens import BANDS_HZ, OUTLINE_HZ, log_power, n_summary, patches_of, summary
 
-# %% ../../nbs/library/mae/model.ipynb #9f75eec3
+# %% ../../nbs/library/mae/model.ipynb #f92f278d
 MOST_PARAMETERS = 100_000_000  # of a model that is read
 TARGETS = ("waveform", "log_power", "summary", "cluster")
 
@@ -63,13 +63,22 @@ class MaeConfig:
         sizes = (self.patch, len(BANDS_HZ) - 1, n_summary(self.patch), self.clusters)
         return dict(zip(TARGETS, sizes, strict=True))[self.target]
 
+    @property
+    def importance(self) -> torch.Tensor:  # (n_out,), sums to one
+        "Weigh what is predicted: of a summary, the outline as much as the power, though it has more numbers."
+        if self.target != "summary":
+            return torch.full((self.n_out,), 1 / self.n_out)
+        n_bands = len(BANDS_HZ) - 1
+        n_outline = self.n_out - n_bands
+        return torch.cat([torch.full((n,), 0.5 / n) for n in (n_outline, n_bands)])
+
 
 CONFIGS = {
     "laptop": MaeConfig(),
     "original-76m": MaeConfig("time", 8, "waveform", "waveform", 1024, 3, 16, 1024, 3, 16),
 }
 
-# %% ../../nbs/library/mae/model.ipynb #172ce06d
+# %% ../../nbs/library/mae/model.ipynb #a96b7639
 def config_of(content: object, where: object = "configuration") -> MaeConfig:
     "Make a configuration of a manifest's entries; raise `ModelError` for one that cannot be."
     wanted = {field.name: type(getattr(MaeConfig(), field.name)) for field in fields(MaeConfig)}
@@ -107,7 +116,7 @@ def _unfit(config: MaeConfig) -> str:
     places = config.n_rows * config.n_patches * (config.width + config.decoder_width)
     return f"at most {MOST_PARAMETERS} parameters" if blocks + places > MOST_PARAMETERS else ""
 
-# %% ../../nbs/library/mae/model.ipynb #902c0ed1
+# %% ../../nbs/library/mae/model.ipynb #b39ed2e6
 class Block(nn.Module):
     "A block of a transformer."
 
@@ -125,7 +134,7 @@ class Block(nn.Module):
         x = x + self.proj(found.transpose(1, 2).flatten(2))
         return x + self.mlp(self.norm_2(x))
 
-# %% ../../nbs/library/mae/model.ipynb #f6bc0aa4
+# %% ../../nbs/library/mae/model.ipynb #ce3d67a2
 class ModalityTokens(nn.Module):
     "A token for each modality and patch, in the order of the montage, then of time."
 
@@ -138,8 +147,8 @@ class ModalityTokens(nn.Module):
         self.bias = nn.Parameter(torch.zeros(N_MODALITIES, 1, config.n_out))
         self.mask_token = nn.Parameter(0.02 * torch.randn(config.decoder_width))
 
-    def embed(self, described: torch.Tensor, present: torch.Tensor) -> torch.Tensor:  # (n, 16, p, d) -> (n, 16 p, width)
-        "Make tokens."
+    def embed(self, described: torch.Tensor, present: torch.Tensor) -> torch.Tensor:  # (n, 16 p, width)
+        "Make tokens of (n, 16, p, d)."
         return (described @ self.weight).flatten(1, 2)
 
     def hidden_token(self) -> torch.Tensor:  # (decoder_width,)
@@ -174,25 +183,13 @@ class TimeTokens(nn.Module):
         "Say what patches hold, channel by channel."
         return self.head(decoded.unflatten(-1, (N_MODALITIES, -1))).transpose(1, 2)
 
-# %% ../../nbs/library/mae/model.ipynb #6441b65c
-class MaskedAutoencoder(nn.Module):
-    "Say what hidden patches hold, from those that are seen."
+# %% ../../nbs/library/mae/model.ipynb #c7f889d6
+class PatchDescriptions(nn.Module):
+    "Describe patches, in numbers that are standardized alike wherever the network goes."
 
     def __init__(self, config: MaeConfig):
         super().__init__()
         self.config = config
-        n_tokens = config.n_rows * config.n_patches
-        self.tokens = ModalityTokens(config) if config.geometry == "modality" else TimeTokens(config)
-        self.positions = nn.Parameter(0.02 * torch.randn(n_tokens, config.width))
-        self.decoder_positions = nn.Parameter(0.02 * torch.randn(n_tokens, config.decoder_width))
-        self.encoder, self.decoder = (
-            nn.ModuleList(Block(width, heads) for _ in range(depth))
-            for width, heads, depth in ((config.width, config.heads, config.depth),
-                                        (config.decoder_width, config.decoder_heads, config.decoder_depth))
-        )  # fmt: skip
-        self.norm, self.decoder_norm = nn.LayerNorm(config.width), nn.LayerNorm(config.decoder_width)
-        same = config.width == config.decoder_width
-        self.between = nn.Identity() if same else nn.Linear(config.width, config.decoder_width)
         if "summary" in (config.inputs, config.target) or config.target in ("log_power", "cluster"):
             size = (N_MODALITIES, 1, n_summary(config.patch))
             self.register_buffer("centre", torch.zeros(size))
@@ -223,55 +220,6 @@ class MaskedAutoencoder(nn.Module):
         if self.config.target == "cluster":
             _fit_clusters(self, signals, present)
 
-    def encode(
-        self, described: torch.Tensor, present: torch.Tensor, seen: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # (n, k, width), places (n, k), which are tokens (n, k)
-        "Run the encoder over the tokens that are seen, bool (n, tokens), and no others."
-        count = seen.sum(dim=1)
-        n_most = int(count.max())
-        places = torch.argsort((~seen).to(torch.int8), dim=1, stable=True)[:, :n_most]
-        real = torch.arange(n_most, device=seen.device) < count[:, None]
-        x = self.tokens.embed(described, present) + self.positions
-        x = x.gather(1, places[..., None].expand(-1, -1, x.shape[-1]))
-        mask = None if bool(real.all()) else real[:, None, None]
-        for block in self.encoder:
-            x = block(x, mask)
-        return self.norm(x), places, real
-
-    def forward(self, signals: torch.Tensor, present: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-        "Predict all patches, (n, 16, p, n_out), of what is not hidden, bool (n, rows, p)."
-        return self.predict(self.described(signals, self.config.inputs), present, hidden)
-
-    def predict(self, described: torch.Tensor, present: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-        "Predict all patches of described ones."
-        there = self.tokens_present(present)
-        seen = there & ~hidden.flatten(1)
-        encoded, _, real = self.encode(described, present, seen)
-        x = self.tokens.hidden_token().expand(*seen.shape, -1).to(encoded.dtype, copy=True)
-        x[seen] = self.between(encoded)[real].to(x.dtype)
-        x, mask = x + self.decoder_positions, None if bool(there.all()) else there[:, None, None]
-        for block in self.decoder:
-            x = block(x, mask)
-        return self.tokens.predict(self.decoder_norm(x))
-
-    def tokens_present(self, present: torch.Tensor) -> torch.Tensor:  # bool (n, 16) -> (n, tokens)
-        "Tell which tokens there are."
-        rows = present if self.config.geometry == "modality" else present.any(dim=1, keepdim=True)
-        return rows.repeat_interleave(self.config.n_patches, dim=1)
-
-    def loss(self, signals: torch.Tensor, present: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-        "Give the mean over examples of the error over their hidden patches."
-        with torch.no_grad():
-            described = self.described(signals, self.config.inputs)
-            truth = described if self.config.inputs == self.config.target else self.target_of(signals)
-        said = self.predict(described, present, hidden).float()
-        if self.config.target == "cluster":
-            error = functional.cross_entropy(said.permute(0, 3, 1, 2), truth, reduction="none")
-        else:
-            error = (said - truth).square().mean(dim=-1)
-        judged = (hidden & present[:, :, None]).to(error.dtype)
-        return ((error * judged).sum(dim=(1, 2)) / judged.sum(dim=(1, 2)).clamp(min=1)).mean()
-
     def target_of(self, signals: torch.Tensor) -> torch.Tensor:  # (n, 16, p, n_out), or numbers of clusters (n, 16, p)
         "Give what is true of each patch."
         if self.config.target != "cluster":
@@ -281,7 +229,7 @@ class MaskedAutoencoder(nn.Module):
         return distance.argmin(dim=-1).unflatten(1, found.shape[1:3]).transpose(0, 1)
 
 
-def _fit_clusters(model: MaskedAutoencoder, signals: torch.Tensor, present: torch.Tensor) -> None:
+def _fit_clusters(model: PatchDescriptions, signals: torch.Tensor, present: torch.Tensor) -> None:
     "Find the usual patches of each modality."
     from sklearn.cluster import MiniBatchKMeans
 
@@ -292,12 +240,88 @@ def _fit_clusters(model: MaskedAutoencoder, signals: torch.Tensor, present: torc
             fitted = MiniBatchKMeans(model.config.clusters, n_init=1, batch_size=1024, random_state=0).fit(own)
             model.centroids[row] = torch.from_numpy(fitted.cluster_centers_)
 
+# %% ../../nbs/library/mae/model.ipynb #e01957fe
+class MaskedAutoencoder(PatchDescriptions):
+    "Say what hidden patches hold, from those that are seen."
+
+    def __init__(self, config: MaeConfig):
+        super().__init__(config)
+        n_tokens = config.n_rows * config.n_patches
+        self.tokens = ModalityTokens(config) if config.geometry == "modality" else TimeTokens(config)
+        self.positions = nn.Parameter(0.02 * torch.randn(n_tokens, config.width))
+        self.decoder_positions = nn.Parameter(0.02 * torch.randn(n_tokens, config.decoder_width))
+        self.encoder, self.decoder = (
+            nn.ModuleList(Block(width, heads) for _ in range(depth))
+            for width, heads, depth in ((config.width, config.heads, config.depth),
+                                        (config.decoder_width, config.decoder_heads, config.decoder_depth))
+        )  # fmt: skip
+        self.norm, self.decoder_norm = nn.LayerNorm(config.width), nn.LayerNorm(config.decoder_width)
+        same = config.width == config.decoder_width
+        self.between = nn.Identity() if same else nn.Linear(config.width, config.decoder_width)
+
+    def tokens_present(self, present: torch.Tensor) -> torch.Tensor:  # bool (n, 16) -> (n, tokens)
+        "Tell which tokens there are."
+        rows = present if self.config.geometry == "modality" else present.any(dim=1, keepdim=True)
+        return rows.repeat_interleave(self.config.n_patches, dim=1)
+
+    def encode(
+        self, described: torch.Tensor, present: torch.Tensor, seen: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # (n, k, width), places (n, k), which are tokens (n, k)
+        "Run the encoder over the tokens that are seen, bool (n, tokens), and no others."
+        count = seen.sum(dim=1)
+        n_most = max(int(count.max()), 1)
+        places = torch.argsort((~seen).to(torch.int8), dim=1, stable=True)[:, :n_most]
+        real = torch.arange(n_most, device=seen.device) < count[:, None]
+        x = self.tokens.embed(described, present) + self.positions
+        x = x.gather(1, places[..., None].expand(-1, -1, x.shape[-1]))
+        mask = _attended(real)
+        for block in self.encoder:
+            x = block(x, mask)
+        return self.norm(x), places, real
+
+    def predict(self, described: torch.Tensor, present: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        "Predict all patches, (n, 16, p, n_out), of described ones that are not hidden, bool (n, rows, p)."
+        there = self.tokens_present(present)
+        seen = there & ~hidden.flatten(1)
+        encoded, _, real = self.encode(described, present, seen)
+        x = self.tokens.hidden_token().expand(*seen.shape, -1).to(encoded.dtype, copy=True)
+        x[seen] = self.between(encoded)[real].to(x.dtype)
+        x, mask = x + self.decoder_positions, _attended(there)
+        for block in self.decoder:
+            x = block(x, mask)
+        return self.tokens.predict(self.decoder_norm(x))
+
+    def forward(self, signals: torch.Tensor, present: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        "Predict all patches of signals (n, 16, 3840)."
+        return self.predict(self.described(signals, self.config.inputs), present, hidden)
+
+    def loss(self, signals: torch.Tensor, present: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        "Give the mean over examples of the error over their hidden patches."
+        with torch.no_grad():
+            described = self.described(signals, self.config.inputs)
+            truth = described if self.config.inputs == self.config.target else self.target_of(signals)
+        said = self.predict(described, present, hidden).float()
+        if self.config.target == "cluster":
+            error = functional.cross_entropy(said.permute(0, 3, 1, 2), truth, reduction="none")
+        else:
+            error = (said - truth).square() @ self.config.importance.to(said.device)
+        judged = (hidden & present[:, :, None]).to(error.dtype)
+        return ((error * judged).sum(dim=(1, 2)) / judged.sum(dim=(1, 2)).clamp(min=1)).mean()
+
+
+def _attended(real: torch.Tensor) -> torch.Tensor | None:  # bool (n, t) -> (n, 1, 1, t); None where all are
+    "Tell which tokens are looked at; where nothing is, the first, since attention to nothing is no number."
+    if bool(real.all()):
+        return None
+    first = torch.arange(real.shape[1], device=real.device) == 0
+    return (real | (first & ~real.any(dim=1, keepdim=True)))[:, None, None]
+
 
 def count_parameters(model: nn.Module) -> int:
     "Count what is learned."
     return sum(value.numel() for value in model.parameters())
 
-# %% ../../nbs/library/mae/model.ipynb #e13a7858
+# %% ../../nbs/library/mae/model.ipynb #d5d84c27
 KIND = "masked autoencoder"
 VERSION = 1
 SHIPPED = Path(str(files("dreem_case.mae").joinpath("models"))) / "laptop"

@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['pretrain', 'embed', 'train_shipped']
 
-# %% ../../nbs/library/mae/pretrain_commands.ipynb #99da4b0c
+# %% ../../nbs/library/mae/pretrain_commands.ipynb #64396b8a
 import io
 import json
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-# %% ../../nbs/library/mae/pretrain_commands.ipynb #a4b5316a
+# %% ../../nbs/library/mae/pretrain_commands.ipynb #3a83ff16
 def _named(command: Callable) -> Callable:
     "End with 1 and one line where a file or a model cannot be used."
 
@@ -35,7 +35,7 @@ def _named(command: Callable) -> Callable:
 _BATCHES = click.argument("batches", type=click.Path(exists=True, file_okay=False, path_type=Path))
 _OUT = click.Path(path_type=Path)
 
-# %% ../../nbs/library/mae/pretrain_commands.ipynb #99337a50
+# %% ../../nbs/library/mae/pretrain_commands.ipynb #24a77c5b
 @click.command()
 @_BATCHES
 @click.option("--out", required=True, type=_OUT, help="Folder for checkpoints and the model; a run cut short goes on.")
@@ -71,7 +71,7 @@ def pretrain(
         click.echo(json.dumps({"steps": settings.steps, "loss": learned.losses[-1], "model": str(out),
                                "valid_loss": -learned.judgements[-1] if learned.judgements else None}))  # fmt: skip
 
-# %% ../../nbs/library/mae/pretrain_commands.ipynb #a49383eb
+# %% ../../nbs/library/mae/pretrain_commands.ipynb #0ebb3c24
 @click.command()
 @_BATCHES
 @click.option("--out", required=True, type=_OUT, help="File (npz): embedding, stage, seconds, patient, study, epoch.")
@@ -112,6 +112,6 @@ def train_shipped(folder: Path) -> None:
 
     make_shipped(folder, say=lambda line: click.echo(line, err=True))
 
-# %% ../../nbs/library/mae/pretrain_commands.ipynb #b9700f04
-if __name__ == "__main__":  # torchrun starts modules
-    click.Group(commands={"pretrain": pretrain})()
+# %% ../../nbs/library/mae/pretrain_commands.ipynb #cd1b646b
+if __name__ == "__main__" and __package__:  # started as a module, by torchrun; a notebook has no package
+    click.Group(commands={"pretrain": pretrain, "embed": embed, "train-shipped": train_shipped})()

@@ -4,7 +4,7 @@
 __all__ = ['N_JUDGING', 'PretrainSettings', 'BatchFiles', 'Steps', 'masked_batch', 'pretrain', 'new_model', 'flop_per_example',
            'StepCost', 'step_cost']
 
-# %% ../../nbs/library/mae/pretraining.ipynb #1102bfa3
+# %% ../../nbs/library/mae/pretraining.ipynb #3e6f3dc8
 import resource
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ from .montage import N_MODALITIES, WIDTH
 from .tokens import draw_masks
 from ..nights.safe_h5 import open_h5, signal_length
 
-# %% ../../nbs/library/mae/pretraining.ipynb #a35c4c63
+# %% ../../nbs/library/mae/pretraining.ipynb #fffab250
 @dataclass(frozen=True)
 class PretrainSettings:
     "How an autoencoder learns."
@@ -34,7 +34,7 @@ class PretrainSettings:
     weight_decay: float = 0.05
     warm_up: float = 0.05
     clip: float = 1.0
-    masks: Mapping[str, float] = field(default_factory=lambda: {"random": 2, "span": 1, "modality": 1})
+    masks: Mapping[str, float] = field(default_factory=lambda: {"random": 1, "span": 1, "modality": 1})
     hidden: float = 0.5  # share of patches
     chunk: int = 50  # steps between checkpoints
     mixed_files: int = 8  # whose examples are shuffled together
@@ -45,7 +45,7 @@ class PretrainSettings:
         n = -(-self.steps // self.chunk)
         return LoopSettings(n, self.learning_rate, self.weight_decay, self.warm_up, self.clip, n, self.seed, half=True)
 
-# %% ../../nbs/library/mae/pretraining.ipynb #55cfadf8
+# %% ../../nbs/library/mae/pretraining.ipynb #c1779b13
 class BatchFiles:
     "The examples of some files, drawn in an order of their own for each pass."
 
@@ -97,7 +97,7 @@ def _n_examples(path: Path) -> int:
     with open_h5(path.name, path) as file:
         return signal_length(path.name, "stage", file, BATCH)
 
-# %% ../../nbs/library/mae/pretraining.ipynb #00563af5
+# %% ../../nbs/library/mae/pretraining.ipynb #df55eb9a
 class Steps(Sequence):
     "The batches of a chunk of steps, read as they are asked for."
 
@@ -149,7 +149,7 @@ def _judge(paths: Sequence[Path], config: MaeConfig, settings: PretrainSettings)
 
     return judge
 
-# %% ../../nbs/library/mae/pretraining.ipynb #45ab13de
+# %% ../../nbs/library/mae/pretraining.ipynb #9edd401b
 def pretrain(
     folder: Path | str,  # batch files, with a folder for each split
     out: Path | str,  # gets checkpoints, and the model at the end
@@ -184,13 +184,14 @@ def new_model(data: BatchFiles, config: MaeConfig, settings: PretrainSettings) -
     model.fit_scale(*(torch.from_numpy(part) for part in data.take(spread)))
     return model
 
-# %% ../../nbs/library/mae/pretraining.ipynb #d9a7b90b
+# %% ../../nbs/library/mae/pretraining.ipynb #45be8011
 def flop_per_example(config: MaeConfig, hidden: float = 0.5) -> float:
     "Count the operations of learning from one example with all modalities."
     tokens = config.n_rows * config.n_patches
     parts = ((config.depth, config.width, (1 - hidden) * tokens), (config.decoder_depth, config.decoder_width, tokens))
     blocks = sum(depth * (12 * width**2 * n + 2 * n**2 * width) for depth, width, n in parts)
-    side = (config.width, config.decoder_width) if config.geometry == "modality" else (config.width // N_MODALITIES,) * 2
+    own = 1 if config.geometry == "modality" else N_MODALITIES
+    side = config.width // own, config.decoder_width // own
     ways = N_MODALITIES * config.n_patches * (config.n_in * side[0] + config.n_out * side[1])
     return 3 * 2 * (blocks + ways)
 

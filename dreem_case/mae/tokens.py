@@ -4,15 +4,16 @@
 __all__ = ['CUT_OFF', 'OUTLINE_HZ', 'BANDS_HZ', 'FLOOR', 'patches_of', 'outline', 'log_power', 'summary', 'n_summary',
            'draw_mask', 'draw_masks']
 
-# %% ../../nbs/library/mae/tokens.ipynb #897444d2
+# %% ../../nbs/library/mae/tokens.ipynb #16d9d6e9
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
 
-from .montage import N_MODALITIES, RATE, WIDTH
+from .montage import RATE
 
-# %% ../../nbs/library/mae/tokens.ipynb #7d5d80d3
+# %% ../../nbs/library/mae/tokens.ipynb #8f5aa64c
 CUT_OFF = 10.0  # units of scale; robust scaling makes most of a signal lie within 1
 
 
@@ -20,7 +21,7 @@ def patches_of(signals: torch.Tensor, samples: int) -> torch.Tensor:  # (n, 16, 
     "Cut signals into patches of time."
     return signals.clamp(-CUT_OFF, CUT_OFF).unflatten(-1, (-1, samples))
 
-# %% ../../nbs/library/mae/tokens.ipynb #f2a65244
+# %% ../../nbs/library/mae/tokens.ipynb #9ccf3a2c
 OUTLINE_HZ = 8
 BANDS_HZ = (0.5, 2, 4, 6, 8, 10, 12, 14, 16, 20, 25, 32, 45)
 FLOOR = 1e-5  # power below is none
@@ -38,7 +39,7 @@ def log_power(patches: torch.Tensor) -> torch.Tensor:  # (n, 16, patches, 12): l
     found = torch.fft.rfft((patches - patches.mean(dim=-1, keepdim=True)) * window)
     power = (found.real.square() + found.imag.square()) / window.square().sum()
     hertz = torch.fft.rfftfreq(n, 1 / RATE, device=patches.device)
-    bands = torch.stack([(hertz >= low) & (hertz < high) for low, high in zip(BANDS_HZ, BANDS_HZ[1:], strict=False)])
+    bands = torch.stack([(hertz >= low) & (hertz < high) for low, high in pairwise(BANDS_HZ)])
     weights = bands.to(power.dtype) / bands.sum(dim=1, keepdim=True).clamp(min=1)
     return torch.log10(power @ weights.T + FLOOR)
 
@@ -53,7 +54,7 @@ def n_summary(samples: int) -> int:
     "Count what describes a patch."
     return samples * OUTLINE_HZ // RATE + len(BANDS_HZ) - 1
 
-# %% ../../nbs/library/mae/tokens.ipynb #4954bdb2
+# %% ../../nbs/library/mae/tokens.ipynb #604f4f21
 def _ranks(kind: str, rng: np.random.Generator, n_rows: int, n_patches: int) -> np.ndarray:  # (n_rows, n_patches)
     "Give the order in which patches are hidden, the highest first."
     ties = rng.random((n_rows, n_patches))

@@ -1,5 +1,7 @@
 """A training goes on from a checkpoint as if nothing had happened, and from no other file."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -65,12 +67,11 @@ def test_a_checkpoint_takes_the_place_of_the_last_one_whole(tmp_path, monkeypatc
     fit_network(network(), lambda _: [X], loss, LoopSettings(epochs=1), folder=tmp_path)
     before = (tmp_path / CHECKPOINT).read_bytes()
 
-    def half(checkpoint, path):
-        path.write_bytes(b"half")
+    def half(self, checkpoint, filepath, storage_options=None):
+        filepath.write_bytes(b"half")
         raise Cut
 
-    monkeypatch.setattr("lightning.pytorch.strategies.strategy.Strategy.save_checkpoint",
-                        lambda self, checkpoint, filepath, storage_options=None: half(checkpoint, filepath))  # fmt: skip
+    monkeypatch.setattr("lightning.pytorch.strategies.strategy.Strategy.save_checkpoint", half)
     with pytest.raises(Cut):
         fit_network(network(), lambda _: [X], loss, LoopSettings(epochs=2), folder=tmp_path)
     assert (tmp_path / CHECKPOINT).read_bytes() == before
@@ -98,4 +99,4 @@ def test_a_process_that_nobody_started_with_others_is_the_only_one(monkeypatch):
 def test_the_rate_warms_up_and_falls_to_nothing():
     rates = [rate_at(step, 100, 0.1) for step in range(100)]
     assert rates[0] == 0.1 and max(rates) == rates[9] == 1 and rates[-1] < 0.001
-    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a >= b for a, b in pairwise(rates[10:]))
