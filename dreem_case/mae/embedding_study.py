@@ -72,7 +72,8 @@ def side_of(
 def with_pca(train: Side, test: Side) -> tuple[Side, Side]:
     "Turn spectra into components that are found on the patients that are learned from."
     found = pca_rows(train.rows["spectra"], test.rows["spectra"])
-    return tuple(replace(side, rows={**side.rows, "PCA": rows}) for side, rows in zip((train, test), found, strict=True))
+    sides = zip((train, test), found, strict=True)
+    return tuple(replace(side, rows={**side.rows, "PCA": rows}) for side, rows in sides)
 
 # %% ../../nbs/library/mae/embedding_study.ipynb #cddeaf97
 @dataclass(frozen=True)

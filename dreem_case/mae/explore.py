@@ -169,7 +169,7 @@ def one_lost_each(present: np.ndarray, seed: int = 0) -> np.ndarray:  # bool (n,
 def missing_losses(
     train: Examples, judged: Examples, model, seed: int = 0
 ) -> dict[str, dict[str, float]]:  # way -> modality -> kappa of stages lost; "none": kappa with all sixteen
-    """Judge stages of examples with one modality after the other taken away, by linear probes that have learned to do without.
+    """Judge stages of examples with one modality after the other taken away, by linear probes.
 
     The probe learns from examples as they are and from a copy that lost a modality each, drawn at random.
     """
@@ -191,7 +191,8 @@ def missing_losses(
 
     def kappas(signals: np.ndarray, present: np.ndarray) -> dict[str, float]:
         rows = rows_of(signals, present, by_hand[1])
-        return {way: kappa(judged.stage, probe.probabilities(rows[way]).argmax(axis=1)) for way, probe in probes.items()}
+        said = {way: probe.probabilities(rows[way]).argmax(axis=1) for way, probe in probes.items()}
+        return {way: kappa(judged.stage, own) for way, own in said.items()}
 
     full = kappas(judged.signals, judged.present)
     found = {way: {"none": value} for way, value in full.items()}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-# %% ../../nbs/library/mae/probe_commands.ipynb #06899f90
+# %% ../../nbs/library/mae/probe_commands.ipynb #744901f5
 def _named(command: Callable) -> Callable:
     "End with 1 and one line where a file or a value cannot be used."
 
@@ -38,19 +38,21 @@ def _plain(figures: dict) -> dict:
     "Make figures that JSON can hold."
     return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
-# %% ../../nbs/library/mae/probe_commands.ipynb #9a72167f
+# %% ../../nbs/library/mae/probe_commands.ipynb #06899f90
 @click.command()
 @click.argument("batches", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--model", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path),
               help="Folder of a pretrained model; without it the shipped one.")  # fmt: skip
 @click.option("--patients", multiple=True, type=click.IntRange(0), default=(1, 4, 0), show_default=True,
               help="Labelled patients to learn from, 0 for all; may be given several times.")  # fmt: skip
-@click.option("--draws", default=5, show_default=True, type=click.IntRange(1, 100), help="Of patients, for each number.")
+@click.option("--draws", default=5, show_default=True, type=click.IntRange(1, 100), help="For each number of patients.")
 @click.option("--every", default=1, show_default=True, type=click.IntRange(1, 100), help="Take every n-th epoch only.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_named
-def probe(batches: Path, folder: Path | None, patients: tuple[int, ...], draws: int, every: int, seed: int, as_json: bool) -> None:
+def probe(
+    batches: Path, folder: Path | None, patients: tuple[int, ...], draws: int, every: int, seed: int, as_json: bool
+) -> None:
     """Judge an embedding of BATCHES, as `prepare` writes them, by linear probes on patients of the split `test`.
 
     Beside it stand hand-made features, both together, and an encoder of the same shape that has learned nothing.

@@ -161,7 +161,8 @@ def read_night(folder: Path | str, name: str) -> Breathing:
     n = len(stage)
     flow, thorax = (_cut(signals[key].astype(np.float32), BREATH_HZ, n, shift_s) for key in ("flow", "thorax"))
     stage = np.where(np.isfinite(flow).all(axis=1) & np.isfinite(thorax).all(axis=1), stage, -1)
-    return Breathing(name, flow, thorax, _cut(spo2, SPO2_HZ, n, shift_s), stage, _filled(events, n, shift_s), (*notes, *more))
+    seconds, cut = _filled(events, n, shift_s), _cut(spo2, SPO2_HZ, n, shift_s)
+    return Breathing(name, flow, thorax, cut, stage, seconds, (*notes, *more))
 
 
 def read_respiration(folder: Path | str) -> list[Breathing]:

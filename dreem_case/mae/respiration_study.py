@@ -46,7 +46,8 @@ def _of_saturation(spo2: np.ndarray) -> list[np.ndarray]:  # (n, 120) -> columns
     seconds = np.nan_to_num(spo2.reshape(-1, SPO2_HZ)).max(axis=1)  # 0 where off
     known = seconds > 0
     level = np.where(known, seconds, np.median(seconds[known]) if known.any() else 0.0)
-    ahead = np.lib.stride_tricks.sliding_window_view(np.pad(level, (0, _NEXT_S), mode="edge"), EPOCH_S + _NEXT_S)[::EPOCH_S]
+    padded = np.pad(level, (0, _NEXT_S), mode="edge")
+    ahead = np.lib.stride_tricks.sliding_window_view(padded, EPOCH_S + _NEXT_S)[::EPOCH_S]
     own, later = ahead[:, :EPOCH_S], ahead[:, EPOCH_S:]
     usual = median_filter(level[::4], 60, mode="nearest").repeat(4)[: len(level)].reshape(-1, EPOCH_S).mean(axis=1)
     return [own.max(axis=1) - later.min(axis=1), own.max(axis=1) - own.min(axis=1), usual - ahead.min(axis=1),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from dreem_case.mae.explore import (
     Patient,
     epoch_map,
@@ -51,7 +52,10 @@ def nights(n_children: int = 14, seed: int = 0):
     record = {str(i): Patient(2.0 + i, "FM"[i % 2], "OSA" if i % 3 else "none") for i in range(n_children)}
     studies = [f"{i}_{k}" for i in range(n_children) for k in ((1, 2) if i % 4 == 0 else (1,))]
     own = random.normal(0, 2, (n_children, 6))
-    rows = {s: own[int(s.split("_")[0])] + random.normal(0, 1, (20, 6)) + [record[s.split("_")[0]].age, *[0] * 5] for s in studies}
+    rows = {
+        s: own[int(s.split("_")[0])] + random.normal(0, 1, (20, 6)) + [record[s.split("_")[0]].age, *[0] * 5]
+        for s in studies
+    }
     return record, {s: s.split("_")[0] for s in studies}, rows
 
 
@@ -66,13 +70,17 @@ def test_age_is_told_from_nights_of_others_and_a_diagnosis_without_a_cause_is_no
 
 def test_both_nights_of_a_child_are_left_out_together():
     record, patient, rows = nights(12)
-    vectors = {study: np.r_[np.random.default_rng(int(patient[study])).normal(0, 1, 12)] for study in rows}  # the child, nothing else
+    vectors = {
+        study: np.r_[np.random.default_rng(int(patient[study])).normal(0, 1, 12)] for study in rows
+    }  # the child, nothing else
     assert abs(record_figures(vectors, patient, record)["age"].value) < 0.75
 
 
 def test_a_second_night_is_found_where_nights_tell_the_child():
     _, patient, rows = nights()
-    ranks = sibling_ranks(nearest_nights(night_vectors(np.concatenate(list(rows.values())), np.repeat(list(rows), 20))), patient)
+    ranks = sibling_ranks(
+        nearest_nights(night_vectors(np.concatenate(list(rows.values())), np.repeat(list(rows), 20))), patient
+    )
     assert set(ranks) == {s for s in rows if int(patient[s]) % 4 == 0} and np.median(list(ranks.values())) <= 2
 
 

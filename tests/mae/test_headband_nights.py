@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from dreem_case.core.array_files import ArrayError
 from dreem_case.core.label_efficiency import draw_places
 from dreem_case.mae import headband_study

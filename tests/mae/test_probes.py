@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from dreem_case.core.agreement import EvaluationError
 from dreem_case.mae.embedding_study import (
     ALL,
@@ -16,8 +19,6 @@ from dreem_case.mae.embedding_study import (
     stage_kappas,
 )
 from dreem_case.mae.probes import KINDS, ProbeError, auroc, average_precision, check_sides, fit_probe, judge
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def made_up(patients, seed: int, n: int = 60) -> Side:
@@ -49,7 +50,9 @@ def test_what_is_said_of_a_row_does_not_depend_on_the_rows_beside_it(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_number_that_is_never_known_and_one_that_is_unknown_at_times_do_no_harm(kind):
     rows, codes = rows_and_codes()
-    rows = np.concatenate([rows, np.full((len(rows), 1), np.nan, np.float32), np.ones((len(rows), 1), np.float32)], axis=1)
+    rows = np.concatenate(
+        [rows, np.full((len(rows), 1), np.nan, np.float32), np.ones((len(rows), 1), np.float32)], axis=1
+    )
     rows[::5, 0] = np.nan
     said = fit_probe(rows[:200], codes[:200], 3, kind).probabilities(rows[200:])
     assert np.isfinite(said).all()
@@ -104,7 +107,9 @@ def test_shuffled_labels_tell_nothing(kind):
     for seed in range(6):
         random = np.random.default_rng(seed)
         probe = fit_probe(side.rows["hand"][:500], random.permutation(side.targets["stage"][:500]), 5, kind)
-        found.append(judge(side.targets["stage"][500:], probe.probabilities(side.rows["hand"][500:]), "abcde").mean_auroc)
+        found.append(
+            judge(side.targets["stage"][500:], probe.probabilities(side.rows["hand"][500:]), "abcde").mean_auroc
+        )
     assert abs(np.mean(found) - 0.5) < 0.03
 
 
