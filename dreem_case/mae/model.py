@@ -5,7 +5,7 @@ __all__ = ['MOST_PARAMETERS', 'TARGETS', 'CONFIGS', 'KIND', 'VERSION', 'SHIPPED'
            'ModalityTokens', 'TimeTokens', 'PatchDescriptions', 'MaskedAutoencoder', 'count_parameters', 'montage',
            'about_model', 'check_about', 'save_model', 'load_model']
 
-# %% ../../nbs/library/mae/model.ipynb #e3632a69
+# %% ../../nbs/library/mae/model.ipynb #3e12836e
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -21,7 +21,7 @@ from ..core.nets import load_network, save_network
 from .montage import MODALITIES, N_MODALITIES, RATE, WIDTH
 from .tokens import BANDS_HZ, OUTLINE_HZ, log_power, n_summary, patches_of, summary
 
-# %% ../../nbs/library/mae/model.ipynb #f92f278d
+# %% ../../nbs/library/mae/model.ipynb #5c55959a
 MOST_PARAMETERS = 100_000_000  # of a model that is read
 TARGETS = ("waveform", "log_power", "summary", "cluster")
 
@@ -78,7 +78,7 @@ CONFIGS = {
     "original-76m": MaeConfig("time", 8, "waveform", "waveform", 1024, 3, 16, 1024, 3, 16),
 }
 
-# %% ../../nbs/library/mae/model.ipynb #a96b7639
+# %% ../../nbs/library/mae/model.ipynb #c0eb9d2c
 def config_of(content: object, where: object = "configuration") -> MaeConfig:
     "Make a configuration of a manifest's entries; raise `ModelError` for one that cannot be."
     wanted = {field.name: type(getattr(MaeConfig(), field.name)) for field in fields(MaeConfig)}
@@ -116,7 +116,7 @@ def _unfit(config: MaeConfig) -> str:
     places = config.n_rows * config.n_patches * (config.width + config.decoder_width)
     return f"at most {MOST_PARAMETERS} parameters" if blocks + places > MOST_PARAMETERS else ""
 
-# %% ../../nbs/library/mae/model.ipynb #b39ed2e6
+# %% ../../nbs/library/mae/model.ipynb #5e5c0200
 class Block(nn.Module):
     "A block of a transformer."
 
@@ -134,7 +134,7 @@ class Block(nn.Module):
         x = x + self.proj(found.transpose(1, 2).flatten(2))
         return x + self.mlp(self.norm_2(x))
 
-# %% ../../nbs/library/mae/model.ipynb #ce3d67a2
+# %% ../../nbs/library/mae/model.ipynb #7ee806d7
 class ModalityTokens(nn.Module):
     "A token for each modality and patch, in the order of the montage, then of time."
 
@@ -149,7 +149,7 @@ class ModalityTokens(nn.Module):
 
     def embed(self, described: torch.Tensor, present: torch.Tensor) -> torch.Tensor:  # (n, 16 p, width)
         "Make tokens of (n, 16, p, d)."
-        return (described @ self.weight).flatten(1, 2)
+        return _by_modality(described, self.weight).flatten(1, 2)
 
     def hidden_token(self) -> torch.Tensor:  # (decoder_width,)
         "Give what stands in a hidden place."
@@ -157,7 +157,13 @@ class ModalityTokens(nn.Module):
 
     def predict(self, decoded: torch.Tensor) -> torch.Tensor:  # (n, 16 p, decoder_width) -> (n, 16, p, n_out)
         "Say what patches hold."
-        return decoded.unflatten(1, (N_MODALITIES, -1)) @ self.head + self.bias
+        return _by_modality(decoded.unflatten(1, (N_MODALITIES, -1)), self.head) + self.bias
+
+
+def _by_modality(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:  # (n, 16, p, a), (16, a, b) -> (n, 16, p, b)
+    "Multiply each modality by a matrix of its own, all examples at once."
+    found = x.transpose(0, 1).flatten(1, 2) @ weight
+    return found.unflatten(1, (x.shape[0], -1)).transpose(0, 1)
 
 
 class TimeTokens(nn.Module):
@@ -183,7 +189,7 @@ class TimeTokens(nn.Module):
         "Say what patches hold, channel by channel."
         return self.head(decoded.unflatten(-1, (N_MODALITIES, -1))).transpose(1, 2)
 
-# %% ../../nbs/library/mae/model.ipynb #c7f889d6
+# %% ../../nbs/library/mae/model.ipynb #ea058737
 class PatchDescriptions(nn.Module):
     "Describe patches, in numbers that are standardized alike wherever the network goes."
 
@@ -240,7 +246,7 @@ def _fit_clusters(model: PatchDescriptions, signals: torch.Tensor, present: torc
             fitted = MiniBatchKMeans(model.config.clusters, n_init=1, batch_size=1024, random_state=0).fit(own)
             model.centroids[row] = torch.from_numpy(fitted.cluster_centers_)
 
-# %% ../../nbs/library/mae/model.ipynb #e01957fe
+# %% ../../nbs/library/mae/model.ipynb #f1502faa
 class MaskedAutoencoder(PatchDescriptions):
     "Say what hidden patches hold, from those that are seen."
 
@@ -321,7 +327,7 @@ def count_parameters(model: nn.Module) -> int:
     "Count what is learned."
     return sum(value.numel() for value in model.parameters())
 
-# %% ../../nbs/library/mae/model.ipynb #d5d84c27
+# %% ../../nbs/library/mae/model.ipynb #ab26ba49
 KIND = "masked autoencoder"
 VERSION = 1
 SHIPPED = Path(str(files("dreem_case.mae").joinpath("models"))) / "laptop"
