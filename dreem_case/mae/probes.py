@@ -106,7 +106,7 @@ def _classifier(kind: str, seed: int):
     if kind == "linear":
         from sklearn.linear_model import LogisticRegression
 
-        return LogisticRegression(C=STRENGTH, max_iter=150)
+        return LogisticRegression(C=STRENGTH, tol=1e-3, max_iter=150)
     from sklearn.neural_network import MLPClassifier
 
     return MLPClassifier((32,), alpha=1.0, max_iter=30, random_state=seed)
