@@ -5,12 +5,15 @@
 #               ECG=<folder of annotated WFDB records>: for PART=ecg
 #               DIARY=<folder of wrist counts with a diary>: for PART=events
 #               PART=transfer: takes SLEEP_EDF and HEADBAND
+#               RESPIRATION=<folder of nights of breathing>: for PART=mae, which takes HEADBAND, too
 #               BUDGET=ci: as short as it can be, never published
 # make serve    the endpoint and its page, at http://127.0.0.1:8000 (settings: DREEM_CASE_*)
 # make test     everything that must hold
 # make bench    speed and memory of a night, of the server and of many nights, into build/bench/
-#               PART=ecg: of a day of heartbeats instead; PART=transfer: of the import of a day of polysomnography
+#               PART=ecg: of a day of heartbeats instead; PART=transfer: of the import of a day of polysomnography;
+#               PART=mae: of a study of ten hours as examples
 # make nets     PART=transfer: all networks trained on simulated people, in an hour; goes on where it was stopped
+#               PART=mae: the shipped autoencoder, pretrained on simulated children in less than an hour; goes on, too
 # make check    the pages that the last report made
 # make notebook the chapters in JupyterLab
 # make export   notebooks cleaned, modules exported
@@ -33,6 +36,7 @@ MAX_NIGHTS ?= 0
 PART ?=
 ECG ?=
 DIARY ?=
+RESPIRATION ?=
 BUDGET ?= full
 
 .PHONY: install report serve notebook test bench nets check publish export pins clean
@@ -58,10 +62,11 @@ $(NETS): $(STAMP)
 
 install: $(STAMP)
 
-report: $(if $(filter events transfer,$(PART)),$(NETS),$(STAMP))
+report: $(if $(filter events transfer mae,$(PART)),$(NETS),$(STAMP))
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/dreem-case report --seed $(SEED) --max-nights $(MAX_NIGHTS) \
 		--data "$(DATA)" --headband "$(HEADBAND)" --raw-eeg "$(RAW_EEG)" \
 		--sleep-edf "$(SLEEP_EDF)" --hypnograms "$(HYPNOGRAMS)" --ecg "$(ECG)" --diary "$(DIARY)" \
+		--respiration "$(RESPIRATION)" \
 		--part "$(PART)" --budget $(BUDGET)
 
 serve: $(STAMP)
@@ -84,6 +89,8 @@ ifeq ($(PART),ecg)
 	$(BIN)/python benchmarks/ecg.py
 else ifeq ($(PART),transfer)
 	$(BIN)/python benchmarks/transfer.py
+else ifeq ($(PART),mae)
+	$(BIN)/python benchmarks/mae.py
 else
 	$(BIN)/python benchmarks/stage_night.py
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/serve.py
@@ -94,8 +101,10 @@ endif
 nets: $(NETS)
 ifeq ($(PART),transfer)
 	OMP_NUM_THREADS=2 $(BIN)/dreem-case transfer train-networks
+else ifeq ($(PART),mae)
+	OMP_NUM_THREADS=2 $(BIN)/python -m dreem_case.mae.pretrain_commands train-shipped
 else
-	@echo "expected PART=transfer, found PART=$(PART)" >&2; exit 1
+	@echo "expected PART=transfer or mae, found PART=$(PART)" >&2; exit 1
 endif
 
 check: $(STAMP)

@@ -40,7 +40,7 @@ from dreem_case.nights.store import (
 # %% ../nbs/library/cli.ipynb #85ef954d
 _PARTS = {  # command -> module with a group of this name
     "ecg": "dreem_case.ecg.cli", "edf": "dreem_case.nights.edf_cli", "events": "dreem_case.events.cli",
-    "transfer": "dreem_case.transfer.commands",
+    "mae": "dreem_case.mae.commands", "transfer": "dreem_case.transfer.commands",
 }
 
 
@@ -320,6 +320,7 @@ def _check_source(out: str, outputs, manifest: bytes) -> None:
 @click.option("--hypnograms", default="", help="JSON file of real nights by several scorers, for chapter 6.")
 @click.option("--ecg", default="", help="Folder of annotated ECG records, for --part ecg.")
 @click.option("--diary", default="", help="Folder of wrist counts with a diary, for --part events.")
+@click.option("--respiration", default="", help="Folder of nights of breathing with events, for --part mae.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--max-nights", type=click.IntRange(0), default=0, help="Limit the nights; 0: all.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for what is made; else build/.")

@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['ONE_THREAD', 'CONNECT_S', 'WORKERS_S', 'WorkersError', 'Done', 'Workers', 'interrupts_held', 'one_thread_each',
-           'LocalWorkers', 'Closing', 'ThreadWorkers', 'DaskWorkers']
+           'LocalWorkers', 'run_all', 'Closing', 'ThreadWorkers', 'DaskWorkers']
 
 # %% ../../nbs/library/core/workers.ipynb #7f90ca5a
 import logging
@@ -14,14 +14,14 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import cache, partial
 from importlib.metadata import version as installed_version
 from multiprocessing import resource_tracker
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from joblib import cpu_count
 from joblib.externals.loky import ProcessPoolExecutor
@@ -219,6 +219,23 @@ class LocalWorkers(_Processes):
         self._idle, self._busy = [], {}
         with ThreadPoolExecutor(self.n_jobs) as threads:
             list(threads.map(partial(ProcessPoolExecutor.shutdown, wait=True, kill_workers=kill), executors))
+
+# %% ../../nbs/library/core/workers.ipynb #b1f0aa02
+def run_all(
+    function: Callable[[str], object],
+    items: Sequence[str],
+    n_jobs: int | None = None,  # processes; 1: this one, None: one for each core
+) -> dict[str, Any]:  # item -> what the function returned, in the order of the items
+    "Call a function of each item; raise what it raises, and `WorkersError` where nobody could do one."
+    if n_jobs == 1:
+        return {item: function(item) for item in items}
+    found = {}
+    with LocalWorkers(n_jobs) as workers:
+        for done in workers.run(function, items):
+            if done.lost:
+                raise WorkersError(f"{done.item}: expected an answer, found {done.lost}")
+            found[done.item] = done.value
+    return {item: found[item] for item in items}
 
 # %% ../../nbs/library/core/workers.ipynb #88397042
 @runtime_checkable

@@ -45,15 +45,15 @@ def draw_child(
     rng = np.random.default_rng([seed, *patient.encode()])
     age = float(rng.uniform(1.5, 17.5))
     which = int(rng.choice(len(DIAGNOSES), p=_SHARES))
-    bands = np.exp(rng.normal(0, (0.22, 0.25, 0.4, 0.35, 0.35, 0.25)))
+    bands = np.exp(rng.normal(0, (0.2, 0.22, 0.35, 0.3, 0.3, 0.22)))
     bands[0] *= 1.35 - 0.04 * age  # slow waves are largest before school
     return Child(
         patient, age, str(rng.choice(["F", "M"])), DIAGNOSES[which],
-        float((0.25, 0.7, 2.6, 0.6, 0.9)[which] * np.exp(rng.normal(0, 0.6))),
-        float((1.0, 1.2, 1.5, 7.0, 3.0)[which] * np.exp(rng.normal(0, 0.5))),
+        float((0.05, 0.14, 0.6, 0.12, 0.18)[which] * np.exp(rng.normal(0, 0.6))),
+        float((0.08, 0.12, 0.16, 1.0, 0.4)[which] * np.exp(rng.normal(0, 0.5))),
         float(np.clip(rng.normal((97.6, 97.4, 96.8, 96.8, 95.8)[which], 0.8), 93, 99.5)),
-        float(13 * np.exp(rng.normal((0, 0, 0.15, 0.2, 0.45)[which] + 0.02 * (8 - age), 0.35))),
-        float(rng.uniform(8, 14)), float(np.clip(rng.normal(25.5 - 0.65 * age, 1.8), 11, 30)),
+        float(24 * np.exp(rng.normal((0, 0, 0.15, 0.2, 0.45)[which] + 0.02 * (8 - age), 0.35))),
+        float(rng.uniform(9.5, 15.5)), float(np.clip(rng.normal(25.5 - 0.65 * age, 1.8), 11, 30)),
         float((0.2, 1.0, 1.3, 0.4, 0.6)[which] * np.exp(rng.normal(0, 0.5))), bands,
         float(np.exp(rng.normal(0, 0.5))), float(np.exp(rng.normal(0, 0.35))),
     )  # fmt: skip
@@ -144,19 +144,19 @@ def draw_failures(child: Child, sleep: Sleep, rng: np.random.Generator) -> list[
             while more and at < n - 90 and sleep.stage[int(at) // EPOCH_S] != Stage.WAKE:
                 failure = _failure(at, kind, rng)
                 found.append(failure)
-                at += failure.duration_s + 35 * np.exp(rng.normal(0, 0.6))
-                more = rng.random() < {"obstructive": 0.72, "central": 0.35, "little": 0.3}[kind]
+                at += failure.duration_s + 30 * np.exp(rng.normal(0, 0.6))
+                more = rng.random() < {"obstructive": 0.9, "central": 0.75, "little": 0.4}[kind]
     return _apart(sorted(found, key=lambda failure: failure.start_s))
 
 
 def _failure(at: float, kind: str, rng: np.random.Generator) -> Failure:
     length = np.exp(rng.normal(0, _SPREAD))
     if kind == "little":
-        return Failure(at, 17 * length, "obstructive", float(rng.uniform(0.6, 0.92)))
-    if kind == "obstructive" and rng.random() < 0.75:  # a hypopnea
-        return Failure(at, _LENGTHS["hypopnea"] * length, kind, float(np.clip(rng.normal(0.5, 0.15), 0.15, 0.75)))
+        return Failure(at, 17 * length, "obstructive", float(rng.uniform(0.72, 0.95)))
+    if kind == "obstructive" and rng.random() < 0.86:  # a hypopnea
+        return Failure(at, _LENGTHS["hypopnea"] * length, kind, float(np.clip(rng.normal(0.58, 0.12), 0.25, 0.8)))
     if kind == "central" and rng.random() < 0.5:
-        return Failure(at, _LENGTHS["hypopnea"] * length, kind, float(np.clip(rng.normal(0.45, 0.15), 0.15, 0.7)))
+        return Failure(at, _LENGTHS["hypopnea"] * length, kind, float(np.clip(rng.normal(0.5, 0.12), 0.25, 0.75)))
     kind = "mixed" if rng.random() < 0.12 else kind
     return Failure(at, _LENGTHS[kind] * length, kind, float(rng.uniform(0.0, 0.12)))
 

@@ -12,7 +12,7 @@ import numpy as np
 from ..core.agreement import kappa
 from ..core.label_efficiency import Curve, draw_places, gain
 from ..core.resampling import Interval
-from ..core.workers import LocalWorkers, WorkersError
+from ..core.workers import run_all
 from .night_spectra import SpectraNight, night_features
 from .probes import ProbeError, check_sides, fit_probe
 from .sequences import SequenceConfig, embed_night, pretrain_sequences, random_sequences
@@ -24,8 +24,13 @@ WAYS = ("hand", "boosted", "embedding", "random", "hand + embedding")
 _OF_NETWORKS = WAYS[2:]
 
 
-def _night_kappas(rows: Sequence[np.ndarray], nights: Sequence[SpectraNight], learned: Sequence[int], judged: Sequence[int],
-                  kind: str = "linear") -> dict[str, float]:  # by night  # fmt: skip
+def _night_kappas(
+    rows: Sequence[np.ndarray],
+    nights: Sequence[SpectraNight],
+    learned: Sequence[int],
+    judged: Sequence[int],
+    kind: str = "linear",
+) -> dict[str, float]:  # by night
     "Learn stages from some nights and judge on others."
     probe = fit_probe(np.concatenate([rows[i] for i in learned]), np.concatenate([nights[i].stage for i in learned]),
                       len(Stage), kind)  # fmt: skip
@@ -52,7 +57,9 @@ def _rows_of(nights: Sequence[SpectraNight], outside: Sequence[int], seed: int |
 Found = dict[tuple[str, int, int], dict[str, float]]  # (way, size, draw) -> night -> kappa
 
 
-def _one(nights: Sequence[SpectraNight], config: SequenceConfig, sizes: Sequence[int], n_draws: int, item: str) -> Found:
+def _one(
+    nights: Sequence[SpectraNight], config: SequenceConfig, sizes: Sequence[int], n_draws: int, item: str
+) -> Found:
     "Do one fold, by hand or with one seed."
     fold, _, seed = item.partition("-")
     outside, inside = _sides(len(nights), int(fold))
@@ -82,22 +89,23 @@ def headband_curves(
         raise ProbeError("nights", f"at least {max(least, N_FOLDS)}", str(len(nights)))
     work = partial(_one, nights, config or SequenceConfig(), sizes, n_draws)
     items = [f"{fold}-{seed}" for fold in range(N_FOLDS) for seed in seeds] + [f"{fold}-" for fold in range(N_FOLDS)]
-    results = {}
-    with LocalWorkers(n_jobs) as workers:
-        for done in workers.run(work, items):
-            if done.lost:
-                raise WorkersError(f"fold {done.item}: expected figures, found {done.lost}")
-            results[done.item] = done.value
+    results = run_all(work, items, n_jobs)
     return {way: _curve(way, results, nights, seeds if way in _OF_NETWORKS else ("",), sizes, n_draws) for way in WAYS}
 
 
-def _curve(way: str, results: Mapping[str, Found], nights: Sequence[SpectraNight], seeds: Sequence, sizes: Sequence[int],
-           n_draws: int) -> Curve:  # fmt: skip
+def _curve(
+    way: str,
+    results: Mapping[str, Found],
+    nights: Sequence[SpectraNight],
+    seeds: Sequence,
+    sizes: Sequence[int],
+    n_draws: int,
+) -> Curve:
     "Put folds together: a draw of a seed has every night, each judged in its fold."
     kappas = {}
     for size in sizes:
         kappas[size] = [
-            {name: value for fold in range(N_FOLDS) for name, value in results[f"{fold}-{seed}"][way, size, draw].items()}
+            dict(pair for fold in range(N_FOLDS) for pair in results[f"{fold}-{seed}"][way, size, draw].items())
             for seed in seeds for draw in range(n_draws)
         ]  # fmt: skip
     return Curve(kappas, {night.name: night.name for night in nights})

@@ -47,14 +47,14 @@ def breathe(
     seconds, hz = len(sleep.depth), BREATH_HZ
     n = seconds * hz
     stage = np.repeat(sleep.stage, EPOCH_S)
-    unsteady = np.array([0.2, 0.12, 0.08, 0.04, 0.17])[stage]
+    unsteady = np.array([0.2, 0.14, 0.095, 0.05, 0.19])[stage]
     pace = child.breaths_min / 60 * np.array([1.12, 1.0, 0.97, 0.97, 1.06])[stage]
     pace = pace * np.exp(unsteady * 0.5 * _wander(seconds, 6, rng))
     phase = 2 * np.pi * np.cumsum(_spread(pace, hz), dtype=np.float64) / hz
-    drive = np.exp(unsteady * 1.4 * _wander(seconds, 5, rng) + 0.10 * _wander(seconds, 90, rng))
-    sighs = np.flatnonzero(rng.random(seconds) < 1 / 420)
+    drive = np.exp(unsteady * 1.4 * _wander(seconds, 5, rng) + 0.13 * _wander(seconds, 90, rng))
+    sighs = np.flatnonzero(rng.random(seconds) < np.array([1 / 120, 1 / 300, 1 / 400, 1 / 600, 1 / 300])[stage])
     sighing = _ramps(n, [(float(at), 3.0, 1.1) for at in sighs], hz, 1.0)
-    after = [(at + 5.0, float(rng.uniform(4, 11)), 0.85) for at in sighs if rng.random() < 0.3]
+    after = [(at + 5.0, float(rng.uniform(4, 12)), 0.8) for at in sighs if rng.random() < 0.3]
     drive = _spread(drive, hz) * (1 - _ramps(n, after, hz)) + sighing
     closed = [(f.start_s, f.duration_s, 1 - f.left) for f in failures if f.kind == "obstructive"]
     silent = [(f.start_s, f.duration_s, 1 - f.left) for f in failures if f.kind == "central"]
@@ -81,21 +81,24 @@ def respiratory_signals(
     wave = np.sin(phase)
     flat = np.clip(1.6 * shut + 1.2 * breath["narrow"], 0, 1)
     shape = (1 - flat) * wave + flat * np.tanh(2.5 * wave) * 0.8
-    mouth = _spread(_stretches(seconds, 1.2, 240, rng), hz) * rng.uniform(0.5, 0.9)
-    flow = np.sign(shape) * np.abs(shape * air * (1 - mouth)) ** 1.5
+    mouth = _stretches(seconds, 1.2, 240, rng) * rng.uniform(0.4, 0.9)
+    mouth = np.maximum(mouth, _stretches(seconds, 7, 22, rng) * uniform_filter1d(rng.uniform(0, 2, seconds), 60).clip(0, 1))
+    mouth = _spread(uniform_filter1d(mouth, 3), hz)
+    flow = shape * air * (1 - mouth)
     noise = rng.standard_normal((3, n))
-    flow = flow + 0.03 * noise[0] + 0.5 * moving * lfilter([0.1], [1, -0.9], noise[1])
+    flow = flow + 0.09 * np.exp(rng.normal(0, 0.6)) * noise[0] + 0.5 * moving * lfilter([0.1], [1, -0.9], noise[1])
     apart = np.pi * np.clip(1.1 * shut, 0, 0.95) + rng.uniform(0.05, 0.5)
     chest, belly = np.exp(rng.normal(0, 0.35, 2))
     loose = [1 - _spread(_stretches(seconds, 0.25, 1500, rng), hz) * rng.uniform(0.5, 0.95) for _ in range(2)]
     shared = moving * lfilter([0.05], [1, -0.95], noise[2])
     thorax = chest * loose[0] * effort * np.sin(phase + apart * 0.8) + 2.5 * shared
     abdomen = belly * loose[1] * effort * np.sin(phase - apart * 0.2) + 2.0 * shared
+    oral = shape * air + 0.03 * rng.standard_normal(n)
     heart = 0.05 * np.sin(2 * np.pi * np.cumsum(np.full(n, (95 - 2 * child.age) / 60)) / hz)
-    thorax, abdomen = (belt + heart + 0.04 * rng.standard_normal(n) for belt in (thorax, abdomen))
+    thorax, abdomen = (belt + heart + 0.06 * rng.standard_normal(n) for belt in (thorax, abdomen))
     inhaling = np.clip(wave, 0, None)
     loud = child.snores * inhaling * np.clip(2.2 * breath["narrow"] + 1.2 * shut * air, 0, 1) * np.clip(air, 0, 1.5)
-    return {"C-FLOW": flow, "RESP THORACIC": thorax, "RESP ABDOMINAL": abdomen, "CAPNO": _capno(child, breath, mouth, rng),
+    return {"C-FLOW": flow, "ORAL": oral, "RESP THORACIC": thorax, "RESP ABDOMINAL": abdomen, "CAPNO": _capno(child, breath, mouth, rng),
             "SNORE": loud, "SPO2": _oxygen(child, breath["air"], moves, rng)}  # fmt: skip
 
 
@@ -119,11 +122,11 @@ def _capno(child: Child, breath: dict[str, np.ndarray], mouth: np.ndarray, rng: 
 
 def _oxygen(child: Child, air: np.ndarray, moves: np.ndarray, rng: np.random.Generator) -> np.ndarray:  # % at 1 Hz
     need = air.reshape(-1, BREATH_HZ).mean(axis=1)
-    lacking = np.clip(0.93 - need, -0.25, 1)
+    lacking = np.clip(0.86 - need, 0, 1) ** 0.75
     store = np.zeros(len(need))
     level = 0.0
     for i, lack in enumerate(lacking):  # what is taken comes back in some breaths
-        level = max(level + child.fall / 60 * max(lack, 0) - (level / 14 if lack <= 0 else level / 60), 0.0)
+        level += child.fall / 60 * lack - level / (60 if lack > 0.1 else 14)
         store[i] = level
     delay = round(child.delay_s)
     finger = uniform_filter1d(np.concatenate([np.zeros(delay), store[:-delay]]), 5)
@@ -170,10 +173,10 @@ def source_sizes(child: Child, sleep: Sleep, arousals: Sequence[Arousal], rng: n
     for arousal in arousals:
         span = slice(int(arousal.start_s), int(arousal.start_s + arousal.duration_s) + 1)
         strength = arousal.size * np.exp(rng.normal(0, 0.25, 3))
-        sizes[2, span] *= 1 + 1.5 * strength[0]
+        sizes[2, span] *= 1 + 1.3 * strength[0]
         sizes[4, span] *= 1 + 1.1 * strength[1]
         sizes[1, span] *= 1 + 0.5 * strength[2]
-    false = _stretches(seconds, 9, 6, rng) * rng.uniform(0.5, 1.3)  # faster for a moment, and nobody wakes
+    false = _stretches(seconds, 9, 6, rng) * rng.uniform(0.6, 1.6)  # faster for a moment, and nobody wakes
     sizes[[2, 4]] *= 1 + false
     return sizes
 
@@ -234,8 +237,8 @@ def _eyes(sleep: Sleep, stage: np.ndarray, rng: np.random.Generator) -> np.ndarr
     phasic = 0.25 + 0.75 * (_wander(seconds, 12, rng) > 0.2)
     rate = np.array([0.45, 0.06, 0.01, 0.005, 0.3])[stage] * phasic
     jumps = np.zeros(seconds * FAST_HZ, np.float32)
-    at = np.flatnonzero(rng.random(seconds) < rate) * FAST_HZ + rng.integers(0, FAST_HZ, (rng.random(0)).size or 1)
-    at = np.minimum(at, len(jumps) - 1)
+    at = np.flatnonzero(rng.random(seconds) < rate) * FAST_HZ
+    at = at + rng.integers(0, FAST_HZ, len(at))
     jumps[at] = rng.normal(0, 85, len(at))
     fast = lfilter([1], [1, -np.exp(-1 / (0.35 * FAST_HZ))], jumps).astype(np.float32)
     fast = lfilter([0.12], [1, -0.88], fast).astype(np.float32)

@@ -70,7 +70,7 @@ class _Constant:
 
 # %% ../../nbs/library/mae/probes.ipynb #3cf357f4
 KINDS = ("linear", "head", "trees")
-STRENGTH = 0.02  # C of the logistic regression
+STRENGTH = 0.005  # C of the logistic regression
 N_ROUNDS, N_LEAVES = 60, 16  # of boosted trees
 
 
@@ -106,7 +106,7 @@ def _classifier(kind: str, seed: int):
     if kind == "linear":
         from sklearn.linear_model import LogisticRegression
 
-        return LogisticRegression(C=STRENGTH, max_iter=150)
+        return LogisticRegression(C=STRENGTH, tol=1e-3, max_iter=150)
     from sklearn.neural_network import MLPClassifier
 
     return MLPClassifier((32,), alpha=1.0, max_iter=30, random_state=seed)

@@ -37,10 +37,10 @@ class Scored:
 
 def draw_scorer(rng: np.random.Generator) -> Scorer:
     "Draw a scorer."
-    apnea, hypopnea = rng.normal((0.22, 0.68), (0.03, 0.04))
+    apnea, hypopnea = rng.normal((0.19, 0.7), (0.03, 0.03))
     return Scorer(
-        float(apnea), float(hypopnea), float(rng.choice([3.0, 3.0, 2.5])), float(rng.normal(0.62, 0.06)),
-        float(rng.uniform(0.08, 0.2)), float(rng.uniform(1.2, 2.0)),
+        float(apnea), float(hypopnea), float(rng.choice([3.0, 3.0, 2.5])), float(rng.normal(0.6, 0.06)),
+        float(rng.uniform(0.1, 0.22)), float(rng.uniform(0.35, 0.75)),
     )  # fmt: skip
 
 # %% ../../nbs/library/mae/scorer.ipynb #820d4b7c
@@ -118,27 +118,26 @@ def score_breathing(
     arousals: list[Scored], scorer: Scorer, rng: np.random.Generator,
 ) -> list[Scored]:  # fmt: skip
     "Score apneas and hypopneas."
-    flow = breath_size(signals["C-FLOW"], breaths_min)
-    left = flow / usual_size(flow)
+    left, air = ((size := breath_size(signals[name], breaths_min)) / usual_size(size) for name in ("C-FLOW", "ORAL"))
     effort = sum((size := breath_size(signals[name], breaths_min)) / usual_size(size)
                  for name in ("RESP THORACIC", "RESP ABDOMINAL")) / 2  # fmt: skip
     asleep = np.repeat(stages, EPOCH_S)[: len(left)] != Stage.WAKE
-    left, effort = left[: len(asleep)], effort[: len(asleep)]
-    noisy = left * np.exp(0.06 * rng.standard_normal(len(left)))
+    left, air, effort = (values[: len(asleep)] for values in (left, air, effort))
+    noisy = np.minimum(left, air) * np.exp(0.05 * rng.standard_normal(len(left)))
     found: list[Scored] = []
     for a, b in _spans((noisy < scorer.hypopnea) & asleep, 8):
-        lowest = np.sort(left[a:b])[: max((b - a) // 2, 1)].mean()
+        lowest = np.sort(air[a:b])[: max((b - a) // 2, 1)].mean()
         if b - a > 90 or rng.random() < scorer.misses:
-            continue
-        if lowest < scorer.apnea:
-            found.append(Scored(a, b - a, _apnea_kind(effort[a:b], rng)))
             continue
         followed = any(a + 4 < fall.onset_s < b + 25 for fall in falls) or any(
             b - 6 < arousal.onset_s < b + 5 for arousal in arousals)
-        if followed or rng.random() < 0.03:
+        if lowest < scorer.apnea:
+            if (kind := _apnea_kind(effort[a:b], rng)) != "apnea_central" or followed or b - a >= 20:
+                found.append(Scored(a, b - a, kind))
+        elif b - a >= 11 and (followed or rng.random() < 0.05):
             obstructive = effort[a:b].mean() > 0.7
             found.append(Scored(a, b - a, "hypopnea_obstructive" if obstructive else "hypopnea_other"))
-    return [Scored(max(s.onset_s + rng.normal(0, 1), 0), max(s.duration_s + rng.normal(0, 1.5), 5), s.name) for s in found]
+    return [Scored(max(s.onset_s + rng.normal(0, 2), 0), max(s.duration_s + rng.normal(0, 2), 5), s.name) for s in found]
 
 
 def _apnea_kind(effort: np.ndarray, rng: np.random.Generator) -> str:
@@ -184,7 +183,7 @@ def score_arousals(
     before = uniform_filter1d(fast, 15, origin=7)
     chin = signals["EMG CHIN1-CHIN2"][: n * FAST_HZ].reshape(n, -1).std(axis=1)
     tone = np.log(chin + 0.1) - np.log(median_filter(chin, 31) + 0.1)
-    rise = uniform_filter1d(fast - np.roll(before, 2), 3) + 0.1 * np.clip(tone, 0, 2) + 0.08 * rng.standard_normal(n)
+    rise = uniform_filter1d(fast - np.roll(before, 2), 3) + 0.1 * np.clip(tone, 0, 2) + 0.12 * rng.standard_normal(n)
     stage = np.repeat(stages, EPOCH_S)[:n]
     mask = (rise > scorer.arousal)[: len(stage)] & (stage != Stage.WAKE)
     mask &= (stage != Stage.REM) | (maximum_filter1d(tone, 7)[: len(stage)] > 0.25)

@@ -108,7 +108,9 @@ def hide_runs(
 class _Pieces(Sequence):
     "The batches of one round of training, drawn when they are asked for."
 
-    def __init__(self, nights: Sequence[SpectraNight], kinds: Sequence[np.ndarray], config: SequenceConfig, n: int, seed: tuple):
+    def __init__(
+        self, nights: Sequence[SpectraNight], kinds: Sequence[np.ndarray], config: SequenceConfig, n: int, seed: tuple
+    ):
         self.nights, self.kinds, self.config, self.n, self.seed = nights, kinds, config, n, seed
 
     def __len__(self) -> int:

@@ -7,7 +7,7 @@ __all__ = ['SECOND_STUDIES', 'Study', 'simulate_study', 'Column', 'study_columns
 # %% ../../nbs/library/mae/simulate.ipynb #981f0925
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,7 +17,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 
 from ..core.files import write_whole
-from ..core.workers import LocalWorkers
+from ..core.workers import LocalWorkers, WorkersError
 from .children import Arousal, Child, Sleep, _wander, draw_arousals, draw_child, draw_failures, draw_sleep
 from .polygraph import BREATH_HZ, FAST_HZ, band_noise, breathe, fast_signals, respiratory_signals
 from dreem_case.mae.scorer import (
@@ -61,6 +61,7 @@ def simulate_study(patient: str, number: int = 1, hours: float = 8.0, seed: int 
     falls = score_oxygen(slow["SPO2"], stages, scorer, rng)
     woken = score_arousals(fast, stages, scorer, rng)
     events = score_breathing(slow, child.breaths_min, stages, falls, woken, scorer, rng) + falls + woken
+    del slow["ORAL"]  # a thermistor that the scorer sees, and the montage does not have
     rates = dict.fromkeys(fast, FAST_HZ) | dict.fromkeys(slow, BREATH_HZ) | {"SPO2": 1, "SNORE": FAST_HZ}
     return Study(child, number, fast | slow, rates, sleep.stage, stages, sorted(events, key=lambda e: e.onset_s))
 
@@ -200,7 +201,7 @@ def write_study(folder: str | Path, patient: str, number: int, hours: float, see
 
 def patient_names(n_patients: int) -> list[str]:
     "Name patients as a hospital's key does, with numbers that say nothing."
-    return [str(10007 + 131 * i) for i in range(n_patients)]
+    return [str(10031 + 119 * i) for i in range(n_patients)]
 
 
 SECOND_STUDIES = 0.25  # of patients
@@ -219,6 +220,7 @@ def simulate_studies(
     hours: float = 8.0,
     seed: int = 1,
     n_jobs: int | None = None,  # processes; None: one for each core
+    on_study: Callable[[str], object] = lambda study: None,  # called for each that is there
 ) -> list[str]:  # names of studies
     "Simulate patients' studies and write them; those that are there already stay."
     folder = Path(folder)
@@ -232,10 +234,13 @@ def simulate_studies(
     write_whole(folder / "health_record.csv", table.getvalue().encode())
     names = [f"{patient}_{number}" for patient, number in study_list(n_patients)]
     left = [name for name in names if not (folder / f"{name}.edf").exists()]
+    for name in set(names) - set(left):
+        on_study(name)
     with LocalWorkers(n_jobs) as workers:
         for done in workers.run(partial(_write_named, folder, hours, seed), left):
             if done.lost:
-                raise RuntimeError(f"{done.item}: expected a simulated study, found {done.lost}")
+                raise WorkersError(f"{done.item}: expected a simulated study, found {done.lost}")
+            on_study(done.item)
     return names
 
 

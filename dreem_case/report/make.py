@@ -43,12 +43,13 @@ def _given(inputs: Mapping[str, str]) -> dict[str, str]:
 def make_report(
     root: Path,  # the project's folder
     data: str = "",  # a folder in the case's layout; empty: the embedded default nights
-    headband: str = "",  # an npz file of headband spectra, for chapter 6 and the part `transfer`; empty: the last ones
+    headband: str = "",  # an npz file of headband spectra, for chapter 6, `transfer` and `mae`; empty: the last ones
     raw_eeg: str = "",  # an h5 file of raw EEG; empty: the sections about it drop out
     sleep_edf: str = "",  # a folder of band powers and hypnograms, for chapter 4 and the part `transfer`
     hypnograms: str = "",  # a JSON file of real nights by several scorers, for chapter 6
     ecg: str = "",  # a folder of annotated ECG records, for the part of that name; empty: simulated ones
     diary: str = "",  # a folder of wrist counts with a diary, for the part `events`; empty: its last figures
+    respiration: str = "",  # a folder of nights of breathing with events, for the part `mae`; empty: its last figures
     seed: int = 1,
     max_nights: int = 0,  # 0: all
     out: Path | None = None,  # None: build/ in the project's folder, or build/<part>/
@@ -63,7 +64,7 @@ def make_report(
     chapters, out = _chapters(root, part), out or root / "build" / part
     paths = _given({
         "data": data, "headband": headband, "raw_eeg": raw_eeg, "sleep_edf": sleep_edf, "hypnograms": hypnograms,
-        "ecg": ecg, "diary": diary,
+        "ecg": ecg, "diary": diary, "respiration": respiration,
     })
     start = time.perf_counter()
     if not data and not part:

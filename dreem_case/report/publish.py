@@ -121,6 +121,7 @@ _NEEDED = {  # real inputs, by part
     "ecg": ("ecg",),
     "events": ("diary",),
     "transfer": ("sleep_edf", "headband"),
+    "mae": ("headband", "respiration"),
 }
 
 

@@ -1,0 +1,98 @@
+"""Maps, nearest nights, the health record, and modalities that are missing."""
+
+import numpy as np
+import pytest
+
+from dreem_case.mae.explore import (
+    Patient,
+    epoch_map,
+    nearest_nights,
+    night_vectors,
+    one_lost_each,
+    read_health_record,
+    record_figures,
+    sibling_ranks,
+)
+from dreem_case.mae.probes import ProbeError
+
+
+def table(folder, *lines: str, head: str = "patient,age,sex,diagnosis", encoding: str = "utf-8"):
+    path = folder / "health_record.csv"
+    path.write_text("\r\n".join([head, *lines]), encoding=encoding)
+    return path
+
+
+def test_what_a_hospital_writes_is_read(tmp_path):
+    path = table(tmp_path, '1,"4,5",f,OSA', "2,,Male,", " 3 ,unknown,?,OSA", "1,4.5,F,OSA", encoding="utf-8-sig")
+    found = read_health_record(path)
+    assert found["1"] == Patient(4.5, "F", "OSA")
+    assert (found["2"].sex, found["3"].sex) == ("M", "") and np.isnan(found["2"].age) and np.isnan(found["3"].age)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["1,-3,F,"], "0 to 130"),
+        (["1,3,F,", "1,4,F,"], "two that differ"),
+        ([], "a patient at least"),
+    ],
+)
+def test_what_cannot_be_is_refused(tmp_path, lines, said):
+    with pytest.raises(ProbeError, match=said):
+        read_health_record(table(tmp_path, *lines))
+
+
+def test_a_table_without_patients_is_refused(tmp_path):
+    with pytest.raises(ProbeError, match="no diagnosis, patient, sex"):
+        read_health_record(table(tmp_path, "3", head="age"))
+
+
+def nights(n_children: int = 14, seed: int = 0):
+    random = np.random.default_rng(seed)
+    record = {str(i): Patient(2.0 + i, "FM"[i % 2], "OSA" if i % 3 else "none") for i in range(n_children)}
+    studies = [f"{i}_{k}" for i in range(n_children) for k in ((1, 2) if i % 4 == 0 else (1,))]
+    own = random.normal(0, 2, (n_children, 6))
+    rows = {
+        s: own[int(s.split("_")[0])] + random.normal(0, 1, (20, 6)) + [record[s.split("_")[0]].age, *[0] * 5]
+        for s in studies
+    }
+    return record, {s: s.split("_")[0] for s in studies}, rows
+
+
+def test_age_is_told_from_nights_of_others_and_a_diagnosis_without_a_cause_is_not():
+    record, patient, rows = nights()
+    vectors = night_vectors(np.concatenate(list(rows.values())), np.repeat(list(rows), 20))
+    found = record_figures(vectors, patient, record)
+    assert set(found) == {"age", "sex", "OSA", "none"}
+    assert found["age"].low > 0 and found["age"].n_groups == 14
+    assert found["sex"].low < 0.5 < found["sex"].high
+
+
+def test_both_nights_of_a_child_are_left_out_together():
+    record, patient, rows = nights(12)
+    vectors = {
+        study: np.r_[np.random.default_rng(int(patient[study])).normal(0, 1, 12)] for study in rows
+    }  # the child, nothing else
+    assert abs(record_figures(vectors, patient, record)["age"].value) < 0.75
+
+
+def test_a_second_night_is_found_where_nights_tell_the_child():
+    _, patient, rows = nights()
+    ranks = sibling_ranks(
+        nearest_nights(night_vectors(np.concatenate(list(rows.values())), np.repeat(list(rows), 20))), patient
+    )
+    assert set(ranks) == {s for s in rows if int(patient[s]) % 4 == 0} and np.median(list(ranks.values())) <= 2
+
+
+def test_a_map_has_a_place_for_each_epoch_and_repeats():
+    rows = np.random.default_rng(0).normal(0, 1, (40, 30))
+    rows[3, 2] = np.nan
+    np.testing.assert_array_equal(epoch_map(rows), epoch_map(rows))
+    assert epoch_map(rows).shape == (40, 2)
+
+
+def test_each_example_loses_one_modality_that_it_has_and_never_its_last():
+    present = np.random.default_rng(0).random((50, 16)) < 0.7
+    present[0] = np.arange(16) == 3
+    left = one_lost_each(present)
+    assert (present.sum(axis=1) - left.sum(axis=1)).tolist() == [0] + [1] * 49 and not (left & ~present).any()

@@ -1,0 +1,307 @@
+"""Studies become examples: nothing lost, nothing twice, nobody on two sides."""
+
+import csv
+import json
+import shutil
+from datetime import datetime
+
+import numpy as np
+import pytest
+
+from dreem_case.core.workers import Done, Workers
+from dreem_case.mae.examples import (
+    BATCH,
+    EVENTS,
+    SPLITS,
+    BatchError,
+    Examples,
+    batch_paths,
+    read_batch,
+    read_examples,
+    split_of,
+    targets,
+    write_batch,
+)
+from dreem_case.mae.montage import MODALITIES
+from dreem_case.mae.original import read_original, write_original
+from dreem_case.mae.prepare import PrepareError, find_studies, make_scaling, prepare, read_scaling, survey
+from dreem_case.mae.psg import open_psg
+from dreem_case.mae.simulate import Column, edf_content, simulate_studies, study_list
+from dreem_case.nights.safe_h5 import CaseFileError
+from tests.support.stores import client
+
+
+class Here(Workers):
+    """This process, which may die after some items."""
+
+    def __init__(self, dies_after=None):
+        self.left = dies_after
+
+    def run(self, function, items):
+        for item in items:
+            if self.left == 0:
+                raise KeyboardInterrupt
+            self.left = self.left - 1 if self.left is not None else None
+            yield Done(item, function(item))
+
+    def close(self):
+        pass
+
+
+LONG = "10031_2"  # a second study of a patient, with two channels
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory):
+    """Five short simulated studies of four patients, and one of more than 128 epochs."""
+    folder = tmp_path_factory.mktemp("studies")
+    assert len(simulate_studies(folder, 4, 0.25, seed=1, n_jobs=1)) == len(study_list(4)) == 5
+    rng = np.random.default_rng(5)
+    columns = [Column(name, "uV", (-200.0, 200.0), 128, 20 * rng.standard_normal(128 * 30 * 133)) for name in ("C3-A2", "O1-A2")]
+    (folder / f"{LONG}.edf").write_bytes(edf_content(columns, datetime(2020, 1, 1)))
+    (folder / f"{LONG}.tsv").write_text("onset\tduration\tdescription\n30\t3960\tSleep stage N2\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prepared(studies, tmp_path_factory):
+    """The examples of these studies."""
+    folder = tmp_path_factory.mktemp("examples")
+    return folder, prepare([studies], folder, Here())
+
+
+def contents(folder):
+    """Give the bytes of all files of a folder, by their place in it."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_whole_epoch_is_there_once(prepared):
+    folder, done = prepared
+    found = [read_batch(path) for split in SPLITS for path in batch_paths(folder, split)]
+    keys = [key for part in found for key in zip(part.study.tolist(), part.epoch.tolist(), strict=True)]
+    assert len(keys) == len(set(keys)) == sum(done.examples.values())
+    lines = [json.loads(path.read_text(encoding="utf-8")) for path in (folder / "studies").glob("*.json")]
+    assert sorted(keys) == sorted((line["study"], i) for line in lines for i in range(line["n_epochs"]))
+
+
+def test_all_files_but_one_of_a_split_are_full(prepared):
+    for split in SPLITS:
+        sizes = sorted(len(read_batch(path)) for path in batch_paths(prepared[0], split))
+        assert sizes[1:] == [BATCH] * len(sizes[1:])
+
+
+def test_a_patient_is_on_one_side_with_all_studies(prepared):
+    sides = {}
+    for split in SPLITS:
+        for path in batch_paths(prepared[0], split):
+            for patient in set(read_batch(path).patient.tolist()):
+                sides.setdefault(patient, set()).add(split)
+    assert {patient: {split_of(patient)} for patient in sides} == sides
+
+
+def test_a_killed_run_goes_on_to_the_same_files(studies, prepared, tmp_path):
+    for dies_after in (3, 8, 9):
+        with pytest.raises(KeyboardInterrupt):
+            prepare([studies], tmp_path / "out", Here(dies_after))
+    prepare([studies], tmp_path / "out", Here())
+    assert contents(tmp_path / "out") == contents(prepared[0])
+
+
+def test_a_file_that_was_lost_or_cut_is_written_again(studies, prepared, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(prepared[0], out)
+    paths = sorted(out.rglob("*.h5"))
+    paths[0].unlink()
+    paths[-1].write_bytes(paths[-1].read_bytes()[:1000])
+    prepare([studies], out, Here())
+    assert contents(out) == contents(prepared[0])
+
+
+def test_a_finished_run_writes_nothing_anew(studies, prepared):
+    times = {path: path.stat().st_mtime_ns for path in prepared[0].rglob("*.h5")}
+    assert prepare([studies], prepared[0], Here()).n_new == 0
+    assert {path: path.stat().st_mtime_ns for path in prepared[0].rglob("*.h5")} == times
+
+
+def test_scaling_is_made_of_training_patients_alone(studies, prepared):
+    found, _ = find_studies([studies])
+    own = [survey(open_psg(studies / f"{name}.edf", studies / f"{name}.tsv")) for name in found]
+    train = [one for one in own if split_of(one.patient) == "train"]
+    stored = read_scaling((prepared[0] / "scaling.json").read_bytes())
+    assert stored == make_scaling(train) != make_scaling(own)
+
+
+def test_a_later_study_is_scaled_as_the_first_ones(studies, tmp_path):
+    early = tmp_path / "early"
+    early.mkdir()
+    names = [name for name in find_studies([studies])[0] if split_of(name.partition("_")[0]) == "train"]
+    assert len(names) > 2
+    for name in names[:2]:
+        for ending in ("edf", "tsv"):
+            shutil.copy(studies / f"{name}.{ending}", early)
+    prepare([early], tmp_path / "out", Here())
+    scaling = (tmp_path / "out" / "scaling.json").read_bytes()
+    for ending in ("edf", "tsv"):
+        shutil.copy(studies / f"{names[2]}.{ending}", early)
+    done = prepare([early], tmp_path / "out", Here())
+    assert done.n_new == 1
+    assert (tmp_path / "out" / "scaling.json").read_bytes() == scaling
+
+
+def test_without_a_training_patient_a_scaling_has_to_be_given(studies, prepared, tmp_path):
+    name = next(name for name in find_studies([studies])[0] if split_of(name.partition("_")[0]) == "test")
+    for ending in ("edf", "tsv"):
+        shutil.copy(studies / f"{name}.{ending}", tmp_path)
+    with pytest.raises(PrepareError, match="a training patient"):
+        prepare([tmp_path], tmp_path / "out", Here())
+    scaling = read_scaling((prepared[0] / "scaling.json").read_bytes())
+    done = prepare([tmp_path], tmp_path / "out", Here(), scaling)
+    assert done.problems == {}
+    ours, theirs = read_examples(tmp_path / "out", "test"), read_examples(prepared[0], "test")
+    assert np.array_equal(ours.signals, theirs.signals[theirs.study == name])
+
+
+def test_a_broken_study_is_named_and_the_others_are_written(studies, prepared, tmp_path):
+    for path in studies.iterdir():
+        shutil.copy(path, tmp_path)
+    (tmp_path / "55555_1.edf").write_bytes(b"0" * 700)
+    whole = (studies / f"{LONG}.edf").read_bytes()
+    (tmp_path / "55556_1.edf").write_bytes(whole[:4000])
+    (tmp_path / "55557_1.edf").write_bytes(whole[: len(whole) // 2])  # truncated: what is there is used
+    done = prepare([tmp_path], tmp_path / "out", Here())
+    assert sorted(done.problems) == ["55555_1", "55556_1"]
+    assert all("expected" in why and "found" in why for why in done.problems.values())
+    assert done.n_new == 7
+
+
+def test_a_study_of_one_name_in_two_folders_is_taken_once_and_said(studies, tmp_path):
+    shutil.copy(studies / "10031_1.edf", tmp_path)
+    found, notes = find_studies([studies, tmp_path])
+    assert found["10031_1"].place == str(studies)
+    assert len(notes) == 1 and "10031_1" in notes[0]
+
+
+def test_annotations_without_a_recording_are_said(studies, tmp_path):
+    shutil.copy(studies / "10031_1.tsv", tmp_path)
+    assert find_studies([tmp_path]) == ({}, ["10031_1.tsv: annotations without a recording"])
+
+
+def test_studies_come_from_a_bucket_and_go_to_one(studies, prepared, server, tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    client(server).create_bucket(Bucket="psg")
+    for path in sorted(studies.glob("10031_1.*")):
+        client(server).upload_file(str(path), "psg", f"studies/{path.name}")
+    scaling = read_scaling((prepared[0] / "scaling.json").read_bytes())
+    done = prepare(["s3://psg/studies"], "s3://psg/examples", Here(), scaling, server)
+    assert done.problems == {}
+    split = split_of("10031")
+    client(server).download_file("psg", f"examples/{split}/packed-000.h5", str(tmp_path / "one.h5"))
+    ours, theirs = read_batch(tmp_path / "one.h5"), read_examples(prepared[0], split)
+    assert np.array_equal(ours.signals, theirs.signals[theirs.study == "10031_1"])
+
+
+def test_the_simulated_patients_have_a_health_record(studies):
+    with (studies / "health_record.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4
+    assert all(1 < float(row["age"]) < 18 and row["sex"] in "FM" and row["diagnosis"] for row in rows)
+
+
+def some(n=5, seed=0):
+    """Make examples of noise."""
+    rng = np.random.default_rng(seed)
+    seconds = rng.uniform(0, 10, (n, len(EVENTS))).astype(np.float32)
+    present = rng.random((n, len(MODALITIES))) > 0.2
+    signals = rng.normal(0, 3, (n, len(MODALITIES), 3840)).astype(np.float32) * present[:, :, None]
+    who = [f"1000{i % 2}" for i in range(n)]
+    return Examples(signals, present, rng.integers(-1, 5, n).astype(np.int8), seconds, np.array(who),
+                    np.array([f"{patient}_1" for patient in who]), np.arange(n, dtype=np.int32))  # fmt: skip
+
+
+def test_a_batch_comes_back_as_it_was(tmp_path):
+    before = some()
+    write_batch(tmp_path / "a.h5", before)
+    after = read_batch(tmp_path / "a.h5")
+    assert np.abs(after.signals - before.signals).max() <= 1 / 2048 + 1e-6
+    for name in ("present", "stage", "seconds", "patient", "study", "epoch"):
+        assert np.array_equal(getattr(before, name), getattr(after, name))
+
+
+def test_the_original_layout_keeps_signals_and_labels(tmp_path):
+    before = some(20)
+    write_original(tmp_path / "a.h5", before)
+    after = read_original(tmp_path / "a.h5")
+    assert np.array_equal(before.signals, after.signals)
+    assert np.array_equal(before.present, after.present)
+    ours, theirs = targets(before), targets(after)
+    assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+    single = before.take(slice(0, 1))
+    write_original(tmp_path / "b.h5", single)
+    assert np.array_equal(read_original(tmp_path / "b.h5").signals, single.signals)
+
+
+@pytest.mark.parametrize("damage", ["text", "cut", "other montage", "other version", "floats", "stranger", "link"])
+def test_a_batch_that_is_none_is_refused_by_name(damage, tmp_path):
+    import h5py
+
+    path = tmp_path / "bad.h5"
+    write_batch(path, some())
+    if damage == "text":
+        path.write_bytes(b"hello")
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:50_000])
+    else:
+        with h5py.File(path, "r+") as file:
+            about = json.loads(file["about"][:].tobytes())
+            if damage == "other montage":
+                about["modalities"][0] = "EEG Fpz"
+            if damage == "other version":
+                about["version"] = 99
+            if damage == "floats":
+                values = file["signals"][:].astype(np.float64)
+                del file["signals"]
+                file["signals"] = values
+            if damage == "stranger":
+                file["who"][0] = 7
+            if damage == "link":
+                file["more"] = h5py.ExternalLink("/etc/passwd", "/")
+            del file["about"]
+            file["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    with pytest.raises(CaseFileError, match=r"bad\.h5: expected"):
+        read_batch(path)
+
+
+def test_no_more_than_128_examples_go_into_a_file(tmp_path):
+    with pytest.raises(ValueError, match="1 to 128"):
+        write_batch(tmp_path / "a.h5", some(1).take(np.zeros(129, int)))
+
+
+def test_a_patient_on_the_wrong_side_is_found(tmp_path):
+    (tmp_path / "test").mkdir()
+    one = some(1)
+    name = next(str(i) for i in range(100) if split_of(str(i)) == "train")
+    wrong = Examples(one.signals, one.present, one.stage, one.seconds, np.array([name]), one.study, one.epoch)
+    write_batch(tmp_path / "test" / "a.h5", wrong)
+    with pytest.raises(BatchError, match="patients of test"):
+        read_examples(tmp_path, "test")
+
+
+def test_a_sliver_of_an_event_makes_no_epoch_positive():
+    def of(seconds, stage=2):
+        one = some(1)
+        return Examples(one.signals, one.present, np.array([stage], np.int8), np.array([seconds], np.float32), one.patient,
+                        one.study, one.epoch)  # fmt: skip
+
+    positive = {name: int(values[0]) for name, values in targets(of([0, 0.001, 0, 2.9, 0.2, 4.9, 1.4])).items()}
+    assert positive == {"stage": 2, "apnea": 0, "hypopnea": 1, "desaturation": 0, "arousal": 0}
+    assert targets(of([0, 3, 0, 0, 0, 5, 1.5]))["apnea"] == 1
+    assert targets(of([9] * 7, stage=-1))["apnea"] == -1
+    assert targets(of([np.nan] * 7))["arousal"] == -1
+
+
+def test_a_study_without_a_known_channel_is_left_out_by_name(tmp_path):
+    column = Column("Temperature", "C", (0.0, 50.0), 1, np.full(120, 36.0))
+    (tmp_path / "1_1.edf").write_bytes(edf_content([column], datetime(2020, 1, 1)))
+    with pytest.raises(CaseFileError, match="a channel of the montage"):
+        open_psg(tmp_path / "1_1.edf")
