@@ -12,7 +12,8 @@
 # make bench    speed and memory of a night, of the server and of many nights, into build/bench/
 #               PART=ecg: of a day of heartbeats instead; PART=transfer: of the import of a day of polysomnography;
 #               PART=mae: of a study of ten hours as examples
-# make nets     PART=transfer: all networks trained on simulated people, in an hour; goes on where it was stopped
+# make nets     PART=transfer: all networks trained on simulated people, in an hour, and those of bands where SLEEP_EDF is
+#               given; goes on where it was stopped
 #               PART=mae: the shipped autoencoder, pretrained on simulated children in less than an hour; goes on, too
 # make check    the pages that the last report made
 # make notebook the chapters in JupyterLab
@@ -101,6 +102,7 @@ endif
 nets: $(NETS)
 ifeq ($(PART),transfer)
 	OMP_NUM_THREADS=2 $(BIN)/dreem-case transfer train-networks
+	$(if $(SLEEP_EDF),$(BIN)/dreem-case transfer make-bands --bands "$(SLEEP_EDF)/bands_58_people.npz" --out build/transfer/bands)
 else ifeq ($(PART),mae)
 	OMP_NUM_THREADS=2 $(BIN)/python -m dreem_case.mae.pretrain_commands train-shipped
 else
