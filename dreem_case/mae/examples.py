@@ -171,7 +171,7 @@ def _about(record: str, file: h5py.File) -> list[list[str]]:  # patient and stud
         raise BatchError(record, "patients and studies by name", ascii(who)[:60])
     return who
 
-# %% ../../nbs/library/mae/examples.ipynb #28847511
+# %% ../../nbs/library/mae/examples.ipynb #dd76cc2a
 def batch_paths(folder: str | Path, split: str) -> list[Path]:
     "List the files of a split, in order; raise `ValueError` for a split that is none."
     if split not in SPLITS:

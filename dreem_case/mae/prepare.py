@@ -355,7 +355,7 @@ def prepare(
     outputs.write("prepared.json", json.dumps(asdict(done) | {"n_new": None}, indent=1, sort_keys=True).encode())
     return done
 
-
+# %% ../../nbs/library/mae/prepare.ipynb #2b96d659
 def _each(workers: Workers, function: Callable, items: list[str]):  # (study, what came of it)
     for one in workers.run(function, items):
         yield one.item, {"study": one.item, "error": f"{one.item}: {one.lost}"} if one.lost else one.value

@@ -165,8 +165,8 @@ def clean_epochs(
     epochs[~there] = 0
     return there
 
-# %% ../../nbs/library/mae/psg.ipynb #b1d1635d
-_TOGETHER = 4  # channels read in one go
+# %% ../../nbs/library/mae/psg.ipynb #c7fd0618
+_TOGETHER = 2  # channels read in one go
 
 
 def read_modalities(

@@ -46,6 +46,7 @@ def draw_scorer(rng: np.random.Generator) -> Scorer:
 # %% ../../nbs/library/mae/scorer.ipynb #820d4b7c
 _BANDS = ((0.5, 2), (4, 7.5), (8, 11), (11.5, 14.5), (16, 32))
 _STAYS = 1.2  # log-odds for the stage before
+_RARELY_N1 = 0.6  # log-odds against N1, which scorers choose last
 
 
 def stage_evidence(signals: dict[str, np.ndarray]) -> np.ndarray:  # float (n_epochs, 9)
@@ -82,6 +83,7 @@ def score_stages(
     within = evidence - means[truth]
     inverse = np.linalg.inv(np.cov(within.T) + 0.05 * np.eye(evidence.shape[1]))
     scores = evidence @ inverse @ means.T - 0.5 * np.einsum("si,ij,sj->s", means, inverse, means)
+    scores[:, Stage.N1] -= _RARELY_N1
     scores = scores + np.log(shares + 0.01) + scorer.doubt * rng.gumbel(size=scores.shape)
     before, chosen = int(truth[0]), np.zeros(n, np.int8)
     for epoch in range(n):

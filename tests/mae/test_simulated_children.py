@@ -139,11 +139,11 @@ def test_an_arousal_is_seen_in_the_eeg_and_its_absence_is_not(child, asleep):
 @pytest.fixture(scope="module")
 def some():
     """Studies of some children."""
-    return [simulate_study(name, number, 1.5) for name, number in study_list(6)]
+    return [simulate_study(name, number, 1.2) for name, number in study_list(4)]
 
 
 def test_the_same_arguments_make_the_same_study(some):
-    again = simulate_study(some[0].child.patient, 1, 1.5)
+    again = simulate_study(some[0].child.patient, 1, 1.2)
     assert again.events == some[0].events
     assert all(np.array_equal(again.signals[name], some[0].signals[name]) for name in again.signals)
 
@@ -169,14 +169,30 @@ def test_events_have_names_that_are_known_and_lie_in_the_night(some):
         )
 
 
-def test_lengths_of_events_are_those_of_real_ones(some):
+def test_lengths_of_failures_are_those_of_real_events():
+    rng, found = np.random.default_rng(6), []
+    for i in range(20):
+        child = replace(draw_child(f"ill {i}"), obstruction=5.0, pauses=5.0)
+        found += draw_failures(child, draw_sleep(child, 8.0, rng), rng)
+    closed = {
+        kind: [f.duration_s for f in found if f.kind == kind and f.left < 0.13]
+        for kind in ("obstructive", "central", "mixed")
+    }
+    for kind, median in (("obstructive", 19), ("central", 15), ("mixed", 29)):
+        assert np.median(closed[kind]) == pytest.approx(median, rel=0.15), kind
+        assert np.std(np.log(closed[kind])) == pytest.approx(0.3, abs=0.08), kind
+
+
+def test_the_table_of_events_measures_what_is_scored(some):
     rows = {row["kind"]: row for row in event_table(some)}
-    assert 12 < rows["hypopnea"]["median length, s"] < 25
+    own = [event.duration_s for study in some for event in study.events if event.name.startswith("hypopnea")]
+    assert rows["hypopnea"]["events"] == len(own)
+    assert rows["hypopnea"]["median length, s"] == pytest.approx(float(np.median(own)))
 
 
 def test_over_many_children_shares_are_near_the_published_ones():
     rng, counts, n_failures, hours = np.random.default_rng(4), np.zeros(5), 0, 0
-    for i in range(60):
+    for i in range(40):
         child = draw_child(f"child {i}")
         sleep = draw_sleep(child, 6.0, rng)
         failures = draw_failures(child, sleep, rng)
