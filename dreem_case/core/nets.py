@@ -287,6 +287,8 @@ def load_network(
     try:
         network = build(manifest)
         network.load_state_dict(load(content))
+    except ModelError:
+        raise
     except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(
             f"{folder}: expected weights of the network that the manifest names, found {str(error)[:120]!a}"
