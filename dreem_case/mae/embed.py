@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['GROUPS', 'DEPTH', 'embedding_width', 'embed', 'random_encoder', 'foretold', 'explained', 'impute']
 
-# %% ../../nbs/library/mae/embed.ipynb #10ecaa28
+# %% ../../nbs/library/mae/embed.ipynb #7216b856
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,7 +15,7 @@ from .model import MaeConfig, MaskedAutoencoder, load_model
 from .montage import MODALITIES, N_MODALITIES, RATE, WIDTH
 from .tokens import BANDS_HZ, OUTLINE_HZ, draw_masks
 
-# %% ../../nbs/library/mae/embed.ipynb #229285d3
+# %% ../../nbs/library/mae/embed.ipynb #d155b92f
 GROUPS = (("eeg", "eog", "emg"), ("capno", "spo2", "effort", "snore", "flow"))  # kinds of modalities
 DEPTH = 2  # blocks of the encoder, if it has as many
 
@@ -67,7 +67,7 @@ def _mean_and_spread(rows: torch.Tensor, own: torch.Tensor) -> torch.Tensor:  # 
 def _batches(places: np.ndarray, size: int) -> Iterator[np.ndarray]:
     return (places[at : at + size] for at in range(0, len(places), size))
 
-# %% ../../nbs/library/mae/embed.ipynb #58eb1ec3
+# %% ../../nbs/library/mae/embed.ipynb #f0ad1396
 def random_encoder(
     config: MaeConfig,
     seed: int = 0,
@@ -83,7 +83,7 @@ def random_encoder(
             value.copy_(known[name])
     return model.eval()
 
-# %% ../../nbs/library/mae/embed.ipynb #a61ae47a
+# %% ../../nbs/library/mae/embed.ipynb #81a0a616
 @torch.inference_mode()
 def foretold(
     model: MaskedAutoencoder,
@@ -117,7 +117,7 @@ def explained(
             found[row] = 1 - np.square(true - said[:, row][own]).sum() / np.square(true - true.mean(axis=0)).sum()
     return found
 
-# %% ../../nbs/library/mae/embed.ipynb #7efe7b2b
+# %% ../../nbs/library/mae/embed.ipynb #cf156736
 def impute(
     model: MaskedAutoencoder,
     signals: np.ndarray,  # float32 (n, 16, 3840), scaled
