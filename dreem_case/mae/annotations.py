@@ -77,7 +77,7 @@ def _rows(lines: Sequence[str], places: Sequence[int]) -> tuple[list[Annotation]
     notes = [f"{n} {what} are left out" for what, n in lost.items()]
     return sorted(found, key=lambda annotation: annotation.onset_s), notes
 
-# %% ../../nbs/library/mae/annotations.ipynb #253a9b31
+# %% ../../nbs/library/mae/annotations.ipynb #2ce2c036
 def event_of(text: str) -> str | None:  # one of EVENTS; None for what is none
     "Understand a text as a kind of event."
     plain = text.casefold().replace("pnoea", "pnea")
@@ -91,7 +91,7 @@ def event_of(text: str) -> str | None:  # one of EVENTS; None for what is none
         return "desaturation"
     return "arousal" if re.search(r"\b(arousal|rera)\b", plain) else None
 
-# %% ../../nbs/library/mae/annotations.ipynb #f6cd90cd
+# %% ../../nbs/library/mae/annotations.ipynb #8a74bfa8
 @dataclass(frozen=True, eq=False)
 class Labels:
     "What a scorer says of each epoch."
@@ -136,7 +136,7 @@ def label_epochs(
     seconds, about = _event_seconds([a for a in annotations if words[a.text][1]], n_epochs, first_s)
     return Labels(scored.stages, seconds, dict(unknown), (*notes, *scored.notes, *about))
 
-# %% ../../nbs/library/mae/annotations.ipynb #ec0285b4
+# %% ../../nbs/library/mae/annotations.ipynb #4858ccb5
 def _event_seconds(events: Sequence[Annotation], n_epochs: int, first_s: float) -> tuple[np.ndarray, list[str]]:
     "Add up the seconds of events in each epoch."
     seconds = np.zeros((n_epochs, len(EVENTS)), np.float32)

@@ -82,7 +82,9 @@ _SHOWN = 12  # texts that are neither stage nor event
 
 @mae.command()
 @click.argument("studies", nargs=-1, required=True)
-@click.option("--out", required=True, help="Folder or s3://bucket/prefix for the examples; a run that was stopped goes on.")
+@click.option(
+    "--out", required=True, help="Folder or s3://bucket/prefix for the examples; a run that was stopped goes on."
+)
 @click.option("--scaling", type=_FILE, help="scaling.json of other examples, as those that a network was trained on.")
 @click.option("--endpoint", envvar="DREEM_CASE_S3_ENDPOINT", help="URL of an S3 server other than Amazon's.")
 @click.option("--dask", help="Scheduler of a Dask cluster, instead of processes: tcp://host:8786.")
@@ -91,7 +93,7 @@ _SHOWN = 12  # texts that are neither stage nor event
 def prepare(
     studies: tuple[str, ...], out: str, scaling: Path | None, endpoint: str | None, dask: str | None, jobs: int | None
 ) -> None:
-    """Make examples of STUDIES: folders or buckets of PATIENT_STUDY.edf, with a .tsv of annotations or those of EDF+."""
+    "Make examples of STUDIES: folders or buckets of PATIENT_STUDY.edf, each with a .tsv or annotations of EDF+."
     from dreem_case.core.workers import DaskWorkers, LocalWorkers
     from dreem_case.mae.prepare import prepare as prepare_studies
     from dreem_case.mae.prepare import read_scaling
@@ -109,7 +111,7 @@ def prepare(
     for note in done.notes:
         click.echo(f"note: {note}")
     for text, n in list(done.unknown.items())[:_SHOWN]:
-        click.echo(f"neither stage nor event: {n} x {ascii(text)}")
+        click.echo(f"neither stage nor event: {n} x {text!a}")
     if len(done.unknown) > _SHOWN:
         click.echo(f"and {len(done.unknown) - _SHOWN} other texts, all in prepared.json")
     for why in done.problems.values():

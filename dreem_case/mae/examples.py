@@ -100,7 +100,12 @@ def batch_content(examples: Examples, signals: np.ndarray | None = None) -> byte
     who = list(dict.fromkeys(zip(examples.patient.tolist(), examples.study.tolist(), strict=True)))
     place = {pair: number for number, pair in enumerate(who)}
     pairs = zip(examples.patient.tolist(), examples.study.tolist(), strict=True)
-    about = {"version": _VERSION, "modalities": [modality.name for modality in MODALITIES], "events": EVENTS, "who": who}
+    about = {
+        "version": _VERSION,
+        "modalities": [modality.name for modality in MODALITIES],
+        "events": EVENTS,
+        "who": who,
+    }
     arrays = {
         "signals": stored_signals(examples.signals) if signals is None else signals, "present": examples.present,
         "stage": examples.stage, "seconds": examples.seconds, "epoch": examples.epoch,
@@ -120,8 +125,11 @@ def write_batch(path: str | Path, examples: Examples) -> None:
         raise ValueError(f"{Path(path).name}: expected 1 to {BATCH} examples, found {len(examples)}")
     write_whole(path, batch_content(examples))
 
-# %% ../../nbs/library/mae/examples.ipynb #e45da31b
-def read_batch(path: str | Path) -> Examples:
+# %% ../../nbs/library/mae/examples.ipynb #240336f4
+def read_batch(
+    path: str | Path,
+    with_signals: bool = True,  # False: all else, and signals of no length
+) -> Examples:
     "Read a file of examples; raise a `CaseFileError` for one that is none, `FileUnavailable` where the system refuses."
     path = Path(path)
     arrays = {}
@@ -133,13 +141,14 @@ def read_batch(path: str | Path) -> Examples:
                 raise BatchError(path.name, f"{n * width} values of {name}", f"{found}")
             if file[name].dtype != kind or file[name].chunks:
                 raise BatchError(path.name, f"plain {np.dtype(kind).name} as {name}", f"{file[name].dtype}")
-            arrays[name] = np.empty(n * width, kind)
-            if n:
+            arrays[name] = np.empty(n * width if with_signals or name != "signals" else 0, kind)
+            if len(arrays[name]):
                 file[name].read_direct(arrays[name])
     if not ((arrays["who"] >= 0) & (arrays["who"] < len(about))).all():
         raise BatchError(path.name, f"studies 0 to {len(about) - 1}", f"{arrays['who'].min()} to {arrays['who'].max()}")
     who = np.array(about, dtype=str).reshape(-1, 2)[arrays["who"]]
-    signals = np.multiply(arrays["signals"], np.float32(STEP), dtype=np.float32).reshape(n, N_MODALITIES, WIDTH)
+    signals = np.multiply(arrays["signals"], np.float32(STEP), dtype=np.float32)
+    signals = signals.reshape(n, N_MODALITIES, -1) if n else np.zeros((0, N_MODALITIES, WIDTH), np.float32)
     return Examples(signals, arrays["present"].reshape(n, -1) > 0, arrays["stage"], arrays["seconds"].reshape(n, -1),
                     who[:, 0], who[:, 1], arrays["epoch"])  # fmt: skip
 
@@ -162,7 +171,7 @@ def _about(record: str, file: h5py.File) -> list[list[str]]:  # patient and stud
         raise BatchError(record, "patients and studies by name", ascii(who)[:60])
     return who
 
-# %% ../../nbs/library/mae/examples.ipynb #28847511
+# %% ../../nbs/library/mae/examples.ipynb #dd76cc2a
 def batch_paths(folder: str | Path, split: str) -> list[Path]:
     "List the files of a split, in order; raise `ValueError` for a split that is none."
     if split not in SPLITS:

@@ -43,7 +43,9 @@ def read_original(path: str | Path) -> Examples:
         signals = file["signals"][:].astype(np.float32).reshape(-1, N_MODALITIES, WIDTH)
         labels = {name: np.atleast_1d(file[name][()]).astype(np.int8) for name in ("sleep", *_KINDS)}
         names = {name: np.atleast_1d(file[name].asstr()[()]).astype(str) for name in ("patient", "study")}
-        epoch = np.atleast_1d(file["epoch"][()]).astype(np.int32) if "epoch" in file else np.arange(shape, dtype=np.int32)
+        epoch = (
+            np.atleast_1d(file["epoch"][()]).astype(np.int32) if "epoch" in file else np.arange(shape, dtype=np.int32)
+        )
     seconds = np.zeros((shape, len(EVENTS)), np.float32)
     for name, kinds in _KINDS.items():
         for number, event in enumerate(kinds, 1):

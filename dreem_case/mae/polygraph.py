@@ -82,7 +82,9 @@ def respiratory_signals(
     flat = np.clip(1.6 * shut + 1.2 * breath["narrow"], 0, 1)
     shape = (1 - flat) * wave + flat * np.tanh(2.5 * wave) * 0.8
     mouth = _stretches(seconds, 1.2, 240, rng) * rng.uniform(0.4, 0.9)
-    mouth = np.maximum(mouth, _stretches(seconds, 7, 22, rng) * uniform_filter1d(rng.uniform(0, 2, seconds), 60).clip(0, 1))
+    mouth = np.maximum(
+        mouth, _stretches(seconds, 7, 22, rng) * uniform_filter1d(rng.uniform(0, 2, seconds), 60).clip(0, 1)
+    )
     mouth = _spread(uniform_filter1d(mouth, 3), hz)
     flow = shape * air * (1 - mouth)
     noise = rng.standard_normal((3, n))
@@ -98,7 +100,8 @@ def respiratory_signals(
     thorax, abdomen = (belt + heart + 0.06 * rng.standard_normal(n) for belt in (thorax, abdomen))
     inhaling = np.clip(wave, 0, None)
     loud = child.snores * inhaling * np.clip(2.2 * breath["narrow"] + 1.2 * shut * air, 0, 1) * np.clip(air, 0, 1.5)
-    return {"C-FLOW": flow, "ORAL": oral, "RESP THORACIC": thorax, "RESP ABDOMINAL": abdomen, "CAPNO": _capno(child, breath, mouth, rng),
+    return {"C-FLOW": flow, "ORAL": oral, "RESP THORACIC": thorax, "RESP ABDOMINAL": abdomen,
+            "CAPNO": _capno(child, breath, mouth, rng),
             "SNORE": loud, "SPO2": _oxygen(child, breath["air"], moves, rng)}  # fmt: skip
 
 
@@ -110,7 +113,9 @@ def _stretches(seconds: int, an_hour: float, length_s: float, rng: np.random.Gen
     return found
 
 
-def _capno(child: Child, breath: dict[str, np.ndarray], mouth: np.ndarray, rng: np.random.Generator) -> np.ndarray:  # mmHg
+def _capno(
+    child: Child, breath: dict[str, np.ndarray], mouth: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:  # mmHg
     hz, air = BREATH_HZ, breath["air"]
     out = np.clip(np.tanh(-4 * np.sin(breath["phase"] - 0.3)), 0, 1)
     level = lfilter([1 / (40 * hz)], [1, 1 / (40 * hz) - 1], 1 - np.minimum(air, 2))  # retained
@@ -221,7 +226,9 @@ def _spoil(values: np.ndarray, rng: np.random.Generator) -> None:
     n = len(values)
     values += rng.standard_normal(n, np.float32) * np.float32(np.exp(rng.normal(0.2, 0.5)))
     if rng.random() < 0.2:
-        values += np.float32(rng.exponential(4)) * np.sin(np.arange(n, dtype=np.float32) * np.float32(2 * np.pi * 59.9 / FAST_HZ))
+        values += np.float32(rng.exponential(4)) * np.sin(
+            np.arange(n, dtype=np.float32) * np.float32(2 * np.pi * 59.9 / FAST_HZ)
+        )
     if rng.random() < 0.15:
         values += np.float32(rng.exponential(25)) * _spread(_wander(n // FAST_HZ, 2.5, rng), FAST_HZ)
     if rng.random() < 0.2:

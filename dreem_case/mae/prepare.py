@@ -21,9 +21,18 @@ import numpy as np
 from ..core.outputs import Outputs, open_outputs
 from ..core.places import PlaceError, PlaceUnavailable, StoredFile, fetched, files_in
 from ..core.workers import Workers
-from .examples import BATCH, SPLITS, Examples, batch_content, join_examples, read_batch, split_of, stored_signals
+from dreem_case.mae.examples import (
+    BATCH,
+    SPLITS,
+    Examples,
+    batch_content,
+    join_examples,
+    read_batch,
+    split_of,
+    stored_signals,
+)
 from .montage import MODALITIES, N_MODALITIES, WIDTH
-from .psg import Psg, open_psg, patient_of, read_modalities
+from .psg import Psg, open_psg, read_modalities
 from ..nights.safe_h5 import CaseFileError, FileUnavailable
 
 # %% ../../nbs/library/mae/prepare.ipynb #112e6a4e
@@ -116,13 +125,16 @@ class Scaling:
 
 def make_scaling(surveys: Sequence[Survey]) -> Scaling:
     "Make the scaling of studies, of those alone that are given."
+
     def median(values: Sequence[float | None], usual: float) -> float:
         known = [value for value in values if value]
         return float(np.median(known)) if known else usual
 
     middles = [median([s.middle[i] for s in surveys], 0.0) if m.kind in _SHARED_LEVEL else 0.0
                for i, m in enumerate(MODALITIES)]  # fmt: skip
-    return Scaling(tuple(middles), tuple(median([s.size[i] for s in surveys], 1.0) for i in range(N_MODALITIES)), len(surveys))
+    return Scaling(
+        tuple(middles), tuple(median([s.size[i] for s in surveys], 1.0) for i in range(N_MODALITIES)), len(surveys)
+    )
 
 # %% ../../nbs/library/mae/prepare.ipynb #a5ce11b5
 def scaled_study(psg: Psg, own: Survey, scaling: Scaling) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -197,21 +209,21 @@ def _survey_study(job: _Job, study: str) -> dict:  # a survey, or {"error": why}
     return found
 
 # %% ../../nbs/library/mae/prepare.ipynb #a03dd069
-def _write_study(job: _Job, scaling: Scaling, surveys: Mapping[str, Survey], study: str) -> dict:  # its line
+def _write_study(job: _Job, scaling: Scaling, study: str) -> dict:  # its line
     "Write a study's files of 128 examples, what is left over, and last its line."
     outputs, key = job.outputs(), job.key(study, scaling)
     name = f"studies/{study}.json"
     if (found := _told(outputs, name, key)) and _is_whole(outputs, found):
         return found
-    outputs.remove(name)
     try:
         with ExitStack() as stack:
             psg = job.open(study, stack)
-            signals, present, notes = scaled_study(psg, surveys[study], scaling)
+            signals, present, notes = scaled_study(psg, _as_survey(_survey_study(job, study)), scaling)
     except _OF_THE_STUDY as error:
         return {"study": study, "error": str(error)}
     except (*_OF_THE_MACHINE, PlaceError) as error:
         return {"study": study, "error": str(error), "again": True}
+    outputs.remove(name)  # until all files are those of this version
     files, rest = _write_files(outputs, psg, signals, present)
     found = {
         "key": key, "study": study, "patient": psg.patient, "split": split_of(psg.patient), "n_epochs": psg.n_epochs,
@@ -307,8 +319,8 @@ def prepare(
 ) -> Prepared:
     """Write the examples of studies, by splits of patients.
 
-    A study that cannot be used is named in `problems`, and the others are written. Raises `PrepareError`, `PlaceError` or
-    `OutputError` where a run cannot begin.
+    A study that cannot be used is named in `problems`, and the others are written. Raises `PrepareError`,
+    `PlaceError` or `OutputError` where a run cannot begin.
     """
     studies, notes = find_studies(places, endpoint)
     if not studies:
@@ -321,43 +333,62 @@ def prepare(
         if "error" in found:
             done.problems[study] = found["error"]
         else:
-            surveys[study] = Survey(**{name: found[name] for name in Survey.__dataclass_fields__})
-    scaling = scaling or _kept_scaling(outputs, surveys)
+            surveys[study] = _as_survey(found)
+    scaling = _agreed_scaling(outputs, surveys, scaling)
     outputs.write("scaling.json", json.dumps(asdict(scaling), indent=1).encode())
     already = set(outputs.names("studies"))
-    lines = []
-    work = partial(_write_study, job, scaling, surveys)
+    work = partial(_write_study, job, scaling)
     for number, (study, line) in enumerate(_each(workers, work, list(surveys)), 1):
         on_study(len(studies) + number, 2 * len(studies), study)
         if "error" in line:
             done.problems[study] = line["error"]
             continue
-        lines.append(line)
         done.n_new += f"{study}.json" not in already
-        done.examples[line["split"]] += line["n_epochs"]
-    for split in SPLITS:
+    lines = [_line(outputs, name) for name in sorted(outputs.names("studies"))]
+    for split in SPLITS:  # with what earlier runs have left over, of other folders
         _pack(outputs, lines, split)
     unknown: Counter[str] = Counter()
     for line in lines:
+        done.examples[line["split"]] += line["n_epochs"]
         unknown.update(line["unknown"])
     done.unknown, done.problems = dict(unknown.most_common()), dict(sorted(done.problems.items()))
     outputs.write("prepared.json", json.dumps(asdict(done) | {"n_new": None}, indent=1, sort_keys=True).encode())
     return done
 
-
+# %% ../../nbs/library/mae/prepare.ipynb #2b96d659
 def _each(workers: Workers, function: Callable, items: list[str]):  # (study, what came of it)
     for one in workers.run(function, items):
         yield one.item, {"study": one.item, "error": f"{one.item}: {one.lost}"} if one.lost else one.value
 
 
-def _kept_scaling(outputs: Outputs, surveys: Mapping[str, Survey]) -> Scaling:
-    "Give the scaling that lies there, or make it of training patients; without any, of nobody's test but by force of all."
-    if content := outputs.read("scaling.json"):
-        return read_scaling(content)
+def _line(outputs: Outputs, name: str) -> dict:
+    "Read a study's line; raise `PrepareError` for what is none."
+    try:
+        found = json.loads(outputs.read(f"studies/{name}") or b"")
+        if found["split"] in SPLITS and found["key"] and found["n_epochs"] >= 0:
+            return found
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise PrepareError(name, "the line of a study", "something else; remove it, and prepare again")
+
+
+def _as_survey(found: Mapping) -> Survey:
+    "Make a survey of a line."
+    return Survey(**{name: found[name] for name in Survey.__dataclass_fields__})
+
+
+def _agreed_scaling(outputs: Outputs, surveys: Mapping[str, Survey], given: Scaling | None) -> Scaling:
+    "Give the scaling that lies there, is given, or is made of training patients; raise `PrepareError` for none or two."
+    content = outputs.read("scaling.json")
+    kept = read_scaling(content) if content else given
+    if given and given != kept:
+        raise PrepareError("scaling.json", "the scaling that is given, or none", "another one; choose another place")
     own = [s for _, s in sorted(surveys.items()) if split_of(s.patient) == "train"]
-    if not own:
-        raise PrepareError("studies", "a training patient, or a scaling from elsewhere", f"{len(surveys)} studies without")
-    return make_scaling(own)
+    if not kept and not own:
+        raise PrepareError(
+            "studies", "a training patient, or a scaling from elsewhere", f"{len(surveys)} studies without"
+        )
+    return kept or make_scaling(own)
 
 
 def read_scaling(content: bytes) -> Scaling:

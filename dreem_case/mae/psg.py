@@ -3,8 +3,7 @@
 # %% auto #0
 __all__ = ['patient_of', 'Psg', 'open_psg', 'read_channels', 'resampled', 'clean_epochs', 'read_modalities']
 
-# %% ../../nbs/library/mae/psg.ipynb #b46d0562
-import re
+# %% ../../nbs/library/mae/psg.ipynb #284143b9
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -166,12 +165,14 @@ def clean_epochs(
     epochs[~there] = 0
     return there
 
-# %% ../../nbs/library/mae/psg.ipynb #b1d1635d
-_TOGETHER = 4  # channels read in one go
+# %% ../../nbs/library/mae/psg.ipynb #c7fd0618
+_TOGETHER = 2  # channels read in one go
 
 
 def read_modalities(
-    psg: Psg, first: int = 0, stop: int | None = None  # epochs
+    psg: Psg,
+    first: int = 0,
+    stop: int | None = None,  # epochs
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray, str]]:  # modality, float32 (n, 3840), bool (n,), what to say
     "Read modality by modality, in the unit of each; those without a channel are left out."
     stop = psg.n_epochs if stop is None else min(stop, psg.n_epochs)

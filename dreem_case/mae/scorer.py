@@ -37,7 +37,7 @@ class Scored:
 
 def draw_scorer(rng: np.random.Generator) -> Scorer:
     "Draw a scorer."
-    apnea, hypopnea = rng.normal((0.19, 0.7), (0.03, 0.03))
+    apnea, hypopnea = rng.normal((0.19, 0.68), (0.03, 0.03))
     return Scorer(
         float(apnea), float(hypopnea), float(rng.choice([3.0, 3.0, 2.5])), float(rng.normal(0.6, 0.06)),
         float(rng.uniform(0.1, 0.22)), float(rng.uniform(0.35, 0.75)),
@@ -46,6 +46,7 @@ def draw_scorer(rng: np.random.Generator) -> Scorer:
 # %% ../../nbs/library/mae/scorer.ipynb #820d4b7c
 _BANDS = ((0.5, 2), (4, 7.5), (8, 11), (11.5, 14.5), (16, 32))
 _STAYS = 1.2  # log-odds for the stage before
+_RARELY_N1 = 0.6  # log-odds against N1, which scorers choose last
 
 
 def stage_evidence(signals: dict[str, np.ndarray]) -> np.ndarray:  # float (n_epochs, 9)
@@ -82,6 +83,7 @@ def score_stages(
     within = evidence - means[truth]
     inverse = np.linalg.inv(np.cov(within.T) + 0.05 * np.eye(evidence.shape[1]))
     scores = evidence @ inverse @ means.T - 0.5 * np.einsum("si,ij,sj->s", means, inverse, means)
+    scores[:, Stage.N1] -= _RARELY_N1
     scores = scores + np.log(shares + 0.01) + scorer.doubt * rng.gumbel(size=scores.shape)
     before, chosen = int(truth[0]), np.zeros(n, np.int8)
     for epoch in range(n):
@@ -130,14 +132,17 @@ def score_breathing(
         if b - a > 90 or rng.random() < scorer.misses:
             continue
         followed = any(a + 4 < fall.onset_s < b + 25 for fall in falls) or any(
-            b - 6 < arousal.onset_s < b + 5 for arousal in arousals)
+            b - 6 < arousal.onset_s < b + 5 for arousal in arousals
+        )
         if lowest < scorer.apnea:
             if (kind := _apnea_kind(effort[a:b], rng)) != "apnea_central" or followed or b - a >= 20:
                 found.append(Scored(a, b - a, kind))
-        elif b - a >= 11 and (followed or rng.random() < 0.05):
+        elif b - a >= 12 and (followed or rng.random() < 0.06):
             obstructive = effort[a:b].mean() > 0.7
             found.append(Scored(a, b - a, "hypopnea_obstructive" if obstructive else "hypopnea_other"))
-    return [Scored(max(s.onset_s + rng.normal(0, 2), 0), max(s.duration_s + rng.normal(0, 2), 5), s.name) for s in found]
+    return [
+        Scored(max(s.onset_s + rng.normal(0, 2.5), 0), max(s.duration_s + rng.normal(0, 3), 5), s.name) for s in found
+    ]
 
 
 def _apnea_kind(effort: np.ndarray, rng: np.random.Generator) -> str:
@@ -151,7 +156,9 @@ def _apnea_kind(effort: np.ndarray, rng: np.random.Generator) -> str:
 def score_oxygen(spo2: np.ndarray, stages: np.ndarray, scorer: Scorer, rng: np.random.Generator) -> list[Scored]:
     "Score desaturations; `spo2` in % at 1 Hz, 0 and 127 where the probe is off."
     valid = (spo2 > 50) & (spo2 <= 100)
-    values = median_filter(np.where(valid, np.rint(spo2), np.nan_to_num(np.nanmedian(np.where(valid, spo2, np.nan)))), 5)
+    values = median_filter(
+        np.where(valid, np.rint(spo2), np.nan_to_num(np.nanmedian(np.where(valid, spo2, np.nan)))), 5
+    )
     found: list[Scored] = []
     top, at, n = 0, 1, len(values)
     asleep = np.repeat(stages, EPOCH_S)
@@ -167,9 +174,12 @@ def score_oxygen(spo2: np.ndarray, stages: np.ndarray, scorer: Scorer, rng: np.r
         stop = low
         while stop + 1 < n and stop - low < 20 and values[stop] < values[low] + 2:
             stop += 1
-        seen = valid[high:stop].mean() > 0.9 and asleep[min(high, len(asleep) - 1)] != Stage.WAKE
-        if seen and stop - high >= 8 and rng.random() > 0.7 * scorer.misses:
-            found.append(Scored(max(high + rng.normal(0, 1.5), 0), stop - high + rng.normal(0, 2), "desaturation"))
+        start = high + int(np.flatnonzero(values[high : at + 1] >= values[high] - 1)[-1])  # from which it only falls
+        seen = valid[start:stop].mean() > 0.9 and asleep[min(start, len(asleep) - 1)] != Stage.WAKE
+        if seen and stop - start >= 8 and rng.random() > 0.7 * scorer.misses:
+            found.append(
+                Scored(max(start + rng.normal(0, 3), 0), max(stop - start + rng.normal(0, 4), 5), "desaturation")
+            )
         top = at = stop + 1
     return found
 
@@ -201,6 +211,9 @@ def _fast_activity(signals: dict[str, np.ndarray]) -> np.ndarray:  # (n_seconds,
     hz = np.fft.rfftfreq(FAST_HZ, 1 / FAST_HZ)
     powers = []
     for name in ("EEG C3-M2", "EEG C4-M1", "EEG O1-M2"):
-        power = np.abs(np.fft.rfft(signals[name][: n * FAST_HZ].reshape(n, -1) * np.hanning(FAST_HZ).astype(np.float32))) ** 2
+        power = (
+            np.abs(np.fft.rfft(signals[name][: n * FAST_HZ].reshape(n, -1) * np.hanning(FAST_HZ).astype(np.float32)))
+            ** 2
+        )
         powers.append(power[:, (hz >= 7.5) & (hz < 12)].sum(axis=1) + 2 * power[:, (hz >= 16) & (hz < 32)].sum(axis=1))
     return 0.5 * np.log(np.median(powers, axis=0) + 1e-3)

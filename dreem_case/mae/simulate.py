@@ -125,7 +125,9 @@ def study_columns(study: Study, rng: np.random.Generator) -> list[Column]:
         elif name == "SPO2" and odd_unit > 0.93:
             unit, factor = "", 0.01
         made = values if rate == study.rates[name] else _finer(values, study.rates[name], rate, name == "SPO2")
-        found.append(Column(_SECOND[name] if second else name, unit, (low * factor, limit * factor), rate, made * factor))
+        found.append(
+            Column(_SECOND[name] if second else name, unit, (low * factor, limit * factor), rate, made * factor)
+        )
     pulse = 105 - 2.5 * study.child.age + 4 * _wander(len(study.stages) * EPOCH_S, 20, rng)
     extra = Column("Heart Rate", "bpm", (0.0, 250.0), 1, pulse)
     return [*found, extra] if rng.random() < 0.7 else found

@@ -13,10 +13,10 @@ from filelock import FileLock
 from ..core.code_version import result_version
 from ..core.workers import LocalWorkers
 from .prepare import prepare
-from .simulate import simulate_studies, study_list
+from .simulate import simulate_studies
 
-# %% ../../nbs/library/mae/study.ipynb #fc693879
-SIZES = {"full": (28, 3.0), "ci": (10, 0.5)}  # patients, and hours of a study, of a report by its budget
+# %% ../../nbs/library/mae/study.ipynb #daf5654b
+SIZES = {"full": (28, 2.5), "ci": (10, 0.5)}  # patients, and hours of a study, of a report by its budget
 
 
 def prepared_studies(

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -57,7 +58,10 @@ def studies(tmp_path_factory):
     folder = tmp_path_factory.mktemp("studies")
     assert len(simulate_studies(folder, 4, 0.25, seed=1, n_jobs=1)) == len(study_list(4)) == 5
     rng = np.random.default_rng(5)
-    columns = [Column(name, "uV", (-200.0, 200.0), 128, 20 * rng.standard_normal(128 * 30 * 133)) for name in ("C3-A2", "O1-A2")]
+    columns = [
+        Column(name, "uV", (-200.0, 200.0), 128, 20 * rng.standard_normal(128 * 30 * 133))
+        for name in ("C3-A2", "O1-A2")
+    ]
     (folder / f"{LONG}.edf").write_bytes(edf_content(columns, datetime(2020, 1, 1)))
     (folder / f"{LONG}.tsv").write_text("onset\tduration\tdescription\n30\t3960\tSleep stage N2\n", encoding="utf-8")
     return folder
@@ -146,6 +150,23 @@ def test_a_later_study_is_scaled_as_the_first_ones(studies, tmp_path):
     done = prepare([early], tmp_path / "out", Here())
     assert done.n_new == 1
     assert (tmp_path / "out" / "scaling.json").read_bytes() == scaling
+
+
+def test_studies_that_come_from_another_folder_join_those_that_are_there(studies, prepared, tmp_path):
+    first, second, out = tmp_path / "first", tmp_path / "second", tmp_path / "out"
+    for folder, names in ((first, ("10031_1", "10150_1")), (second, ("10269_1", "10150_2", "10388_1", LONG))):
+        folder.mkdir()
+        for name in names:
+            for ending in ("edf", "tsv"):
+                shutil.copy(studies / f"{name}.{ending}", folder)
+    scaling = read_scaling((prepared[0] / "scaling.json").read_bytes())
+    prepare([first], out, Here(), scaling)
+    done = prepare([second], out, Here())
+    assert done.examples == prepared[1].examples
+    ours, theirs = read_examples(out, "test"), read_examples(prepared[0], "test")
+    assert np.array_equal(ours.signals, theirs.signals) and np.array_equal(ours.study, theirs.study)
+    with pytest.raises(PrepareError, match="another one"):
+        prepare([second], out, Here(), replace(scaling, size=(1.0,) * 16))
 
 
 def test_without_a_training_patient_a_scaling_has_to_be_given(studies, prepared, tmp_path):
@@ -290,8 +311,8 @@ def test_a_patient_on_the_wrong_side_is_found(tmp_path):
 def test_a_sliver_of_an_event_makes_no_epoch_positive():
     def of(seconds, stage=2):
         one = some(1)
-        return Examples(one.signals, one.present, np.array([stage], np.int8), np.array([seconds], np.float32), one.patient,
-                        one.study, one.epoch)  # fmt: skip
+        own = {"stage": np.array([stage], np.int8), "seconds": np.array([seconds], np.float32)}
+        return replace(one, **own)
 
     positive = {name: int(values[0]) for name, values in targets(of([0, 0.001, 0, 2.9, 0.2, 4.9, 1.4])).items()}
     assert positive == {"stage": 2, "apnea": 0, "hypopnea": 1, "desaturation": 0, "arousal": 0}

@@ -53,7 +53,8 @@ def modality(path, name, tsv=None):
 
 @pytest.mark.parametrize("label, name", [
     ("EEG C3-M2", "EEG C3-M2"), ("C3-A2", "EEG C3-M2"), ("c3 - m2", "EEG C3-M2"), ("EEG CZ-O1", "EEG CZ-O1"),
-    ("E1-M2", "EOG LOC-M2"), ("ROC-A1", "EOG ROC-M1"), ("Chin EMG", "EMG CHIN1-CHIN2"), ("SaO2", "SPO2"), ("SpO2", "SPO2"),
+    ("E1-M2", "EOG LOC-M2"), ("ROC-A1", "EOG ROC-M1"), ("Chin EMG", "EMG CHIN1-CHIN2"),
+    ("SaO2", "SPO2"), ("SpO2", "SPO2"),
     ("EtCO2 Wave", "CAPNO"), ("Resp Chest", "RESP THORACIC"), ("Abdomen", "RESP ABDOMINAL"), ("Resp PTAF", "C-FLOW"),
     ("Snoring", "SNORE"), ("Nasal Pressure", "C-FLOW"),
 ])  # fmt: skip
@@ -103,7 +104,9 @@ def test_oxygen_is_percent_at_any_rate(unit, factor, tmp_path):
     for rate in (1, 4):
         column = noise("SpO2", "%", rate, limit=127.0, size=1.0, offset=95.0)
         limits = (0.0, 127.0 * factor)
-        path = written(tmp_path, [Column("SpO2", unit, limits, rate, np.clip(column.values, 0, 100) * factor)], f"1_{rate}")
+        path = written(
+            tmp_path, [Column("SpO2", unit, limits, rate, np.clip(column.values, 0, 100) * factor)], f"1_{rate}"
+        )
         epochs, there, _ = modality(path, "SPO2")
         assert there.all() and abs(epochs.mean() - 95) < 0.5
 
@@ -148,7 +151,7 @@ def test_a_clock_that_runs_slow_is_no_other_rate():
 def test_gaps_of_edf_plus_stay_missing(tmp_path):
     channels = [{"label": "EEG C3-M2"}]
     path = psg(tmp_path / "1_1.edf", n_records=3, channels=channels, onsets=[0.0, 30.0, 120.0], reserved="EDF+D")
-    epochs, there, _ = modality(path, "EEG C3-M2")
+    _, there, _ = modality(path, "EEG C3-M2")
     assert there.tolist() == [True, True, False, False, True]
 
 
@@ -216,7 +219,8 @@ def test_events_that_overlap_or_nest_count_once_and_kinds_count_apart():
 
 def test_what_lies_outside_the_signals_is_left_out_and_said():
     night = [Annotation(0, 60, "Sleep stage N2"), Annotation(-20, 10, "Hypopnea"), Annotation(-5, 15, "Hypopnea"),
-             Annotation(55, 60, "Hypopnea"), Annotation(500, 20, "Hypopnea"), Annotation(5, 0, "EEG arousal")]  # fmt: skip
+             Annotation(55, 60, "Hypopnea"), Annotation(500, 20, "Hypopnea"),
+             Annotation(5, 0, "EEG arousal")]  # fmt: skip
     labels = label_epochs(night, 2, 0.0)
     assert labels.seconds[:, EVENTS.index("hypopnea_other")].tolist() == [10, 5]
     assert any(note.startswith("2 events outside") for note in labels.notes)
@@ -241,9 +245,10 @@ def test_unknown_texts_are_counted_and_listed():
 
 @pytest.mark.parametrize("text, event", [
     ("Central Apnea", "apnea_central"), ("MIXED APNEA", "apnea_mixed"), ("Obstructive apnoea", "apnea_obstructive"),
-    ("Apnea", "apnea_obstructive"), ("Hypopnea, obstructive", "hypopnea_obstructive"), ("Oxygen Desaturation", "desaturation"),
-    ("SpO2 desat", "desaturation"), ("EEG arousal", "arousal"), ("RERA", "arousal"), ("no apnea", None), ("Body event", None),
-    ("Sleep stage W", None),
+    ("Apnea", "apnea_obstructive"), ("Hypopnea, obstructive", "hypopnea_obstructive"),
+    ("Oxygen Desaturation", "desaturation"),
+    ("SpO2 desat", "desaturation"), ("EEG arousal", "arousal"), ("RERA", "arousal"), ("no apnea", None),
+    ("Body event", None), ("Sleep stage W", None),
 ])  # fmt: skip
 def test_an_event_is_known_by_its_words(text, event):
     assert event_of(text) == event
@@ -273,8 +278,8 @@ def test_a_last_epoch_that_is_not_whole_is_left_out(tmp_path):
 def test_reading_a_part_is_reading_the_whole_and_cutting(tmp_path):
     path = written(tmp_path, [noise("EEG C3-M2", rate=256, seconds=300)])
     opened = open_psg(path)
-    (_, whole, _, _), = read_modalities(opened)
-    (_, part, _, _), = read_modalities(opened, 4, 7)
+    ((_, whole, _, _),) = read_modalities(opened)
+    ((_, part, _, _),) = read_modalities(opened, 4, 7)
     assert np.allclose(part[:, 128:-128], whole[4:7, 128:-128], atol=0.05)
 
 
