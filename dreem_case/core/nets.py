@@ -200,10 +200,11 @@ def _keep_checkpoint(trainer: Any, folder: Path) -> None:
 def _random_state() -> dict:
     "Give the state of all generators as numbers."
     version, words, gauss = standard_random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002  as `seed_all`
+    twister: dict[str, Any] = np.random.get_state(legacy=False)  # noqa: NPY002  as `seed_all`
     return {
         "standard": [version, list(words), gauss], "torch": torch.get_rng_state(),
-        "numpy": [str(name), keys.astype(np.int64).tolist(), int(position), int(has_gauss), float(cached)],
+        "numpy": [twister["state"]["key"].tolist(), int(twister["state"]["pos"]), int(twister["has_gauss"]),
+                  float(twister["gauss"])],
     }  # fmt: skip
 
 
@@ -211,8 +212,8 @@ def _set_random_state(state: Mapping) -> None:
     "Go on drawing where a checkpoint stopped."
     version, words, gauss = state["standard"]
     standard_random.setstate((version, tuple(words), gauss))
-    name, keys, *rest = state["numpy"]
-    np.random.set_state((name, np.array(keys, np.uint32), *rest))  # noqa: NPY002
+    key, *rest = state["numpy"]
+    np.random.set_state(("MT19937", np.array(key, np.uint32), *rest))  # noqa: NPY002
     torch.set_rng_state(state["torch"])
 
 

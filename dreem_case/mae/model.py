@@ -5,7 +5,7 @@ __all__ = ['MOST_PARAMETERS', 'TARGETS', 'CONFIGS', 'KIND', 'VERSION', 'SHIPPED'
            'ModalityTokens', 'TimeTokens', 'PatchDescriptions', 'MaskedAutoencoder', 'count_parameters', 'montage',
            'about_model', 'check_about', 'save_model', 'load_model']
 
-# %% ../../nbs/library/mae/model.ipynb #3e12836e
+# %% ../../nbs/library/mae/model.ipynb #d52cb58f
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -21,7 +21,7 @@ from ..core.nets import load_network, save_network
 from .montage import MODALITIES, N_MODALITIES, RATE, WIDTH
 from .tokens import BANDS_HZ, OUTLINE_HZ, log_power, n_summary, patches_of, summary
 
-# %% ../../nbs/library/mae/model.ipynb #5c55959a
+# %% ../../nbs/library/mae/model.ipynb #0612f77e
 MOST_PARAMETERS = 100_000_000  # of a model that is read
 TARGETS = ("waveform", "log_power", "summary", "cluster")
 
@@ -78,7 +78,7 @@ CONFIGS = {
     "original-76m": MaeConfig("time", 8, "waveform", "waveform", 1024, 3, 16, 1024, 3, 16),
 }
 
-# %% ../../nbs/library/mae/model.ipynb #c0eb9d2c
+# %% ../../nbs/library/mae/model.ipynb #7b6016de
 def config_of(content: object, where: object = "configuration") -> MaeConfig:
     "Make a configuration of a manifest's entries; raise `ModelError` for one that cannot be."
     wanted = {field.name: type(getattr(MaeConfig(), field.name)) for field in fields(MaeConfig)}
@@ -116,7 +116,7 @@ def _unfit(config: MaeConfig) -> str:
     places = config.n_rows * config.n_patches * (config.width + config.decoder_width)
     return f"at most {MOST_PARAMETERS} parameters" if blocks + places > MOST_PARAMETERS else ""
 
-# %% ../../nbs/library/mae/model.ipynb #5e5c0200
+# %% ../../nbs/library/mae/model.ipynb #c04b2686
 class Block(nn.Module):
     "A block of a transformer."
 
@@ -134,7 +134,7 @@ class Block(nn.Module):
         x = x + self.proj(found.transpose(1, 2).flatten(2))
         return x + self.mlp(self.norm_2(x))
 
-# %% ../../nbs/library/mae/model.ipynb #7ee806d7
+# %% ../../nbs/library/mae/model.ipynb #fdba7849
 class ModalityTokens(nn.Module):
     "A token for each modality and patch, in the order of the montage, then of time."
 
@@ -189,7 +189,7 @@ class TimeTokens(nn.Module):
         "Say what patches hold, channel by channel."
         return self.head(decoded.unflatten(-1, (N_MODALITIES, -1))).transpose(1, 2)
 
-# %% ../../nbs/library/mae/model.ipynb #ea058737
+# %% ../../nbs/library/mae/model.ipynb #ed348ec5
 class PatchDescriptions(nn.Module):
     "Describe patches, in numbers that are standardized alike wherever the network goes."
 
@@ -246,7 +246,7 @@ def _fit_clusters(model: PatchDescriptions, signals: torch.Tensor, present: torc
             fitted = MiniBatchKMeans(model.config.clusters, n_init=1, batch_size=1024, random_state=0).fit(own)
             model.centroids[row] = torch.from_numpy(fitted.cluster_centers_)
 
-# %% ../../nbs/library/mae/model.ipynb #f1502faa
+# %% ../../nbs/library/mae/model.ipynb #17c9629e
 class MaskedAutoencoder(PatchDescriptions):
     "Say what hidden patches hold, from those that are seen."
 
@@ -271,9 +271,9 @@ class MaskedAutoencoder(PatchDescriptions):
         return rows.repeat_interleave(self.config.n_patches, dim=1)
 
     def encode(
-        self, described: torch.Tensor, present: torch.Tensor, seen: torch.Tensor
+        self, described: torch.Tensor, present: torch.Tensor, seen: torch.Tensor, depth: int | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # (n, k, width), places (n, k), which are tokens (n, k)
-        "Run the encoder over the tokens that are seen, bool (n, tokens), and no others."
+        "Run the encoder, or its first blocks, over the tokens that are seen, bool (n, tokens), and no others."
         count = seen.sum(dim=1)
         n_most = max(int(count.max()), 1)
         places = torch.argsort((~seen).to(torch.int8), dim=1, stable=True)[:, :n_most]
@@ -281,9 +281,9 @@ class MaskedAutoencoder(PatchDescriptions):
         x = self.tokens.embed(described, present) + self.positions
         x = x.gather(1, places[..., None].expand(-1, -1, x.shape[-1]))
         mask = _attended(real)
-        for block in self.encoder:
+        for block in self.encoder[:depth]:
             x = block(x, mask)
-        return self.norm(x), places, real
+        return x if depth else self.norm(x), places, real
 
     def predict(self, described: torch.Tensor, present: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
         "Predict all patches, (n, 16, p, n_out), of described ones that are not hidden, bool (n, rows, p)."
@@ -327,7 +327,7 @@ def count_parameters(model: nn.Module) -> int:
     "Count what is learned."
     return sum(value.numel() for value in model.parameters())
 
-# %% ../../nbs/library/mae/model.ipynb #ab26ba49
+# %% ../../nbs/library/mae/model.ipynb #e2f45e6f
 KIND = "masked autoencoder"
 VERSION = 1
 SHIPPED = Path(str(files("dreem_case.mae").joinpath("models"))) / "laptop"

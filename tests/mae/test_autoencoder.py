@@ -226,13 +226,13 @@ def test_a_model_of_another_montage_version_or_kind_is_refused_by_name(tmp_path)
 def test_the_shipped_model_is_small_and_reads():
     model = load_model()
     assert model.config == CONFIGS["laptop"]
-    found = made_up_examples(3)
+    found = made_up_examples(3, missing=0)
     rows = embed(model, found.signals, found.present)
     assert rows.shape == (3, embedding_width(model.config)) and rows.dtype == np.float32 and np.isfinite(rows).all()
 
 
 def test_an_epoch_with_nothing_in_it_is_a_row_of_nothing():
-    found = made_up_examples(3)
+    found = made_up_examples(3, missing=0)
     present = found.present.copy()
     present[1] = False
     model = built()
