@@ -175,7 +175,7 @@ def test_a_night_whose_saturation_was_never_recorded_still_has_features_and_exam
 
 def test_a_blend_of_equals_is_the_same_and_stays_a_probability():
     p = np.array([0.0, 0.1, 0.9, 1.0])
-    np.testing.assert_allclose(blend(p, p), p, atol=1e-3)
+    np.testing.assert_allclose(blend(p, p, 0.3), p, atol=1e-3)
     assert np.isfinite(embedding_rows(np.full((5, 3), np.nan, np.float32))).all()
 
 
