@@ -6,6 +6,7 @@ __all__ = ['MAX_FILE_BYTES', 'ArrayError', 'read_arrays']
 # %% ../../nbs/library/core/array_files.ipynb #b90b5043
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +49,7 @@ def read_arrays(
     return found
 
 
-def _bounded(file, name: str, of: str, max_items: int) -> np.ndarray:
+def _bounded(file: Any, name: str, of: str, max_items: int) -> np.ndarray:  # of an open npz
     "Read an array, unless its header promises too much."
     with file.zip.open(f"{name}.npy") as head:
         version = np.lib.format.read_magic(head)

@@ -174,11 +174,13 @@ def ways_of(seeds: Sequence[int] = (0,), boosted: Sequence[int] | None = None) -
     }  # fmt: skip
 
 
-def probe_figures(train: Side, test: Side, sizes: Sequence[int], n_draws: int, seed: int = 0) -> list[dict]:
+def probe_figures(
+    train: Side, test: Side, sizes: Sequence[int], n_draws: int, seed: int = 0, n_jobs: int | None = None
+) -> list[dict]:
     "List each way's figures with so many patients, averaged over draws; NaN for what no judged patient has."
     ways = {name: way for name, way in ways_of((seed,)).items() if name not in ("PCA", "hand, boosted")}
     found = []
-    for (way, size), runs in learn(train, test, ways, sizes, n_draws, seed).items():
+    for (way, size), runs in learn(train, test, ways, sizes, n_draws, seed, n_jobs).items():
         figures = {"stage kappa": stage_kappa(runs, test).value}
         for kind in EVENT_KINDS:
             each = [judge(test.targets[kind], run[kind], ("none", kind)) for run in runs]

@@ -47,12 +47,14 @@ def _plain(figures: dict) -> dict:
               help="Labelled patients to learn from, 0 for all; may be given several times.")  # fmt: skip
 @click.option("--draws", default=5, show_default=True, type=click.IntRange(1, 100), help="For each number of patients.")
 @click.option("--every", default=1, show_default=True, type=click.IntRange(1, 100), help="Take every n-th epoch only.")
+@click.option("--jobs", type=click.IntRange(1, 256), help="Processes; without it one for each core.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_named
 def probe(
-    batches: Path, folder: Path | None, patients: tuple[int, ...], draws: int, every: int, seed: int, as_json: bool
-) -> None:
+    batches: Path, folder: Path | None, patients: tuple[int, ...], draws: int, every: int, jobs: int | None, seed: int,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Judge an embedding of BATCHES, as `prepare` writes them, by linear probes on patients of the split `test`.
 
     Beside it stand hand-made features, both together, and an encoder of the same shape that has learned nothing.
@@ -63,7 +65,7 @@ def probe(
 
     model = load_model(folder)
     sides = [side_of(read_examples(batches, split), model, (seed,), every) for split in ("train", "test")]
-    lines = probe_figures(*sides, tuple(patients), draws, seed)
+    lines = probe_figures(*sides, tuple(patients), draws, seed, jobs)
     if as_json:
         click.echo(json.dumps([line | {"figures": _plain(line["figures"])} for line in lines]))
         return

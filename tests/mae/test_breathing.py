@@ -141,8 +141,8 @@ def made_up(seed: int, n: int = 100) -> Breathing:
     down = (t % 180 > 100) & (t % 180 < 115)
     flow = (300 * np.sin(1.6 * t) * np.where(down, 0.3, 1) + random.normal(0, 40, len(t))).reshape(n, -1)
     spo2 = (96 - 4.0 * np.roll(down, 640)[::8] + random.normal(0, 0.5, n * 120)).reshape(n, -1)
-    return Breathing(f"n{seed}", flow.astype(np.float32), flow.astype(np.float32), spo2.astype(np.float32), np.full(n, 2),
-                     down.reshape(n, -1).sum(axis=1) / 32, ())  # fmt: skip
+    flow, spo2, seconds = flow.astype(np.float32), spo2.astype(np.float32), down.reshape(n, -1).sum(axis=1) / 32
+    return Breathing(f"n{seed}", flow, flow, spo2, np.full(n, 2), seconds, ())
 
 
 def test_events_are_found_on_a_night_that_nobody_learned_from_and_not_by_where_they_lie():
@@ -175,7 +175,7 @@ def test_a_night_whose_saturation_was_never_recorded_still_has_features_and_exam
 
 def test_a_blend_of_equals_is_the_same_and_stays_a_probability():
     p = np.array([0.0, 0.1, 0.9, 1.0])
-    np.testing.assert_allclose(blend(p, p), p, atol=1e-3)
+    np.testing.assert_allclose(blend(p, p, 0.3), p, atol=1e-3)
     assert np.isfinite(embedding_rows(np.full((5, 3), np.nan, np.float32))).all()
 
 

@@ -47,7 +47,7 @@ def folders(tmp_path_factory):
 
 
 def ask(*arguments: object):
-    return CliRunner().invoke(probe, [str(argument) for argument in arguments])
+    return CliRunner().invoke(probe, ["--jobs", "1", *map(str, arguments)])
 
 
 def test_ways_are_judged_on_patients_of_the_test_side(folders):

@@ -160,7 +160,7 @@ def test_components_are_found_on_the_first_rows_only():
 
 def test_figures_of_the_command_are_listed_by_way_and_size_with_all_last():
     train, test = made_up(["a", "b", "c"], 0), made_up(["e", "f"], 1)
-    lines = probe_figures(train, test, (ALL, 1), 1)
+    lines = probe_figures(train, test, (ALL, 1), 1, n_jobs=1)
     assert [(line["way"], line["patients"]) for line in lines][:3] == [("hand", 1), ("hand", ALL), ("embedding", 1)]
     figures = {line["way"]: line["figures"]["stage kappa"] for line in lines if line["patients"] == ALL}
     assert figures["hand"] > 0.4 > figures["random encoder"]
