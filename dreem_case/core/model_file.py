@@ -23,7 +23,7 @@ class ModelError(ValueError):
 
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 1_000_000
-MAX_MODEL_BYTES = 200_000_000  # of the file; a model of this project has some megabytes
+MAX_MODEL_BYTES = 400_000_000  # of the file; 76 million weights are 306 MB, most models have some megabytes
 MAX_JSON_BYTES = 30_000_000  # of a file of plain JSON, which takes many times as much memory once it is read
 
 
