@@ -61,11 +61,11 @@ def probe(
     """
     from dreem_case.mae.examples import read_examples
     from dreem_case.mae.model import load_model
-    from dreem_case.mae.embedding_study import probe_figures, side_of
+    from dreem_case.mae.embedding_study import probe_figures, side_of, with_pca
 
     model = load_model(folder)
     sides = [side_of(read_examples(batches, split), model, (seed,), every) for split in ("train", "test")]
-    lines = probe_figures(*sides, tuple(patients), draws, seed, jobs)
+    lines = probe_figures(*with_pca(*sides), tuple(patients), draws, seed, jobs)
     if as_json:
         click.echo(json.dumps([line | {"figures": _plain(line["figures"])} for line in lines]))
         return
