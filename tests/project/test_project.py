@@ -222,7 +222,8 @@ def test_no_file_names_a_path_of_this_machine():
 
 def test_no_file_is_large():
     sizes = {str(path.relative_to(ROOT)): path.stat().st_size for path in tracked_files()}
-    assert {name: size for name, size in sizes.items() if size > 2_000_000} == {}
+    most = {name: 2_500_000 if "/models/" in name else 2_000_000 for name in sizes}
+    assert {name: size for name, size in sizes.items() if size > most[name]} == {}
 
 
 def test_pinned_versions_cover_every_requirement():
