@@ -251,6 +251,7 @@ def test_every_dependency_is_declared():
     own = dict.fromkeys(OUTSIDE_THE_CORE, "report") | {"core.workers": "cluster", "ecg.wfdb_files": "ecg"}  # its extra
     own |= dict.fromkeys(("nights.edf_samples", "transfer.pairs", "transfer.recordings"), "edf")
     own |= dict.fromkeys(OF_NETS, "nets") | {"events.network_config": "events", "transfer.onnx_edge": "edge nets"}
+    own["mae.features"] = "mae"
     names = {"sklearn": "scikit-learn", "yaml": "pyyaml", "IPython": "ipykernel", "PIL": "pillow"}
     names |= {"nbformat": "papermill", "traitlets": "papermill", "jupyter_client": "ipykernel"}
     names |= {"botocore": "boto3", "werkzeug": "flask"}
