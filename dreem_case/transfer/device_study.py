@@ -5,13 +5,15 @@ __all__ = ['FIRST_JUDGED', 'SHARES', 'N_HEADBAND_FOLDS', 'ALL_NIGHTS', 'split_he
            'HeadbandFolds', 'headband_folds', 'split_claims']
 
 # %% ../../nbs/library/transfer/device_study.ipynb #8ad0c300
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from ..core.agreement import accuracy
 from ..core.cross_validation import grouped_folds
+from ..core.workers import run_all
 from .band_trees import blend, fit_band_trees, fit_pooled_trees, tree_rows
 from .bands import N_STAGES, BandError, BandNight, folds_of_people
 from .fine_tuning import TUNINGS, fine_tune, from_scratch
@@ -98,26 +100,23 @@ class HeadbandFolds:
 
 
 def headband_folds(
-    nights: Sequence[BandNight], draw: Draw = ALL_NIGHTS, n_rounds: int = 80, n_jobs: int = 1
+    nights: Sequence[BandNight], draw: Draw = ALL_NIGHTS, n_rounds: int = 80, n_jobs: int | None = 1
 ) -> HeadbandFolds:
     "Judge each night by models of other nights, in folds `night % 9`, so many at a time."
-    from joblib import Parallel, delayed
-
-    splits = list(grouped_folds(range(len(nights)), [i % N_HEADBAND_FOLDS for i in range(len(nights))]))
-    by_fold = Parallel(n_jobs)(
-        delayed(_one_fold)([nights[i] for i in inside], [nights[i] for i in outside], draw, n_rounds)
-        for _, inside, outside in splits
-    )
-    places = np.concatenate([outside for *_, outside in splits])
-    said = [one for of in by_fold for one in of]
+    folds = grouped_folds(range(len(nights)), [i % N_HEADBAND_FOLDS for i in range(len(nights))])
+    splits = {str(fold): (inside, outside) for fold, inside, outside in folds}
+    by_fold = run_all(partial(_one_fold, nights, splits, draw, n_rounds), list(splits), n_jobs)
+    places = np.concatenate([outside for _, outside in splits.values()])
+    said = [one for of in by_fold.values() for one in of]
     in_order = [said[i] for i in np.argsort(places)]
     return HeadbandFolds(*(list(part) for part in zip(*in_order, strict=True)))
 
 
 def _one_fold(
-    inside: Sequence[BandNight], outside: Sequence[BandNight], draw: Draw, n_rounds: int
+    nights: Sequence[BandNight], splits: Mapping[str, tuple], draw: Draw, n_rounds: int, fold: str
 ) -> list[tuple[np.ndarray, np.ndarray]]:  # of each night outside: by the network, by the trees
     "Learn from the nights inside and say the stages of those outside."
+    inside, outside = ([nights[i] for i in side] for side in splits[fold])
     models = fit_model(inside, "bins", draw), fit_band_trees(inside, "bins", n_rounds, 16, every=2)
     return [tuple(model.probabilities(night) for model in models) for night in outside]
 
