@@ -19,6 +19,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import numpy as np
+from apart import run
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "build" / "bench" / "ecg.json"
@@ -52,14 +53,6 @@ neurokit2.ecg_delineate(clean, peaks, sampling_rate=360)
 found = {"hour_s": time.perf_counter() - start, "hour_cpu_s": time.process_time() - start_cpu}
 print(json.dumps(found | {"version": neurokit2.__version__}))
 """
-
-
-def run(code: str, *arguments: str, python: str = sys.executable) -> dict:
-    """Run code in a process of its own, on one core, and give what it printed."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    command = [python, "-c", code, *arguments]
-    found = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    return json.loads(found.stdout.splitlines()[-1])
 
 
 def write_long(folder: Path) -> None:

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from apart import run
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "build" / "bench" / "mae.json"
@@ -89,14 +90,6 @@ def write_study(folder: Path) -> None:
     lines = [f"{30 * i}\t30\tSleep stage N2" for i in range(HOURS * 120)]
     lines += [f"{300 * i}\t15\tObstructive Apnea" for i in range(HOURS * 12)]
     (folder / "1_1.tsv").write_text("\n".join(["onset\tduration\tdescription", *lines]), encoding="utf-8")
-
-
-def run(code: str, *arguments: str) -> dict:
-    """Run code in a process of its own, on one core, and give what it printed last."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", code, *arguments]
-    found = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    return json.loads(found.stdout.splitlines()[-1])
 
 
 def main() -> None:

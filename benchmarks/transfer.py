@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from apart import run
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "build" / "bench" / "transfer.json"
@@ -59,14 +60,6 @@ def write_day(folder: Path) -> Path:
     texts = [edfio.EdfAnnotation(at, length, word) for at, (word, length) in zip(onsets, words, strict=False)]
     edfio.Edf([], annotations=texts).write(folder / "SC4001EC-Hypnogram.edf")
     return path
-
-
-def run(code: str, *arguments: str) -> dict:
-    """Run code in a process of its own, on one core, and give what it printed last."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", code, *arguments]
-    found = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    return json.loads(found.stdout.splitlines()[-1])
 
 
 def main() -> None:
