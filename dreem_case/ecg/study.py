@@ -17,7 +17,7 @@ from .augment import fibrillating, make_example, reordered
 from .classifier import BeatClassifier, Example, confidence_of, fit_both, fit_classifier, held_out
 from .detect import SAME_S, detect_beats, match_beats
 from .features import FeatureTable, beat_features, group_of
-from .filtering import FS_HZ, Signals, filtered
+from .filtering import Signals, filtered
 from .imputation import WAYS, distance, filled
 from .judge import Answers, calibration_error, errors_caught
 from .recording import DS1, DS2, PACED, Beats, EcgError, Recording, patient_of
@@ -290,10 +290,10 @@ def without_signal(
         own = case.beats.time_s < seconds - 1
         short, beats = replace(case.recording, leads=leads), replace(case.beats, time_s=case.beats.time_s[own])
         truth, gapped = filtered(short), filtered(with_gaps(short, beats, share))
-        kind, seen = case.example.classes[own], beats.time_s[~_hidden(gapped, beats.time_s)]
+        kind = case.example.classes[own]
         gone = gapped.missing & ~truth.missing
         for way in WAYS:
-            whole = filled(gapped, seen, way)
+            whole = filled(gapped, beats.time_s, way)
             far[way].append(distance(whole, truth, gone))
             answers[way][record] = kind, model.weighted(beat_features(whole, beats.time_s, record)).argmax(axis=1)
         table = beat_features(gapped, beats.time_s, record)
@@ -302,11 +302,6 @@ def without_signal(
         rows = np.where(table.unscored[:, None], np.float32(np.nan), table.rows)
         answers["unknown"][record] = kind, np.where(table.unscored, model.trees.predict(rows).argmax(axis=1), given)
     return {way: Filled(float(np.mean(far.get(way, [np.nan]))), own) for way, own in answers.items()}
-
-
-def _hidden(signals: Signals, time_s: np.ndarray) -> np.ndarray:  # bool (n_beats,)
-    "Find beats whose R peak lies in a gap of some lead."
-    return signals.missing[:, np.minimum(np.round(time_s * FS_HZ).astype(int), signals.x.shape[1] - 1)].any(axis=0)
 
 
 def look_at(model: BeatClassifier, signals: Signals, time_s: np.ndarray, record: str) -> Seen:
