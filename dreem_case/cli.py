@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import NamedTuple
@@ -22,6 +21,7 @@ from tqdm import tqdm
 
 from . import __version__
 from .core.cache import cache_folder
+from .core.command_line import LazyGroup
 from .nights.casefile import CaseFileError, FileUnavailable
 from .nights.download import copy_record, copy_source
 from .nights.stages import NUMBERINGS
@@ -44,19 +44,7 @@ _PARTS = {  # command -> module with a group of this name
 }
 
 
-class _WithParts(click.Group):
-    "The commands of the case, and a group for each other part, imported when it is asked for."
-
-    def list_commands(self, context: click.Context) -> list[str]:
-        return sorted([*super().list_commands(context), *_PARTS])
-
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name in _PARTS:
-            return getattr(import_module(_PARTS[name]), name)
-        return super().get_command(context, name)
-
-
-@click.group(cls=_WithParts, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, elsewhere=_PARTS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dreem-case")
 def main() -> None:
     "Sleep nights, from a folder or a bucket."

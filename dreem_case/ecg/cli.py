@@ -6,12 +6,11 @@ __all__ = ['ecg', 'download', 'csv', 'simulate', 'train', 'evaluate', 'score', '
 # %% ../../nbs/library/ecg/cli.ipynb #a40165bc
 import json
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 
 import click
 
+from ..core.command_line import one_line
 from .recording import CLASSES, EcgError
 
 # %% ../../nbs/library/ecg/cli.ipynb #1d75e15b
@@ -20,17 +19,7 @@ def ecg() -> None:
     "Heartbeats: name the beats of ECG recordings in WFDB files. Not a medical device."
 
 
-def _named(command: Callable) -> Callable:
-    "End with 1 and one line where a record or a place cannot be used."
-
-    @wraps(command)
-    def run(*args, **kwargs):
-        try:
-            return command(*args, **kwargs)
-        except (EcgError, OSError) as error:
-            raise click.ClickException(str(error)) from error
-
-    return run
+_named = one_line(lambda: (EcgError, OSError))
 
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)

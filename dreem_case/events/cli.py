@@ -6,12 +6,11 @@ __all__ = ['VALIDATED_ONE_IN', 'events', 'simulate', 'prepare', 'train', 'evalua
 # %% ../../nbs/library/events/cli.ipynb #baec052d
 import json
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 
 import click
 
+from ..core.command_line import one_line
 from .metric import EventsError
 
 # %% ../../nbs/library/events/cli.ipynb #09310250
@@ -20,17 +19,7 @@ def events() -> None:
     "Sleep and wake events: when did the wearer of a wrist device fall asleep and wake up. Not a medical device."
 
 
-def _named(command: Callable) -> Callable:
-    "End with 1 and one line where a series or a place cannot be used."
-
-    @wraps(command)
-    def run(*args, **kwargs):
-        try:
-            return command(*args, **kwargs)
-        except (EventsError, OSError) as error:
-            raise click.ClickException(str(error)) from error
-
-    return run
+_named = one_line(lambda: (EventsError, OSError))
 
 
 _STORE = click.option("--store", required=True, help="Folder or bucket of series, or a table of many.")

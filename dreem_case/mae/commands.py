@@ -5,14 +5,13 @@ __all__ = ['mae', 'simulate', 'prepare']
 
 # %% ../../nbs/library/mae/commands.ipynb #6dfd0199
 import sys
-from collections.abc import Callable
-from functools import wraps
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 import click
 from tqdm import tqdm
+
+from ..core.command_line import LazyGroup, one_line
 
 # %% ../../nbs/library/mae/commands.ipynb #53410b80
 _ELSEWHERE = {  # command -> module that has it
@@ -21,39 +20,24 @@ _ELSEWHERE = {  # command -> module that has it
 }  # fmt: skip
 
 
-class _WithOthers(click.Group):
-    "The commands of this module, and those of others, imported when they are asked for."
-
-    def list_commands(self, context: click.Context) -> list[str]:
-        return sorted([*super().list_commands(context), *_ELSEWHERE])
-
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name in _ELSEWHERE:
-            return getattr(import_module(_ELSEWHERE[name]), name)
-        return super().get_command(context, name)
-
-
-@click.group(cls=_WithOthers, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, elsewhere=_ELSEWHERE, context_settings={"help_option_names": ["-h", "--help"]})
 def mae() -> None:
     "Pretraining on polysomnographies of sixteen signals: prepare, pretrain, embed, probe. Not a medical device."
 
 
-def _named(command: Callable) -> Callable:
-    "End with 1 and one line where a file, a place or a value cannot be used."
+def _errors() -> tuple[type[Exception], ...]:
+    from dreem_case.core.workers import WorkersError
+    from dreem_case.nights.safe_h5 import CaseFileError
 
-    @wraps(command)
-    def run(*args, **kwargs):
-        from dreem_case.core.workers import WorkersError
-        from dreem_case.nights.safe_h5 import CaseFileError
+    return CaseFileError, OSError, WorkersError
 
-        if find_spec("edfio") is None:
-            raise click.ClickException("edfio is not installed: pip install 'dreem_case[edf]'")
-        try:
-            return command(*args, **kwargs)
-        except (CaseFileError, OSError, WorkersError) as error:
-            raise click.ClickException(str(error)) from error
 
-    return run
+_named = one_line(_errors)
+
+
+def _need_edfio() -> None:
+    if find_spec("edfio") is None:
+        raise click.ClickException("edfio is not installed: pip install 'dreem_case[edf]'")
 
 
 _OUT = click.Path(path_type=Path, file_okay=False)
@@ -72,6 +56,7 @@ def simulate(out: Path, patients: int, hours: float, seed: int, jobs: int | None
     "Write simulated children's polysomnographies, as a hospital's files are; a run that was stopped goes on."
     from dreem_case.mae.simulate import simulate_studies, study_list
 
+    _need_edfio()
     with tqdm(total=len(study_list(patients)), unit=" studies", disable=None) as bar:
         names = simulate_studies(out, patients, hours, seed, jobs, lambda _: bar.update())
     click.echo(f"{len(names)} studies of {patients} patients in {out}")
@@ -98,6 +83,7 @@ def prepare(
     from dreem_case.mae.prepare import prepare as prepare_studies
     from dreem_case.mae.prepare import read_scaling
 
+    _need_edfio()
     given = read_scaling(scaling.read_bytes()) if scaling else None
     with tqdm(unit=" studies", disable=None) as bar, DaskWorkers(dask) if dask else LocalWorkers(jobs) as workers:
 

@@ -6,30 +6,21 @@ __all__ = ['pretrain', 'embed', 'train_shipped']
 # %% ../../nbs/library/mae/pretrain_commands.ipynb #64396b8a
 import io
 import json
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 
 import click
 
+from ..core.command_line import one_line
+
 # %% ../../nbs/library/mae/pretrain_commands.ipynb #3a83ff16
-def _named(command: Callable) -> Callable:
-    "End with 1 and one line where a file or a model cannot be used."
+def _errors() -> tuple[type[Exception], ...]:
+    from dreem_case.core.model_file import ModelError
+    from dreem_case.nights.safe_h5 import CaseFileError, FileUnavailable
 
-    @wraps(command)
-    def run(*args, **kwargs):
-        try:
-            from dreem_case.core.model_file import ModelError
-            from dreem_case.nights.safe_h5 import CaseFileError, FileUnavailable
+    return CaseFileError, FileUnavailable, ModelError, OSError
 
-            try:
-                return command(*args, **kwargs)
-            except (CaseFileError, FileUnavailable, ModelError, OSError) as error:
-                raise click.ClickException(str(error)) from error
-        except ModuleNotFoundError as error:
-            raise click.ClickException(f"{error.name} is not installed: pip install 'dreem_case[nets]'") from error
 
-    return run
+_named = one_line(_errors, "nets")
 
 
 _BATCHES = click.argument("batches", type=click.Path(exists=True, file_okay=False, path_type=Path))

@@ -6,32 +6,23 @@ __all__ = ['probe']
 # %% ../../nbs/library/mae/probe_commands.ipynb #f2803209
 import json
 import math
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 
 import click
 
+from ..core.command_line import one_line
+
 # %% ../../nbs/library/mae/probe_commands.ipynb #744901f5
-def _named(command: Callable) -> Callable:
-    "End with 1 and one line where a file or a value cannot be used."
+def _errors() -> tuple[type[Exception], ...]:
+    from dreem_case.core.agreement import EvaluationError
+    from dreem_case.core.model_file import ModelError
+    from dreem_case.mae.probes import ProbeError
+    from dreem_case.nights.safe_h5 import CaseFileError
 
-    @wraps(command)
-    def run(*args, **kwargs):
-        try:
-            from dreem_case.core.agreement import EvaluationError
-            from dreem_case.core.model_file import ModelError
-            from dreem_case.mae.probes import ProbeError
-            from dreem_case.nights.safe_h5 import CaseFileError
+    return CaseFileError, EvaluationError, ModelError, OSError, ProbeError
 
-            try:
-                return command(*args, **kwargs)
-            except (CaseFileError, EvaluationError, ModelError, OSError, ProbeError) as error:
-                raise click.ClickException(str(error)) from error
-        except ModuleNotFoundError as error:
-            raise click.ClickException(f"{error.name} is not installed: pip install 'dreem_case[nets]'") from error
 
-    return run
+_named = one_line(_errors, "nets")
 
 
 def _plain(figures: dict) -> dict:

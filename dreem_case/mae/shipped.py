@@ -82,6 +82,7 @@ TRIED = tuple(
     )
 )  # the first four on other simulated children
 
+
 def _thinned(batches: Path, split: str, every: int = 3) -> Examples:
     "Read every third example, which is what the judge sees: neighbours are alike."
     return join_examples([read_batch(path).take(slice(None, None, every)) for path in batch_paths(batches, split)])

@@ -6,12 +6,11 @@ __all__ = ['transfer', 'fit_bands', 'make_bands', 'fine_tune', 'cascade']
 # %% ../../nbs/library/transfer/commands.ipynb #ff299b3d
 import json
 import math
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 
 import click
 
+from ..core.command_line import one_line
 from .edge_commands import edge, train_networks
 
 # %% ../../nbs/library/transfer/commands.ipynb #1a1e4ddb
@@ -24,23 +23,14 @@ transfer.add_command(edge)
 transfer.add_command(train_networks, "train-networks")
 
 
-def _named(command: Callable) -> Callable:
-    "End with 1 and one line where a file, a model or a server cannot be used."
+def _errors() -> tuple[type[Exception], ...]:
+    from dreem_case.core.model_file import ModelError
+    from dreem_case.transfer.bands import BandError
 
-    @wraps(command)
-    def run(*args, **kwargs):
-        try:
-            from dreem_case.core.model_file import ModelError
-            from dreem_case.transfer.bands import BandError
+    return BandError, ModelError, OSError
 
-            try:
-                return command(*args, **kwargs)
-            except (BandError, ModelError, OSError) as error:
-                raise click.ClickException(str(error)) from error
-        except ModuleNotFoundError as error:
-            raise click.ClickException(f"{error.name} is not installed: pip install 'dreem_case[nets]'") from error
 
-    return run
+_named = one_line(_errors, "nets")
 
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
