@@ -4,6 +4,7 @@
 __all__ = ['MAX_BODY_BYTES', 'MAX_LABELS', 'MAX_STRIP_S', 'strip_json', 'make_blueprint']
 
 # %% ../../nbs/library/ecg/endpoint.ipynb #11cb2637
+import json
 import math
 import os
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from ..core import places
 from ..core.places import PlaceError, StoredFile
-from ..core.web import add_page, problem
+from ..core.web import BodyTooLong, add_page, problem, read_body
 from .classifier import BeatClassifier, load_classifier
 from .places import NoRecord, list_records, record_files
 from .recording import EcgError, Recording, make_recording
@@ -63,8 +64,11 @@ def _read(record: str, files: tuple[tuple[str, StoredFile], ...]) -> Recording:
 # %% ../../nbs/library/ecg/endpoint.ipynb #f9e1a8c5
 def _json_body() -> dict:
     "Read a body of limited size; raise `EcgError` unless it is an object."
-    request.max_content_length = MAX_BODY_BYTES
-    body = request.get_json(silent=True)
+    try:
+        sent = read_body(MAX_BODY_BYTES)
+        body = json.loads(sent) if request.is_json else None
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        body = None
     if not isinstance(body, dict):
         raise EcgError("request", "a JSON object", "something else")
     return body
@@ -112,6 +116,7 @@ def make_blueprint() -> Blueprint:
     "Make the endpoints, to be registered with a Flask app."
     beats = Blueprint("beats", __name__)
     beats.register_error_handler(EcgError, lambda error: problem(error, 422, "record"))
+    beats.register_error_handler(BodyTooLong, lambda error: problem(error, 413, "request"))
     beats.register_error_handler(NoRecord, lambda error: problem(error, 404, "record"))
     beats.register_error_handler(PlaceError, lambda error: problem(error, 503, "record"))
     add_page(beats, _PAGE, "strips", "strip-files", "strip.html")

@@ -13,9 +13,8 @@ from functools import cache
 
 import numpy as np
 from flask import Blueprint, Response, jsonify, request
-from werkzeug.exceptions import RequestEntityTooLarge
 
-from ..core.web import problem
+from ..core.web import BodyTooLong, problem, read_body
 from ..nights.night import Signal
 from ..nights.stages import EPOCH_S, STAGE_NAMES
 from .network_stager import NetworkStager, load_network_stager, shipped_network_folder
@@ -64,11 +63,7 @@ def _asked() -> tuple[np.ndarray, object, object]:  # windows, rate, derivation
     kind = request.mimetype
     if kind not in ("application/x-npy", "application/json"):
         raise StageError(415, "application/x-npy or application/json", ascii(kind)[:60])
-    request.max_content_length = MAX_BODY_BYTES
-    try:
-        content = request.get_data(cache=False)
-    except RequestEntityTooLarge:
-        raise StageError(413, f"at most {MAX_BODY_BYTES} bytes", f"{request.content_length or 'more'}") from None
+    content = read_body(MAX_BODY_BYTES)
     if kind == "application/x-npy":
         return read_npy(content), request.args.get("rate"), request.args.get("derivation")
     try:
@@ -142,6 +137,7 @@ def make_blueprint() -> Blueprint:
     "Make the endpoint, to be registered with a Flask app."
     blueprint = Blueprint("transfer", __name__)
     blueprint.register_error_handler(StageError, _said)
+    blueprint.register_error_handler(BodyTooLong, lambda error: problem(error, 413, "request"))
     blueprint.openapi_paths = OPENAPI_PATHS
 
     @blueprint.post("/stage")

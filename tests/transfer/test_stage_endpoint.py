@@ -91,6 +91,14 @@ def test_too_much_is_413(client, monkeypatch):
     refused(client.post("/stage", data=b"[" * 20_000, content_type="application/json"), 413)
 
 
+def test_too_much_that_does_not_say_its_length_is_413(client, monkeypatch):
+    monkeypatch.setattr(endpoint, "MAX_BODY_BYTES", 10_000)
+    for body in b"[" * 10_001, b"[" * 50_000:
+        pieces = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+        sent = client.post("/stage", input_stream=BytesIO(body), content_type=NPY, environ_overrides=pieces)
+        refused(sent, 413)
+
+
 GOOD = "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 3000), }"
 BODY = bytes(12_000)
 
