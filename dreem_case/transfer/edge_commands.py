@@ -9,18 +9,26 @@ from pathlib import Path
 
 import click
 
+from ..core.command_line import one_line
+
 # %% ../../nbs/library/transfer/edge_commands.ipynb #9717b402
+def _errors() -> tuple[type[Exception], ...]:
+    from dreem_case.core.model_file import ModelError
+    from dreem_case.nights.night import NightError
+    from dreem_case.nights.store import RecordNotFound, StoreError
+
+    return ModelError, NightError, StoreError, RecordNotFound, ValueError, OSError
+
+
 @click.command()
 @click.option("--model", required=True, help="A saved network, as `dreem-case train` writes it.")
 @click.option("--store", required=True, help="Nights, some of which it learned from: a folder or s3:// address.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="A folder for the two files.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@one_line(_errors, "nets,edge")
 def edge(model: str, store: str, out: Path, as_json: bool) -> None:
     "Write a network for a device: ONNX in float and in whole numbers, with what it weighs and costs."
-    try:
-        found = _edge(model, store, out)
-    except ModuleNotFoundError as error:
-        raise click.ClickException(f"{error.name} is not installed: pip install 'dreem_case[nets,edge]'") from error
+    found = _edge(model, store, out)
     files, lost = found["files"].items(), found["points_lost"]
     lines = (f"{kind:6} {one['kb']:7.1f} kB {one['ms_per_epoch']:7.3f} ms an epoch" for kind, one in files)
     unknown = "no scored night here that the network has not seen"
@@ -29,27 +37,23 @@ def edge(model: str, store: str, out: Path, as_json: bool) -> None:
 
 
 def _edge(model: str, store: str, out: Path) -> dict:
-    "Open what is needed, and write the files; raise `click.ClickException` for what cannot be used."
+    "Open what is needed, and write the files."
     from dreem_case.core.model_file import ModelError
-    from dreem_case.nights.night import NightError
-    from dreem_case.nights.store import RecordNotFound, StoreError, open_store
+    from dreem_case.nights.store import open_store
     from dreem_case.transfer.network_stager import load_network_stager
     from dreem_case.transfer.network_training import write_edge
 
-    try:
-        stager, nights = load_network_stager(model), open_store(store)
-        records = nights.records()
-        learned = [record for record in records if record in stager.trained_on][:4]
-        if not learned:
-            expected = f"a night that {stager.version} learned from"
-            raise ModelError(f"{store}: expected {expected}, found none of {len(records)}")
-        others = [record for record in records if record not in stager.trained_on]
-        judging = [found for record in others[:20] if (found := _scored(nights, record, stager))]
-        out.mkdir(parents=True, exist_ok=True)
-        windows, labels = zip(*judging, strict=True) if judging else ((), ())
-        return write_edge(stager, [_windows(nights, record, stager) for record in learned], windows, labels, out)
-    except (ModelError, NightError, StoreError, RecordNotFound, ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+    stager, nights = load_network_stager(model), open_store(store)
+    records = nights.records()
+    learned = [record for record in records if record in stager.trained_on][:4]
+    if not learned:
+        expected = f"a night that {stager.version} learned from"
+        raise ModelError(f"{store}: expected {expected}, found none of {len(records)}")
+    others = [record for record in records if record not in stager.trained_on]
+    judging = [found for record in others[:20] if (found := _scored(nights, record, stager))]
+    out.mkdir(parents=True, exist_ok=True)
+    windows, labels = zip(*judging, strict=True) if judging else ((), ())
+    return write_edge(stager, [_windows(nights, record, stager) for record in learned], windows, labels, out)
 
 
 def _windows(store: object, record: str, stager: object) -> object:
@@ -75,14 +79,12 @@ def _scored(store: object, record: str, stager: object) -> tuple | None:  # wind
 @click.option("--people", type=click.IntRange(6, 50), default=21, show_default=True, help="How many; a third judge.")
 @click.option("--only", multiple=True, help="Names of stagers, instead of all.")
 @click.option("--anew", is_flag=True, help="Forget what is in the table.")
+@one_line(lambda: (OSError,), "edf,nets,edge")
 def train_networks(folder: Path, people: int, only: tuple[str, ...], anew: bool) -> None:
     "Train every network on simulated people, judge it on others, and make the small one ready to ship."
-    try:
-        from dreem_case.transfer.network_training import NETWORKS, train_all
+    from dreem_case.transfer.network_training import NETWORKS, train_all
 
-        if anew:
-            NETWORKS.unlink(missing_ok=True)
-        train_all(folder, people, **({"names": only} if only else {}), say=lambda line: click.echo(line, err=True))
-    except ModuleNotFoundError as error:
-        missing = f"{error.name} is not installed: pip install 'dreem_case[edf,nets,edge]'"
-        raise click.ClickException(missing) from error
+    if anew:
+        NETWORKS.unlink(missing_ok=True)
+    train_all(folder, people, **({"names": only} if only else {}), say=lambda line: click.echo(line, err=True))
+
