@@ -86,7 +86,7 @@ def fit_staging(
     network: nn.Module,  # its weights are changed in place
     nights: Sequence[NightWindows],
     labels: Sequence[np.ndarray],
-    held: np.ndarray,  # bool (n,): nights that decide when to stop
+    held: np.ndarray,  # bool (n,): nights that decide which weights stay; none: those of the last step
     settings: LoopSettings,
     batch_epochs: int | None = None,  # of a batch, about; None: 256 in sequences, 64 of networks that look at one
     folder: Path | str | None = None,  # for a checkpoint at the end
@@ -94,7 +94,7 @@ def fit_staging(
 ) -> Learned:  # the judgement is the mean of accuracy and macro F1 on the held-out nights
     "Have a network learn to stage."
     inside, outside = np.flatnonzero(~held), np.flatnonzero(held)
-    truth = np.concatenate([labels[i] for i in outside])
+    truth = np.concatenate([labels[i] for i in outside]) if len(outside) else np.array([])
 
     def judge(now: nn.Module) -> float:
         stages = np.concatenate([night_logits(now, nights[i]).argmax(axis=1) for i in outside])
@@ -107,7 +107,7 @@ def fit_staging(
             [nights[i] for i in inside], [labels[i] for i in inside], network.context, size, settings.seed, number
         )
 
-    return fit_network(network, batches, staging_loss, settings, judge, resume, folder)
+    return fit_network(network, batches, staging_loss, settings, judge if len(outside) else None, resume, folder)
 
 # %% ../../nbs/library/transfer/network_stager.ipynb #46ba2b6b
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from dreem_case.transfer.network_stager import SmallSequenceStager, load_network
 from dreem_case.transfer.network_training import (  # noqa: E402
     People,
     calibration_pieces,
+    judged_on_device,
     judgement,
     read_networks,
     train_all,
@@ -59,12 +60,11 @@ def test_pieces_to_calibrate_by_are_of_one_length_and_from_all_of_the_night(peop
 def test_a_training_that_was_stopped_goes_on_with_what_is_missing(people, tmp_path, monkeypatch):
     monkeypatch.setattr(network_training, "simulated_people", lambda *_, **__: people)
     settings = {"names": ("small-sequence",), "path": tmp_path / "n.json", "ship": tmp_path / "ship", "passes": 1}
+    settings["device"] = {"steps": 1, "sizes": (0,), "n_draws": 1, "n_jobs": 1}
     said = []
     table = train_all(tmp_path, **settings, say=said.append)
-    assert len(said) == 3 and set(table) == {
-        "small-sequence",
-        *(f"small-sequence, {k}" for k in ("random epochs", "no low-pass")),
-    }
+    others = "random epochs", "no low-pass", "device b"
+    assert len(said) == 4 and set(table) == {"small-sequence", *(f"small-sequence, {other}" for other in others)}
     assert read_networks(tmp_path / "n.json") == json.loads(json.dumps(table))
     assert table["small-sequence"]["judged_nights"] == 2 and table["small-sequence"]["edge"]["parity"] < 1e-4
     shipped = load_network_stager(tmp_path / "ship")
@@ -72,4 +72,19 @@ def test_a_training_that_was_stopped_goes_on_with_what_is_missing(people, tmp_pa
     del table["small-sequence, random epochs"]
     (tmp_path / "n.json").write_text(json.dumps(table))
     train_all(tmp_path, **settings, say=said.append)
-    assert len(said) == 4 and said[-1].startswith("small-sequence, random epochs")
+    assert len(said) == 5 and said[-1].startswith("small-sequence, random epochs")
+
+
+def test_on_another_device_all_learn_from_the_same_nights_and_are_judged_on_the_same_others(people):
+    source = SmallSequenceStager(epochs=1)
+    source.fit([source.prepare(night) for night in people.nights[:4]], people.labels[:4])
+    weights = [value.clone() for value in source.network.parameters()]
+    found = judged_on_device(people, source, steps=2, sizes=(0, 1, 2), n_draws=2, n_jobs=1)
+    assert {way: set(of) for way, of in found["kappas"].items()} == {
+        "source": {"0"}, "tuned": {"1", "2"}, "scratch": {"1", "2"}, "trees": {"2"},
+    }  # fmt: skip
+    judged = {night.record for night, judges in zip(people.nights, people.judging, strict=True) if judges}
+    assert all(set(draw) == judged for of in found["kappas"].values() for draws in of.values() for draw in draws)
+    assert set(found["person"]) == judged and len(found["kappas"]["tuned"]["1"]) == 2
+    assert all((a == b).all() for a, b in zip(weights, source.network.parameters(), strict=True))
+    json.dumps(found)
