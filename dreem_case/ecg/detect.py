@@ -2,7 +2,8 @@
 
 # %% auto #0
 __all__ = ['HIGH', 'LOW', 'REFRACTORY_S', 'T_WAVE_S', 'LATE', 'SLOW', 'BLOCK_S', 'NEAR_BLOCKS', 'STANDS_OUT', 'ALIKE',
-           'ALIKE_FEW', 'SHARP', 'STEP', 'LEAST_MV', 'SAME_S', 'detect_beats', 'match_beats']
+           'ALIKE_FEW', 'SHARP', 'STEP', 'LEAST_MV', 'SPIKE_HZ', 'SPIKE_FS_HZ', 'SPIKE_S', 'SAME_S', 'detect_beats',
+           'pacing_spikes', 'looking_like', 'match_beats']
 
 # %% ../../nbs/library/ecg/detect.ipynb #cce207e5
 from functools import cache
@@ -12,6 +13,7 @@ from scipy.ndimage import binary_dilation, maximum_filter1d, uniform_filter1d
 from scipy.signal import butter, find_peaks, sosfiltfilt
 
 from .filtering import FS_HZ, Signals
+from .recording import Recording
 
 # %% ../../nbs/library/ecg/detect.ipynb #a709a234
 HIGH, LOW = 0.44, 0.18  # share of the usual height: of a beat, and of one that is looked for
@@ -146,6 +148,48 @@ def _alike(waves: np.ndarray) -> float:  # (n_beats, n)
     np.fill_diagonal(each, -1)
     k = max(1, (len(waves) - 1) // 3)
     return float(np.median(np.partition(each, -k, axis=1)[:, -k:].mean(axis=1)))
+
+# %% ../../nbs/library/ecg/detect.ipynb #863baba0
+SPIKE_HZ, SPIKE_FS_HZ = 60.0, 200.0  # where its power is looked for; below such a rate there is none left
+SPIKE_S = (-0.16, -0.02)  # from the R peak
+_SPIKE = 3.0  # times what lies before it, and times the usual spread; and it is more than the beat itself has
+_LOOKS_LIKE = 0.8  # correlation, all leads together
+
+
+def pacing_spikes(
+    recording: Recording,
+    time_s: np.ndarray,  # (n,) of R peaks
+) -> np.ndarray:  # bool (n,)
+    "Tell which beats follow a spike in some lead."
+    fs_hz = recording.fs_hz
+    at = np.round(time_s * fs_hz).astype(int)
+    first, last = (round(edge * fs_hz) for edge in SPIKE_S)
+    known = (at + 2 * first >= 0) & (at - last < recording.n_samples)
+    found = np.zeros(len(at), bool)
+    if fs_hz < SPIKE_FS_HZ or not known.any():
+        return found
+    high_pass = butter(2, SPIKE_HZ, "highpass", fs=fs_hz, output="sos")
+    around = at[known, None] + np.arange(2 * first, -last)
+    for lead in recording.leads.values():
+        fast = np.abs(sosfiltfilt(high_pass, np.nan_to_num(lead)))[around]
+        before, there, beat = (part.max(axis=1) for part in np.split(fast, (-first, last - 2 * first), axis=1))
+        quiet = np.maximum(before, _SPIKE * np.median(fast) / 0.6745)
+        found[known] |= (there > _SPIKE * np.maximum(quiet, 1e-6)) & (there > beat)
+    return found
+
+
+def looking_like(
+    signals: Signals,
+    time_s: np.ndarray,  # (n,) of R peaks
+    some: np.ndarray,  # bool (n,)
+) -> np.ndarray:  # bool (n,)
+    "Tell which beats look like the median of some."
+    at = np.round(time_s * FS_HZ).astype(int)[:, None] + np.arange(-15, 16)
+    waves = signals.x[:, np.clip(at, 0, signals.x.shape[1] - 1)]  # (n_leads, n, 31)
+    waves = np.moveaxis(waves - waves.mean(axis=-1, keepdims=True), 0, 1).reshape(len(time_s), -1)
+    usual = np.median(waves[some], axis=0)
+    sizes = np.linalg.norm(waves, axis=1) * np.linalg.norm(usual)
+    return waves @ usual > _LOOKS_LIKE * np.maximum(sizes, 1e-9)
 
 # %% ../../nbs/library/ecg/detect.ipynb #c37e8ad0
 SAME_S = 0.15

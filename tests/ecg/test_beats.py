@@ -21,7 +21,7 @@ from dreem_case.ecg.monitor import make_reference, stands_out, watched
 from dreem_case.ecg.recording import EcgError, make_recording
 from dreem_case.ecg.score import MODEL_FILE, answer_json, score_recording, shipped_model
 from dreem_case.ecg.shifts import amplified, at_rate, inverted, swapped, with_gaps, with_noise
-from dreem_case.ecg.simulate import simulate_record, write_records
+from dreem_case.ecg.simulate import RHYTHMS, simulate_record, write_records
 from dreem_case.ecg.study import look_at, open_case, split_of, without_signal
 from dreem_case.ecg.wfdb_files import read_wfdb
 
@@ -48,7 +48,8 @@ def test_beats_are_detected_where_they_are(made):
 
 
 @pytest.mark.parametrize(
-    "change", [inverted, swapped, lambda r: amplified(r, 0.1), lambda r: amplified(r, 10)],
+    "change",
+    [inverted, swapped, lambda r: amplified(r, 0.1), lambda r: amplified(r, 10)],
     ids=["inverted", "swapped", "gain 0.1", "gain 10"],
 )
 def test_sign_place_and_gain_of_a_lead_mean_nothing(made, change):
@@ -136,10 +137,18 @@ def test_an_answer_is_plain_json(made):
 @pytest.mark.parametrize(
     "body",
     [
-        None, [], {}, {"fs_hz": 360}, {"fs_hz": "x", "leads": {}}, {"fs_hz": 360, "leads": {}},
-        {"fs_hz": 360, "leads": {"a": ["x"]}}, {"fs_hz": 1e9, "leads": {"a": [0, 1] * 500}},
-        {"fs_hz": 360, "leads": {"a": [0.0] * 4000}}, {"fs_hz": 360, "leads": {"a": [0, 1] * 500, "b": [1, 0] * 300}},
-        {"fs_hz": 360, "leads": {"a": [[1]] * 400}}, {"fs_hz": True, "leads": {"a": [0, 1] * 500}},
+        None,
+        [],
+        {},
+        {"fs_hz": 360},
+        {"fs_hz": "x", "leads": {}},
+        {"fs_hz": 360, "leads": {}},
+        {"fs_hz": 360, "leads": {"a": ["x"]}},
+        {"fs_hz": 1e9, "leads": {"a": [0, 1] * 500}},
+        {"fs_hz": 360, "leads": {"a": [0.0] * 4000}},
+        {"fs_hz": 360, "leads": {"a": [0, 1] * 500, "b": [1, 0] * 300}},
+        {"fs_hz": 360, "leads": {"a": [[1]] * 400}},
+        {"fs_hz": True, "leads": {"a": [0, 1] * 500}},
     ],
 )
 def test_a_body_that_is_no_recording_is_refused_by_name(client, body):
@@ -174,6 +183,27 @@ def test_the_commands_score_a_folder_and_name_what_fails(tmp_path):
     assert run.exit_code == 1
     assert "beside the header" in run.output
     assert {path.stem for path in (tmp_path / "out").glob("*.json")} == {"sim01", "sim02"}
+
+
+@pytest.mark.parametrize("rhythm", RHYTHMS)
+def test_paced_beats_are_named_so_and_no_other_beats_are(rhythm):
+    recording, beats = simulate_record("r", rhythm, minutes=2, seed=3)
+    answers = score_recording(recording, time_s=beats.time_s)
+    assert answers.paced.mean() > 0.9 if rhythm == "paced" else not answers.paced.any()
+    assert (answers.classes[answers.paced] == -1).all()
+    said = answer_json(answers)
+    assert {beat["class"] for beat in said["beats"] if beat["paced"]} <= {"Q"}
+    assert said["paced"] == answers.paced.sum() and any("paced" in note for note in said["notes"]) == (
+        rhythm == "paced"
+    )
+
+
+@pytest.mark.parametrize(
+    ("record", "least", "most"), [("107", 0.7, 1), ("217", 0.7, 0.85), ("231", 0, 0), ("208", 0, 0)]
+)
+def test_paced_beats_of_real_patients_are_named_so(real_data, record, least, most):
+    answers = score_recording(open_case(real_data / "mitbih", record).recording)
+    assert least <= answers.paced.mean() <= most
 
 
 def test_ventricular_beats_of_real_patients_who_were_not_learned_from_are_found(real_data):

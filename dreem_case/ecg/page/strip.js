@@ -44,7 +44,7 @@ function drawBeats(from) {
     const classes = ["beat", kind === "?" || kind === "Q" ? "none" : kind];
     if (labels[beat.time_s]) classes.push("mine");
     else if (beat.review) classes.push("doubtful");
-    const said = labels[beat.time_s] ? "labelled here" : beat.class ? percent(beat.confidence) : "no class";
+    const said = labels[beat.time_s] ? "labelled here" : beat.paced ? "paced" : beat.class ? percent(beat.confidence) : "no class";
     const mark = html("button", { type: "button", class: classes.join(" "), "aria-pressed": String(i === chosen),
       title: `${kind} at ${beat.time_s.toFixed(2)} s, ${said}`, "aria-label": `${kind} at ${beat.time_s.toFixed(2)} s, ${said}` }, kind);
     mark.style.left = `${(100 * (beat.time_s - from)) / WINDOW_S}%`;
