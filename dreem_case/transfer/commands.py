@@ -105,7 +105,7 @@ def make_bands(path: Path, out: Path | None) -> None:
     help="People to learn from, the first ones; the rest is judged.",
 )
 @click.option(
-    "--how", default="all", show_default=True, help="all, first, head, 'all, l2', 'all, kl' or 'all, frozen norms'."
+    "--how", default="all, kl", show_default=True, help="all, first, head, 'all, l2', 'all, kl' or 'all, frozen norms'."
 )
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", type=_OUT, help="Folder for the tuned network.")

@@ -16,7 +16,7 @@ from ..core.cross_validation import grouped_folds
 from ..core.workers import run_all
 from .band_trees import blend, fit_band_trees, fit_pooled_trees, tree_rows
 from .bands import N_STAGES, BandError, BandNight, folds_of_people
-from .fine_tuning import TUNINGS, fine_tune, from_scratch
+from .fine_tuning import BEST, TUNINGS, fine_tune, from_scratch
 from .sequence import Draw, SequenceModel, fit_model
 
 # %% ../../nbs/library/transfer/device_study.ipynb #96a81d74
@@ -60,16 +60,22 @@ def once(fit: Callable) -> Callable:
     return fitted
 
 # %% ../../nbs/library/transfer/device_study.ipynb #ddb13540
-SHARES = (0.5, 0.25, 0.25)  # fine-tuned network, network of bins, trees of bins
+SHARES = (0.4, 0.4, 0.2)  # fine-tuned network, network of bins, trees of bins
 
 
-def device_ways(source: SequenceModel, others: Sequence[BandNight]) -> dict[str, Callable]:
-    "Name the ways of learning from a few headband nights, given a source and nights of its device."
+def device_ways(
+    source: SequenceModel,
+    others: Sequence[BandNight],  # of the source's device
+    made_up: SequenceModel | None = None,  # a source of bins, for the blend; None: its network of bins has none
+) -> dict[str, Callable]:
+    "Name the ways of learning from a few headband nights."
     tuned = {
         name: once(lambda nights, j, how=how: fine_tune(source, nights, how, seed=j) if nights else source)
         for name, how in TUNINGS.items()
     }
-    bins = once(lambda nights, j: from_scratch(nights, "bins", seed=j))
+    bins = once(
+        lambda nights, j: fine_tune(made_up, nights, seed=j) if made_up else from_scratch(nights, "bins", seed=j)
+    )
     trees = once(lambda nights, j: fit_band_trees(nights, "bins", 60, seed=j))
     return {
         **tuned,
@@ -78,8 +84,8 @@ def device_ways(source: SequenceModel, others: Sequence[BandNight]) -> dict[str,
         "pooled trees": lambda nights, j: fit_pooled_trees(
             nights, others, max(len(others) // max(len(nights), 1), 1), 60, j
         ),
-        "scratch, bins": bins, "trees, bins": trees,
-        "blend": lambda nights, j: Blend((tuned["all"](nights, j), bins(nights, j), trees(nights, j)), SHARES),
+        "bins": bins, "trees, bins": trees,
+        "blend": lambda nights, j: Blend((tuned[BEST](nights, j), bins(nights, j), trees(nights, j)), SHARES),
     }  # fmt: skip
 
 # %% ../../nbs/library/transfer/device_study.ipynb #1d0951e4
