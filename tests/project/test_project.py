@@ -2,6 +2,7 @@
 
 import ast
 import filecmp
+import importlib.util
 import json
 import os
 import re
@@ -39,7 +40,13 @@ OF_NETS = {
     *(
         f"transfer.{name}"
         for name in (
-            "cascade", "fine_tuning", "meta", "network_stager", "network_training", "networks", "sequence",
+            "cascade",
+            "fine_tuning",
+            "meta",
+            "network_stager",
+            "network_training",
+            "networks",
+            "sequence",
             "small_networks",
         )
     ),
@@ -277,14 +284,36 @@ ITS_JOB = {f"dreem_case.{name}": {"flask"} for name in WEB} | {
 }
 
 
-@pytest.mark.parametrize("module", ["dreem_case", *(f"dreem_case.{m}" for m in MODULES if m not in OUTSIDE_THE_CORE)])
-def test_core_imports_are_light(module):
+HEAVY = {"flask", "boto3", "matplotlib", "papermill", "nbdev", "yasa", "mne"}
+LIGHT = ["dreem_case", *(f"dreem_case.{m}" for m in MODULES if m not in OUTSIDE_THE_CORE)]
+
+
+def loaded_by(modules: list[str]) -> dict[str, set[str]]:
+    """Import modules one after the other in a new process, and tell which heavy packages each one loads."""
+    code = (
+        "import importlib, json, sys\nfound = {}\nheavy = set(sys.argv[1].split())\n"
+        "for name in sys.argv[2:]:\n"
+        "    before = heavy & set(sys.modules)\n    importlib.import_module(name)\n"
+        "    found[name] = sorted(heavy & set(sys.modules) - before)\n"
+        "print(json.dumps(found))"
+    )
+    command = [sys.executable, "-c", code, " ".join(HEAVY), *modules]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    return {name: set(own) for name, own in json.loads(run.stdout).items()}
+
+
+def test_core_imports_are_light():
+    """One process is enough as long as none loads anything heavy: the first that does is named."""
+    nets = {f"dreem_case.{name}" for name in OF_NETS} if importlib.util.find_spec("torch") is None else set()
+    found = loaded_by([module for module in LIGHT if module not in ITS_JOB and module not in nets])
+    assert {name: own for name, own in found.items() if own} == {}
+
+
+@pytest.mark.parametrize("module", [module for module in LIGHT if module in ITS_JOB])
+def test_a_module_loads_nothing_heavy_but_what_its_job_needs(module):
     if module.removeprefix("dreem_case.") in OF_NETS:
         pytest.importorskip("torch", reason="networks are an extra")
-    heavy = {"flask", "boto3", "matplotlib", "papermill", "nbdev", "yasa", "mne"} - ITS_JOB.get(module, set())
-    code = f"import {module}, sys, json; print(json.dumps(sorted(sys.modules)))"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert heavy & set(json.loads(run.stdout)) == set()
+    assert loaded_by([module])[module] <= ITS_JOB[module]
 
 
 def text_without_encoding(path: Path) -> list[int]:
