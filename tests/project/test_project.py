@@ -302,6 +302,7 @@ def loaded_by(modules: list[str]) -> dict[str, set[str]]:
     return {name: set(own) for name, own in json.loads(run.stdout).items()}
 
 
+@pytest.mark.slow
 def test_core_imports_are_light():
     """One process is enough as long as none loads anything heavy: the first that does is named."""
     nets = {f"dreem_case.{name}" for name in OF_NETS} if importlib.util.find_spec("torch") is None else set()
