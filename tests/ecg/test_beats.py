@@ -1,7 +1,7 @@
 """Beats are found, named, refused and asked for; a shift costs what it must and no more."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from flask import Flask
 
 from dreem_case.ecg import endpoint
 from dreem_case.ecg.ask import questions
-from dreem_case.ecg.classifier import load_classifier, save_classifier
+from dreem_case.ecg.classifier import BeatClassifier, load_classifier, save_classifier
 from dreem_case.ecg.cli import ecg
 from dreem_case.ecg.detect import detect_beats, match_beats
 from dreem_case.ecg.features import record_features
@@ -20,6 +20,7 @@ from dreem_case.ecg.imputation import WAYS, distance, filled
 from dreem_case.ecg.monitor import make_reference, stands_out, watched
 from dreem_case.ecg.recording import EcgError, make_recording
 from dreem_case.ecg.score import MODEL_FILE, answer_json, score_recording, shipped_model
+from dreem_case.ecg.shadow import differences, shadow
 from dreem_case.ecg.shifts import amplified, at_rate, inverted, swapped, with_gaps, with_noise
 from dreem_case.ecg.simulate import RHYTHMS, simulate_record, write_records
 from dreem_case.ecg.study import look_at, open_case, split_of, without_signal
@@ -204,6 +205,22 @@ def test_paced_beats_are_named_so_and_no_other_beats_are(rhythm):
 def test_paced_beats_of_real_patients_are_named_so(real_data, record, least, most):
     answers = score_recording(open_case(real_data / "mitbih", record).recording)
     assert least <= answers.paced.mean() <= most
+
+
+def test_a_candidate_that_calls_every_beat_normal_is_seen_in_the_shadow(tmp_path):
+    write_records(tmp_path, n_records=4, minutes=1)
+    model = shipped_model()
+
+    class OnlyNormal(BeatClassifier):
+        def weighted(self, table):
+            return np.tile([0.97, 0.01, 0.01, 0.01], (len(table.rows), 1))
+
+    candidate = OnlyNormal(**{one.name: getattr(model, one.name) for one in fields(model)})
+    found = list(shadow(str(tmp_path), model, candidate))
+    assert all(one.candidate["V"] == one.candidate["S"] == 0 for one in found)
+    early = [one for one in found if one.in_use["V"] + one.in_use["S"]]
+    assert early and all(0 < one.changed < 1 and one.candidate["right"] < one.in_use["right"] for one in early)
+    assert differences(found).value < 0
 
 
 def test_ventricular_beats_of_real_patients_who_were_not_learned_from_are_found(real_data):
