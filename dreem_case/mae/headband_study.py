@@ -13,9 +13,15 @@ from ..core.agreement import kappa
 from ..core.label_efficiency import Curve, draw_places, gain
 from ..core.resampling import Interval
 from ..core.workers import run_all
-from .night_spectra import SpectraNight, night_features
+from dreem_case.mae.night_sequences import (
+    SequenceConfig,
+    SpectraNight,
+    embed_night,
+    night_features,
+    pretrain_sequences,
+    random_sequences,
+)
 from .probes import ProbeError, check_sides, fit_probe
-from .sequences import SequenceConfig, embed_night, pretrain_sequences, random_sequences
 from ..nights.stages import Stage
 
 # %% ../../nbs/library/mae/headband_study.ipynb #8ed57765

@@ -19,12 +19,13 @@ from dreem_case.mae.examples import (
     batch_paths,
     read_batch,
     read_examples,
+    read_original,
     split_of,
     targets,
     write_batch,
+    write_original,
 )
 from dreem_case.mae.montage import MODALITIES
-from dreem_case.mae.original import read_original, write_original
 from dreem_case.mae.prepare import PrepareError, find_studies, make_scaling, prepare, read_scaling, survey
 from dreem_case.mae.psg import open_psg
 from dreem_case.mae.simulate import Column, edf_content, simulate_studies, study_list
