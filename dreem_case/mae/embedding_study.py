@@ -100,7 +100,7 @@ def _learn(train: Side, test: Side, ways: Mapping[str, Way], draws: Mapping[int,
             for target, codes in train.targets.items():
                 n_classes = len(Stage) if target == "stage" else 2
                 probe = fit_probe(train.rows[rows][inside], codes[inside], n_classes, way.kind)
-                answers[target] = probe.probabilities(test.rows[rows]).astype(np.float32)
+                answers[target] = probe(test.rows[rows]).astype(np.float32)
             found.append(answers)
     return found
 
@@ -203,7 +203,7 @@ def _shuffled(train: Side, test: Side, rows: str, seed: int, item: str) -> float
     found = []
     for target, codes in train.targets.items():
         names = class_names(target)
-        said = fit_probe(train.rows[rows], random.permutation(codes), len(names)).probabilities(test.rows[rows])
+        said = fit_probe(train.rows[rows], random.permutation(codes), len(names))(test.rows[rows])
         found.append(judge(test.targets[target], said, names).mean_auroc)
     return mean_of_known(found)
 

@@ -190,7 +190,7 @@ def missing_losses(
     found = {}
     for way, (rows, asked) in ways.items():
         probe = fit_probe(rows, np.tile(train.stage, len(copies)), len(Stage))
-        full, *less = (kappa(judged.stage, probe.probabilities(one).argmax(axis=1)) for one in asked)
+        full, *less = (kappa(judged.stage, probe(one).argmax(axis=1)) for one in asked)
         lost = {modality.name: full - value for modality, value in zip(MODALITIES, less, strict=True)}
         found[way] = {"none": full} | lost
     return found

@@ -40,7 +40,7 @@ def _night_kappas(
     "Learn stages from some nights and judge on others."
     probe = fit_probe(np.concatenate([rows[i] for i in learned]), np.concatenate([nights[i].stage for i in learned]),
                       len(Stage), kind)  # fmt: skip
-    return {nights[i].name: kappa(nights[i].stage, probe.probabilities(rows[i]).argmax(axis=1)) for i in judged}
+    return {nights[i].name: kappa(nights[i].stage, probe(rows[i]).argmax(axis=1)) for i in judged}
 
 
 def _sides(n_nights: int, fold: int) -> tuple[list[int], list[int]]:

@@ -282,7 +282,7 @@ def leave_one_out(
         return fit_probe(np.concatenate([rows[i] for i in inside]), np.concatenate([positive[i] for i in inside]))
 
     def say(probe, outside: np.ndarray) -> list[np.ndarray]:
-        return [probe.probabilities(rows[i])[:, 1] for i in outside]
+        return [probe(rows[i])[:, 1] for i in outside]
 
     return predict_out_of_fold(fit, say, [night.name for night in nights])
 
