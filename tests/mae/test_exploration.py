@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dreem_case.mae.embed import random_encoder
 from dreem_case.mae.explore import (
     Patient,
     epoch_map,
@@ -17,7 +16,6 @@ from dreem_case.mae.explore import (
     record_figures,
     sibling_ranks,
 )
-from dreem_case.mae.model import MaeConfig
 from dreem_case.mae.montage import MODALITIES
 from dreem_case.mae.probes import ProbeError
 from tests.mae.made_up import made_up_examples
@@ -106,6 +104,10 @@ def test_each_example_loses_one_modality_that_it_has_and_never_its_last():
 
 
 def test_what_one_modality_knows_is_lost_with_it_and_with_no_other():
+    pytest.importorskip("torch", reason="networks are an extra: pip install dreem_case[nets]")
+    from dreem_case.mae.embed import random_encoder
+    from dreem_case.mae.model import MaeConfig
+
     def side(seed):
         one = made_up_examples(60, seed, missing=0.0)
         stage = np.arange(60, dtype=np.int8) % 2
