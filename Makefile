@@ -104,7 +104,7 @@ ifeq ($(PART),transfer)
 	OMP_NUM_THREADS=2 $(BIN)/dreem-case transfer train-networks
 	$(if $(SLEEP_EDF),$(BIN)/dreem-case transfer make-bands --bands "$(SLEEP_EDF)/bands_58_people.npz" --out build/transfer/bands)
 else ifeq ($(PART),mae)
-	OMP_NUM_THREADS=2 $(BIN)/python -m dreem_case.mae.pretrain_commands train-shipped
+	OMP_NUM_THREADS=2 $(BIN)/dreem-case mae train-shipped
 else
 	@echo "expected PART=transfer or mae, found PART=$(PART)" >&2; exit 1
 endif

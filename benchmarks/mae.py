@@ -44,7 +44,7 @@ READ = """
 import json, sys, time
 from pathlib import Path
 from dreem_case.mae.examples import batch_paths, read_batch, write_batch
-from dreem_case.mae.original import read_original, write_original
+from dreem_case.mae.examples import read_original, write_original
 
 paths = [path for split in ("train", "valid", "test") for path in batch_paths(sys.argv[1], split)]
 apart = Path(sys.argv[2])

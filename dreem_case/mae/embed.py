@@ -11,9 +11,9 @@ import torch
 
 from ..core.model_file import ModelError
 from ..core.nets import seed_all
-from .model import MaeConfig, MaskedAutoencoder, load_model
+from .model import BANDS_HZ, OUTLINE_HZ, MaeConfig, MaskedAutoencoder, load_model
 from .montage import MODALITIES, N_MODALITIES, RATE, WIDTH
-from .tokens import BANDS_HZ, OUTLINE_HZ, draw_masks
+from .pretraining import draw_masks
 
 # %% ../../nbs/library/mae/embed.ipynb #d155b92f
 GROUPS = (("eeg", "eog", "emg"), ("capno", "spo2", "effort", "snore", "flow"))  # kinds of modalities

@@ -2,20 +2,21 @@
 
 # %% auto #0
 __all__ = ['EVENTS', 'POSITIVE_S', 'SPLITS', 'BATCH', 'STEP', 'BatchError', 'Examples', 'join_examples', 'targets', 'split_of',
-           'stored_signals', 'batch_content', 'write_batch', 'read_batch', 'batch_paths', 'read_examples']
+           'stored_signals', 'batch_content', 'write_batch', 'read_batch', 'batch_paths', 'read_examples',
+           'write_original', 'read_original']
 
 # %% ../../nbs/library/mae/examples.ipynb #c2efb168
 import hashlib
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from ..core.files import write_whole
+from ..core.files import whole_file, write_whole
 from .montage import MODALITIES, N_MODALITIES, WIDTH
 from ..nights.safe_h5 import CaseFileError, open_h5, signal_length
 
@@ -129,6 +130,7 @@ def write_batch(path: str | Path, examples: Examples) -> None:
 def read_batch(
     path: str | Path,
     with_signals: bool = True,  # False: all else, and signals of no length
+    every: int = 1,  # n-th epochs of a study only: neighbours resemble each other
 ) -> Examples:
     "Read a file of examples; raise a `CaseFileError` for one that is none, `FileUnavailable` where the system refuses."
     path = Path(path)
@@ -147,10 +149,11 @@ def read_batch(
     if not ((arrays["who"] >= 0) & (arrays["who"] < len(about))).all():
         raise BatchError(path.name, f"studies 0 to {len(about) - 1}", f"{arrays['who'].min()} to {arrays['who'].max()}")
     who = np.array(about, dtype=str).reshape(-1, 2)[arrays["who"]]
-    signals = np.multiply(arrays["signals"], np.float32(STEP), dtype=np.float32)
-    signals = signals.reshape(n, N_MODALITIES, -1) if n else np.zeros((0, N_MODALITIES, WIDTH), np.float32)
-    return Examples(signals, arrays["present"].reshape(n, -1) > 0, arrays["stage"], arrays["seconds"].reshape(n, -1),
-                    who[:, 0], who[:, 1], arrays["epoch"])  # fmt: skip
+    stored = arrays["signals"].reshape(n, N_MODALITIES, WIDTH if with_signals else 0)
+    found = Examples(stored, arrays["present"].reshape(n, N_MODALITIES) > 0, arrays["stage"],
+                     arrays["seconds"].reshape(n, len(EVENTS)), who[:, 0], who[:, 1], arrays["epoch"])  # fmt: skip
+    chosen = found if every == 1 else found.take(np.flatnonzero(found.epoch % every == 0))
+    return replace(chosen, signals=np.multiply(chosen.signals, np.float32(STEP), dtype=np.float32))
 
 
 def _about(record: str, file: h5py.File) -> list[list[str]]:  # patient and study
@@ -179,13 +182,69 @@ def batch_paths(folder: str | Path, split: str) -> list[Path]:
     return sorted(Path(folder, split).glob("*.h5"))
 
 
-def read_examples(folder: str | Path, split: str) -> Examples:
-    "Read all examples of a split, by patient, study and time; raise `BatchError` where there are none."
-    parts = [read_batch(path) for path in batch_paths(folder, split)]
-    if not parts:
-        raise BatchError(Path(folder).name, f"files of examples in {split}", "none")
+def read_examples(folder: str | Path, *splits: str, every: int = 1) -> Examples:
+    "Read the examples of splits, by patient, study and time; raise `BatchError` where there are none."
+    name, sides = Path(folder).name, " and ".join(splits)
+    parts = [read_batch(path, every=every) for split in splits for path in batch_paths(folder, split)]
+    if not sum(map(len, parts)):
+        raise BatchError(name, f"files of examples in {sides}", "none")
     found = join_examples(parts)
-    if strange := sorted({patient for patient in found.patient.tolist() if split_of(patient) != split}):
-        raise BatchError(Path(folder).name, f"patients of {split}", f"{ascii(strange[0])[:40]}")
+    if strange := sorted({patient for patient in found.patient.tolist() if split_of(patient) not in splits}):
+        raise BatchError(name, f"patients of {sides}", f"{ascii(strange[0])[:40]}")
     order = np.lexsort((found.epoch, found.study, found.patient))
     return found if (order == np.arange(len(order))).all() else found.take(order)
+
+# %% ../../nbs/library/mae/examples.ipynb #2a067be6
+_KINDS = {  # dataset -> kinds of events, by number from 1
+    "apnea": ("apnea_central", "apnea_obstructive", "apnea_mixed"),
+    "hypopnea": ("hypopnea_obstructive", "hypopnea_other"), "desaturation": ("desaturation",), "arousal": ("arousal",),
+}  # fmt: skip
+
+
+def write_original(path: str | Path, examples: Examples, kind: str = "float64") -> None:
+    "Write examples as a batch file of PedSleepMAE, as a whole or not at all; one example makes a file of one."
+    found = targets(examples)
+    with whole_file(path) as partial, h5py.File(partial, "w") as file:
+        file.create_dataset("signals", data=examples.signals, dtype=kind)
+        file["sleep"] = found["stage"]
+        for name, kinds in _KINDS.items():
+            seconds = np.nan_to_num(examples.seconds[:, [EVENTS.index(event) for event in kinds]])
+            file[name] = np.where(found[name] == 1, 1 + seconds.argmax(axis=1), found[name]).astype(np.int8)
+        for name, values in (("patient", examples.patient), ("study", examples.study)):
+            file.create_dataset(name, data=values.astype(object), dtype=h5py.string_dtype())
+        file["epoch"] = examples.epoch
+
+
+def read_original(path: str | Path) -> Examples:
+    "Read a batch file of PedSleepMAE; raise a `CaseFileError` for what is none."
+    path = Path(path)
+    with open_h5(path.name, path) as file:
+        shape = _checked(path.name, file)
+        signals = file["signals"][:].astype(np.float32).reshape(-1, N_MODALITIES, WIDTH)
+        labels = {name: np.atleast_1d(file[name][()]).astype(np.int8) for name in ("sleep", *_KINDS)}
+        names = {name: np.atleast_1d(file[name].asstr()[()]).astype(str) for name in ("patient", "study")}
+        epoch = (
+            np.atleast_1d(file["epoch"][()]).astype(np.int32) if "epoch" in file else np.arange(shape, dtype=np.int32)
+        )
+    seconds = np.zeros((shape, len(EVENTS)), np.float32)
+    for name, kinds in _KINDS.items():
+        for number, event in enumerate(kinds, 1):
+            seconds[labels[name] == number, EVENTS.index(event)] = POSITIVE_S[name]
+    seconds[labels["apnea"] < 0] = np.nan
+    present = (signals != 0).any(axis=2)
+    return Examples(signals, present, labels["sleep"], seconds, names["patient"], names["study"], epoch)
+
+
+def _checked(record: str, file: h5py.File) -> int:  # examples
+    "Check that the datasets are what they should be, before they are read."
+    for name in ("signals", "sleep", *_KINDS, "patient", "study"):
+        if not isinstance(file.get(name), h5py.Dataset) or file[name].external or file[name].is_virtual:
+            raise BatchError(record, f"a dataset {name}", "none")
+    shape = file["signals"].shape
+    shape = (1, *shape) if len(shape) == 2 else shape
+    if shape[1:] != (N_MODALITIES, WIDTH) or not 0 < shape[0] <= BATCH or file["signals"].dtype.kind not in "fi":
+        raise BatchError(record, f"signals of 1 to {BATCH} x {N_MODALITIES} x {WIDTH}", f"{file['signals'].shape}")
+    sizes = {name: file[name].size for name in ("sleep", *_KINDS, "patient", "study")}
+    if set(sizes.values()) != {shape[0]}:
+        raise BatchError(record, f"{shape[0]} labels of each kind", f"{sizes}")
+    return int(shape[0])

@@ -13,9 +13,15 @@ from ..core.agreement import kappa
 from ..core.label_efficiency import Curve, draw_places, gain
 from ..core.resampling import Interval
 from ..core.workers import run_all
-from .night_spectra import SpectraNight, night_features
+from dreem_case.mae.night_sequences import (
+    SequenceConfig,
+    SpectraNight,
+    embed_night,
+    night_features,
+    pretrain_sequences,
+    random_sequences,
+)
 from .probes import ProbeError, check_sides, fit_probe
-from .sequences import SequenceConfig, embed_night, pretrain_sequences, random_sequences
 from ..nights.stages import Stage
 
 # %% ../../nbs/library/mae/headband_study.ipynb #8ed57765
@@ -34,7 +40,7 @@ def _night_kappas(
     "Learn stages from some nights and judge on others."
     probe = fit_probe(np.concatenate([rows[i] for i in learned]), np.concatenate([nights[i].stage for i in learned]),
                       len(Stage), kind)  # fmt: skip
-    return {nights[i].name: kappa(nights[i].stage, probe.probabilities(rows[i]).argmax(axis=1)) for i in judged}
+    return {nights[i].name: kappa(nights[i].stage, probe(rows[i]).argmax(axis=1)) for i in judged}
 
 
 def _sides(n_nights: int, fold: int) -> tuple[list[int], list[int]]:

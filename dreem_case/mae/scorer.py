@@ -137,7 +137,7 @@ def score_breathing(
         if lowest < scorer.apnea:
             if (kind := _apnea_kind(effort[a:b], rng)) != "apnea_central" or followed or b - a >= 20:
                 found.append(Scored(a, b - a, kind))
-        elif b - a >= 12 and (followed or rng.random() < 0.06):
+        elif b - a >= 12 and (followed or rng.random() < 0.02):
             obstructive = effort[a:b].mean() > 0.7
             found.append(Scored(a, b - a, "hypopnea_obstructive" if obstructive else "hypopnea_other"))
     return [

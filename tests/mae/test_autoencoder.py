@@ -12,18 +12,19 @@ torch = pytest.importorskip("torch", reason="networks are an extra: pip install 
 
 from dreem_case.core.model_file import ModelError  # noqa: E402
 from dreem_case.mae.embed import embed, embedding_width, impute, random_encoder  # noqa: E402
-from dreem_case.mae.model import (  # noqa: E402
+from dreem_case.mae.model import (  # noqa: E402  # noqa: E402
     CONFIGS,
     MaeConfig,
     MaskedAutoencoder,
     config_of,
     count_parameters,
     load_model,
+    log_power,
+    patches_of,
     save_model,
 )
 from dreem_case.mae.montage import N_MODALITIES, WIDTH  # noqa: E402
-from dreem_case.mae.pretraining import flop_per_example, step_cost  # noqa: E402
-from dreem_case.mae.tokens import draw_mask, draw_masks, log_power, patches_of  # noqa: E402
+from dreem_case.mae.pretraining import draw_mask, draw_masks, flop_per_example, step_cost  # noqa: E402
 from tests.mae.made_up import made_up_examples  # noqa: E402
 
 torch.set_num_threads(1)

@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 from dreem_case.core.array_files import ArrayError
 from dreem_case.mae import respiration
 from dreem_case.mae.montage import MODALITIES
-from dreem_case.mae.respiration import Breathing, read_night, read_respiration
-from dreem_case.mae.respiration_study import (
+from dreem_case.mae.respiration import (
+    Breathing,
     as_examples,
     blend,
     breathing_features,
     breathing_figures,
     embedding_rows,
     leave_one_out,
+    read_night,
+    read_respiration,
 )
 from dreem_case.nights.stages import Stage
 

@@ -1,11 +1,14 @@
 """Maps, nearest nights, the health record, and modalities that are missing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from dreem_case.mae.explore import (
     Patient,
     epoch_map,
+    missing_losses,
     nearest_nights,
     night_vectors,
     one_lost_each,
@@ -13,7 +16,9 @@ from dreem_case.mae.explore import (
     record_figures,
     sibling_ranks,
 )
+from dreem_case.mae.montage import MODALITIES
 from dreem_case.mae.probes import ProbeError
+from tests.mae.made_up import made_up_examples
 
 
 def table(folder, *lines: str, head: str = "patient,age,sex,diagnosis", encoding: str = "utf-8"):
@@ -96,3 +101,26 @@ def test_each_example_loses_one_modality_that_it_has_and_never_its_last():
     present[0] = np.arange(16) == 3
     left = one_lost_each(present)
     assert (present.sum(axis=1) - left.sum(axis=1)).tolist() == [0] + [1] * 49 and not (left & ~present).any()
+
+
+def test_what_one_modality_knows_is_lost_with_it_and_with_no_other():
+    pytest.importorskip("torch", reason="networks are an extra: pip install dreem_case[nets]")
+    from dreem_case.mae.embed import random_encoder
+    from dreem_case.mae.model import MaeConfig
+
+    def side(seed):
+        one = made_up_examples(60, seed, missing=0.0)
+        stage = np.arange(60, dtype=np.int8) % 2
+        signals = 0.1 * one.signals
+        signals[:, 13] *= np.where(stage, 100, 1)[:, None]  # the left eye tells the stage, and nothing else does
+        return replace(one, signals=signals, stage=stage)
+
+    config = MaeConfig(patch=640, width=32, depth=1, heads=2, decoder_width=16, decoder_heads=2)
+    losses = missing_losses(side(0), side(1), random_encoder(config))
+    assert set(losses) == {"hand", "embedding", "hand + embedding"}
+    hand = losses["hand"]
+    assert list(hand) == ["none", *(modality.name for modality in MODALITIES)]
+    lost = hand.pop("EOG LOC-M2")
+    assert hand.pop("none") > 0.9 and lost > 0.6 and max(map(abs, hand.values())) < 0.2
+    with pytest.raises(ProbeError, match="no patient on both sides"):
+        missing_losses(side(0), side(0), random_encoder(config))

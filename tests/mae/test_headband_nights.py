@@ -7,16 +7,18 @@ from dreem_case.core.array_files import ArrayError
 from dreem_case.core.label_efficiency import draw_places
 from dreem_case.mae import headband_study
 from dreem_case.mae.headband_study import headband_curves, headband_gains
-from dreem_case.mae.night_spectra import night_features, night_of, read_headband
-from dreem_case.mae.probes import ProbeError
-from dreem_case.mae.sequences import (
+from dreem_case.mae.night_sequences import (
     SequenceConfig,
     cluster_nights,
     embed_night,
     hide_runs,
+    night_features,
+    night_of,
     pretrain_sequences,
     random_sequences,
+    read_headband,
 )
+from dreem_case.mae.probes import ProbeError
 
 SMALL = SequenceConfig(width=8, dilations=(1, 2), clusters=4, steps=10, pieces=2, length=40)
 

@@ -9,7 +9,7 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from dreem_case.core.workers import Done, Workers
+from dreem_case.core.workers import DaskWorkers, Done, Workers
 from dreem_case.mae.examples import (
     BATCH,
     EVENTS,
@@ -19,12 +19,13 @@ from dreem_case.mae.examples import (
     batch_paths,
     read_batch,
     read_examples,
+    read_original,
     split_of,
     targets,
     write_batch,
+    write_original,
 )
 from dreem_case.mae.montage import MODALITIES
-from dreem_case.mae.original import read_original, write_original
 from dreem_case.mae.prepare import PrepareError, find_studies, make_scaling, prepare, read_scaling, survey
 from dreem_case.mae.psg import open_psg
 from dreem_case.mae.simulate import Column, edf_content, simulate_studies, study_list
@@ -108,6 +109,18 @@ def test_a_killed_run_goes_on_to_the_same_files(studies, prepared, tmp_path):
         with pytest.raises(KeyboardInterrupt):
             prepare([studies], tmp_path / "out", Here(dies_after))
     prepare([studies], tmp_path / "out", Here())
+    assert contents(tmp_path / "out") == contents(prepared[0])
+
+
+@pytest.mark.slow
+def test_a_cluster_writes_the_same_files(studies, prepared, tmp_path):
+    from distributed import LocalCluster
+
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=":0") as cluster,
+        DaskWorkers(cluster.scheduler_address) as workers,
+    ):
+        prepare([studies], tmp_path / "out", workers)
     assert contents(tmp_path / "out") == contents(prepared[0])
 
 
@@ -291,6 +304,14 @@ def test_a_batch_that_is_none_is_refused_by_name(damage, tmp_path):
             file["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     with pytest.raises(CaseFileError, match=r"bad\.h5: expected"):
         read_batch(path)
+
+
+def test_every_nth_epoch_of_some_splits_is_read(prepared):
+    splits = [split for split in SPLITS if batch_paths(prepared[0], split)]
+    whole, some = read_examples(prepared[0], *splits), read_examples(prepared[0], *splits, every=3)
+    kept = whole.take(whole.epoch % 3 == 0)
+    assert len(splits) > 1 and set(map(split_of, some.patient.tolist())) == set(splits)
+    assert some.epoch.tolist() == kept.epoch.tolist() and np.array_equal(some.signals, kept.signals)
 
 
 def test_no_more_than_128_examples_go_into_a_file(tmp_path):

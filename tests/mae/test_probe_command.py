@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from dreem_case.mae.commands import probe
 from dreem_case.mae.examples import Examples, split_of, write_batch
 from dreem_case.mae.model import CONFIGS, MaskedAutoencoder, save_model
 from dreem_case.mae.montage import N_MODALITIES, RATE, WIDTH
-from dreem_case.mae.probe_commands import probe
 
 T = np.arange(WIDTH) / RATE
 

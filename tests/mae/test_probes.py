@@ -42,8 +42,8 @@ def rows_and_codes(n: int = 300, n_classes: int = 3, seed: int = 0):
 def test_what_is_said_of_a_row_does_not_depend_on_the_rows_beside_it(kind):
     rows, codes = rows_and_codes()
     probe = fit_probe(rows[:200], codes[:200], 3, kind)
-    alone = probe.probabilities(rows[200:210])
-    beside = probe.probabilities(np.concatenate([rows[200:210], 50 + rows[210:]]))[:10]
+    alone = probe(rows[200:210])
+    beside = probe(np.concatenate([rows[200:210], 50 + rows[210:]]))[:10]
     np.testing.assert_allclose(alone, beside, atol=1e-6)
 
 
@@ -54,7 +54,7 @@ def test_a_number_that_is_never_known_and_one_that_is_unknown_at_times_do_no_har
         [rows, np.full((len(rows), 1), np.nan, np.float32), np.ones((len(rows), 1), np.float32)], axis=1
     )
     rows[::5, 0] = np.nan
-    said = fit_probe(rows[:200], codes[:200], 3, kind).probabilities(rows[200:])
+    said = fit_probe(rows[:200], codes[:200], 3, kind)(rows[200:])
     assert np.isfinite(said).all()
     assert judge(codes[200:], said, "abc").kappa > 0.4
 
@@ -62,14 +62,14 @@ def test_a_number_that_is_never_known_and_one_that_is_unknown_at_times_do_no_har
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_class_that_nobody_showed_is_never_said_and_one_alone_is_always(kind):
     rows, codes = rows_and_codes()
-    assert fit_probe(rows, codes, 5, kind).probabilities(rows).shape == (300, 5)
-    assert (fit_probe(rows, np.full(300, 2), 5, kind).probabilities(rows).argmax(axis=1) == 2).all()
+    assert fit_probe(rows, codes, 5, kind)(rows).shape == (300, 5)
+    assert (fit_probe(rows, np.full(300, 2), 5, kind)(rows).argmax(axis=1) == 2).all()
 
 
 def test_epochs_that_are_not_scored_are_neither_learned_from_nor_judged():
     rows, codes = rows_and_codes()
     gone = np.where(np.arange(300) % 2, codes, -1)
-    with_, without = (fit_probe(r, c, 3).probabilities(rows) for r, c in ((rows, gone), (rows[1::2], codes[1::2])))
+    with_, without = (fit_probe(r, c, 3)(rows) for r, c in ((rows, gone), (rows[1::2], codes[1::2])))
     np.testing.assert_allclose(with_, without, atol=1e-6)
     assert judge(gone, with_, "abc") == judge(codes[1::2], with_[1::2], "abc")
     with pytest.raises(ProbeError, match="a scored epoch"):
@@ -108,7 +108,7 @@ def test_shuffled_labels_tell_nothing(kind):
         random = np.random.default_rng(seed)
         probe = fit_probe(side.rows["hand"][:500], random.permutation(side.targets["stage"][:500]), 5, kind)
         found.append(
-            judge(side.targets["stage"][500:], probe.probabilities(side.rows["hand"][500:]), "abcde").mean_auroc
+            judge(side.targets["stage"][500:], probe(side.rows["hand"][500:]), "abcde").mean_auroc
         )
     assert abs(np.mean(found) - 0.5) < 0.03
 

@@ -14,9 +14,9 @@ from dreem_case.mae.examples import EVENTS, SPLITS, batch_paths
 from dreem_case.mae.montage import MODALITIES, RATE
 from dreem_case.mae.polygraph import BREATH_HZ, FAST_HZ, breathe, fast_signals, respiratory_signals
 from dreem_case.mae.psg import open_psg, read_modalities
-from dreem_case.mae.realism import NCH, event_table, oxygen_around
 from dreem_case.mae.scorer import Scorer, score_arousals, score_breathing, score_oxygen
 from dreem_case.mae.simulate import edf_content, simulate_study, study_columns, study_list, tsv_content, write_study
+from dreem_case.mae.study import NCH, event_table, oxygen_around
 from dreem_case.nights.stages import Stage
 
 CAREFUL = Scorer(0.2, 0.7, 3.0, 0.6, 0.0, 0.5)

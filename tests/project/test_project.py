@@ -36,7 +36,7 @@ NAMES = [module_name(path, ROOT / "nbs" / "library") for path in LIBRARY]
 OF_NETS = {
     "core.nets",
     *(f"events.{name}" for name in ("extractors", "decoders", "networks", "network")),
-    *(f"mae.{name}" for name in ("embed", "model", "pretraining", "sequences", "tokens")),
+    *(f"mae.{name}" for name in ("embed", "model", "night_sequences", "pretraining")),
     *(
         f"transfer.{name}"
         for name in (
