@@ -11,7 +11,7 @@
 # make test     everything that must hold
 # make bench    speed and memory of a night, of the server and of many nights, into build/bench/
 #               PART=ecg: of a day of heartbeats instead; PART=transfer: of the import of a day of polysomnography;
-#               PART=mae: of a study of ten hours as examples
+#               PART=events: of a month of a wrist, and of the metric; PART=mae: of a study of ten hours as examples
 # make nets     PART=transfer: all networks trained on simulated people, in an hour, and those of bands where SLEEP_EDF is
 #               given; goes on where it was stopped
 #               PART=mae: the shipped autoencoder, pretrained on simulated children in less than an hour; goes on, too
@@ -90,6 +90,8 @@ ifeq ($(PART),ecg)
 	$(BIN)/python benchmarks/ecg.py
 else ifeq ($(PART),transfer)
 	$(BIN)/python benchmarks/transfer.py
+else ifeq ($(PART),events)
+	$(BIN)/python benchmarks/events.py
 else ifeq ($(PART),mae)
 	$(BIN)/python benchmarks/mae.py
 else

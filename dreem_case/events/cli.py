@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from ..core.command_line import one_line
+from ..core.tracking import TrackingError, load_mlflow, log_run
 from .metric import EventsError
 
 # %% ../../nbs/library/events/cli.ipynb #09310250
@@ -19,7 +20,7 @@ def events() -> None:
     "Sleep and wake events: when did the wearer of a wrist device fall asleep and wake up. Not a medical device."
 
 
-_named = one_line(lambda: (EventsError, OSError))
+_named = one_line(lambda: (EventsError, TrackingError, OSError))
 
 
 _STORE = click.option("--store", required=True, help="Folder or bucket of series, or a table of many.")
@@ -83,15 +84,19 @@ def prepare(store: str, zone: str | None, out: Path, names: tuple[str, ...]) -> 
 @click.option("--store", default=None, help="With --network and --events: folder or bucket of series.")
 @_ZONE
 @click.option("-m", "--multirun", is_flag=True, help="With --network: one run for each combination of key=a,b.")
+@click.option("--mlflow", is_flag=True, help="Tell MLflow of the training; where to is said in its own variables.")
 @click.option("--out", required=True, type=_OUT, help="The model: a JSON file, or a network's folder.")
 @click.argument("overrides", nargs=-1)
 @_named
 def train(
-    prepared, marks, diary, n_simulated, counts, channels, rounds, seeds, network, store, zone, multirun, out, overrides
-) -> None:
+    prepared, marks, diary, n_simulated, counts, channels, rounds, seeds, network, store, zone, multirun, mlflow, out,
+    overrides
+) -> None:  # fmt: skip
     """Fit boosted minutes to marked nights, or a network (model=spec2dcnn extractor=panns ...), and write the model."""
+    if mlflow:
+        load_mlflow()
     if network or overrides:
-        _train_networks(store, zone, marks, n_simulated, multirun, out, overrides)
+        _train_networks(store, zone, marks, n_simulated, multirun, mlflow, out, overrides)
         return
     from dreem_case.events.detect import joined, read_events
     from dreem_case.events.minutes import GROUPS, minute_features, minute_table
@@ -121,6 +126,8 @@ def train(
     model = fit_minutes(tables, truth, groups, rounds, tuple(range(seeds)), {"data": data}, rows, near, subsets)
     out.parent.mkdir(parents=True, exist_ok=True)
     save_minutes(model, out)
+    if mlflow:
+        log_run(model.version, model.card, {}, model.card)
     click.echo(f"model {model.version} in {out}")
 
 # %% ../../nbs/library/events/cli.ipynb #8dfe6eab
@@ -156,8 +163,10 @@ def evaluate(store: str, zone: str | None, marks: Path, model: Path | None, foun
 VALIDATED_ONE_IN = 6  # series that decide when to stop, and are not learned from
 
 
-def _train_networks(store, zone, marks, n_simulated, multirun, out, overrides) -> None:
+def _train_networks(store, zone, marks, n_simulated, multirun, mlflow, out, overrides) -> None:
     "Train a network for each run of a sweep, each into a folder of its own."
+    from dataclasses import asdict
+
     from dreem_case.events.detect import joined, read_events
     from dreem_case.events.minutes import minute_table
     from dreem_case.events.network import fit_events, save_events_network
@@ -190,7 +199,10 @@ def _train_networks(store, zone, marks, n_simulated, multirun, out, overrides) -
             "judgements": went.judgements,
         }
         save_events_network(out / name if multirun else out, model, card)
-        click.echo(f"{name or 'defaults'}: {model.version}, judged {max(went.judgements, default=float('nan')):.3f}")
+        judged_ap = max(went.judgements, default=float("nan"))
+        if mlflow:
+            log_run(model.version, asdict(config), {"ap": judged_ap, "loss": went.losses[-1]}, card)
+        click.echo(f"{name or 'defaults'}: {model.version}, judged {judged_ap:.3f}")
 
 
 def truth_of(truth, tables):

@@ -172,7 +172,9 @@ class NetworkModel:
 def new_network(config: NetworkConfig) -> torch.nn.Module:
     "Build a network that has learned nothing."
     check_config(config)
-    return build_network(config.model, config.extractor, config.decoder, n_channels(config), config.downsample_rate)
+    return build_network(
+        config.model, config.extractor, config.decoder, n_channels(config), config.downsample_rate, config.widen
+    )
 
 # %% ../../nbs/library/events/network.ipynb #706e0989
 def fit_events(
