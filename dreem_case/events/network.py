@@ -214,7 +214,7 @@ def _version(network: torch.nn.Module) -> str:
     return f"network-{digest.hexdigest()[:12]}"
 
 # %% ../../nbs/library/events/network.ipynb #4ad7e5fa
-FOLDER = Path(str(files("dreem_case.events"))) / "models" / "network"
+FOLDER = Path(str(files("dreem_case.events"))) / "models" / "networks"
 
 
 def save_events_network(folder: Path | str, model: NetworkModel, card: dict) -> None:
@@ -222,7 +222,7 @@ def save_events_network(folder: Path | str, model: NetworkModel, card: dict) -> 
     save_network(folder, model.network, KIND, {"config": asdict(model.config), "version": model.version, "card": card})
 
 
-def load_events_network(folder: Path | str = FOLDER) -> NetworkModel:
+def load_events_network(folder: Path | str) -> NetworkModel:
     "Read a network; raise `ModelError` or `EventsError` for a folder that holds none."
     network, manifest = load_network(folder, KIND, lambda found: new_network(config_of(found["config"])))
     return NetworkModel(network, config_of(manifest["config"]), str(manifest["version"])[:60])
