@@ -55,7 +55,9 @@ def test_one_onset_and_one_wakeup_a_night_in_turn(found):
 
 
 def test_every_day_has_a_night_or_a_reason(found):
-    for row in night_rows(found):
+    rows = night_rows(found)
+    assert len({row["day"] for row in rows}) == len(rows)
+    for row in rows:
         assert bool(row["reason"]) == (row["onset"] is None)
         assert row["reason"] in ("", "not worn", "the record ends", "the record begins", "no 30 minutes of sleep")
 
