@@ -11,9 +11,10 @@
 # make test     everything that must hold
 # make bench    speed and memory of a night, of the server and of many nights, into build/bench/
 #               PART=ecg: of a day of heartbeats instead; PART=transfer: of the import of a day of polysomnography;
-#               PART=mae: of a study of ten hours as examples
+#               PART=events: of a month of a wrist, and of the metric; PART=mae: of a study of ten hours as examples
 # make nets     PART=transfer: all networks trained on simulated people, in an hour, and those of bands where SLEEP_EDF is
 #               given; goes on where it was stopped
+#               PART=events: the shipped models of wrists, in half an hour; the one of real counts where DIARY is given
 #               PART=mae: the shipped autoencoder, pretrained on simulated children in less than an hour; goes on, too
 # make check    the pages that the last report made
 # make notebook the chapters in JupyterLab
@@ -26,6 +27,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed.json
 NETS := $(VENV)/nets.json
+WRISTS := dreem_case/events/models
 
 DATA ?=
 HEADBAND ?=
@@ -90,6 +92,8 @@ ifeq ($(PART),ecg)
 	$(BIN)/python benchmarks/ecg.py
 else ifeq ($(PART),transfer)
 	$(BIN)/python benchmarks/transfer.py
+else ifeq ($(PART),events)
+	$(BIN)/python benchmarks/events.py
 else ifeq ($(PART),mae)
 	$(BIN)/python benchmarks/mae.py
 else
@@ -104,9 +108,17 @@ ifeq ($(PART),transfer)
 	OMP_NUM_THREADS=2 $(BIN)/dreem-case transfer train-networks
 	$(if $(SLEEP_EDF),$(BIN)/dreem-case transfer make-bands --bands "$(SLEEP_EDF)/bands_58_people.npz" --out build/transfer/bands)
 else ifeq ($(PART),mae)
-	OMP_NUM_THREADS=2 $(BIN)/dreem-case mae train-shipped
+	OMP_NUM_THREADS=2 $(BIN)/python -m dreem_case.mae.pretrain_commands train-shipped
+else ifeq ($(PART),events)
+	OMP_NUM_THREADS=1 $(BIN)/dreem-case events train --simulated 40 --rounds 110 --out $(WRISTS)/watch.json
+	OMP_NUM_THREADS=1 $(BIN)/dreem-case events train --simulated 40 --rounds 110 --epoch 60 --out $(WRISTS)/watch_minute.json
+	OMP_NUM_THREADS=1 $(BIN)/dreem-case events train --simulated 40 --rounds 110 --channels movement,temperature,light --out $(WRISTS)/enmo.json
+	OMP_NUM_THREADS=1 $(BIN)/dreem-case events train --simulated 60 --counts --channels movement --out $(WRISTS)/counts_simulated.json
+	$(if $(DIARY),OMP_NUM_THREADS=1 $(BIN)/dreem-case events train --diary "$(DIARY)" --seeds 2 --out $(WRISTS)/counts.json)
+	OMP_NUM_THREADS=1 $(BIN)/dreem-case events train --network --simulated 40 --out $(WRISTS)/networks/spec2dcnn model=spec2dcnn
+	OMP_NUM_THREADS=1 $(BIN)/dreem-case events train --network --simulated 40 --out $(WRISTS)/networks/unet1d model=spec1d
 else
-	@echo "expected PART=transfer or mae, found PART=$(PART)" >&2; exit 1
+	@echo "expected PART=transfer, events or mae, found PART=$(PART)" >&2; exit 1
 endif
 
 check: $(STAMP)

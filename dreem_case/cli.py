@@ -376,7 +376,7 @@ def _whole_or_not() -> Iterator[None]:
     from dreem_case.core.agreement import EvaluationError
     from dreem_case.core.model_file import ModelError
     from dreem_case.core.outputs import OutputError
-    from dreem_case.many.tracking import TrackingError
+    from dreem_case.core.tracking import TrackingError
     from dreem_case.many.train import TrainingError
     from dreem_case.core.workers import WorkersError
 
@@ -470,7 +470,8 @@ def train(
     from joblib import cpu_count
 
     from dreem_case.core.outputs import OutputError, open_outputs
-    from dreem_case.many.tracking import TrackingError, load_mlflow, log_training
+    from dreem_case.core.tracking import TrackingError, load_mlflow
+    from dreem_case.many.tracking import log_training
     from dreem_case.many.train import check_model_place, draw_records, rescue_training, write_training
     from dreem_case.many.train import train as fit
     from dreem_case.many.training_set import NightTables, survey_store

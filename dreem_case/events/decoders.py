@@ -23,7 +23,7 @@ class UNet1D(nn.Module):
 
     def __init__(self, height: int, n_outputs: int, width: int = 16, depth: int = 4):
         super().__init__()
-        widths = [min(width * 2**level, 64) for level in range(depth + 1)]
+        widths = [min(width * 2**level, 3 * width) for level in range(depth + 1)]
         self.depth = depth
         self.down = nn.ModuleList(_double(a, b) for a, b in zip([height, *widths[:-1]], widths, strict=True))
         self.bottom = nn.GRU(widths[-1], widths[-1] // 2, batch_first=True, bidirectional=True)

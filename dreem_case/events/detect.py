@@ -16,7 +16,7 @@ import numpy as np
 from .decode import Likelihoods, NightFound, Placed, nights_of, place_event
 from .heuristic import runs_of
 from .metric import EVENTS, EventsError, EventTable, event_table
-from .minutes import MinuteTable, minute_table
+from .minutes import DAY_MIN, MinuteTable, minute_table
 from .model import MinuteModel, model_for
 from .series import Series
 
@@ -73,11 +73,11 @@ def events_json(found: Detection) -> list[dict]:
 
 def night_rows(found: Detection) -> list[dict]:
     "List the wearer's days, each with its night or the reason why there is none."
-    series, rows = found.table.series, []
+    series, local, rows = found.table.series, found.table.local_min, []
+    begins = int(local[found.nights[1].first]) % DAY_MIN if len(found.nights) > 1 else 0  # of the wearer's day
     for night, pair in zip(found.nights, found.placed, strict=True):
-        start = series.time_of(float(found.table.step_of(night.first)))
         row = {
-            "day": start[:10],
+            "day": str(np.datetime64((int(local[night.first]) - begins) // DAY_MIN, "D")),
             "worn": round(float(found.table.worn[night.first : night.last].mean()), 3),
             "reason": night.reason,
         }

@@ -20,7 +20,7 @@ from ..core.files import write_whole
 from ..core.trees import Trees, fit_trees
 from .decode import Likelihoods
 from .metric import EVENTS, EventsError, EventTable
-from .minutes import GROUPS, MinuteTable, minute_features
+from .minutes import ANGLE, GROUPS, MAX_SHORT_EPOCH_S, feature_names, MinuteTable, minute_features
 
 # %% ../../nbs/library/events/model.ipynb #95d90a6b
 AWAKE, SLEEP, NEAR_ONSET, NEAR_WAKEUP, UNKNOWN = 0, 1, 2, 3, -1
@@ -102,7 +102,7 @@ def fit_minutes(
     if not any((own == SLEEP).any() for own in labels):
         raise EventsError("training", "a marked night at least", "none")
     rows = rows or [minute_features(table, groups)[0] for table in tables]
-    columns = minute_features(tables[0], groups)[1]
+    columns = feature_names(groups)
     if subsets:
         rows, labels = [*rows, *(movement_only(own, columns) for own in rows)], labels * 2
     boosters = [fit_trees(rows, labels, 4, n_rounds, N_LEAVES, seed) for seed in seeds]
@@ -157,7 +157,7 @@ def load_minutes(path: Path | str) -> MinuteModel:
         if content["kind"] != KIND:
             raise ValueError(ascii(content["kind"])[:40])
         columns, groups = tuple(map(str, content["columns"])), tuple(map(str, content["groups"]))
-        if not set(groups) <= set(GROUPS):
+        if groups != ANGLE and not set(groups) <= set(GROUPS):
             raise ValueError(f"channels {ascii(groups)[:60]}")
         trees = tuple(Trees.from_state(len(columns), 4, state) for state in content["trees"])
         if not trees:
@@ -170,7 +170,7 @@ def load_minutes(path: Path | str) -> MinuteModel:
 
 # %% ../../nbs/library/events/model.ipynb #eb41623f
 FOLDER = Path(str(files("dreem_case.events"))) / "models"
-SHIPPED = ("watch", "counts", "counts_simulated")
+SHIPPED = ("watch", "watch_minute", "enmo", "counts", "counts_simulated")
 
 
 @cache
@@ -183,4 +183,8 @@ def shipped_minutes(name: str) -> MinuteModel:
 
 def model_for(table: MinuteTable) -> MinuteModel:
     "Give the shipped model that fits a device."
-    return shipped_minutes("counts" if "counts" in table.channels else "watch")
+    if "counts" in table.channels:
+        return shipped_minutes("counts")
+    if "turn" not in table.channels:
+        return shipped_minutes("enmo")
+    return shipped_minutes("watch" if table.series.epoch_s <= MAX_SHORT_EPOCH_S else "watch_minute")

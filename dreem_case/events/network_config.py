@@ -22,18 +22,19 @@ class NetworkConfig:
     model: str = "spec1d"
     extractor: str = "cnn"
     decoder: str = "unet1d"
+    widen: int = 1  # as many times the planes, filters and units of the small networks
     downsample_rate: int = 6  # steps of 5 s in a moment of the outputs
     duration: int = 17280  # steps of a window: 8 h are 5760, 24 h 17280
     overlap: float = 0.5  # share of a window that the next one repeats, where a series is detected
-    sigma_s: float = 240.0  # width of the targets
+    sigma_s: float = 120.0  # width of the targets
     background: float = 0.15  # share of windows without any event
     mixup: float = 0.0  # share of batches
     cutmix: float = 0.3
     hour: bool = True  # tell the network the wearer's hour
     worn: bool = True  # learn only where the watch was worn, and say so to the network
-    windows_per_epoch: int = 256
-    batch_size: int = 16
-    epochs: int = 12
+    windows_per_epoch: int = 512
+    batch_size: int = 8
+    epochs: int = 7
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
     patience: int = 6
@@ -45,8 +46,9 @@ def check_config(config: NetworkConfig) -> NetworkConfig:
     for key, known in (("model", MODELS), ("extractor", EXTRACTORS), ("decoder", DECODERS)):
         if getattr(config, key) not in known:
             raise EventsError(key, f"one of {', '.join(known)}", ascii(getattr(config, key))[:40])
-    if not 1 <= config.downsample_rate <= 8:
-        raise EventsError("downsample_rate", "1 to 8", str(config.downsample_rate))
+    for key in ("downsample_rate", "widen"):
+        if not 1 <= getattr(config, key) <= 8:
+            raise EventsError(key, "1 to 8", str(getattr(config, key)))
     if config.duration % config.downsample_rate or not 240 <= config.duration <= 3 * 17280:
         expected = f"240 to 51840 steps, a multiple of downsample_rate ({config.downsample_rate})"
         raise EventsError("duration", expected, str(config.duration))

@@ -22,13 +22,17 @@ def dense_loss(logits: torch.Tensor, target: torch.Tensor, known: torch.Tensor) 
     return (each * weight).sum() / weight.sum().clamp(min=1)
 
 
+def _decoder(name: str, height: int, n_outputs: int, widen: int) -> nn.Module:
+    return DECODERS[name](height, n_outputs, width=(16 if name == "unet1d" else 32) * widen)
+
+
 class Spec1D(nn.Module):
     "Planes under each other, decoded along time."
 
-    def __init__(self, extractor: nn.Module, decoder: str, **sizes: int):
+    def __init__(self, extractor: nn.Module, decoder: str, widen: int = 1):
         super().__init__()
         self.extractor = extractor
-        self.decoder = DECODERS[decoder](extractor.planes * extractor.height, self.n_outputs, **sizes)
+        self.decoder = _decoder(decoder, extractor.planes * extractor.height, self.n_outputs, widen)
 
     n_outputs = N_OUTPUTS
 
@@ -69,10 +73,10 @@ class UNet2D(nn.Module):
 class Spec2DCNN(Spec1D):
     "A U-Net in two dimensions, averaged over its planes, then decoded along time."
 
-    def __init__(self, extractor: nn.Module, decoder: str, **sizes: int):
+    def __init__(self, extractor: nn.Module, decoder: str, widen: int = 1):
         nn.Module.__init__(self)
-        self.extractor, self.picture = extractor, UNet2D(extractor.planes)
-        self.decoder = DECODERS[decoder](extractor.height, self.n_outputs, **sizes)
+        self.extractor, self.picture = extractor, UNet2D(extractor.planes, 8 * widen)
+        self.decoder = _decoder(decoder, extractor.height, self.n_outputs, widen)
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         "Extract what is decoded."
@@ -124,8 +128,8 @@ def _offsets(near: torch.Tensor, reach: float) -> tuple[torch.Tensor, torch.Tens
 class DETR2DCNN(Spec2DCNN):
     "Learned questions about a window, each answered with an event or none, beside the likelihood of being asleep."
 
-    def __init__(self, extractor: nn.Module, decoder: str, n_queries: int = 8, width: int = 32, **sizes: int):
-        super().__init__(extractor, decoder, **sizes)
+    def __init__(self, extractor: nn.Module, decoder: str, widen: int = 1, n_queries: int = 8, width: int = 32):
+        super().__init__(extractor, decoder, widen)
         self.inside = nn.Conv1d(extractor.height, width, 8, stride=8)
         layer = nn.TransformerDecoderLayer(width, 4, 2 * width, 0.0, batch_first=True, norm_first=True)
         self.layers = nn.TransformerDecoder(layer, 2)
@@ -180,6 +184,14 @@ def _paired_loss(kind: torch.Tensor, place: torch.Tensor, near: torch.Tensor) ->
 MODELS = {"spec1d": Spec1D, "spec2dcnn": Spec2DCNN, "centernet": CenterNet, "detr2dcnn": DETR2DCNN}
 
 
-def build_network(model: str, extractor: str, decoder: str, n_channels: int, rate: int, **sizes: int) -> nn.Module:
+def build_network(
+    model: str,
+    extractor: str,
+    decoder: str,
+    n_channels: int,
+    rate: int,
+    widen: int = 1,  # as many times the planes, filters and units
+) -> nn.Module:
     "Put a network together."
-    return MODELS[model](EXTRACTORS[extractor](n_channels, rate), decoder, **sizes)
+    sizes = {"cnn": {"height": 8 * widen}, "lstm": {"units": 16 * widen}, "panns": {"widths": (8 * widen, 16 * widen)}}
+    return MODELS[model](EXTRACTORS[extractor](n_channels, rate, **sizes.get(extractor, {})), decoder, widen)

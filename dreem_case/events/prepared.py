@@ -12,7 +12,7 @@ import numpy as np
 
 from ..core.files import write_whole
 from .metric import EventsError
-from .minutes import MinuteTable, minute_features, minute_table
+from .minutes import ANGLE, GROUPS, MinuteTable, feature_names, minute_features, minute_table
 from .series import Series, check_name
 
 # %% ../../nbs/library/events/prepared.ipynb #d74300c3
@@ -21,10 +21,12 @@ def write_prepared(folder: Path | str, series: Series) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     table = minute_table(series)
-    rows, columns = minute_features(table)
+    groups = ANGLE if "turn" in table.channels else tuple(GROUPS)
+    rows, columns = minute_features(table, groups)
     np.save(folder / f"{series.name}.npy", rows)
     about = {
-        "columns": columns, "first_min": table.first_min, "start_s": series.start_s, "first_step": series.first_step,
+        "columns": columns, "groups": groups, "first_min": table.first_min, "start_s": series.start_s,
+        "first_step": series.first_step,
         "worn": np.flatnonzero(np.diff(table.worn, prepend=False, append=False)).tolist(), "n": len(table),
     }  # fmt: skip
     write_whole(folder / f"{series.name}.json", json.dumps(about).encode())
@@ -32,27 +34,30 @@ def write_prepared(folder: Path | str, series: Series) -> None:
 
 def read_prepared(
     folder: Path | str,
-) -> tuple[list[MinuteTable], Sequence[np.ndarray]]:
-    "Map what was prepared; raise `EventsError` for what another version wrote."
-    tables, rows = [], []
+) -> tuple[list[MinuteTable], Sequence[np.ndarray], tuple[str, ...]]:  # the last: groups of channels
+    "Map what was prepared; raise `EventsError` for what another version wrote, and for devices of two kinds."
+    tables, rows, kinds = [], [], set()
     for path in sorted(Path(folder).glob("*.json")):
         name = check_name(path.stem)
         try:
             about = json.loads(path.read_text(encoding="utf-8"))
             array = np.load(path.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
             table = _bare_table(name, about)
-            columns = about["columns"]
+            columns, groups = about["columns"], tuple(about["groups"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise EventsError(name, "features that `prepare` has written", ascii(str(error))[1:60]) from None
-        if array.ndim != 2 or array.shape != (len(table), len(columns)) or columns != list(_columns()):
+        if array.ndim != 2 or array.shape != (len(table), len(columns)) or columns != list(feature_names(groups)):
             raise EventsError(
                 name, "features of this version; prepare again", f"{array.shape} of {len(columns)} columns"
             )
         tables.append(table)
         rows.append(array)
+        kinds.add(groups)
     if not tables:
         raise EventsError(Path(folder).name, "prepared series", "none")
-    return tables, rows
+    if len(kinds) > 1:
+        raise EventsError(Path(folder).name, "devices of one kind", "some with an angle and some without")
+    return tables, rows, kinds.pop()
 
 
 def _bare_table(name: str, about: dict) -> MinuteTable:
@@ -62,10 +67,3 @@ def _bare_table(name: str, about: dict) -> MinuteTable:
     none = np.zeros(1, np.float32)
     series = Series(name, 60.0, float(about["start_s"]), none, none > 0, {}, float(about["first_step"]))
     return MinuteTable(series, int(about["first_min"]), np.zeros(n, np.int64), worn, {})
-
-
-def _columns() -> tuple[str, ...]:
-    "Name the columns of this version."
-    none = np.zeros(2, np.float32)
-    series = Series("none", 60.0, 0.0, none, none > 0, {})
-    return minute_features(MinuteTable(series, 0, np.arange(2), none > 0, {}))[1]

@@ -1,7 +1,10 @@
 """From minutes to events: what must not matter does not, and what is missing is not made up."""
 
 import json
+import sys
+from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,8 +19,8 @@ from dreem_case.events.detect import detect_events, events_json, night_rows, rea
 from dreem_case.events.endpoint import make_blueprint
 from dreem_case.events.heuristic import heuristic_events, longest_block
 from dreem_case.events.metric import EventsError, event_errors, mean_ap
-from dreem_case.events.minutes import best_intervals, mean_around, minute_table, ranks
-from dreem_case.events.model import fit_minutes, load_minutes, minute_labels, save_minutes, shipped_minutes
+from dreem_case.events.minutes import ANGLE, best_intervals, mean_around, minute_table, ranks
+from dreem_case.events.model import SHIPPED, fit_minutes, load_minutes, minute_labels, save_minutes, shipped_minutes
 from dreem_case.events.realism import KNOWN, describe
 from dreem_case.events.series import make_series
 from dreem_case.events.series_files import read_series, write_series
@@ -52,7 +55,9 @@ def test_one_onset_and_one_wakeup_a_night_in_turn(found):
 
 
 def test_every_day_has_a_night_or_a_reason(found):
-    for row in night_rows(found):
+    rows = night_rows(found)
+    assert len({row["day"] for row in rows}) == len(rows)
+    for row in rows:
         assert bool(row["reason"]) == (row["onset"] is None)
         assert row["reason"] in ("", "not worn", "the record ends", "the record begins", "no 30 minutes of sleep")
 
@@ -261,7 +266,7 @@ def test_a_model_that_was_changed_is_refused(tmp_path, change):
         load_minutes(tmp_path / "model.json")
 
 
-@pytest.mark.parametrize("name", ["watch", "counts", "counts_simulated"])
+@pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_models_say_what_they_learned_from(name):
     card = shipped_minutes(name).card
     assert card["series"] >= 15 and card["data"] in ("simulated", "diary")
@@ -333,8 +338,31 @@ def test_what_is_prepared_trains_the_same_model(folder, tmp_path):
     )
     assert result.exit_code == 0, result.output
     tables = [minute_table(read_series(folder / f"judge0{i}.parquet")) for i in (0, 1)]
-    direct = fit_minutes(tables, read_events(folder / "events.csv"), n_rounds=5)
+    direct = fit_minutes(tables, read_events(folder / "events.csv"), ANGLE, n_rounds=5)
     assert load_minutes(tmp_path / "m.json").version == direct.version
+
+
+def test_mlflow_is_told_of_a_training_when_asked(tmp_path, monkeypatch):
+    """By a stand-in for it; without it the command says so before it trains."""
+    told = {}
+
+    @contextmanager
+    def start_run(run_name):
+        told["run"] = run_name
+        yield SimpleNamespace(info=SimpleNamespace(run_id="run-1"))
+
+    stand_in = SimpleNamespace(
+        start_run=start_run, log_params=told.update, log_metrics=told.update, log_dict=lambda document, name: None,
+        exceptions=SimpleNamespace(MlflowException=ValueError),
+    )
+    monkeypatch.setitem(sys.modules, "mlflow", stand_in)
+    asked = ["train", "--simulated", "1", "--rounds", "2", "--mlflow", "--out", str(tmp_path / "m.json")]
+    result = CliRunner().invoke(events, asked)
+    assert result.exit_code == 0, result.output
+    assert told["run"] == load_minutes(tmp_path / "m.json").version and told["rounds"] == 2
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    result = CliRunner().invoke(events, asked)
+    assert result.exit_code == 1 and "pip install mlflow" in result.output
 
 
 def test_a_series_that_cannot_be_used_does_not_stop_the_others(folder, tmp_path):

@@ -18,6 +18,8 @@ from dreem_case.core.windows import cut, cutmix, mixup, stitch, window_starts  #
 from dreem_case.events.metric import EventsError, event_table  # noqa: E402
 from dreem_case.events.minutes import minute_table  # noqa: E402
 from dreem_case.events.network import (  # noqa: E402
+    FOLDER,
+    KIND,
     draw_batches,
     fit_events,
     load_events_network,
@@ -76,6 +78,23 @@ def test_every_combination_runs_both_ways_and_overfits_four_windows(model, extra
     assert network(inputs).shape == (4, 3, 80)
     assert all(parameter.grad is not None for parameter in network.parameters())
     assert min(losses[-3:]) < 0.88 * losses[0]
+
+
+def test_a_network_can_be_made_wider():
+    narrow, wide = (
+        sum(p.numel() for p in new_network(NetworkConfig(model="spec2dcnn", widen=n)).parameters()) for n in (1, 2)
+    )
+    assert 3 < wide / narrow < 4
+
+
+@pytest.mark.parametrize("name", ["spec2dcnn", "unet1d"])
+def test_shipped_networks_are_small_and_say_what_they_learned_from(name):
+    from dreem_case.core.model_file import read_model
+
+    model = load_events_network(FOLDER / name)
+    manifest, weights = read_model(FOLDER / name, kind=KIND)
+    assert manifest["version"] == model.version and len(weights) < 1_000_000
+    assert manifest["card"]["data"] == "simulated" and manifest["card"]["series"] == 37
 
 
 # ---- windows

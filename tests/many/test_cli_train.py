@@ -17,7 +17,7 @@ from dreem_case import cli
 from dreem_case.cli import main
 from dreem_case.core.cache import StillComputing
 from dreem_case.core.outputs import FolderOutputs, OutputError, open_outputs
-from dreem_case.many.tracking import TrackingError
+from dreem_case.core.tracking import TrackingError
 from dreem_case.many.train import TrainingError
 from dreem_case.nights.safe_h5 import UnreadableFileError
 from dreem_case.nights.store import RecordNotFound

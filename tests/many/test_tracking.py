@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from dreem_case.many.tracking import TrackingError, load_mlflow, log_training
+from dreem_case.core.tracking import TrackingError, load_mlflow
+from dreem_case.many.tracking import log_training
 
 REPORT = {
     "stager": "forest", "model_version": "forest-1", "seed": 3, "settings": {"n_trees": 4}, "seconds": 2.5,
