@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from ..core.command_line import one_line
+from ..core.tracking import TrackingError, load_mlflow, log_run
 from .recording import CLASSES, EcgError
 
 # %% ../../nbs/library/ecg/cli.ipynb #1d75e15b
@@ -19,7 +20,7 @@ def ecg() -> None:
     "Heartbeats: name the beats of ECG recordings in WFDB files. Not a medical device."
 
 
-_named = one_line(lambda: (EcgError, OSError))
+_named = one_line(lambda: (EcgError, TrackingError, OSError))
 
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -73,15 +74,20 @@ def simulate(out: Path, n_records: int, minutes: float, seed: int) -> None:
 @click.option("--records", "folder", required=True, type=_FOLDER, help="Folder of annotated records.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The model, a JSON file.")
 @click.option("--all", "everyone", is_flag=True, help="Learn from all records, not from the first half of the split.")
+@click.option("--mlflow", is_flag=True, help="Tell MLflow of the training; where to is said in its own variables.")
 @_named
-def train(folder: Path, out: Path, everyone: bool) -> None:
+def train(folder: Path, out: Path, everyone: bool, mlflow: bool) -> None:
     "Fit a model to annotated records, and write it with its card."
     from dreem_case.ecg.classifier import save_classifier
     from dreem_case.ecg.study import model_with_card, split_of
 
+    if mlflow:
+        load_mlflow()
     learn, judge = split_of(folder)
     model = model_with_card(folder, [*learn, *judge] if everyone else learn)
     save_classifier(model, out)
+    if mlflow:
+        log_run(model.version, {"records": len(learn) + everyone * len(judge)}, {}, model.card)
     click.echo(f"model {model.version} in {out}")
 
 

@@ -1,6 +1,7 @@
 """Beats are found, named, refused and asked for; a shift costs what it must and no more."""
 
 import json
+import sys
 from dataclasses import fields, replace
 
 import numpy as np
@@ -205,6 +206,14 @@ def test_paced_beats_are_named_so_and_no_other_beats_are(rhythm):
 def test_paced_beats_of_real_patients_are_named_so(real_data, record, least, most):
     answers = score_recording(open_case(real_data / "mitbih", record).recording)
     assert least <= answers.paced.mean() <= most
+
+
+def test_a_training_that_cannot_be_told_to_mlflow_does_not_begin(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    (tmp_path / "in").mkdir()
+    asked = ["train", "--records", str(tmp_path / "in"), "--out", str(tmp_path / "m.json"), "--mlflow"]
+    result = CliRunner().invoke(ecg, asked)
+    assert result.exit_code == 1 and "pip install mlflow" in result.output
 
 
 def test_a_candidate_that_calls_every_beat_normal_is_seen_in_the_shadow(tmp_path):
