@@ -73,7 +73,7 @@ def _mean(values: np.ndarray, place: np.ndarray, n: int) -> np.ndarray:
         mean = np.where(gap, np.roll(mean, 1), mean)
     return mean
 
-
+# %% ../../nbs/library/events/minutes.ipynb #9fa3bcf4
 MAX_SHORT_EPOCH_S = 15  # beyond, nothing is known of what happens within a minute
 SMALL_MOVE, LARGE_MOVE = 1.0, 5.0  # degrees in 5 s
 SMALL_TURN, LARGE_TURN = 0.5, 3.0  # degrees from one minute's mean to the next, where an epoch is longer
