@@ -12,9 +12,9 @@
 # make bench    speed and memory of a night, of the server and of many nights, into build/bench/
 #               PART=ecg: of a day of heartbeats instead; PART=transfer: of the import of a day of polysomnography;
 #               PART=events: of a month of a wrist, and of the metric; PART=mae: of a study of ten hours as examples
-# make nets     PART=transfer: all networks trained on simulated people, in an hour, and those of bands where SLEEP_EDF is
+# make nets     PART=transfer: all networks trained on simulated people, meant for an hour; those of bands where SLEEP_EDF is
 #               given; goes on where it was stopped
-#               PART=events: the shipped models of wrists, in half an hour; the one of real counts where DIARY is given
+#               PART=events: the shipped models of wrists; the one of real counts where DIARY is given
 #               PART=mae: the shipped autoencoder, pretrained on simulated children in less than an hour; goes on, too
 # make check    the pages that the last report made
 # make notebook the chapters in JupyterLab
@@ -108,7 +108,7 @@ ifeq ($(PART),transfer)
 	OMP_NUM_THREADS=2 $(BIN)/dreem-case transfer train-networks
 	$(if $(SLEEP_EDF),$(BIN)/dreem-case transfer make-bands --bands "$(SLEEP_EDF)/bands_58_people.npz" --out build/transfer/bands)
 else ifeq ($(PART),mae)
-	OMP_NUM_THREADS=2 $(BIN)/python -m dreem_case.mae.pretrain_commands train-shipped
+	OMP_NUM_THREADS=2 $(BIN)/dreem-case mae train-shipped
 else ifeq ($(PART),events)
 	OMP_NUM_THREADS=1 $(BIN)/dreem-case events train --simulated 40 --rounds 110 --out $(WRISTS)/watch.json
 	OMP_NUM_THREADS=1 $(BIN)/dreem-case events train --simulated 40 --rounds 110 --epoch 60 --out $(WRISTS)/watch_minute.json

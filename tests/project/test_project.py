@@ -11,10 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import nbformat
 import pytest
 import yaml
 
+from dreem_case.cli import main
 from dreem_case.report.chapter import HEADLINES, headlines, read_results
 from dreem_case.report.publish import fill_markers, output_problems, throughput
 from dreem_case.report.run import chapter_paths
@@ -334,6 +336,19 @@ def text_without_encoding(path: Path) -> list[int]:
 @pytest.mark.parametrize("path", FILES, ids=MODULES)
 def test_text_has_the_same_encoding_in_every_locale(path):
     assert text_without_encoding(path) == []
+
+
+def test_the_commands_that_make_calls_are_there():
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    called = re.findall(r"\$\(BIN\)/dreem-case ((?:[a-z][a-z-]* )*[a-z][a-z-]*)", text)
+    assert len(called) > 4
+    for words in map(str.split, called):
+        command = main
+        while words and isinstance(command, click.Group):
+            command = command.get_command(click.Context(command), words.pop(0))
+        assert command is not None, called
+    modules = re.findall(r"python(?: -m |:)(dreem_case[\w.]+)", text)
+    assert [module for module in modules if importlib.util.find_spec(module) is None] == []
 
 
 def test_lower_bounds_are_named():
