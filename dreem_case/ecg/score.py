@@ -190,14 +190,13 @@ def answer_json(answers: BeatAnswers) -> dict:
         )
     ]
     counts = {name: int((answers.classes == i).sum()) for i, name in enumerate(CLASSES[:4])}
-    n_paced = int(answers.paced.sum())
     return {
         "record": answers.record,
         "model": answers.version,
         "notes": list(answers.notes),
         "classes": list(CLASSES[:4]),
         "counts": counts,
-        "paced": n_paced,
-        "without_class": int((answers.classes < 0).sum()) - n_paced,
+        "paced": int(answers.paced.sum()),
+        "without_class": int(((answers.classes < 0) & ~answers.paced).sum()),
         "beats": beats,
     }

@@ -63,14 +63,14 @@ def with_labels(
     asked = _asked(answers, model, n)
     classes = adapted(asked, by_beat, answers.classes).astype(np.int8)
     confidence, review, probabilities = answers.confidence.copy(), answers.review.copy(), answers.probabilities.copy()
+    paced = answers.paced.copy()
     for group, beat in enumerate(asked.asked):
         if 0 <= by_beat.get(int(beat), -1) < 4:
             review[asked.group == group] = False
     for beat, kind in by_beat.items():
         classes[beat] = kind if kind < 4 else -1
-        confidence[beat], review[beat] = 1.0, False
+        confidence[beat], review[beat], paced[beat] = 1.0, False, False
         probabilities[beat] = np.eye(5)[kind, :4] if kind < 4 else np.nan
     notes = (*answers.notes, f"{len(by_beat)} beats labelled by a person")
-    return replace(
-        answers, classes=classes, confidence=confidence, review=review, probabilities=probabilities, notes=notes
-    )
+    said = {"classes": classes, "confidence": confidence, "review": review, "paced": paced}
+    return replace(answers, probabilities=probabilities, notes=notes, **said)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..core.resampling import Interval, paired_difference
 from .classifier import BeatClassifier
+from .detect import match_beats
 from .places import list_records, record_folder
 from .recording import CLASSES, Beats, EcgError, Recording, patient_of
 from .score import BeatAnswers, score_recording
@@ -24,9 +25,8 @@ class Compared:
     record: str
     n_beats: int
     changed: float  # share of the beats that another class, or none, would be given
-    in_use: dict[
-        str, float
-    ]  # "flagged" and "refused": shares of the beats; "right", where annotated, and N, S, V, F: counts
+    # shares of the beats, "flagged", "refused", and "right" where they are annotated; counts of N, S, V, F
+    in_use: dict[str, float]
     candidate: dict[str, float]
 
 
@@ -38,8 +38,9 @@ def compare(recording: Recording, beats: Beats | None, in_use: BeatClassifier, c
         raise EcgError(recording.record, f"{len(first.time_s)} beats from both models", f"{len(second.time_s)}")
     truth = None
     if beats and beats.symbols:
-        at = np.abs(beats.time_s[None] - first.time_s[:, None]).argmin(axis=1)
-        truth = beats.classes[at]
+        truth = np.full(len(first.time_s), -1)
+        annotated, found = match_beats(beats.time_s, first.time_s).T
+        truth[found] = beats.classes[annotated]
     changed = float((first.classes != second.classes).mean())
     sides = (_summed_up(answers, truth) for answers in (first, second))
     return Compared(recording.record, len(first.time_s), changed, *sides)

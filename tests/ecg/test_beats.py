@@ -21,6 +21,7 @@ from dreem_case.ecg.imputation import WAYS, distance, filled
 from dreem_case.ecg.monitor import make_reference, stands_out, watched
 from dreem_case.ecg.recording import EcgError, make_recording
 from dreem_case.ecg.score import MODEL_FILE, answer_json, score_recording, shipped_model
+from dreem_case.ecg.session import with_labels
 from dreem_case.ecg.shadow import differences, shadow
 from dreem_case.ecg.shifts import amplified, at_rate, inverted, swapped, with_gaps, with_noise
 from dreem_case.ecg.simulate import RHYTHMS, simulate_record, write_records
@@ -200,8 +201,20 @@ def test_paced_beats_are_named_so_and_no_other_beats_are(rhythm):
     )
 
 
+def test_a_paced_beat_that_a_person_labels_is_what_the_person_says():
+    recording, beats = simulate_record("r", "paced", minutes=2, seed=3)
+    answers, own = score_recording(recording, time_s=beats.time_s), np.arange(len(beats.time_s)) < 4
+    classes = np.where(own, 0, answers.classes).astype(np.int8)
+    answers = replace(answers, classes=classes, paced=answers.paced & ~own)  # four beats of the heart's own
+    said = answer_json(with_labels(answers, shipped_model(), 2, {float(answers.time_s[10]): "V"}))
+    assert said["beats"][10]["class"] == "V" and not said["beats"][10]["paced"]
+    assert said["beats"][11]["class"] == "Q" and said["beats"][11]["paced"]
+    assert sum(said["counts"].values()) + said["paced"] + said["without_class"] == len(said["beats"])
+
+
 @pytest.mark.parametrize(
-    ("record", "least", "most"), [("107", 0.7, 1), ("217", 0.7, 0.85), ("231", 0, 0), ("208", 0, 0)]
+    ("record", "least", "most"),
+    [("102", 0.7, 1), ("104", 0, 0), ("107", 0.7, 1), ("217", 0.7, 0.85), ("231", 0, 0), ("208", 0, 0)],
 )
 def test_paced_beats_of_real_patients_are_named_so(real_data, record, least, most):
     answers = score_recording(open_case(real_data / "mitbih", record).recording)
