@@ -94,9 +94,9 @@ def fit_staging(
 ) -> Learned:  # the judgement is the mean of accuracy and macro F1 on the held-out nights
     "Have a network learn to stage."
     inside, outside = np.flatnonzero(~held), np.flatnonzero(held)
-    truth = np.concatenate([labels[i] for i in outside]) if len(outside) else np.array([])
 
     def judge(now: nn.Module) -> float:
+        truth = np.concatenate([labels[i] for i in outside])
         stages = np.concatenate([night_logits(now, nights[i]).argmax(axis=1) for i in outside])
         known = truth >= 0
         return ((stages == truth)[known].mean() + macro_f1(truth, stages, STAGES)) / 2

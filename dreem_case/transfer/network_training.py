@@ -32,6 +32,7 @@ from dreem_case.transfer.network_stager import (
     SmallSequenceStager,
     fit_staging,
     load_network_stager,
+    network_stager,
     shipped_network_folder,
 )
 from .networks import count_parameters
@@ -202,7 +203,7 @@ class _Fitted:
 
 def _learned(source: NetworkStager, anew: bool, steps: int, nights: Sequence[DeviceNight], seed: int) -> _Fitted:
     "Have a network learn from nights for some steps: the source, or one of its kind anew."
-    kind, stager = KINDS[source.kind], SmallSequenceStager(low_pass_hz=source.low_pass_hz)
+    kind, stager = KINDS[source.kind], network_stager(source.kind)(low_pass_hz=source.low_pass_hz)
     seed_all(seed)
     stager.network = kind.build() if anew else deepcopy(source.network)
     rate = kind.learning_rate if anew else kind.learning_rate / 5
