@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from .bands import BandError, BandNight
-from .sequence import Draw, SequenceModel, example_of, fit_model, fit_sequence, stage_loss
+from .sequence import Draw, SequenceModel, example_of, fit_model, fit_sequence, logits_loss
 
 # %% ../../nbs/library/transfer/fine_tuning.ipynb #e729bc92
 WHAT_LEARNS = {"all": ("first", "later", "head"), "first": ("first",), "head": ("head",)}
@@ -76,14 +76,15 @@ def _held(before: nn.Module, tuning: Tuning) -> Callable:
     teacher = deepcopy(before).eval()
 
     def loss(network: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        value = stage_loss(network, batch)
+        logits = network(batch[0])
+        value = logits_loss(logits, batch[1])
         if tuning.keep == "l2":
             apart = zip(network.parameters(), at_first, strict=True)
             value = value + tuning.strength * sum(((now - then) ** 2).sum() for now, then in apart)
         if tuning.keep == "kl":
             with torch.no_grad():
                 wanted = functional.softmax(teacher(batch[0]), dim=1)
-            said = functional.log_softmax(network(batch[0]), dim=1)
+            said = functional.log_softmax(logits, dim=1)
             value = value + tuning.strength * functional.kl_div(said, wanted, reduction="none").sum(dim=1).mean()
         return value
 

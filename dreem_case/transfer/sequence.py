@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['DILATIONS', 'MAX_WIDTH', 'KIND', 'SequenceShape', 'SequenceNet', 'Example', 'example_of', 'Draw', 'draw_batch',
-           'stage_loss', 'one_thread', 'fit_sequence', 'SequenceModel', 'new_network', 'fit_model', 'save_sequence',
-           'load_sequence']
+           'logits_loss', 'stage_loss', 'one_thread', 'fit_sequence', 'SequenceModel', 'new_network', 'fit_model',
+           'save_sequence', 'load_sequence']
 
 # %% ../../nbs/library/transfer/sequence.ipynb #09d66a85
 from collections.abc import Callable, Iterator, Sequence
@@ -144,14 +144,18 @@ def draw_batch(examples: Sequence[Example], draw: Draw, step: int) -> tuple[torc
     return torch.from_numpy(np.stack(inputs)), torch.from_numpy(np.stack(targets))
 
 
-def stage_loss(network: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+def logits_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     "Compare logits with stages, or with a teacher's probabilities; what is not scored does not count."
-    logits, target = network(batch[0]), batch[1]
     if target.shape[1] == 1:
         return functional.cross_entropy(logits, target[:, 0], ignore_index=-1, label_smoothing=0.05)
     known = (target[:, 0] >= 0).float()
     said = -(target.clamp(min=0) * functional.log_softmax(logits, dim=1)).sum(dim=1)
     return (said * known).sum() / known.sum().clamp(min=1)
+
+
+def stage_loss(network: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    "Compare what a network says of a batch with what is wanted."
+    return logits_loss(network(batch[0]), batch[1])
 
 # %% ../../nbs/library/transfer/sequence.ipynb #8c75f9ee
 @contextmanager
