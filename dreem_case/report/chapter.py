@@ -2,9 +2,9 @@
 
 # %% auto #0
 __all__ = ['BUDGETS', 'N_TRIED', 'DODH_KAPPA', 'DODH_KAPPA_SD', 'DODH_REFERENCE', 'HEADLINES', 'DATA_NAMES', 'MAX_KEPT',
-           'read_results', 'write_results', 'record_results', 'say', 'skipped', 'take_away', 'show_table', 'data_name',
-           'headline_table', 'real_caveat', 'promise_table', 'headlines', 'ReportError', 'open_nights', 'short_names',
-           'counted', 'fit_once', 'fold_models']
+           'N_FITS_AT_ONCE', 'read_results', 'write_results', 'record_results', 'say', 'skipped', 'take_away',
+           'show_table', 'data_name', 'headline_table', 'real_caveat', 'promise_table', 'headlines', 'ReportError',
+           'open_nights', 'short_names', 'counted', 'fit_once', 'fold_models']
 
 # %% ../../nbs/library/report/chapter.ipynb #f569f7a9
 import hashlib
@@ -14,16 +14,19 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from functools import partial
 from inspect import cleandoc
 from pathlib import Path
 from string import Formatter
 
 import numpy as np
 from filelock import FileLock
+from joblib import cpu_count
 
 from ..core.code_version import result_version
 from ..staging.embedded import in_project, project_root
 from ..core.cross_validation import grouped_folds
+from ..core.workers import run_all
 from ..staging.features import NightFeatures
 from ..nights.store import Store
 from ..core.model_file import ModelError
@@ -280,6 +283,7 @@ def counted(
 
 # %% ../../nbs/library/report/chapter.ipynb #0efd73b4
 MAX_KEPT = 150  # fitted stagers; one has about a megabyte
+N_FITS_AT_ONCE = 2  # a fit of many nights fills more than a gigabyte
 
 
 def fit_once(
@@ -332,6 +336,22 @@ def fold_models(
 ) -> Iterator[tuple[Stager, list[int]]]:  # a fitted stager, and the nights that it has not seen
     "Fit a stager to all nights outside each fold, each once."
     nights = np.arange(len(prepared))
-    for _, inside, test in grouped_folds(nights, nights if folds is None else folds):
-        stager = fit_once(name, [prepared[i] for i in inside], [labels[i] for i in inside], seed, folder)
+    splits = list(grouped_folds(nights, nights if folds is None else folds))
+    fit = partial(_fit_inside, name, prepared, labels, [inside for _, inside, _ in splits], seed, folder)
+    stagers = run_all(fit, list(map(str, range(len(splits)))), min(N_FITS_AT_ONCE, cpu_count()))
+    for stager, (_, _, test) in zip(stagers.values(), splits, strict=True):
         yield stager, [int(i) for i in test]
+
+
+def _fit_inside(
+    name: str,
+    prepared: Sequence[NightFeatures],
+    labels: Sequence[np.ndarray],
+    insides: Sequence[np.ndarray],  # the nights of each fit
+    seed: int,
+    folder: Path | str,
+    which: str,
+) -> Stager:
+    "Fit a stager to the nights of one fold."
+    own = [int(i) for i in insides[int(which)]]
+    return fit_once(name, [prepared[i] for i in own], [labels[i] for i in own], seed, folder)
