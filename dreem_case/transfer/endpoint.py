@@ -33,7 +33,7 @@ class StageError(ValueError):
         super().__init__(f"expected {expected}, found {found}")
         self.status, self.expected, self.found = status, expected, found
 
-
+# %% ../../nbs/library/transfer/endpoint.ipynb #32a12f47
 _NPY = re.compile(
     rb"\{\s*'descr':\s*'([<>]?[fi][248])',\s*'fortran_order':\s*False,"
     rb"\s*'shape':\s*\((\d{1,9}),\s*(\d{1,9})\),?\s*\}\s*"
@@ -74,7 +74,7 @@ def _asked() -> tuple[np.ndarray, object, object]:  # windows, rate, derivation
         raise StageError(422, 'a JSON object with "windows"', ascii(body)[:60])
     return _table(body["windows"]), body.get("rate"), body.get("derivation")
 
-
+# %% ../../nbs/library/transfer/endpoint.ipynb #51995c46
 def _table(rows: list) -> np.ndarray:
     "Make a table of rows of numbers."
     if len(rows) > MAX_EPOCHS:
@@ -90,7 +90,7 @@ def _table(rows: list) -> np.ndarray:
         raise StageError(422, f"1 to {MAX_EPOCHS} rows of {N_SAMPLES} numbers", found[:60])
     return table
 
-
+# %% ../../nbs/library/transfer/endpoint.ipynb #63b7b30d
 def check_windows(windows: np.ndarray, rate: object, derivation: object) -> tuple[np.ndarray, str]:
     "Return windows as float32 and the derivation's name; raise `StageError` for what is none."
     try:
@@ -117,7 +117,7 @@ _AT_ONCE = threading.BoundedSemaphore(2)
 def _model() -> NetworkStager:
     return load_network_stager(os.environ.get("DREEM_CASE_TRANSFER_MODEL") or shipped_network_folder())
 
-
+# %% ../../nbs/library/transfer/endpoint.ipynb #c5543a9b
 def answer(windows: np.ndarray, derivation: str, stager: NetworkStager) -> dict:  # of what JSON holds
     "Stage windows; raise `StageError` where there is no signal in any."
     signal = Signal(windows.ravel(), FS_HZ, "µV", "eeg")
@@ -132,7 +132,7 @@ def answer(windows: np.ndarray, derivation: str, stager: NetworkStager) -> dict:
         "usable": night.seen.tolist(), "notes": list(stager.unlike_training(night)[1]),
     }  # fmt: skip
 
-
+# %% ../../nbs/library/transfer/endpoint.ipynb #ddfc835d
 def make_blueprint() -> Blueprint:
     "Make the endpoint, to be registered with a Flask app."
     blueprint = Blueprint("transfer", __name__)
@@ -152,7 +152,7 @@ def make_blueprint() -> Blueprint:
 
     return blueprint
 
-
+# %% ../../nbs/library/transfer/endpoint.ipynb #5f9716d2
 def _said(error: StageError) -> tuple:
     response, status = problem(error, error.status, "request")
     if status == 503:
@@ -207,5 +207,5 @@ def _described() -> dict:
         "responses": {"200": {"description": "Stages", "content": {"application/json": ours}}, **problems},
     }
 
-
+# %% ../../nbs/library/transfer/endpoint.ipynb #535ef530
 OPENAPI_PATHS = {"/stage": {"post": _described()}}
