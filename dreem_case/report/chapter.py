@@ -228,7 +228,7 @@ def headlines(
     results: Mapping[str, dict],  # from read_results
 ) -> str:  # Markdown
     "Lay out the headline figures, as the README and the landing page show them."
-    return "\n\n".join(filter(None, [headline_table(results), real_caveat(results), promise_table(results)]))
+    return "\n\n".join(filter(None, [headline_table(results), real_caveat(results)]))
 
 # %% ../../nbs/library/report/chapter.ipynb #d2c4840e
 class ReportError(RuntimeError):
