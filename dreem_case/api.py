@@ -132,7 +132,7 @@ class Page(BaseModel):
     limit: int = Field(100, ge=1, le=1000, description="how many at most")
     after: str = Field("", pattern=f"^$|{_RECORD['pattern']}", description="the last record that is known already")
 
-
+# %% ../nbs/library/api.ipynb #a48856d8
 class Records(BaseModel):
     "A part of the list of records."
 
@@ -152,7 +152,7 @@ class Channel(BaseModel):
     quality: list[str]
     weight: list[float] = Field(description="how much the channel counted, 0 to 1")
 
-
+# %% ../nbs/library/api.ipynb #e6197d9d
 class Details(BaseModel):
     "A staged night with what stands behind it; lists have an entry for each epoch."
 
@@ -173,7 +173,7 @@ class Details(BaseModel):
     feature_shift: float | None = Field(description="how far the night lies from those the model was trained on")
     notes: list[str] = Field(description="what is odd about the record")
 
-
+# %% ../nbs/library/api.ipynb #292036ff
 class Status(BaseModel):
     "That the server lives, or is ready."
 
@@ -384,7 +384,7 @@ def _mend_document(document: dict) -> None:
 class StartError(click.ClickException):
     "A server that cannot start, and how to mend it."
 
-
+# %% ../nbs/library/api.ipynb #33d34fdb
 def create_app(settings: Settings | None = None) -> OpenAPI:  # None: from the environment
     "Make the app, with its store, its cache and its scoring processes. Raises StartError."
     metrics = Metrics()
@@ -405,7 +405,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:  # None: from the e
     app.cli.command("check", help="Say whether the server can start.")(lambda: _check(answers))
     return app
 
-
+# %% ../nbs/library/api.ipynb #cbefb367
 def _blueprint(part: str) -> Blueprint:
     "Load the endpoints of another part; raise `StartError` for one that is not installed."
     found = {entry.name: entry for entry in entry_points(group="dreem_case.blueprints")}
@@ -429,7 +429,7 @@ def _mend(error: Exception) -> str | None:
     }
     return next((text for kind, text in mends.items() if isinstance(error, kind)), None)
 
-
+# %% ../nbs/library/api.ipynb #7ea64b73
 def _check(answers: Answers) -> None:
     "Say what is served; raise `StartError` if the store does not tell."
     try:

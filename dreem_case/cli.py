@@ -65,7 +65,7 @@ def _with_bucket(command: Callable) -> Callable:
     return click.option("--endpoint", envvar="DREEM_CASE_S3_ENDPOINT",
                         help="URL of an S3 server other than Amazon's.")(command)
 
-
+# %% ../nbs/library/cli.ipynb #fb34cc73
 def _with_store(command: Callable) -> Callable:
     "Give a command the options that lead to a store, as one `place`."
 
@@ -78,7 +78,7 @@ def _with_store(command: Callable) -> Callable:
     return click.option("--store", "uri", required=True, envvar="DREEM_CASE_STORE",
                         help="A folder of nights, s3://bucket or s3://bucket/prefix.")(_with_bucket(placed))
 
-
+# %% ../nbs/library/cli.ipynb #3594e1f6
 def _with_cache(command: Callable) -> Callable:
     "Give a command the options that lead to what need not be computed again."
     command = click.option("--cache-mb", type=click.IntRange(1), default=20_000, show_default=True,
@@ -97,7 +97,7 @@ def _with_numbering(command: Callable) -> Callable:
     return click.option("--numbering", type=click.Choice(list(NUMBERINGS)),
                         help="Of labels that are numbers: rem_last has 4 for REM, aasm 5.")(placed)
 
-
+# %% ../nbs/library/cli.ipynb #8dba6067
 class _Opened(NamedTuple):
     "A store, what it holds, and which files it does not use."
 
@@ -105,7 +105,7 @@ class _Opened(NamedTuple):
     records: list[str]
     not_used: list[str]
 
-
+# %% ../nbs/library/cli.ipynb #7d2ec645
 def _open(place: StorePlace) -> _Opened:
     "Open a store, list its records and name the other files; end the command if that is not possible."
     try:
@@ -158,11 +158,11 @@ def download(place: StorePlace, out: Path, as_json: bool, records: tuple[str, ..
     click.echo(json.dumps(counts | {"problems": problems, "not_used": not_used}) if as_json else _said(counts))
     sys.exit(1 if n_failed else 0)
 
-
+# %% ../nbs/library/cli.ipynb #43af7b11
 def _said(counts: dict[str, int]) -> str:
     return ", ".join(f"{n} {what}" for what, n in counts.items())
 
-
+# %% ../nbs/library/cli.ipynb #d5c7e072
 def _copy_all(
     store: Store, records: list[str], out: Path
 ) -> tuple[int, int, list[dict[str, str]]]:  # copied, current before, and what failed: record, code, detail
@@ -189,7 +189,7 @@ def _copy_all(
                 bar.write(f"{record}: the store has no hypnogram; the one that is here stays", file=sys.stderr)
     return n_copied, n_current, problems
 
-
+# %% ../nbs/library/cli.ipynb #95657019
 def _show(bar: tqdm, before: int, n_bytes: int) -> None:
     "Move the bar to so many bytes of this record, forth, or back where a download starts over."
     bar.update(before + n_bytes - bar.n)
@@ -239,7 +239,7 @@ def score(
     click.echo(json.dumps(summary.counts() | more) if as_json else _said(summary.counts()))
     sys.exit(0 if summary.whole else 1)
 
-
+# %% ../nbs/library/cli.ipynb #00c05dce
 def _workers(scheduler: str | None, n_jobs: int | None, local: Callable):  # local: workers of this machine
     "Make the workers that were asked for."
     from dreem_case.core.workers import DaskWorkers
@@ -368,7 +368,7 @@ def _with_labels(command: Callable) -> Callable:
     "Give a command the options that lead to the features and labels of a store's nights."
     return _with_features(_with_numbering(command))
 
-
+# %% ../nbs/library/cli.ipynb #ceb4d185
 @contextmanager
 def _whole_or_not() -> Iterator[None]:
     "End a command that leaves nothing unless all its steps can be done."
@@ -387,7 +387,7 @@ def _whole_or_not() -> Iterator[None]:
     except known as error:
         raise _CannotBegin(str(error)) from error
 
-
+# %% ../nbs/library/cli.ipynb #e77d0f72
 def _feature_cache(cache: str, cache_mb: int):
     from dreem_case.staging.feature_cache import FeatureCache
 
@@ -453,7 +453,7 @@ class _KindOfStager(click.Choice):
 
         return stager_names()
 
-
+# %% ../nbs/library/cli.ipynb #4ccd7d66
 @main.command()
 @_with_labels
 @click.option("--out", required=True, help="Where the model goes: a folder, s3://bucket or s3://bucket/prefix.")

@@ -30,7 +30,7 @@ def _scored(truth: Codes, predicted: Codes) -> tuple[np.ndarray, np.ndarray]:
     both = (truth >= 0) & (predicted >= 0)
     return truth[both].astype(int), predicted[both].astype(int)
 
-
+# %% ../../nbs/library/core/agreement.ipynb #91062ccc
 def _codes_in(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     "List the codes that either side uses."
     return np.flatnonzero(np.bincount(np.concatenate([truth, predicted])))
@@ -85,7 +85,7 @@ def macro_f1(truth: Codes, predicted: Codes, labels: Codes) -> float:
     "Average the F1 over the labels that either side uses."
     return mean_of_known(f1_per_class(truth, predicted, labels))
 
-
+# %% ../../nbs/library/core/agreement.ipynb #f04161a1
 def balanced_accuracy(truth: Codes, predicted: Codes, labels: Codes) -> float:
     "Average the share of entries found right (recall) over the labels that the truth uses."
     matrix = confusion(truth, predicted, labels)

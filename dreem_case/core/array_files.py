@@ -21,7 +21,7 @@ class ArrayError(ValueError):
         self.name, self.expected, self.found = name, expected, found
         super().__init__(f"{name}: expected {expected}, found {found}")
 
-
+# %% ../../nbs/library/core/array_files.ipynb #3955930b
 def read_arrays(
     path: Path | str,
     kinds: Mapping[str, str],  # name of an array -> the kinds of NumPy that will do, such as "iu"
@@ -48,7 +48,7 @@ def read_arrays(
             raise ArrayError(path.name, f"{name} of a kind in {kind!r}", f"{found[name].dtype} {found[name].shape}")
     return found
 
-
+# %% ../../nbs/library/core/array_files.ipynb #4c7b10b9
 def _bounded(file: Any, name: str, of: str, max_items: int) -> np.ndarray:  # of an open npz
     "Read an array, unless its header promises too much."
     with file.zip.open(f"{name}.npy") as head:

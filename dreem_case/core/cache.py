@@ -38,7 +38,7 @@ def cache_folder(
     except RuntimeError:
         raise CacheError(f"expected a folder for the cache, found {name} for a user without a home; name one") from None
 
-
+# %% ../../nbs/library/core/cache.ipynb #6d9f3d4d
 def cache_key(
     *parts: str,  # everything that decides the result
 ) -> str:  # 64 hexadecimal digits
@@ -142,7 +142,7 @@ def _entry(folder: Path, key: str) -> Path:
 def _digest(key: str, content: bytes) -> bytes:
     return hashlib.sha256(key.encode() + content).digest()
 
-
+# %% ../../nbs/library/core/cache.ipynb #47a7a90c
 @contextmanager
 def _locked(folder: Path, name: str, wait_s: float) -> Iterator[None]:
     "Hold one of the lock files; raise `StillComputing` if it stays held."
@@ -183,11 +183,11 @@ def _make_room(folder: Path, max_bytes: int, n_bytes: int) -> None:
         total = _sweep(folder, max_bytes - n_bytes, round(_SLACK * max_bytes))
     _note(folder, total + n_bytes)
 
-
+# %% ../../nbs/library/core/cache.ipynb #97830bc8
 def _note(folder: Path, total: int) -> None:
     (folder / "size").write_text(str(total), encoding="utf-8")
 
-
+# %% ../../nbs/library/core/cache.ipynb #e7a0517a
 def _sweep(folder: Path, max_bytes: int, slack: int = 0) -> int:  # bytes that stay
     "Remove what a killed writer left, and, beyond the size, the least recently used entries; needs the lock."
     (folder / "partial").unlink(missing_ok=True)
@@ -216,7 +216,7 @@ def _join(flight: Future, wait_s: float) -> bytes:
             return flight.result()
         raise StillComputing(f"expected a result within {wait_s:g} s, found it still computed") from None
 
-
+# %% ../../nbs/library/core/cache.ipynb #1eeb19dd
 @contextmanager
 def _alone(cache: ResultCache, key: str, wait_s: float) -> Iterator[None]:
     "Hold a key, or go on without where no lock can be made: a night computed twice is better than none."
@@ -229,7 +229,7 @@ def _alone(cache: ResultCache, key: str, wait_s: float) -> Iterator[None]:
             _LOG.error("a result is computed without a lock: %s", error)
         yield
 
-
+# %% ../../nbs/library/core/cache.ipynb #138d8631
 def _get_or_compute(cache: ResultCache, key: str, compute: Callable[[], bytes], wait_s: float) -> bytes:
     "Compute a result unless another process has done so, holding its lock."
     with _alone(cache, key, wait_s):

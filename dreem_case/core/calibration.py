@@ -30,7 +30,7 @@ class Reliability:
         used = self.counts > 0
         return float(np.average(np.abs(self.said - self.right)[used], weights=self.counts[used]))
 
-
+# %% ../../nbs/library/core/calibration.ipynb #ca3782dd
 def reliability(
     labels: np.ndarray,  # (n,) columns of the true stages; below zero: not scored, left out
     probabilities: np.ndarray,  # (n, k)
@@ -45,7 +45,7 @@ def reliability(
         said, share = (np.bincount(bins, values, n_bins) / counts for values in (top, right.astype(float)))
     return Reliability(said, share, counts)
 
-
+# %% ../../nbs/library/core/calibration.ipynb #9e945442
 def _scored(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     "Keep the scored epochs, one probability row each."
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, float)
@@ -72,7 +72,7 @@ def temper(
     "Make probabilities milder or bolder without changing their order."
     return softmax(np.log(np.maximum(probabilities, 1e-9)) / temperature)
 
-
+# %% ../../nbs/library/core/calibration.ipynb #6ed8ef23
 def surprise(
     labels: np.ndarray,  # (n,) columns of the true stages; below zero: not scored, left out
     probabilities: np.ndarray,  # (n, k)
@@ -81,7 +81,7 @@ def surprise(
     labels, probabilities = _scored(labels, probabilities)
     return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-9)).mean())
 
-
+# %% ../../nbs/library/core/calibration.ipynb #d65e2624
 def fit_temperature(
     labels: np.ndarray,  # (n,) columns of the true stages; below zero: not scored, left out
     probabilities: np.ndarray,  # (n, k) by models that have not seen these epochs' nights
@@ -112,7 +112,7 @@ def needs_review(probabilities: np.ndarray, threshold: float) -> np.ndarray:  # 
     "Flag the epochs whose most probable stage is not probable enough."
     return np.max(probabilities, axis=1) < threshold
 
-
+# %% ../../nbs/library/core/calibration.ipynb #8a9e0407
 def review_gain(
     labels: Sequence[int] | np.ndarray,  # (n,) columns of the true stages; below zero: not scored, left out
     stages: Sequence[int] | np.ndarray,  # (n,) as staged

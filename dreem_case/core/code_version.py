@@ -64,7 +64,7 @@ def _package() -> Path:
         raise ModuleNotFoundError("expected the package dreem_case with its source, found none")
     return Path(spec.origin).parent
 
-
+# %% ../../nbs/library/core/code_version.ipynb #347f4906
 def code_version(
     *modules: str,  # of this package, such as "simulate.nights"
     package: Path | None = None,  # its folder; None: that of this one
@@ -98,7 +98,7 @@ def package_version() -> str:  # 12 hexadecimal digits
     names = (path.relative_to(_package()).with_suffix("") for path in _package().rglob("*.py"))
     return code_version(*(".".join(name.parts) for name in names))
 
-
+# %% ../../nbs/library/core/code_version.ipynb #d84d0d5c
 @cache
 def result_version(
     *modules: str,  # of this package

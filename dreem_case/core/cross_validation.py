@@ -21,7 +21,7 @@ def leave_one_group_out(groups: Sequence | np.ndarray) -> Iterator[tuple]:  # of
     for group, test in rows.items():
         yield group, np.setdiff1d(np.arange(len(groups)), test), test
 
-
+# %% ../../nbs/library/core/cross_validation.ipynb #88a1b4d3
 def grouped_folds(
     groups: Sequence | np.ndarray,  # (n,) group of each row
     folds: Sequence | np.ndarray,  # (n,) fold of each row, the same throughout a group

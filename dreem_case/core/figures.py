@@ -37,7 +37,7 @@ def set_style() -> None:
         "lines.linewidth": 1.0, "axes.grid": False, "grid.color": GRID,
     })
 
-
+# %% ../../nbs/library/core/figures.ipynb #ea406b8a
 def label_source(
     fig: Figure,
     source: str,  # where the data came from, such as `FolderStore.source`
@@ -64,7 +64,7 @@ def trace_envelope(
     ax.set_xlim(0, len(values) / fs_hz / 3600)
     return ax
 
-
+# %% ../../nbs/library/core/figures.ipynb #198aaccd
 def trace(
     values: np.ndarray,  # (n_samples,)
     fs_hz: float,
@@ -122,7 +122,7 @@ def amplitude_distribution(
     ax.legend(fontsize=8, loc="lower left")
     return ax
 
-
+# %% ../../nbs/library/core/figures.ipynb #3081203a
 def share_bars(
     shares: np.ndarray,  # (n_rows, n_parts), each row sums to at most 1
     row_names: Sequence[str],
@@ -184,7 +184,7 @@ def score_per_night(
     ax.legend(fontsize=8)
     return ax
 
-
+# %% ../../nbs/library/core/figures.ipynb #e02a5a75
 def ranked_bars(
     names: Sequence[str],
     values: np.ndarray,  # (n,)
@@ -223,7 +223,7 @@ def difference_per_night(
     ax.legend(fontsize=8)
     return ax
 
-
+# %% ../../nbs/library/core/figures.ipynb #940ef2a8
 def score_by_step(
     scores: Mapping[str, np.ndarray],  # step -> (n_nights,) score of each night, same order of nights
     ax: Axes,

@@ -35,7 +35,7 @@ def whole_file(
     finally:
         partial.unlink(missing_ok=True)
 
-
+# %% ../../nbs/library/core/files.ipynb #4f3ac364
 def _sync(path: Path) -> None:
     place = os.open(path, os.O_RDONLY)
     try:
@@ -69,7 +69,7 @@ def spool_folder(
         shutil.rmtree(folder, ignore_errors=True)  # what is left is for the next sweep
         lock.release()
 
-
+# %% ../../nbs/library/core/files.ipynb #628c5f04
 def sweep(parent: str | Path) -> None:
     "Remove the spool folders whose process is dead."
     for path in Path(parent).glob(f"{_PREFIX}*/{_LOCK}"):

@@ -58,7 +58,7 @@ class Curve:
         "Tell how far draws lie apart: the standard deviation of their means."
         return float(np.std([mean_of_known(list(draw.values())) for draw in self.kappas[size]]))
 
-
+# %% ../../nbs/library/core/label_efficiency.ipynb #e9727c06
 def gain(a: Curve, b: Curve, size: int) -> Interval:
     "Tell how much higher `a` is than `b` with so many people, person by person."
     return paired_difference(a.by_person(size), b.by_person(size)).mean

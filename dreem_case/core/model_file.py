@@ -20,7 +20,7 @@ from .files import spool_folder, write_whole
 class ModelError(ValueError):
     "A model that is not fitted, cannot be trusted, or does not fit this installation."
 
-
+# %% ../../nbs/library/core/model_file.ipynb #9ab8881e
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 1_000_000
 MAX_MODEL_BYTES = 400_000_000  # of the file; 76 million weights are 306 MB, most models have some megabytes
@@ -73,7 +73,7 @@ def _read_bounded(path: Path, max_bytes: int) -> bytes:
         raise ModelError(f"{path}: expected at most {max_bytes} bytes, found {path.stat().st_size}")
     return path.read_bytes()
 
-
+# %% ../../nbs/library/core/model_file.ipynb #d1350f32
 def read_manifest(folder: Path | str) -> dict:
     "Read what a model says about itself; raise `ModelError` if it says nothing."
     path = Path(folder) / MANIFEST
@@ -89,7 +89,7 @@ def read_manifest(folder: Path | str) -> dict:
         raise ModelError(f"{path}: expected entries by name, found a {type(manifest).__name__}")
     return manifest
 
-
+# %% ../../nbs/library/core/model_file.ipynb #a9161610
 def _read_model_file(folder: Path, manifest: dict) -> bytes:
     "Read the file that the manifest names, if it lies in the folder and has the stated hash."
     name = str(manifest.get("model_file"))
@@ -136,7 +136,7 @@ def fetch_model(
     except OSError as error:
         raise ModelError(f"{address}: expected room for the model in the cache, found none: {error}") from None
 
-
+# %% ../../nbs/library/core/model_file.ipynb #e19396be
 def _fetch(place: Outputs, folder: Path) -> None:
     "Copy a model to an empty folder; raise `ModelError` unless it is whole."
     sizes = place.sizes()

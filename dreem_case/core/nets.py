@@ -36,7 +36,7 @@ class LoopSettings:
     seed: int = 0
     half: bool = False  # bfloat16 in what multiplies, where the device has it
 
-
+# %% ../../nbs/library/core/nets.ipynb #9a8f4112
 @dataclass(frozen=True)
 class Learned:
     "How a training went, an entry for each epoch."
@@ -86,7 +86,7 @@ def fit_network(
     network.eval()
     return Learned(tuple(loop.losses), tuple(loop.judgements), loop.best_epoch)
 
-
+# %% ../../nbs/library/core/nets.ipynb #47e38c2e
 class _Epochs:
     "The batches of the epoch that the trainer is at."
 
@@ -99,7 +99,7 @@ class _Epochs:
     def __len__(self) -> int:
         return len(self.batches(0))
 
-
+# %% ../../nbs/library/core/nets.ipynb #9ab9e3e6
 def _quiet() -> ExitStack:
     "Keep Lightning's advice on loaders and tips out of a program's output."
     import logging
@@ -173,7 +173,7 @@ def _loop(
 
     return Loop()
 
-
+# %% ../../nbs/library/core/nets.ipynb #769db920
 _COURSE = ("losses", "judgements", "best_epoch", "best_weights")
 
 
@@ -196,7 +196,7 @@ def _keep_checkpoint(trainer: Any, folder: Path) -> None:
         part.replace(folder / CHECKPOINT)
     trainer.strategy.barrier()
 
-
+# %% ../../nbs/library/core/nets.ipynb #8526ac12
 def _random_state() -> dict:
     "Give the state of all generators as numbers."
     version, words, gauss = standard_random.getstate()
@@ -216,7 +216,7 @@ def _set_random_state(state: Mapping) -> None:
     np.random.set_state(("MT19937", np.array(key, np.uint32), *rest))  # noqa: NPY002
     torch.set_rng_state(state["torch"])
 
-
+# %% ../../nbs/library/core/nets.ipynb #b0b4dcf5
 def check_checkpoint(path: Path | str, about: Mapping) -> None:
     "Raise `ModelError` for a file that is no safe checkpoint, or of another training."
     path = Path(path)
@@ -248,7 +248,7 @@ def has_bfloat16() -> bool:
     "Tell whether a graphics card is there that multiplies in bfloat16."
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
 
-
+# %% ../../nbs/library/core/nets.ipynb #2b89563e
 def _machines(together: bool) -> dict:
     "Give what Lightning must know of the processes."
     n_all = process_share()[1]
@@ -273,7 +273,7 @@ def save_network(folder: Path | str, network: nn.Module, kind: str, about: Mappi
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     write_model(folder, {"kind": kind, **about}, save(weights), LIBRARIES, "safetensors")
 
-
+# %% ../../nbs/library/core/nets.ipynb #4edec1d4
 def load_network(
     folder: Path | str,
     kind: str,

@@ -32,7 +32,7 @@ def file_digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
-
+# %% ../../nbs/library/core/open_data.ipynb #531c0c90
 def fetch_open_data(
     address: str,  # s3://bucket/prefix
     folder: str | Path,  # gets the files, in folders as in the bucket
@@ -65,7 +65,7 @@ def _safe(name: str) -> str:
     "Give a path without steps upwards; what differs from its name is not fetched."
     return "/".join(part for part in name.split("/") if part not in ("", ".", ".."))
 
-
+# %% ../../nbs/library/core/open_data.ipynb #8081bae0
 def _fetch(ask: Callable[..., dict], key: str, path: Path, digest: str | None, n_bytes: int) -> bool:
     "Fetch a file unless it is there; raise `PlaceError` for one that is too large or differs from its checksum."
     if digest is None:

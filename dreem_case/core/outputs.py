@@ -28,7 +28,7 @@ class OutputError(OSError):
     def __str__(self) -> str:
         return f"expected a place that takes results, found {self.found}"
 
-
+# %% ../../nbs/library/core/outputs.ipynb #4efeb05e
 class Outputs(ABC):
     """Where results go, by name: `night-1.json`, `details/night-1.json`.
 
@@ -77,7 +77,7 @@ def _failed(error: OSError) -> OutputError:
     found = _LASTING.get(error.errno or 0) or error.strerror or type(error).__name__
     return OutputError(found, error.errno in _LASTING)
 
-
+# %% ../../nbs/library/core/outputs.ipynb #ac192ae1
 _TURNS = 100  # at making a folder that others remove
 
 

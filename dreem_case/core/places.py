@@ -29,7 +29,7 @@ class StoredFile(NamedTuple):
     n_bytes: int
     version: str  # changes with the content: the entity tag in a bucket, size and time in a folder
 
-
+# %% ../../nbs/library/core/places.ipynb #325f8137
 def is_bucket(place: str | Path) -> bool:
     "Tell an address from a folder."
     return "://" in str(place)
@@ -48,7 +48,7 @@ def asking(place: str | Path) -> Iterator[None]:
         kind = PlaceError if says_no(error) else PlaceUnavailable
         raise kind(f"{place}: expected a bucket that answers, found {str(error)[:120]}") from error
 
-
+# %% ../../nbs/library/core/places.ipynb #8ed952dc
 def bucket_of(
     place: str,  # s3://bucket/prefix
     endpoint: str | None,
@@ -79,7 +79,7 @@ def files_in(
             raise PlaceUnavailable(f"{Path(place).name}: {error}") from error
     return dict(sorted(found.items()))
 
-
+# %% ../../nbs/library/core/places.ipynb #71f47756
 def stored_file(path: Path) -> StoredFile:
     "Tell size and version of a file."
     status = path.stat()
@@ -112,7 +112,7 @@ def fetched(
                 Path(folder, name).write_bytes(_content(ask, prefix + name, file))
         yield Path(folder)
 
-
+# %% ../../nbs/library/core/places.ipynb #a12721d6
 def _content(ask: Callable[..., dict], key: str, file: StoredFile) -> bytes:
     if file.n_bytes > MAX_BYTES:
         raise PlaceError(f"{key}: expected at most {MAX_BYTES} bytes, found {file.n_bytes}")

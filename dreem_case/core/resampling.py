@@ -25,7 +25,7 @@ class Interval:
     def __str__(self) -> str:
         return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f}, n = {self.n_groups})"
 
-
+# %% ../../nbs/library/core/resampling.ipynb #0898a6ce
 def interval_over_groups(
     statistic: Callable[..., float],  # of the arrays
     groups: Sequence | np.ndarray,  # (n,) group of each row
@@ -57,7 +57,7 @@ class PairedDifference:
     per_group: dict
     mean: Interval
 
-
+# %% ../../nbs/library/core/resampling.ipynb #6e442fb6
 def paired_difference(
     a: Mapping,  # group -> figure
     b: Mapping,  # group -> figure, for the same groups

@@ -32,7 +32,7 @@ def split_address(uri: str) -> tuple[str, str]:  # bucket, and prefix: empty or 
     prefix = (found[2] or "").strip("/")
     return found[1], f"{prefix}/" if prefix else ""
 
-
+# %% ../../nbs/library/core/s3.ipynb #fc23adbc
 def s3_client(endpoint: str | None, region: str | None, anonymous: bool | None) -> BaseClient:
     "Make a client that gives up in time; raise `S3Error` for settings that S3 does not take."
     try:
@@ -63,7 +63,7 @@ def says_no(error: BaseException | None) -> bool:
         return error.response["ResponseMetadata"].get("HTTPStatusCode", 500) < 500
     return isinstance(error, _SAYS_NO)
 
-
+# %% ../../nbs/library/core/s3.ipynb #921ff420
 def list_pages(
     ask: Callable[..., dict | None],  # calls S3 by the operation's name; None for what is not there
     folder: str,  # empty, or with a slash at its end

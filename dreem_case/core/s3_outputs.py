@@ -27,7 +27,7 @@ def _failed(error: Exception) -> OutputError:
         found = "no credentials for the bucket"
     return OutputError(found, s3.says_no(error))
 
-
+# %% ../../nbs/library/core/s3_outputs.ipynb #600d8688
 class S3Outputs(Outputs):
     "Results in a bucket, or under a prefix in it."
 

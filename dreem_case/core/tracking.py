@@ -20,7 +20,7 @@ def load_mlflow() -> ModuleType:
     except ImportError as error:
         raise TrackingError(f"expected MLflow to log to (pip install mlflow), found none: {error}") from None
 
-
+# %% ../../nbs/library/core/tracking.ipynb #a893e40e
 def log_run(
     name: str,  # of the run: the model's version
     parameters: Mapping,  # plain values

@@ -35,7 +35,7 @@ class Booster(Protocol):
     def num_feature(self) -> int: ...
     def num_model_per_iteration(self) -> int: ...
 
-
+# %% ../../nbs/library/core/trees.ipynb #2d768ad1
 def fit_trees(
     rows: Sequence[np.ndarray],  # float32 (n_rows, n_columns) per recording, asked for a few times; NaN: empty
     labels: Sequence[np.ndarray],  # class codes (n_rows,) per recording, below zero where not scored
@@ -67,7 +67,7 @@ def fit_trees(
 
     return lightgbm.train(parameters, dataset, n_rounds, callbacks=[ask])
 
-
+# %% ../../nbs/library/core/trees.ipynb #b11a158b
 class _ScoredRows:
     "The scored rows of a recording, in pieces."
 
@@ -131,7 +131,7 @@ class Trees:
         "Return class probabilities; raise `ValueError` for rows of other columns."
         return _predict(self, rows)
 
-
+# %% ../../nbs/library/core/trees.ipynb #c41bb1c5
 _KEYS = {  # a field, its name in LightGBM's text, its type
     "n_leaves": ("num_leaves", int),
     "column": ("split_feature", int),
@@ -167,7 +167,7 @@ def _check(trees: Trees) -> None:
         if not np.where(child >= 0, (child > node) & (child < last), ~child <= last).all():
             raise ValueError("expected nodes of the same tree, found nodes that do not exist")
 
-
+# %% ../../nbs/library/core/trees.ipynb #d9dc8a2e
 def _text(trees: Trees) -> str:
     "Write trees in LightGBM's text format."
     head = {
@@ -208,7 +208,7 @@ def _library() -> ctypes.CDLL:
     library.LGBM_SetMaxThreads(1)
     return library
 
-
+# %% ../../nbs/library/core/trees.ipynb #4f9bdeb0
 def _call(function: str, *arguments: object) -> None:
     if getattr(_library(), function)(*arguments) != 0:
         raise ValueError(_library().LGBM_GetLastError().decode(errors="replace")[:200])
@@ -220,7 +220,7 @@ def _open(text: str) -> ctypes.c_void_p:
     _call("LGBM_BoosterLoadModelFromString", text.encode(), ctypes.byref(n_rounds), ctypes.byref(booster))
     return booster
 
-
+# %% ../../nbs/library/core/trees.ipynb #7e95230a
 def _predict(trees: Trees, rows: np.ndarray) -> np.ndarray:
     "Have the library predict, by one thread: a thousand rows take some hundredths of a second."
     rows = np.ascontiguousarray(rows, np.float32)

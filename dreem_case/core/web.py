@@ -21,7 +21,7 @@ def problem(
     response.content_type = "application/problem+json"
     return response, status
 
-
+# %% ../../nbs/library/core/web.ipynb #17dc48a3
 def add_page(
     blueprint: Any,  # flask.Blueprint
     folder: str,  # of the page's files, `list.html` among them
@@ -44,7 +44,7 @@ class BodyTooLong(ValueError):
         self.expected, self.found = f"at most {limit} bytes", str(found)
         super().__init__(f"expected {self.expected}, found {found}")
 
-
+# %% ../../nbs/library/core/web.ipynb #878a0eac
 def read_body(
     limit: int,  # bytes
 ) -> bytes:

@@ -19,7 +19,7 @@ def window_starts(
     starts = np.arange(0, max(n - width, 0) + 1, step)
     return starts if n <= width or starts[-1] == n - width else np.append(starts, n - width)
 
-
+# %% ../../nbs/library/core/windows.ipynb #807dde38
 def cut(
     signal: np.ndarray,  # (n_channels, n)
     start: int,
@@ -32,7 +32,7 @@ def cut(
     found[:, first - start : last - start] = signal[:, first:last]
     return found
 
-
+# %% ../../nbs/library/core/windows.ipynb #4747c1c0
 def stitch(
     parts: Sequence[np.ndarray],  # (n_outputs, width) each
     starts: np.ndarray,  # (n_windows,)
@@ -58,7 +58,7 @@ def mixup(
     order, share = random.permutation(len(inputs)), random.beta(alpha, alpha, (len(inputs), 1, 1)).astype(np.float32)
     return share * inputs + (1 - share) * inputs[order], share * targets + (1 - share) * targets[order]
 
-
+# %% ../../nbs/library/core/windows.ipynb #abb81139
 def cutmix(
     inputs: np.ndarray,  # (n, n_channels, width)
     targets: np.ndarray,  # (n, n_outputs, width_out), the width a multiple of width_out

@@ -40,7 +40,7 @@ class Done(NamedTuple):
     value: object  # what the function returned
     lost: str = ""  # or why nobody could do it
 
-
+# %% ../../nbs/library/core/workers.ipynb #a3e81a7c
 class Workers(ABC):
     "Whoever does the work."
 
@@ -128,7 +128,7 @@ def interrupts_held() -> Iterator[None]:
     if came:
         raise KeyboardInterrupt
 
-
+# %% ../../nbs/library/core/workers.ipynb #5370238e
 _TRACKING = threading.Lock()  # the environment is that of all threads
 
 
@@ -166,13 +166,13 @@ def _begin_work(parent: int) -> None:  # its process id
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     multiprocessing.set_start_method("spawn", force=True)  # joblib's own is unknown to the children of its processes
 
-
+# %% ../../nbs/library/core/workers.ipynb #230f2601
 def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
 
-
+# %% ../../nbs/library/core/workers.ipynb #d8f5397a
 class LocalWorkers(_Processes):
     "Processes of this machine."
 
@@ -244,7 +244,7 @@ class Closing(Protocol):
 
     def close(self) -> None: ...
 
-
+# %% ../../nbs/library/core/workers.ipynb #d7f76745
 class ThreadWorkers(_Processes):
     "Threads of this process, for a function that has others work; what it has open it gives back when it is closed."
 
@@ -302,7 +302,7 @@ def _call_at_worker(versions: dict[str, str], function: Callable, item: str) -> 
     os.environ.pop("MALLOC_TRIM_THRESHOLD_", None)
     return function(item)
 
-
+# %% ../../nbs/library/core/workers.ipynb #ac0997ea
 class DaskWorkers(_Processes):
     "The workers of a Dask scheduler."
 

@@ -26,7 +26,7 @@ MAX_BYTES = 50_000_000  # of a table
 class AnnotationsError(CaseFileError):
     "A table of annotations that cannot be used."
 
-
+# %% ../../nbs/library/mae/annotations.ipynb #24611fef
 def read_tsv(path: str | Path) -> tuple[list[Annotation], list[str]]:  # in order of time, notes
     """Read a table of onset, duration and description, in seconds since the recording's start.
 
@@ -57,7 +57,7 @@ def _number(text: str) -> float | None:
     plain = text.strip().replace(",", ".")
     return float(plain) if re.fullmatch(r"[+-]?\d{1,9}(\.\d{0,12})?", plain) else None
 
-
+# %% ../../nbs/library/mae/annotations.ipynb #82e88965
 def _rows(lines: Sequence[str], places: Sequence[int]) -> tuple[list[Annotation], list[str]]:
     "Make annotations of lines, and count those of which none can be made."
     found, lost = [], Counter[str]()
@@ -110,12 +110,12 @@ def grid_of(annotations: Sequence[Annotation]) -> float:  # s, 0 to below 30
     start, n = starts.most_common(1)[0]
     return float(start) if n >= 0.8 * starts.total() else 0.0
 
-
+# %% ../../nbs/library/mae/annotations.ipynb #138f9604
 def no_labels(n_epochs: int, notes: tuple[str, ...] = ()) -> Labels:
     "Give labels that say nothing."
     return Labels(np.full(n_epochs, UNSCORED, np.int8), np.full((n_epochs, len(EVENTS)), np.nan, np.float32), {}, notes)
 
-
+# %% ../../nbs/library/mae/annotations.ipynb #e4940b39
 def label_epochs(
     annotations: Sequence[Annotation],  # times since the recording's start
     n_epochs: int,

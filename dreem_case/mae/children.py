@@ -36,7 +36,7 @@ class Child:
     chin: float
     arousable: float  # size of arousals in the EEG
 
-
+# %% ../../nbs/library/mae/children.ipynb #11f9fb8d
 def draw_child(
     patient: str,
     seed: int = 1,
@@ -67,7 +67,7 @@ class Sleep:
     depth: np.ndarray  # float (n_seconds,) 0 awake to about 1 deepest
     supine: np.ndarray  # bool (n_seconds,)
 
-
+# %% ../../nbs/library/mae/children.ipynb #2a3c1a65
 def draw_sleep(child: Child, hours: float, rng: np.random.Generator) -> Sleep:
     "Have a child sleep in the laboratory for some hours."
     n = int(hours * 3600 / EPOCH_S)
@@ -87,7 +87,7 @@ def draw_sleep(child: Child, hours: float, rng: np.random.Generator) -> Sleep:
     turns = np.cumsum(rng.random(n) < 1 / 45) + rng.integers(2)
     return Sleep(stage, depth, np.repeat(turns % 3 == 0, EPOCH_S))
 
-
+# %% ../../nbs/library/mae/children.ipynb #54a832a7
 def _cycle(length: float, night: float, child: Child, rng: np.random.Generator) -> list[tuple[int, int]]:
     "Draw the stages of a cycle with their numbers of epochs."
     deep = np.clip(0.62 - 0.62 * night + 0.006 * (9 - child.age) + rng.normal(0, 0.06), 0.02, 0.7) * length
@@ -108,7 +108,7 @@ def _cycle(length: float, night: float, child: Child, rng: np.random.Generator) 
                 found.append((Stage.N2, 1 if code in (Stage.N2, Stage.DEEP) else 0))
     return [(int(code), n) for code, n in found if n]
 
-
+# %% ../../nbs/library/mae/children.ipynb #be8259d5
 def _wander(n: int, tau: float, rng: np.random.Generator) -> np.ndarray:  # (n,) of variance 1
     "Make a number that moves slowly, with a memory of so many steps."
     from scipy.signal import lfilter
@@ -126,7 +126,7 @@ class Failure:
     kind: str  # obstructive, central or mixed
     left: float  # of the air that flows, 0 to 1
 
-
+# %% ../../nbs/library/mae/children.ipynb #c4d5e22f
 _LENGTHS = {"obstructive": 19.0, "central": 15.0, "mixed": 29.0, "hypopnea": 17.0}  # s, medians
 _SPREAD = 0.3  # of the logarithm
 _IN_STAGE = np.array([0.0, 1.3, 1.0, 0.4, 2.4])  # clusters, against N2
@@ -148,7 +148,7 @@ def draw_failures(child: Child, sleep: Sleep, rng: np.random.Generator) -> list[
                 more = rng.random() < {"obstructive": 0.9, "central": 0.75, "little": 0.4}[kind]
     return _apart(sorted(found, key=lambda failure: failure.start_s))
 
-
+# %% ../../nbs/library/mae/children.ipynb #a400f341
 def _failure(at: float, kind: str, rng: np.random.Generator) -> Failure:
     length = np.exp(rng.normal(0, _SPREAD))
     if kind == "little":
@@ -160,7 +160,7 @@ def _failure(at: float, kind: str, rng: np.random.Generator) -> Failure:
     kind = "mixed" if rng.random() < 0.12 else kind
     return Failure(at, _LENGTHS[kind] * length, kind, float(rng.uniform(0.0, 0.12)))
 
-
+# %% ../../nbs/library/mae/children.ipynb #ff597942
 def _apart(failures: Sequence[Failure]) -> list[Failure]:
     "Leave out what would begin before the one before is over."
     kept: list[Failure] = []
@@ -179,7 +179,7 @@ class Arousal:
     size: float  # 1 is usual
     moves: bool  # the chin, and with it the body
 
-
+# %% ../../nbs/library/mae/children.ipynb #6375b330
 ENDS_IN_AROUSAL = 0.6  # of failures that are more than a little
 _SPONTANEOUS = np.array([0.0, 8.0, 6.0, 2.0, 6.0])  # an hour of each stage
 

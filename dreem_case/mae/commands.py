@@ -30,7 +30,7 @@ def _errors() -> tuple[type[Exception], ...]:
 
     return CaseFileError, EvaluationError, ModelError, OSError, ProbeError, WorkersError
 
-
+# %% ../../nbs/library/mae/commands.ipynb #548929e6
 _named = one_line(_errors, "edf,nets")
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -163,7 +163,7 @@ def embed(batches: Path, out: Path, folder: Path | None, split: str) -> None:
     write_whole(out, content.getvalue())
     click.echo(f"{out}: {len(joined['stage'])} rows of {joined['embedding'].shape[1]}")
 
-
+# %% ../../nbs/library/mae/commands.ipynb #06a09498
 @mae.command("train-shipped")
 @click.option("--folder", type=_OUT, default="build/mae/shipped", show_default=True,
               help="For simulated examples and checkpoints; goes on with what is there.")  # fmt: skip
@@ -180,7 +180,6 @@ def train_shipped(folder: Path, out: Path | None, size: str, steps: int | None) 
 
     settings = replace(SETTINGS, steps=steps or SETTINGS.steps)
     make_shipped(folder, out or SHIPPED, size, settings=settings, say=lambda line: click.echo(line, err=True))
-
 
 # %% ../../nbs/library/mae/commands.ipynb #d8eba9c0
 @mae.command()
@@ -218,6 +217,7 @@ def probe(
     if absent := [name for name, value in lines[0]["figures"].items() if not math.isfinite(value)]:
         click.echo(f"not judged, since no judged patient has them: {', '.join(absent)}")
 
+# %% ../../nbs/library/mae/commands.ipynb #da386949
 def _plain(figures: dict) -> dict:
     "Make figures that JSON can hold."
     return {name: value if math.isfinite(value) else None for name, value in figures.items()}

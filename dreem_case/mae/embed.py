@@ -37,7 +37,7 @@ def embed(
         found[places] = _pooled(model, torch.from_numpy(signals[places]), torch.from_numpy(present[places])).numpy()
     return found
 
-
+# %% ../../nbs/library/mae/embed.ipynb #abf3c813
 @torch.inference_mode()
 def _pooled(model: MaskedAutoencoder, signals: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
     rows = _encoded(model, model.described(signals, model.config.inputs), present)
@@ -57,7 +57,7 @@ def _encoded(
     tokens[there] = encoded[real]  # both in the order of places
     return tokens.unflatten(1, (model.config.n_rows, -1))
 
-
+# %% ../../nbs/library/mae/embed.ipynb #aec7aacf
 def _mean_and_spread(rows: torch.Tensor, own: torch.Tensor) -> torch.Tensor:  # (n, 2 * width), NaN where none is own
     "Average the rows that are own at each moment, and give mean and spread over moments."
     moments = (rows * own[:, :, None, None]).sum(dim=1) / own.sum(dim=1)[:, None, None]
@@ -100,7 +100,7 @@ def foretold(
     truth, said = zip(*parts, strict=True)
     return torch.cat(truth).numpy(), torch.cat(said).numpy()
 
-
+# %% ../../nbs/library/mae/embed.ipynb #2cbf932f
 def explained(
     model: MaskedAutoencoder, signals: np.ndarray, present: np.ndarray, kind: str, share: float = 0.5, seed: int = 0
 ) -> np.ndarray:  # (16,); NaN for a modality that is nowhere
@@ -139,7 +139,7 @@ def impute(
         found[places] = _imputed(model, signals[places], present[places], row)
     return found
 
-
+# %% ../../nbs/library/mae/embed.ipynb #c72e3a9e
 def _imputed(model: MaskedAutoencoder, signals: np.ndarray, present: np.ndarray, row: int) -> np.ndarray:
     shown, there = signals.copy(), present.copy()
     shown[:, row], there[:, row] = 0, True

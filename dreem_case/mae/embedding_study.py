@@ -34,7 +34,7 @@ class Side:
     targets: Mapping[str, np.ndarray]  # stage and events: int (n,), -1 where not scored
     patient: np.ndarray  # str (n,)
 
-
+# %% ../../nbs/library/mae/embedding_study.ipynb #1ee5dd70
 def pca_rows(fitted: np.ndarray, *others: np.ndarray, n: int = 96, seed: int = 0) -> list[np.ndarray]:
     "Turn rows into their first components, found on the first argument; what is not known counts as usual."
     from sklearn.decomposition import PCA
@@ -59,7 +59,7 @@ def side_of(
     rows |= {f"random {seed}": embed(random_encoder(model.config, seed, model), *see) for seed in seeds}
     return Side(rows, targets(examples), examples.patient)
 
-
+# %% ../../nbs/library/mae/embedding_study.ipynb #de7050d6
 N_BESIDE = 24  # components of the embedding that stand beside hand-made features; chosen on validation patients
 
 
@@ -85,7 +85,7 @@ class Way:
     kind: str = "linear"
     sizes: tuple[int, ...] | None = None  # None: all that are asked for
 
-
+# %% ../../nbs/library/mae/embedding_study.ipynb #4d5d7b09
 Answers = dict[tuple[str, int], list[dict[str, np.ndarray]]]  # (way, size) -> run -> target -> (n_judged, n_classes)
 
 
@@ -104,7 +104,7 @@ def _learn(train: Side, test: Side, ways: Mapping[str, Way], draws: Mapping[int,
             found.append(answers)
     return found
 
-
+# %% ../../nbs/library/mae/embedding_study.ipynb #4f7d308b
 def learn(
     train: Side,
     test: Side,
@@ -137,7 +137,7 @@ def stage_kappas(runs: Sequence[Mapping[str, np.ndarray]], test: Side) -> dict[s
     return {patient: mean_of_known([kappa(truth[rows], run["stage"][rows].argmax(axis=1)) for run in runs])
             for patient, rows in groups.items()}  # fmt: skip
 
-
+# %% ../../nbs/library/mae/embedding_study.ipynb #a8f7c691
 def _event_auroc(kinds: Sequence[str], n_first: int) -> Callable[..., float]:
     "Make a statistic of rows: AUROC averaged over kinds and runs, of the first runs, minus that of the others."
 
@@ -150,7 +150,7 @@ def _event_auroc(kinds: Sequence[str], n_first: int) -> Callable[..., float]:
 
     return statistic
 
-
+# %% ../../nbs/library/mae/embedding_study.ipynb #34437c35
 def event_auroc(
     runs: Sequence[Mapping[str, np.ndarray]],
     test: Side,
@@ -179,7 +179,7 @@ def ways_of(seeds: Sequence[int] = (0,), boosted: Sequence[int] | None = None) -
         "PCA": Way(("PCA",)), "hand + embedding": Way(("both",)),
     }  # fmt: skip
 
-
+# %% ../../nbs/library/mae/embedding_study.ipynb #6e5b8418
 def probe_figures(
     train: Side, test: Side, sizes: Sequence[int], n_draws: int, seed: int = 0, n_jobs: int | None = None
 ) -> list[dict]:

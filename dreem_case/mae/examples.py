@@ -28,7 +28,7 @@ EVENTS = ("apnea_central", "apnea_obstructive", "apnea_mixed", "hypopnea_obstruc
 class BatchError(CaseFileError):
     "A file of examples that cannot be used."
 
-
+# %% ../../nbs/library/mae/examples.ipynb #4de299d4
 @dataclass(frozen=True, eq=False)
 class Examples:
     "Epochs of sixteen signals with their labels."
@@ -48,7 +48,7 @@ class Examples:
         "Give some of the examples."
         return Examples(*(getattr(self, name)[places] for name in _FIELDS))
 
-
+# %% ../../nbs/library/mae/examples.ipynb #596dd5bc
 _FIELDS = ("signals", "present", "stage", "seconds", "patient", "study", "epoch")
 
 
@@ -95,7 +95,7 @@ def stored_signals(signals: np.ndarray) -> np.ndarray:  # int16, the same shape
     "Make whole numbers of scaled signals."
     return np.clip(np.rint(signals / STEP), -32767, 32767).astype(np.int16)
 
-
+# %% ../../nbs/library/mae/examples.ipynb #2b4ecc7f
 def batch_content(examples: Examples, signals: np.ndarray | None = None) -> bytes:  # int16, if they are made already
     "Put examples into the bytes of a file."
     who = list(dict.fromkeys(zip(examples.patient.tolist(), examples.study.tolist(), strict=True)))
@@ -119,7 +119,7 @@ def batch_content(examples: Examples, signals: np.ndarray | None = None) -> byte
         file["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     return content.getvalue()
 
-
+# %% ../../nbs/library/mae/examples.ipynb #1bb84f38
 def write_batch(path: str | Path, examples: Examples) -> None:
     "Write examples as one file, as a whole or not at all; raise `ValueError` for more than 128."
     if not 0 < len(examples) <= BATCH:
@@ -155,7 +155,7 @@ def read_batch(
     chosen = found if every == 1 else found.take(np.flatnonzero(found.epoch % every == 0))
     return replace(chosen, signals=np.multiply(chosen.signals, np.float32(STEP), dtype=np.float32))
 
-
+# %% ../../nbs/library/mae/examples.ipynb #52c13e50
 def _about(record: str, file: h5py.File) -> list[list[str]]:  # patient and study
     "Read what a file says of itself; raise `BatchError` for another montage or version."
     n_bytes = signal_length(record, "about", file, _MOST_ABOUT)
@@ -214,7 +214,7 @@ def write_original(path: str | Path, examples: Examples, kind: str = "float64") 
             file.create_dataset(name, data=values.astype(object), dtype=h5py.string_dtype())
         file["epoch"] = examples.epoch
 
-
+# %% ../../nbs/library/mae/examples.ipynb #6c8abb4b
 def read_original(path: str | Path) -> Examples:
     "Read a batch file of PedSleepMAE; raise a `CaseFileError` for what is none."
     path = Path(path)
@@ -234,7 +234,7 @@ def read_original(path: str | Path) -> Examples:
     present = (signals != 0).any(axis=2)
     return Examples(signals, present, labels["sleep"], seconds, names["patient"], names["study"], epoch)
 
-
+# %% ../../nbs/library/mae/examples.ipynb #d1409498
 def _checked(record: str, file: h5py.File) -> int:  # examples
     "Check that the datasets are what they should be, before they are read."
     for name in ("signals", "sleep", *_KINDS, "patient", "study"):

@@ -37,7 +37,7 @@ def night_vectors(rows: np.ndarray, study: Sequence[str]) -> dict[str, np.ndarra
     return {name: np.concatenate([rows[own].mean(axis=0), rows[own].std(axis=0)])
             for name, own in rows_by_group(study).items()}  # fmt: skip
 
-
+# %% ../../nbs/library/mae/explore.ipynb #1b36cbda
 def nearest_nights(vectors: Mapping[str, np.ndarray]) -> dict[str, list[str]]:  # study -> others, the nearest first
     "Sort the other nights by how near they are, each number scaled over nights."
     names = list(vectors)
@@ -46,7 +46,7 @@ def nearest_nights(vectors: Mapping[str, np.ndarray]) -> dict[str, list[str]]:  
     apart = np.linalg.norm(scaled[:, None] - scaled[None], axis=-1)
     return {name: [names[j] for j in np.argsort(apart[i], kind="stable") if j != i] for i, name in enumerate(names)}
 
-
+# %% ../../nbs/library/mae/explore.ipynb #8f59f86b
 def sibling_ranks(
     nearest: Mapping[str, Sequence[str]],
     patient: Mapping[str, str],  # of each study
@@ -71,7 +71,7 @@ class Patient:
     sex: str  # F, M, or empty
     diagnosis: str
 
-
+# %% ../../nbs/library/mae/explore.ipynb #5e19d7b9
 def read_health_record(path: Path | str) -> dict[str, Patient]:  # by patient
     "Read a table with the columns patient, age, sex and diagnosis; raise `ProbeError` for anything else."
     path, found = Path(path), {}
@@ -90,7 +90,7 @@ def read_health_record(path: Path | str) -> dict[str, Patient]:  # by patient
         raise ProbeError(path.name, "a patient at least", "none")
     return found
 
-
+# %% ../../nbs/library/mae/explore.ipynb #9ea2ca45
 def _patient(name: str, row: Mapping[str, str | None]) -> Patient:
     "Read a line."
     text = (row["age"] or "").strip().replace(",", ".")
@@ -116,7 +116,7 @@ def _told(vectors: np.ndarray, truth: np.ndarray, patient: np.ndarray, n: int = 
         said[rows] = Ridge(alpha=5.0).fit(first / scale, truth[inside]).predict(own / scale)
     return said
 
-
+# %% ../../nbs/library/mae/explore.ipynb #6f0e8d29
 def record_figures(
     vectors: Mapping[str, np.ndarray],  # by study
     patient: Mapping[str, str],  # of each study
@@ -140,7 +140,7 @@ def record_figures(
         found[name] = interval_over_groups(_correlation if name == "age" else _auroc, own[known], truth[known], said)
     return found
 
-
+# %% ../../nbs/library/mae/explore.ipynb #58992254
 def _correlation(truth: np.ndarray, said: np.ndarray) -> float:
     return float(np.corrcoef(truth, said)[0, 1]) if truth.std() > 0 and said.std() > 0 else float("nan")
 
@@ -161,7 +161,7 @@ def one_lost_each(present: np.ndarray, seed: int = 0) -> np.ndarray:  # bool (n,
             row[random.choice(np.flatnonzero(row))] = False
     return left
 
-
+# %% ../../nbs/library/mae/explore.ipynb #762dbf33
 def missing_losses(
     train: Examples, judged: Examples, model, seed: int = 0
 ) -> dict[str, dict[str, float]]:  # way -> modality -> kappa of stages lost; "none": kappa with all sixteen
@@ -194,4 +194,3 @@ def missing_losses(
         lost = {modality.name: full - value for modality, value in zip(MODALITIES, less, strict=True)}
         found[way] = {"none": full} | lost
     return found
-

@@ -29,7 +29,7 @@ def _spectra(signals: np.ndarray) -> np.ndarray:  # (n, m, 3840) -> (n, m, 29 wi
 def _log(values: np.ndarray) -> np.ndarray:
     return np.log10(values + _FLOOR)
 
-
+# %% ../../nbs/library/mae/features.ipynb #722e07c6
 _GROUPS = np.unique(np.geomspace(1, 128, 21).astype(int))  # bins of half a hertz, wider as they go up
 
 
@@ -44,7 +44,7 @@ def _band(spectra: np.ndarray, low: float, high: float) -> np.ndarray:  # (..., 
     "Add up the power from one frequency to another."
     return spectra[..., round(low * _SECONDS) : round(high * _SECONDS)].sum(axis=-1) / _SECONDS
 
-
+# %% ../../nbs/library/mae/features.ipynb #a283e203
 def _rise(windows: np.ndarray, axis: int = -1, run: int = 3) -> np.ndarray:
     "Tell how far a run of windows rises above the epoch's median."
     moved = np.moveaxis(windows, axis, -1)
@@ -64,7 +64,7 @@ def _eeg(spectra: np.ndarray) -> dict[str, np.ndarray]:  # (n, windows, bins)
     found["sigma peak"] = (by_window["sigma"] - by_window["theta"]).max(axis=-1)
     return found
 
-
+# %% ../../nbs/library/mae/features.ipynb #cbd515e4
 def _eye(spectra: np.ndarray) -> dict[str, np.ndarray]:
     "Describe one eye: slow rolling, saccades, blinks."
     slow, quick, fast = (_log(_band(spectra, *limits)) for limits in ((0.5, 1.5), (1.5, 5), (8, 30)))
@@ -93,7 +93,7 @@ def _size(slow: np.ndarray, seconds: float = 5) -> np.ndarray:  # (n, 240) -> (n
     windows = np.lib.stride_tricks.sliding_window_view(slow, round(seconds * _SLOW_HZ), axis=-1)[:, ::_SLOW_HZ]
     return windows.max(axis=-1) - windows.min(axis=-1)
 
-
+# %% ../../nbs/library/mae/features.ipynb #33fabf94
 def _breath(slow: np.ndarray) -> dict[str, np.ndarray]:
     "Describe flow or a belt: size, how small it gets and for how long, rate, regularity."
     size = _size(slow)
@@ -109,7 +109,7 @@ def _breath(slow: np.ndarray) -> dict[str, np.ndarray]:
         "regular": own.max(axis=-1) / (own.sum(axis=-1) + _FLOOR), "mean": slow.mean(axis=-1),
     }  # fmt: skip
 
-
+# %% ../../nbs/library/mae/features.ipynb #ae977b74
 def _saturation(slow: np.ndarray) -> dict[str, np.ndarray]:
     "Describe SpO2: level, deepest fall, fall from start to end and where the lowest point lies."
     whole = slow.reshape(len(slow), EPOCH_S, _SLOW_HZ).mean(axis=-1)
@@ -123,7 +123,7 @@ def _saturation(slow: np.ndarray) -> dict[str, np.ndarray]:
         "range": np.ptp(whole, axis=-1), "step": np.abs(np.diff(whole, axis=-1)).max(axis=-1),
     }  # fmt: skip
 
-
+# %% ../../nbs/library/mae/features.ipynb #89b6d83e
 def _snore(signal: np.ndarray) -> dict[str, np.ndarray]:
     "Describe snoring: how loud, how loud at most, how rhythmic."
     loud = np.sqrt((signal.reshape(len(signal), EPOCH_S * _SLOW_HZ, RATE // _SLOW_HZ) ** 2).mean(axis=-1))
@@ -141,7 +141,7 @@ def _together(a: np.ndarray, b: np.ndarray) -> np.ndarray:  # (n, k) each -> (n,
     size = np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
     return np.divide((a * b).sum(axis=-1), size, out=np.zeros(len(a)), where=size > _FLOOR)
 
-
+# %% ../../nbs/library/mae/features.ipynb #d31482a2
 def _between(slow: dict[int, np.ndarray]) -> dict[str, tuple[tuple[int, ...], np.ndarray]]:
     "Describe pairs of channels, with the channels that each needs."
     parts = [_together(slow[_THORAX][:, i : i + 80], slow[_ABDOMEN][:, i : i + 80]) for i in (0, 80, 160)]
@@ -169,7 +169,7 @@ def features(
     parts = [_some(signals[i : i + _CHUNK], present[i : i + _CHUNK]) for i in range(0, max(len(signals), 1), _CHUNK)]
     return pd.concat(parts, ignore_index=True).astype(np.float32)
 
-
+# %% ../../nbs/library/mae/features.ipynb #134ed2a8
 def _some(signals: np.ndarray, present: np.ndarray) -> pd.DataFrame:
     "Compute the features of a few examples."
     signals, found, slow = np.asarray(signals, np.float32), {}, {}
@@ -190,7 +190,7 @@ def _some(signals: np.ndarray, present: np.ndarray) -> pd.DataFrame:
         found[name] = np.where(present[:, list(needed)].all(axis=1), values, np.nan)
     return pd.DataFrame(found)
 
-
+# %% ../../nbs/library/mae/features.ipynb #d0ca06f5
 _FAST = {"eeg": _eeg, "eog": _eye, "emg": _chin}
 
 

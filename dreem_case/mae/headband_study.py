@@ -42,7 +42,7 @@ def _night_kappas(
                       len(Stage), kind)  # fmt: skip
     return {nights[i].name: kappa(nights[i].stage, probe(rows[i]).argmax(axis=1)) for i in judged}
 
-
+# %% ../../nbs/library/mae/headband_study.ipynb #2078412a
 def _sides(n_nights: int, fold: int) -> tuple[list[int], list[int]]:
     "Put nights outside or inside a fold."
     nights = range(n_nights)
@@ -80,7 +80,7 @@ def _one(
                 found[way, size, draw] = _night_kappas(own, nights, learned, inside, kind)
     return found
 
-
+# %% ../../nbs/library/mae/headband_study.ipynb #d1a713c7
 def headband_curves(
     nights: Sequence[SpectraNight],
     config: SequenceConfig | None = None,
@@ -98,7 +98,7 @@ def headband_curves(
     results = run_all(work, items, n_jobs)
     return {way: _curve(way, results, nights, seeds if way in _OF_NETWORKS else ("",), sizes, n_draws) for way in WAYS}
 
-
+# %% ../../nbs/library/mae/headband_study.ipynb #985cb52f
 def _curve(
     way: str,
     results: Mapping[str, Found],

@@ -114,7 +114,7 @@ class MaeConfig:
         n_outline = self.n_out - n_bands
         return torch.cat([torch.full((n,), 0.5 / n) for n in (n_outline, n_bands)])
 
-
+# %% ../../nbs/library/mae/model.ipynb #16ba0a6d
 CONFIGS = {
     "laptop": MaeConfig(),
     "original-76m": MaeConfig("time", 8, "waveform", "waveform", 1024, 3, 16, 1024, 3, 16),
@@ -134,7 +134,7 @@ def config_of(content: object, where: object = "configuration") -> MaeConfig:
         raise ModelError(f"{where}: expected {found}, found {ascii(content)[:200]}")
     return config
 
-
+# %% ../../nbs/library/mae/model.ipynb #2938235f
 def _unfit(config: MaeConfig) -> str:
     "Say what a configuration does not fulfil; empty for a good one."
     sizes = (config.width, config.heads, config.decoder_width, config.decoder_heads, config.clusters)
@@ -201,13 +201,13 @@ class ModalityTokens(nn.Module):
         "Say what patches hold."
         return _by_modality(decoded.unflatten(1, (N_MODALITIES, -1)), self.head) + self.bias
 
-
+# %% ../../nbs/library/mae/model.ipynb #dbc8bf53
 def _by_modality(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:  # (n, 16, p, a), (16, a, b) -> (n, 16, p, b)
     "Multiply each modality by a matrix of its own, all examples at once."
     found = x.transpose(0, 1).flatten(1, 2) @ weight
     return found.unflatten(1, (x.shape[0], -1)).transpose(0, 1)
 
-
+# %% ../../nbs/library/mae/model.ipynb #fae1709d
 class TimeTokens(nn.Module):
     "A token for each patch of time, all channels side by side."
 
@@ -276,7 +276,7 @@ class PatchDescriptions(nn.Module):
         distance = torch.cdist(found.flatten(1, 2), self.centroids)
         return distance.argmin(dim=-1).unflatten(1, found.shape[1:3]).transpose(0, 1)
 
-
+# %% ../../nbs/library/mae/model.ipynb #5ad0e7a3
 def _fit_clusters(model: PatchDescriptions, signals: torch.Tensor, present: torch.Tensor) -> None:
     "Find the usual patches of each modality."
     from sklearn.cluster import MiniBatchKMeans
@@ -356,7 +356,7 @@ class MaskedAutoencoder(PatchDescriptions):
         judged = (hidden & present[:, :, None]).to(error.dtype)
         return ((error * judged).sum(dim=(1, 2)) / judged.sum(dim=(1, 2)).clamp(min=1)).mean()
 
-
+# %% ../../nbs/library/mae/model.ipynb #c7bfe6b2
 def _attended(real: torch.Tensor) -> torch.Tensor | None:  # bool (n, t) -> (n, 1, 1, t); None where all are
     "Tell which tokens are looked at; where nothing is, the first, since attention to nothing is no number."
     if bool(real.all()):
@@ -384,7 +384,7 @@ def about_model(config: MaeConfig) -> dict:
     "Say what a reader must know of a model."
     return {"version": VERSION, "montage": montage(), "config": asdict(config)}
 
-
+# %% ../../nbs/library/mae/model.ipynb #3d14b40f
 def check_about(about: Mapping, where: object) -> MaeConfig:
     "Give a model's configuration; raise `ModelError` for another version or montage."
     for name, wanted in (("version", VERSION), ("montage", montage())):
@@ -401,7 +401,7 @@ def _short(value: object) -> str:
         return f"of {len(value['modalities'])} modalities at {ascii(value.get('rate'))[:10]} Hz ({first})"
     return ascii(value)[:60]
 
-
+# %% ../../nbs/library/mae/model.ipynb #d37fc882
 def save_model(folder: Path | str, model: MaskedAutoencoder, about: Mapping | None = None) -> None:
     "Write a model."
     save_network(folder, model, KIND, {**about_model(model.config), **(about or {})})

@@ -46,7 +46,7 @@ def _eeg(name: str) -> Modality:
 def _other(name: str, kind: str, unit: str, aliases: str, band: tuple, plausible: tuple, step: float) -> Modality:
     return Modality(name, kind, unit, (plain_label(name), *aliases.split()), band, plausible, step)
 
-
+# %% ../../nbs/library/mae/montage.ipynb #b88de0f9
 _ANY = (-1e9, 1e9)
 MODALITIES = (
     *(_eeg(name) for name in ("C3-M2", "O1-M2", "O2-M1", "CZ-O1", "C4-M1", "F4-M1", "F3-M2")),
@@ -93,7 +93,7 @@ class Chosen(NamedTuple):
     channels: tuple[tuple[int, ...], ...]  # one a modality: () if missing, (a,), or (a, b) for a minus b
     notes: tuple[str, ...]
 
-
+# %% ../../nbs/library/mae/montage.ipynb #1fc43e1f
 def choose_channels(channels: Sequence[EdfChannel]) -> Chosen:
     "Find each modality among a file's channels."
     labels: dict[str, list[int]] = {}
@@ -116,7 +116,7 @@ def choose_channels(channels: Sequence[EdfChannel]) -> Chosen:
         found.append(chosen)
     return Chosen(tuple(found), tuple(notes))
 
-
+# %% ../../nbs/library/mae/montage.ipynb #3eec6257
 def _electrodes(modality: Modality, labels: dict[str, list[int]]) -> tuple[int, ...]:
     "Find the two electrodes of a derivation."
     if modality.kind not in ("eeg", "eog"):

@@ -39,13 +39,13 @@ class SpectraNight:
     def __len__(self) -> int:
         return len(self.stage)
 
-
+# %% ../../nbs/library/mae/night_sequences.ipynb #ec96a02c
 def _scaled(values: np.ndarray) -> np.ndarray:  # (n, k), NaN where not recorded
     "Scale columns by the median and by what nine of ten values span."
     low, middle, high = np.nanquantile(values, (0.05, 0.5, 0.95), axis=0)
     return np.clip((values - middle) / np.maximum((high - low) / 3.29, 0.5), -_LIMIT, _LIMIT)
 
-
+# %% ../../nbs/library/mae/night_sequences.ipynb #478e2ab8
 def night_of(
     name: str,
     spectra_db: np.ndarray,  # (n, 18) dB; NaN where not recorded
@@ -101,7 +101,7 @@ def _average(values: np.ndarray, recorded: np.ndarray, weights: np.ndarray) -> n
     total = np.maximum(convolve1d(counted, weights, mode="constant"), 1e-6)
     return convolve1d(values * counted[:, None], weights, axis=0, mode="constant") / total[:, None]
 
-
+# %% ../../nbs/library/mae/night_sequences.ipynb #5dec16ef
 def night_features(night: SpectraNight) -> np.ndarray:  # float32 (n, 216)
     "Compute hand-made features of each epoch and its surroundings."
     values, recorded = night.spectra.astype(float), night.recorded
@@ -130,7 +130,7 @@ class SequenceConfig:
     shift: float = 0.1  # by which a piece's bins are moved, in spreads
     rate: float = 3e-3
 
-
+# %% ../../nbs/library/mae/night_sequences.ipynb #66a41f7d
 class _Layer(nn.Module):
     "A dilated convolution around which the input passes."
 
@@ -144,7 +144,7 @@ class _Layer(nn.Module):
         rows = self.norm(x).permute(0, 2, 1)[:, :, None]  # channels last in memory, which is faster than `Conv1d`
         return x + self.out(functional.gelu(self.around(rows)[:, :, 0].permute(0, 2, 1)))
 
-
+# %% ../../nbs/library/mae/night_sequences.ipynb #3a6d19f8
 class SequenceEncoder(nn.Module):
     "See a night with parts of it hidden, and say the cluster of each epoch."
 
@@ -185,7 +185,7 @@ def cluster_nights(
     found = [kinds.predict(values) for values in smooth]
     return [np.where(night.recorded, own, -1) for night, own in zip(nights, found, strict=True)]
 
-
+# %% ../../nbs/library/mae/night_sequences.ipynb #c788e883
 def hide_runs(
     shape: tuple[int, int],  # pieces, epochs
     share: float,  # that is hidden at least
@@ -228,7 +228,7 @@ class _Pieces(Sequence):
         hidden = hide_runs(kinds.shape, config.hidden, config.run, random)
         return torch.from_numpy(spectra), torch.from_numpy(kinds), torch.from_numpy(hidden)
 
-
+# %% ../../nbs/library/mae/night_sequences.ipynb #698d2feb
 def _loss(network: nn.Module, batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> torch.Tensor:
     "Judge what is said of hidden epochs, and of no other."
     spectra, kinds, hidden = batch
@@ -244,7 +244,7 @@ def random_sequences(config: SequenceConfig, seed: int = 0) -> SequenceEncoder:
     seed_all(seed)
     return SequenceEncoder(config).eval()
 
-
+# %% ../../nbs/library/mae/night_sequences.ipynb #c3433503
 def pretrain_sequences(
     nights: Sequence[SpectraNight],  # whose stages are not looked at
     config: SequenceConfig | None = None,
@@ -265,7 +265,7 @@ def pretrain_sequences(
         torch.set_num_threads(threads)
     return network.eval(), learned
 
-
+# %% ../../nbs/library/mae/night_sequences.ipynb #91d0cd62
 def embed_night(network: SequenceEncoder, night: SpectraNight) -> np.ndarray:  # float32 (n, 3 * width)
     "Give the numbers inside the network, of its first, middle and last layer, with nothing hidden."
     with torch.inference_mode():

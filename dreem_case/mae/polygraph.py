@@ -31,7 +31,7 @@ def _ramps(n: int, spans: Sequence[tuple[float, float, float]], hz: float, edge_
         found[a:b] = np.maximum(found[a:b], height * rise) if height > 0 else np.minimum(found[a:b], height * rise)
     return found
 
-
+# %% ../../nbs/library/mae/polygraph.ipynb #2155b5ba
 def _spread(values: np.ndarray, hz: int) -> np.ndarray:  # float32 (n * hz,)
     "Draw lines between values of one a second."
     share = (np.arange(hz, dtype=np.float32) / hz)[None, :]
@@ -104,7 +104,7 @@ def respiratory_signals(
             "CAPNO": _capno(child, breath, mouth, rng),
             "SNORE": loud, "SPO2": _oxygen(child, breath["air"], moves, rng)}  # fmt: skip
 
-
+# %% ../../nbs/library/mae/polygraph.ipynb #61727016
 def _stretches(seconds: int, an_hour: float, length_s: float, rng: np.random.Generator) -> np.ndarray:  # 0 or 1 at 1 Hz
     "Draw stretches of something that comes and goes."
     found = np.zeros(seconds)
@@ -124,7 +124,7 @@ def _capno(
     made = lfilter([0.25], [1, -0.75], out * seen * end_tidal) + 0.4 * rng.standard_normal(len(air))
     return made * (1 - _spread(_stretches(len(air) // hz, 0.15, 900, rng), hz))
 
-
+# %% ../../nbs/library/mae/polygraph.ipynb #960e4246
 def _oxygen(child: Child, air: np.ndarray, moves: np.ndarray, rng: np.random.Generator) -> np.ndarray:  # % at 1 Hz
     need = air.reshape(-1, BREATH_HZ).mean(axis=1)
     lacking = np.clip(0.86 - need, 0, 1) ** 0.75
@@ -220,7 +220,7 @@ def fast_signals(
     found["EMG CHIN1-CHIN2"] = _chin(child, stage, arousals, moves, rng)
     return found
 
-
+# %% ../../nbs/library/mae/polygraph.ipynb #69747766
 def _spoil(values: np.ndarray, rng: np.random.Generator) -> None:
     "Add what a contact may have: noise, hum, sweat, a loose time."
     n = len(values)
@@ -237,7 +237,7 @@ def _spoil(values: np.ndarray, rng: np.random.Generator) -> None:
         part *= np.float32(0.05)
         part += rng.standard_normal(len(part), np.float32) * np.float32(rng.choice([1.0, 30.0]))
 
-
+# %% ../../nbs/library/mae/polygraph.ipynb #a8db54c6
 def _eyes(sleep: Sleep, stage: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     "Draw eye movements: fast ones awake and in REM, slow ones when falling asleep."
     seconds = len(stage)
@@ -252,7 +252,7 @@ def _eyes(sleep: Sleep, stage: np.ndarray, rng: np.random.Generator) -> np.ndarr
     slow = _spread(_wander(seconds, 2, rng) * np.array([8, 28, 6, 5, 6])[stage], FAST_HZ)
     return fast + slow
 
-
+# %% ../../nbs/library/mae/polygraph.ipynb #63020697
 def _chin(
     child: Child, stage: np.ndarray, arousals: Sequence[Arousal], moves: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:

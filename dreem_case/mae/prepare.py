@@ -53,7 +53,7 @@ class StudyFiles:
         "Tell which content it has."
         return f"{self.edf[1].version} {self.tsv[1].version if self.tsv else ''}".strip()
 
-
+# %% ../../nbs/library/mae/prepare.ipynb #5dd8643a
 def find_studies(
     places: Sequence[str | Path], endpoint: str | None = None
 ) -> tuple[dict[str, StudyFiles], list[str]]:  # by name, in order; and what is odd
@@ -90,7 +90,7 @@ class Survey:
     middle: tuple[float | None, ...]  # (16,) None where the modality is missing
     size: tuple[float | None, ...]  # half the distance of the quartiles, over .6745: of a normal variable, its sd
 
-
+# %% ../../nbs/library/mae/prepare.ipynb #043e8221
 def survey(psg: Psg) -> Survey:
     "Look at some minutes of a study."
     starts = np.unique(np.linspace(0, max(psg.n_epochs - 2, 0), min(_LOOKS, psg.n_epochs)).astype(int))
@@ -103,7 +103,7 @@ def survey(psg: Psg) -> Survey:
     middles = [None if q is None else float(q[1]) for q in quartiles]
     return Survey(psg.study, psg.patient, psg.n_epochs, tuple(middles), tuple(sizes))
 
-
+# %% ../../nbs/library/mae/prepare.ipynb #2fa23c08
 @dataclass(frozen=True)
 class Scaling:
     "Middle and size of each modality, of training patients."
@@ -122,7 +122,7 @@ class Scaling:
             size = own.size[number] or size
         return middle, max(size, modality.step)
 
-
+# %% ../../nbs/library/mae/prepare.ipynb #f3c0a133
 def make_scaling(surveys: Sequence[Survey]) -> Scaling:
     "Make the scaling of studies, of those alone that are given."
 
@@ -180,7 +180,7 @@ class _Job:
     def outputs(self) -> Outputs:
         return open_outputs(self.out, self.endpoint)
 
-
+# %% ../../nbs/library/mae/prepare.ipynb #5d2846dc
 _OF_THE_STUDY = (CaseFileError,)
 _OF_THE_MACHINE = (FileUnavailable, PlaceUnavailable)
 
@@ -193,7 +193,7 @@ def _told(outputs: Outputs, name: str, key: str) -> dict | None:
         return None
     return found if isinstance(found, dict) and found.get("key") == key else None
 
-
+# %% ../../nbs/library/mae/prepare.ipynb #239de0ae
 def _survey_study(job: _Job, study: str) -> dict:  # a survey, or {"error": why}
     outputs, key = job.outputs(), job.key(study)
     if found := _told(outputs, f"surveys/{study}.json", key):
@@ -233,7 +233,7 @@ def _write_study(job: _Job, scaling: Scaling, study: str) -> dict:  # its line
     outputs.write(name, json.dumps(found, indent=1).encode())
     return found
 
-
+# %% ../../nbs/library/mae/prepare.ipynb #c7d25e39
 def _write_files(
     outputs: Outputs, psg: Psg, signals: np.ndarray, present: np.ndarray
 ) -> tuple[dict[str, int], dict[str, int]]:  # name -> bytes: whole files, and what is left over
@@ -257,7 +257,7 @@ def _write_files(
             outputs.remove(name)
     return files, rest
 
-
+# %% ../../nbs/library/mae/prepare.ipynb #3ba55ec0
 def _is_whole(outputs: Outputs, line: dict) -> bool:
     "Tell whether all files of a line are there."
     sizes = {folder: outputs.sizes(folder) for folder in (line["split"], "rest")}
@@ -289,7 +289,7 @@ def _pack(outputs: Outputs, lines: Sequence[dict], split: str) -> list[str]:  # 
     outputs.write(f"packed/{split}.json", json.dumps({"key": told, "files": files}).encode())
     return list(files)
 
-
+# %% ../../nbs/library/mae/prepare.ipynb #d3d82166
 def _read_rest(outputs: Outputs, name: str) -> Examples:
     with TemporaryDirectory() as folder:
         path = Path(folder) / Path(name).name
@@ -308,7 +308,7 @@ class Prepared:
     notes: list[str] = field(default_factory=list)
     unknown: dict[str, int] = field(default_factory=dict)  # texts that are neither stage nor event
 
-
+# %% ../../nbs/library/mae/prepare.ipynb #7e4813cd
 def prepare(
     places: Sequence[str | Path],  # folders or buckets of studies
     out: str | Path,  # folder or bucket; a run that was stopped goes on
@@ -376,7 +376,7 @@ def _as_survey(found: Mapping) -> Survey:
     "Make a survey of a line."
     return Survey(**{name: found[name] for name in Survey.__dataclass_fields__})
 
-
+# %% ../../nbs/library/mae/prepare.ipynb #a5caacbc
 def _agreed_scaling(outputs: Outputs, surveys: Mapping[str, Survey], given: Scaling | None) -> Scaling:
     "Give the scaling that lies there, is given, or is made of training patients; raise `PrepareError` for none or two."
     content = outputs.read("scaling.json")
@@ -390,7 +390,7 @@ def _agreed_scaling(outputs: Outputs, surveys: Mapping[str, Survey], given: Scal
         )
     return kept or make_scaling(own)
 
-
+# %% ../../nbs/library/mae/prepare.ipynb #a3b464fb
 def read_scaling(content: bytes) -> Scaling:
     "Read a scaling that was stored; raise `PrepareError` for what is none."
     try:

@@ -91,7 +91,7 @@ class BatchFiles:
             found.append((self.kept[place], number - self.first[place]))
         return np.stack([own.signals[row] for own, row in found]), np.stack([own.present[row] for own, row in found])
 
-
+# %% ../../nbs/library/mae/pretraining.ipynb #93813d56
 def _n_examples(path: Path) -> int:
     with open_h5(path.name, path) as file:
         return signal_length(path.name, "stage", file, BATCH)
@@ -106,7 +106,7 @@ def _ranks(kind: str, rng: np.random.Generator, n_rows: int, n_patches: int) -> 
         return ((rng.integers(n_patches) - np.arange(n_patches)) % n_patches) + 0.5 * ties
     return rng.permutation(n_rows)[:, None] + 0.5 * ties
 
-
+# %% ../../nbs/library/mae/pretraining.ipynb #ae3ad351
 def draw_mask(
     present: np.ndarray,  # bool (rows,)
     n_patches: int,
@@ -127,7 +127,7 @@ def draw_mask(
     hidden[np.argsort(-ranks, axis=None, kind="stable")[:n_hidden]] = True
     return hidden.reshape(ranks.shape)
 
-
+# %% ../../nbs/library/mae/pretraining.ipynb #f8ea5aab
 def draw_masks(
     present: np.ndarray,  # bool (n, rows)
     n_patches: int,
@@ -161,7 +161,7 @@ class Steps(Sequence):
     def __iter__(self) -> Iterator:
         return (self[number] for number in range(self.n))
 
-
+# %% ../../nbs/library/mae/pretraining.ipynb #568e1473
 def masked_batch(
     signals: np.ndarray, present: np.ndarray, config: MaeConfig, settings: PretrainSettings, seeds: Sequence
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # signals, present, hidden
@@ -172,7 +172,7 @@ def masked_batch(
     hidden = draw_masks(rows, config.n_patches, kinds, settings.hidden, seeds)
     return torch.from_numpy(signals), torch.from_numpy(present), torch.from_numpy(hidden)
 
-
+# %% ../../nbs/library/mae/pretraining.ipynb #f8d5ee0d
 N_JUDGING = 256  # examples of the validation split
 
 
@@ -218,7 +218,7 @@ def pretrain(
                                       "made_by": __version__, **(about or {})})  # fmt: skip
     return model, learned
 
-
+# %% ../../nbs/library/mae/pretraining.ipynb #75a35e9e
 def new_model(data: BatchFiles, config: MaeConfig, settings: PretrainSettings) -> MaskedAutoencoder:
     "Make a network that knows nothing, scaled by some hundred examples that it will learn from."
     seed_all(settings.seed)
@@ -248,7 +248,7 @@ class StepCost:
     peak_mb: float  # of the process, all that it ever had
     loss: float
 
-
+# %% ../../nbs/library/mae/pretraining.ipynb #bae545a1
 def step_cost(config: MaeConfig, batch: int, steps: int = 1, warm: int = 0) -> StepCost:
     "Measure steps on noise: forward, backward, clipping, AdamW, and drawing masks."
     seed_all(0)

@@ -72,7 +72,7 @@ def fit_probe(
 
     return probabilities
 
-
+# %% ../../nbs/library/mae/probes.ipynb #91324a5e
 def _classifier(kind: str, seed: int):
     "Make a classifier of scikit-learn."
     if kind == "linear":
@@ -82,7 +82,6 @@ def _classifier(kind: str, seed: int):
     from sklearn.neural_network import MLPClassifier
 
     return MLPClassifier((32,), alpha=1.0, max_iter=30, random_state=seed)
-
 
 # %% ../../nbs/library/mae/probes.ipynb #23e76bb6
 def auroc(positive: np.ndarray, score: np.ndarray) -> float:  # bool (n,), (n,)
@@ -123,7 +122,7 @@ class Judged:
         weights = [self.share[name] for name in self.auroc]
         return float(np.average(list(self.auroc.values()), weights=weights)) if self.auroc else float("nan")
 
-
+# %% ../../nbs/library/mae/probes.ipynb #23ea0b6c
 def judge(
     codes: np.ndarray,  # int (n,); below zero where not scored
     probabilities: np.ndarray,  # (n, n_classes)

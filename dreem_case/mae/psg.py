@@ -23,7 +23,7 @@ def patient_of(study: str) -> str:
     "Tell the patient of a study by its name: all before the last underscore."
     return study.rpartition("_")[0] or study
 
-
+# %% ../../nbs/library/mae/psg.ipynb #afd37e6a
 @dataclass(frozen=True, eq=False)
 class Psg:
     "A study, opened."
@@ -42,7 +42,7 @@ class Psg:
         "Count the whole epochs."
         return len(self.labels.stage)
 
-
+# %% ../../nbs/library/mae/psg.ipynb #a6cbe53e
 def open_psg(
     edf: str | Path,
     tsv: str | Path | None = None,  # None: the file's own annotations
@@ -185,7 +185,7 @@ def read_modalities(
         for number in wanted:
             yield number, *_epochs(psg, number, [values[n] for n in psg.channels[number]], stop - first)
 
-
+# %% ../../nbs/library/mae/psg.ipynb #6f50e049
 def _epochs(psg: Psg, number: int, parts: list[np.ndarray], n: int) -> tuple[np.ndarray, np.ndarray, str]:
     "Make clean epochs of a modality's channel, or of two that are subtracted."
     modality, channel = MODALITIES[number], psg.header.channels[psg.channels[number][0]]

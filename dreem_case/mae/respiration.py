@@ -61,7 +61,7 @@ def _time(text: str) -> datetime | None:
         return found + timedelta(seconds=float(f"0.{fraction}")) if re.fullmatch("[0-9]{1,6}", fraction) else found
     return None
 
-
+# %% ../../nbs/library/mae/respiration.ipynb #fd04bd20
 def _text(folder: Path, pattern: str) -> tuple[str, datetime, list[str]]:  # file name, its start, lines of its body
     "Read the one file of a name; raise `ArrayError` where there is none, or several."
     paths = sorted(folder.glob(pattern))
@@ -76,7 +76,7 @@ def _text(folder: Path, pattern: str) -> tuple[str, datetime, list[str]]:  # fil
         raise ArrayError(name, "a line 'Start Time:' with a date", "none that can be read")
     return name, starts[0], [line for line in lines if ";" in line]
 
-
+# %% ../../nbs/library/mae/respiration.ipynb #f8de7462
 def _stages(name: str, start: datetime, lines: list[str]) -> tuple[np.ndarray, list[str]]:
     "Read stages, an entry every 30 s from the start; raise `ArrayError` without one."
     found, odd = {}, Counter()
@@ -128,7 +128,7 @@ def _events(lines: list[str], start: datetime, length_s: float) -> tuple[list[tu
             found.append((at, to))
     return found, [f"{count} {what}" for what, count in odd.items()]
 
-
+# %% ../../nbs/library/mae/respiration.ipynb #64164ec1
 def _filled(spans: list[tuple[float, float]], n: int, shift_s: float) -> np.ndarray:  # float (n,) seconds of each epoch
     "Count the seconds of each epoch that spans fill, at 10 Hz, so that spans that overlap count once."
     busy = np.zeros(n * EPOCH_S * 10, bool)
@@ -146,7 +146,7 @@ def _cut(signal: np.ndarray, hz: int, n: int, shift_s: float) -> np.ndarray:  # 
     found[at : at + len(own)] = own[: max(len(found) - at, 0)]
     return found.reshape(n, -1)
 
-
+# %% ../../nbs/library/mae/respiration.ipynb #c504551c
 def read_night(folder: Path | str, name: str) -> Breathing:
     "Read a night by its name, such as AP01; raise `ArrayError` for files that are missing or no such files."
     folder = Path(folder)
@@ -173,7 +173,7 @@ def read_night(folder: Path | str, name: str) -> Breathing:
     seconds, cut = _filled(events, n, shift_s), _cut(spo2, SPO2_HZ, n, shift_s)
     return Breathing(name, flow, thorax, cut, stage, seconds, (*notes, *more))
 
-
+# %% ../../nbs/library/mae/respiration.ipynb #d20270ed
 def read_respiration(folder: Path | str) -> list[Breathing]:
     "Read the nights of a folder; raise `ArrayError` where there is none."
     names = sorted(path.name.removesuffix("_signals.npz") for path in Path(folder).glob("*_signals.npz"))
@@ -194,7 +194,7 @@ def breath_sizes(signal: np.ndarray) -> np.ndarray:  # (n, 960) -> (n * 30,), on
     usual = median_filter(size[::4], _AROUND_S // 4, mode="nearest").repeat(4)[: len(size)]
     return np.log((size + 1) / (usual + 1))
 
-
+# %% ../../nbs/library/mae/respiration.ipynb #a12e73f6
 def _of_breath(ratio: np.ndarray) -> list[np.ndarray]:  # (n * 30,) -> columns (n,)
     "Describe how small and how large breaths get in each epoch, and in the twenty seconds after it."
     own = ratio.reshape(-1, EPOCH_S)
@@ -204,7 +204,7 @@ def _of_breath(ratio: np.ndarray) -> list[np.ndarray]:  # (n * 30,) -> columns (
             (own < np.log(0.7)).mean(axis=1), (own < np.log(0.5)).mean(axis=1),
             longer[:, -20:].max(axis=1) - own.min(axis=1), own[:, -1] - own[:, 0]]  # fmt: skip
 
-
+# %% ../../nbs/library/mae/respiration.ipynb #a7087a67
 def _of_saturation(spo2: np.ndarray) -> list[np.ndarray]:  # (n, 120) -> columns (n,)
     "Describe how saturation falls within an epoch and after it; 0 where the probe is off."
     seconds = np.nan_to_num(spo2.reshape(-1, SPO2_HZ)).max(axis=1)  # 0 where off
@@ -217,7 +217,7 @@ def _of_saturation(spo2: np.ndarray) -> list[np.ndarray]:  # (n, 120) -> columns
     return [own.max(axis=1) - later.min(axis=1), own.max(axis=1) - own.min(axis=1), usual - ahead.min(axis=1),
             ahead.std(axis=1), own[:, -1] - own[:, 0]]  # fmt: skip
 
-
+# %% ../../nbs/library/mae/respiration.ipynb #c36f61b1
 def breathing_features(night: Breathing) -> np.ndarray:  # float32 (n, k), scaled within the night
     "Compute hand-made features of breathing in each epoch."
     columns = _of_breath(breath_sizes(night.flow)) + _of_breath(breath_sizes(night.thorax)) + _of_saturation(night.spo2)
@@ -286,7 +286,7 @@ def leave_one_out(
 
     return predict_out_of_fold(fit, say, [night.name for night in nights])
 
-
+# %% ../../nbs/library/mae/respiration.ipynb #5dc8892b
 def breathing_figures(nights: Sequence[Breathing], scores: Sequence[np.ndarray]) -> dict[str, dict[str, float]]:
     "Give AUROC, average precision and the share of events of each night; NaN where a night has no event."
     found = {}

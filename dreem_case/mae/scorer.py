@@ -34,7 +34,7 @@ class Scored:
     duration_s: float
     name: str  # of EVENTS
 
-
+# %% ../../nbs/library/mae/scorer.ipynb #1ece4fbf
 def draw_scorer(rng: np.random.Generator) -> Scorer:
     "Draw a scorer."
     apnea, hypopnea = rng.normal((0.19, 0.68), (0.03, 0.03))
@@ -69,7 +69,7 @@ def stage_evidence(signals: dict[str, np.ndarray]) -> np.ndarray:  # float (n_ep
     found.append(np.log(np.median(chin.std(axis=2), axis=1) + 0.1))
     return np.stack(found, axis=1)
 
-
+# %% ../../nbs/library/mae/scorer.ipynb #b6a4c65c
 def score_stages(
     signals: dict[str, np.ndarray], truth: np.ndarray, scorer: Scorer, rng: np.random.Generator
 ) -> np.ndarray:  # int8 (n_epochs,) codes of `Stage`
@@ -114,7 +114,7 @@ def usual_size(size: np.ndarray) -> np.ndarray:
     coarse = percentile_filter(size[::4], 75, size=30, origin=14, mode="nearest")
     return np.maximum(np.repeat(coarse, 4)[: len(size)], 0.25 * np.median(size))
 
-
+# %% ../../nbs/library/mae/scorer.ipynb #03d878e3
 def score_breathing(
     signals: dict[str, np.ndarray], breaths_min: float, stages: np.ndarray, falls: list[Scored],
     arousals: list[Scored], scorer: Scorer, rng: np.random.Generator,
@@ -144,7 +144,7 @@ def score_breathing(
         Scored(max(s.onset_s + rng.normal(0, 2.5), 0), max(s.duration_s + rng.normal(0, 3), 5), s.name) for s in found
     ]
 
-
+# %% ../../nbs/library/mae/scorer.ipynb #c6e05b5b
 def _apnea_kind(effort: np.ndarray, rng: np.random.Generator) -> str:
     first, second = effort[: len(effort) // 2].mean(), effort[len(effort) // 2 :].mean()
     first, second = (value + 0.06 * rng.standard_normal() for value in (first, second))
@@ -183,7 +183,7 @@ def score_oxygen(spo2: np.ndarray, stages: np.ndarray, scorer: Scorer, rng: np.r
         top = at = stop + 1
     return found
 
-
+# %% ../../nbs/library/mae/scorer.ipynb #cf176674
 def score_arousals(
     signals: dict[str, np.ndarray], stages: np.ndarray, scorer: Scorer, rng: np.random.Generator
 ) -> list[Scored]:
@@ -205,7 +205,7 @@ def score_arousals(
         found.append(Scored(max(a + rng.normal(0, 0.7), 0), max(b - a + rng.normal(0.5, 0.7), 3), "arousal"))
     return found
 
-
+# %% ../../nbs/library/mae/scorer.ipynb #8df7bc41
 def _fast_activity(signals: dict[str, np.ndarray]) -> np.ndarray:  # (n_seconds,) logarithm of alpha and beta amplitude
     n = len(signals["EEG C3-M2"]) // FAST_HZ
     hz = np.fft.rfftfreq(FAST_HZ, 1 / FAST_HZ)

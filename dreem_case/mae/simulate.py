@@ -43,7 +43,7 @@ class Study:
     stages: np.ndarray  # int8 (n_epochs,) stages as they are scored
     events: list[Scored]
 
-
+# %% ../../nbs/library/mae/simulate.ipynb #5e999a09
 def simulate_study(patient: str, number: int = 1, hours: float = 8.0, seed: int = 1) -> Study:
     "Simulate a study of a patient, the same for the same arguments."
     child = draw_child(patient, seed)
@@ -65,7 +65,7 @@ def simulate_study(patient: str, number: int = 1, hours: float = 8.0, seed: int 
     rates = dict.fromkeys(fast, FAST_HZ) | dict.fromkeys(slow, BREATH_HZ) | {"SPO2": 1, "SNORE": FAST_HZ}
     return Study(child, number, fast | slow, rates, sleep.stage, stages, sorted(events, key=lambda e: e.onset_s))
 
-
+# %% ../../nbs/library/mae/simulate.ipynb #49a23af8
 def _movements(sleep: Sleep, arousals: Sequence[Arousal], rng: np.random.Generator) -> np.ndarray:  # at 1 Hz
     "Draw how much the body moves."
     seconds, stage = len(sleep.depth), np.repeat(sleep.stage, EPOCH_S)
@@ -104,7 +104,7 @@ class Column:
     rate: int
     values: np.ndarray
 
-
+# %% ../../nbs/library/mae/simulate.ipynb #a14c1b54
 def study_columns(study: Study, rng: np.random.Generator) -> list[Column]:
     "Draw how a study is written."
     second, odd_unit = rng.random() < 0.289, rng.random()
@@ -132,7 +132,7 @@ def study_columns(study: Study, rng: np.random.Generator) -> list[Column]:
     extra = Column("Heart Rate", "bpm", (0.0, 250.0), 1, pulse)
     return [*found, extra] if rng.random() < 0.7 else found
 
-
+# %% ../../nbs/library/mae/simulate.ipynb #4b53985a
 def _finer(values: np.ndarray, from_hz: int, to_hz: int, steps: bool) -> np.ndarray:
     "Give values at a higher rate, as steps or on lines between them."
     if to_hz % from_hz == 0:
@@ -162,7 +162,7 @@ def edf_content(columns: Sequence[Column], start: datetime, patient: str = "X X 
     head = header_bytes(n, "1", rows, patient=patient, date=f"{start:%d.%m.%y}", time=f"{start:%H.%M.%S}")
     return head + np.concatenate(parts, axis=1).tobytes()
 
-
+# %% ../../nbs/library/mae/simulate.ipynb #c9fab97f
 _WORDS = {
     "apnea_central": "Central Apnea", "apnea_obstructive": "Obstructive Apnea", "apnea_mixed": "Mixed Apnea",
     "hypopnea_obstructive": "Obstructive Hypopnea", "hypopnea_other": "Hypopnea",
@@ -205,7 +205,7 @@ def patient_names(n_patients: int) -> list[str]:
     "Name patients as a hospital's key does, with numbers that say nothing."
     return [str(10031 + 119 * i) for i in range(n_patients)]
 
-
+# %% ../../nbs/library/mae/simulate.ipynb #abb63743
 SECOND_STUDIES = 0.25  # of patients
 
 
@@ -215,7 +215,7 @@ def study_list(n_patients: int) -> list[tuple[str, int]]:
     every = round(1 / SECOND_STUDIES)
     return [(name, number) for i, name in enumerate(names) for number in ((1, 2) if i % every == 1 else (1,))]
 
-
+# %% ../../nbs/library/mae/simulate.ipynb #e26d3bdc
 def simulate_studies(
     folder: str | Path,  # gets EDF and TSV files, and health_record.csv
     n_patients: int = 32,
@@ -245,7 +245,7 @@ def simulate_studies(
             on_study(done.item)
     return names
 
-
+# %% ../../nbs/library/mae/simulate.ipynb #3c45e19f
 def _write_named(folder: Path, hours: float, seed: int, name: str) -> None:
     patient, _, number = name.partition("_")
     write_study(folder, patient, int(number), hours, seed)

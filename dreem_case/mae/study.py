@@ -83,7 +83,7 @@ def oxygen_around(spo2: np.ndarray, onset_s: float, duration_s: float) -> tuple[
         return None
     return float(before.max() - after.min()), float(after.argmin() - duration_s)
 
-
+# %% ../../nbs/library/mae/study.ipynb #5b54ce4b
 def event_table(studies: Sequence[Study]) -> list[dict[str, object]]:  # a row for each kind of event
     "Measure the events of studies beside those of real adults."
     rows = []
@@ -100,6 +100,6 @@ def event_table(studies: Sequence[Study]) -> list[dict[str, object]]:  # a row f
         })  # fmt: skip
     return rows
 
-
+# %% ../../nbs/library/mae/study.ipynb #1eec0195
 def _median(values: Sequence[float] | np.ndarray) -> float:
     return float(np.median(values)) if len(values) else float("nan")

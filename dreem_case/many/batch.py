@@ -160,7 +160,7 @@ def _code(error: Exception) -> str:
         return error_code(error)
     return next((code for kind, code in _CODES if isinstance(error, kind)), UNEXPECTED)
 
-
+# %% ../../nbs/library/many/batch.ipynb #752d59a8
 def _score_record(job: ScoringJob, versions: tuple[str, str], record: str) -> tuple[dict, bool]:  # line, is new
     "Score a record, unless that has been done meanwhile, and write its files."
     start = time.perf_counter()
@@ -182,7 +182,7 @@ def _score_record(job: ScoringJob, versions: tuple[str, str], record: str) -> tu
             detail = f"{detail}, at {gethostname()}"
         return _failed(record, code, detail, time.perf_counter() - start), True
 
-
+# %% ../../nbs/library/many/batch.ipynb #2961a891
 def _score(tools: _Tools, record: str, is_known: bool, start: float, version: str) -> dict:  # has a line already
     "Score a record's file, write its files and return its line; raise what another attempt may change."
     row = {"record": record, "version": version, "key": tools.key(record, version)}
@@ -209,7 +209,7 @@ def _score(tools: _Tools, record: str, is_known: bool, start: float, version: st
         tools.outputs.write(name, content)
     return row
 
-
+# %% ../../nbs/library/many/batch.ipynb #999b49b3
 def _failed(record: str, code: str, detail: str, seconds: float | None = None) -> dict:
     "Say that a night failed; what an older file of it gave is no figure of this one."
     seconds = None if seconds is None else round(seconds, 3)

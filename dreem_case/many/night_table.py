@@ -35,7 +35,7 @@ def is_row(
     kinds = ((name, COLUMNS.get(name, "double"), row[name]) for name in row if name in COLUMNS or _is_weight(name))
     return all(_is_text(name) and (value is None or _fits(kind, value)) for name, kind, value in kinds)
 
-
+# %% ../../nbs/library/many/night_table.ipynb #828f4b7f
 def _fits(kind: str, value: object) -> bool:
     if type(value) not in _PLAIN[kind]:
         return False
@@ -49,7 +49,7 @@ def _is_text(value: str) -> bool:
 def _is_weight(name: str) -> bool:
     return name.startswith(_WEIGHT)
 
-
+# %% ../../nbs/library/many/night_table.ipynb #0495c207
 def _packed(rows: list[dict]):
     "Pack rows into an Arrow table; columns that a row does not have are null."
     import pyarrow  # here, since a worker that scores nights has no use for it
@@ -58,7 +58,7 @@ def _packed(rows: list[dict]):
     schema = pyarrow.schema(COLUMNS | dict.fromkeys(weights, "double"))
     return pyarrow.Table.from_pylist(rows, schema)
 
-
+# %% ../../nbs/library/many/night_table.ipynb #33009b68
 def _read(content: bytes):
     "Read a parquet file; one that is no table of nights counts as empty."
     import pyarrow

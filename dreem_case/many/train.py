@@ -37,7 +37,7 @@ from .validate import cross_validate
 class TrainingError(ValueError):
     "A training that cannot begin."
 
-
+# %% ../../nbs/library/many/train.ipynb #1f15b84c
 _CGROUPS = (  # versions 2 and 1: files with the limit, with what is used, and the name of the part that can be freed
     ("memory.max", "memory.current", "inactive_file"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
@@ -60,7 +60,7 @@ def available_memory(
             left = min(left, limit - n_bytes)
     return max(left, 0)
 
-
+# %% ../../nbs/library/many/train.ipynb #17d2620a
 def check_room(nights: NightTables) -> None:
     "Raise `TrainingError` unless the cache holds the features of the nights: each pass would compute them again."
     n_bytes, room = sum(night.n_bytes for night in nights.nights), nights.cache.max_bytes
@@ -70,7 +70,7 @@ def check_room(nights: NightTables) -> None:
             f"{_mb(room)}; make it larger"
         )
 
-
+# %% ../../nbs/library/many/train.ipynb #d95bade5
 def check_memory(
     stager: Stager, nights: NightTables, available: int  # bytes
 ) -> int:  # bytes that fitting takes, about
@@ -102,7 +102,7 @@ def thread_settings(name: str, n_jobs: int) -> dict[str, int]:  # name of a stag
     "Give the settings that make a stager use so many threads, none if it has no such setting."
     return {"n_jobs": n_jobs} if any(part.name == "n_jobs" for part in fields(stager_class(name))) else {}
 
-
+# %% ../../nbs/library/many/train.ipynb #4941b43f
 def train(
     name: str,  # of a stager
     nights: NightTables,
@@ -142,7 +142,7 @@ def train(
     }
     return Training(stager, report)
 
-
+# %% ../../nbs/library/many/train.ipynb #68124875
 def _settings(stager: Stager) -> dict:
     "Name what a stager was made with, and leave out what its model does not depend on."
     return {part.name: getattr(stager, part.name) for part in fields(stager) if part.init and part.name != "n_jobs"}
@@ -172,7 +172,7 @@ def _data(nights: NightTables) -> dict:
     named = (dict(zip(names, night, strict=True)) for night in listed)
     return found | {"nights": [night | {"pieces": of} for night, of in zip(named, pieces, strict=True)]}
 
-
+# %% ../../nbs/library/many/train.ipynb #4de5f5fe
 def _versions() -> dict[str, str]:
     return {
         "dreem_case": __version__, "features": FEATURES_VERSION, "rows": ROWS_VERSION,
@@ -202,7 +202,7 @@ def check_model_place(out: Outputs) -> None:
     _model_file(out)
     check_place(out)
 
-
+# %% ../../nbs/library/many/train.ipynb #bf1d6377
 def _model_file(out: Outputs) -> str | None:
     "Name the file of the model that lies in a place, None without one; raise `OutputError` for another's manifest."
     if (content := out.read(MANIFEST)) is None:
@@ -213,7 +213,7 @@ def _model_file(out: Outputs) -> str | None:
         raise OutputError(f"a {MANIFEST} that is no model's", lasting=True) from None
     return name if isinstance(name, str) and name.startswith("model.") and "/" not in name else None
 
-
+# %% ../../nbs/library/many/train.ipynb #0feb2e14
 def write_training(
     training: Training,
     out: Outputs,
@@ -236,7 +236,7 @@ def write_training(
     if old and old not in files and out.read(MANIFEST) == manifest:  # nobody else's now
         out.remove(old)
 
-
+# %% ../../nbs/library/many/train.ipynb #ead2591c
 def rescue_training(
     training: Training,
     folders: Sequence[Path],  # to try
@@ -254,7 +254,7 @@ def rescue_training(
             shutil.rmtree(kept, ignore_errors=True)
     return None
 
-
+# %% ../../nbs/library/many/train.ipynb #f015ffc6
 def _save(training: Training, folder: Path) -> None:
     "Write all files of a training into a folder."
     found = training.report["validation"] or {}

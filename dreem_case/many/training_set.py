@@ -53,7 +53,7 @@ class ScoredNight(NamedTuple):
         "Hash the labels."
         return hashlib.sha256(self.labels.tobytes()).hexdigest()
 
-
+# %% ../../nbs/library/many/training_set.ipynb #694dd829
 class _Places(NamedTuple):
     "What a process has to open that looks at nights."
 
@@ -62,7 +62,7 @@ class _Places(NamedTuple):
     cache_bytes: int
     mark: str  # a file in the cache's folder
 
-
+# %% ../../nbs/library/many/training_set.ipynb #ec35baf8
 @lru_cache(1)
 def _opened(places: _Places) -> tuple[Store, FeatureCache]:
     "Open a store and a cache, once in each process; raise `StoreError` or `CacheError`, which say where."
@@ -82,7 +82,7 @@ class _NotScored(ValueError):
 class _NoChannel(ValueError):
     "A night without a usable channel."
 
-
+# %% ../../nbs/library/many/training_set.ipynb #44336e95
 def _look(store: Store, cache: FeatureCache, record: str) -> ScoredNight:
     "Look at a night; raise what the store and the cache raise, and for one that cannot be used."
     content = store.labels(record)
@@ -120,7 +120,7 @@ def survey_store(
     "Look at the records of a store; raise `StoreError`, `WorkersError`, or `StoreUnavailable` where it is away."
     return _collect(_look, place, cache, workers, records, on_night)
 
-
+# %% ../../nbs/library/many/training_set.ipynb #a7ba9fab
 def compute_features(
     place: StorePlace,
     cache: FeatureCache,
@@ -139,7 +139,7 @@ def _describe(store: Store, cache: FeatureCache, record: str) -> tuple[str, str]
     cache.features(store, record, version)
     return record, version
 
-
+# %% ../../nbs/library/many/training_set.ipynb #0c854926
 def _tried(function: Callable, places: _Places, record: str) -> object:
     "Call a function of a store, a cache and a record; an error about the record is a result."
     store, cache = _opened(places)
@@ -175,7 +175,7 @@ def _collect(
                 raise value
     return Survey([found[record] for record in sorted(found)], [left_out[record] for record in sorted(left_out)])
 
-
+# %% ../../nbs/library/many/training_set.ipynb #04d45d11
 @contextmanager
 def _marked(folder: Path) -> Iterator[str]:
     "Leave a file in a folder for a while; raise `CacheError` where that is not possible."

@@ -41,7 +41,7 @@ def figures(
         "nights": [_of_night(*night) for night in zip(nights, probabilities, flagged, strict=True)],
     }
 
-
+# %% ../../nbs/library/many/validate.ipynb #4e023d96
 def _of_night(night: ScoredNight, probabilities: np.ndarray, flagged: np.ndarray) -> dict:
     found = _plain(performance([night.labels], [probabilities], [flagged]))
     counts = confusion(night.labels, probabilities.argmax(axis=1), STAGES).tolist()
@@ -58,7 +58,7 @@ def _plain(found: dict) -> dict[str, float | None]:
     single = {name: float(value) for name, value in found.items() if np.ndim(value) == 0}
     return {name: round(value, 4) if math.isfinite(value) else None for name, value in single.items()}
 
-
+# %% ../../nbs/library/many/validate.ipynb #cadd8f16
 def figures_table(
     found: dict,  # what `figures` returned
 ) -> str:
@@ -79,7 +79,7 @@ def check_folds(n_folds: int, n_nights: int) -> None:
     if not 2 <= n_folds <= n_nights:
         raise EvaluationError(f"expected 2 to {n_nights} folds of {n_nights} nights, found {n_folds}")
 
-
+# %% ../../nbs/library/many/validate.ipynb #7b3dc0b1
 def cross_validate(
     name: str,  # of a stager
     nights: NightTables,
@@ -108,7 +108,7 @@ def cross_validate(
     named = [[nights.nights[i].record for i in group] for group in same]
     return {**figures(nights.nights, probabilities, flagged), "same_recordings": named}
 
-
+# %% ../../nbs/library/many/validate.ipynb #3ea64843
 def _stage(stager: Stager, nights: NightTables) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     "Give each night's probabilities and flags."
     for night in nights.read_by(stager):
@@ -139,7 +139,7 @@ def judge_model(
     named = [[record, of] for record, of in same.items() if record != of]
     return {"model_version": stager.version, "trained_on": left_out, "same_recordings": named, **found}
 
-
+# %% ../../nbs/library/many/validate.ipynb #77010cfd
 def _same_as(pieces: Mapping[str, np.ndarray], nights: Sequence[ScoredNight]) -> dict[str, str]:
     "Name the nights that are recordings of the training, with the training night that each is the same as."
     found = {}

@@ -234,7 +234,7 @@ def _about_headers(channels: dict[str, _Channel]) -> list[str]:
 def _seconds(signal: StoredSignal) -> float:
     return signal.n_samples / signal.fs_hz
 
-
+# %% ../../nbs/library/nights/casefile.ipynb #6cc40071
 def _whole_epochs(
     eeg: dict[str, _Channel], left_out: dict[str, CaseFileError]
 ) -> tuple[dict[str, _Channel], int, list[str]]:
@@ -313,7 +313,7 @@ def parse_labels(
     "Parse a hypnogram file; raise `HypnogramFileError` or `TooManyLabelsError`."
     return _labels_and_notes(record, content, n_epochs, numbering)[0]
 
-
+# %% ../../nbs/library/nights/casefile.ipynb #b3902351
 def _labels_and_notes(
     record: str, content: bytes, n_epochs: int, numbering: str | None
 ) -> tuple[np.ndarray, list[str]]:
@@ -332,7 +332,7 @@ def _labels_and_notes(
         notes.append(f"{len(codes)} labels for {n_epochs} epochs; the rest is unscored")
     return stages, notes
 
-
+# %% ../../nbs/library/nights/casefile.ipynb #d6105573
 def _parse(record: str, content: bytes, numbering: str | None) -> tuple[np.ndarray, list[str]]:
     "Parse a hypnogram file to stage codes, and notes; raise `HypnogramFileError` for anything but a list of labels."
     expected = "a JSON list of stage names"
@@ -353,7 +353,7 @@ def _parse(record: str, content: bytes, numbering: str | None) -> tuple[np.ndarr
     named = ascii(", ".join(foreign))[1:-1][:80]
     return codes, [f"labels named as other tools do: {named}"] if foreign else []
 
-
+# %% ../../nbs/library/nights/casefile.ipynb #fc97b4e5
 def _read_labels(record: str, path: str | Path) -> bytes:
     "Read the start of a hypnogram file; raise `HypnogramFileError` for none, `FileUnavailable` as the system does."
     expected = "a JSON list of stage names"
@@ -367,7 +367,7 @@ def _read_labels(record: str, path: str | Path) -> bytes:
     except OSError as error:
         raise FileUnavailable(record, f"{error.strerror}, of its hypnogram") from error
 
-
+# %% ../../nbs/library/nights/casefile.ipynb #f1bc6ddf
 def _padded_hypnogram(
     record: str, path: str | Path | None, n_epochs: int, numbering: str | None, keep_signals: bool
 ) -> tuple[np.ndarray | None, list[str]]:  # int8 (n_epochs,) stage codes, and notes

@@ -21,7 +21,7 @@ class Copied(NamedTuple):
     is_new: bool  # the h5 was not there, or not current
     has_own_labels: bool  # the folder has a hypnogram of this record, and the store has none
 
-
+# %% ../../nbs/library/nights/download.ipynb #836e088d
 def copy_record(
     store: Store,
     record: str,
@@ -47,7 +47,7 @@ def copy_record(
             _move(spool / "h5", h5_path)
     return Copied(not current, labels is None and labels_path.exists())
 
-
+# %% ../../nbs/library/nights/download.ipynb #4dcdee3e
 def _is_current(path: Path, found: StoredFile) -> bool:
     "Tell whether a copy is there, with the length and the time of the store's file."
     if not path.is_file():

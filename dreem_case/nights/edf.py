@@ -145,7 +145,7 @@ def _chosen(header: EdfHeader, wanted: Sequence[str] | None) -> tuple[list[int],
         raise MissingSignalError(header.record, "an EEG derivation (or a channel named)", "; ".join(notes) or found)
     return usable, notes
 
-
+# %% ../../nbs/library/nights/edf.ipynb #f97f0ad3
 def _find(header: EdfHeader, name: str) -> int:
     "Find a channel by its name; raise as `_chosen`."
     for wish in (lambda label: label, lambda label: plain_name(label).casefold()):
@@ -157,7 +157,7 @@ def _find(header: EdfHeader, name: str) -> int:
     found = ascii(", ".join(channel.label for channel in header.channels))[1:-1][:160]
     raise MissingSignalError(header.record, f"a channel {ascii(name)[:40]}", found)
 
-
+# %% ../../nbs/library/nights/edf.ipynb #50dd534b
 def _why_not(channel: EdfChannel) -> str:
     "Say why a channel cannot be used as EEG; empty if it can."
     if channel.problem:
@@ -183,7 +183,7 @@ class EdfNight(NamedTuple):
     scored: Scored | None  # on the night's epochs
     shift_s: float  # the first sample, on the scoring's clock
 
-
+# %% ../../nbs/library/nights/edf.ipynb #4b52f127
 _ANONYMOUS = (1985, 1, 1)
 _NO_START = datetime(1985, 1, 1)  # what a writer puts there that was not told
 _LEAST_SHARED = 0.5  # of the shorter of recording and hypnogram
@@ -249,7 +249,7 @@ def open_edf_night(
     opened = EdfNight(night, header, timeline, scoring, scored, shift_s)
     return trimmed(opened) if trim else opened
 
-
+# %% ../../nbs/library/nights/edf.ipynb #e0c3f5d0
 def open_edf(
     psg: str | Path, hypnogram: str | Path | None = None, channels: Sequence[str] | None = None, trim: bool = False
 ) -> Night:  # signals are read at each access
@@ -294,7 +294,7 @@ def _signals(header: EdfHeader, timeline: Timeline, numbers: list[int]) -> tuple
             saying.setdefault(said, []).append(name)
     return signals, [f"{ascii(', '.join(names))[1:-1]} {about}" for about, names in saying.items()]
 
-
+# %% ../../nbs/library/nights/edf.ipynb #abe23e3e
 def _scoring_for(
     header: EdfHeader, timeline: Timeline, hypnogram: str | Path | None
 ) -> tuple[Scoring | None, float, list[str]]:

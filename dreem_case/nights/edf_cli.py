@@ -69,7 +69,7 @@ def _channel_row(header: EdfHeader, number: int) -> dict[str, Any]:
         "problem": channel.problem, "notes": [*channel.notes, *([about] if about else [])],
     }  # fmt: skip
 
-
+# %% ../../nbs/library/nights/edf_cli.ipynb #1a514b5c
 @edf.command()
 @_FILES
 @_AS_JSON
@@ -88,7 +88,7 @@ def check(files: Sequence[Path], as_json: bool) -> None:
         click.echo("\n\n".join([*map(_written, rows), *_total(rows)]))
     sys.exit(1 if failed else 0)
 
-
+# %% ../../nbs/library/nights/edf_cli.ipynb #76c4e943
 def _total(rows: Sequence[dict[str, Any]]) -> list[str]:
     "Add up the hypnograms, if there are several."
     trimmed = [row["stages_trimmed"] for row in rows if row.get("stages_trimmed")]
@@ -185,7 +185,7 @@ def _read_lights(path: Path | None) -> dict[str, dict]:
         raise click.ClickException(f"{path.name}: expected an object of clock times by record, found something else")
     return found
 
-
+# %% ../../nbs/library/nights/edf_cli.ipynb #84468b2f
 def _report(imported: dict[str, dict], problems: list[dict[str, str]], notes: list[str], as_json: bool) -> None:
     "Say what became of recordings."
     if as_json:

@@ -100,7 +100,7 @@ def _number(text: str) -> float | None:
     "Read a number with a point or a comma; None for anything else."
     return float(text.replace(",", ".")) if _NUMBER.fullmatch(text) and len(text) <= 16 else None
 
-
+# %% ../../nbs/library/nights/edf_header.ipynb #e0690464
 def _whole(text: str) -> int | None:
     "Read a whole number; None for anything else."
     return int(text) if re.fullmatch(r"[+-]?\d{1,15}", text) else None
@@ -204,7 +204,7 @@ def edf_record(path: str | Path) -> str:
     "Name a recording by its file: `SC4001E0` of `SC4001E0-PSG.edf`."
     return re.sub(r"[-_ ]PSG$", "", Path(path).stem, flags=re.IGNORECASE)
 
-
+# %% ../../nbs/library/nights/edf_header.ipynb #e74d2b22
 def read_header(path: str | Path) -> EdfHeader:
     """Read and check a file's header, and how many whole records follow it.
 
@@ -225,7 +225,7 @@ def read_header(path: str | Path) -> EdfHeader:
         raise FileUnavailable(record, str(error.strerror)) from error
     return _header(path, record, head, content, n, found.st_size)
 
-
+# %% ../../nbs/library/nights/edf_header.ipynb #28283fc0
 def _n_channels(record: str, head: bytes, size: int) -> int:
     "Check what every header begins with; raise `EdfHeaderError` for what is none, or has no room in the file."
     version = head[:8]

@@ -36,7 +36,7 @@ def stage_of(text: str) -> int | None:  # a code of `Stage` or `UNSCORED`; None 
     except HypnogramError:
         return UNSCORED if _PREFIXED.match(text) else None
 
-
+# %% ../../nbs/library/nights/edf_hypnogram.ipynb #afab25a1
 @dataclass(frozen=True)
 class Scoring:
     "A hypnogram as it was written."
@@ -77,7 +77,7 @@ def scoring_of(header: EdfHeader, timeline: Timeline) -> Scoring:
         header.record, header.start, tuple(labels), lights.get("off"), lights.get("on"), header.patient, tuple(notes)
     )
 
-
+# %% ../../nbs/library/nights/edf_hypnogram.ipynb #2aa07530
 def read_scoring(path: str | Path) -> Scoring:
     "Read an EDF+ hypnogram; raise an `EdfError` or a `HypnogramFileError` for what is none."
     header = read_header(path)
@@ -127,7 +127,7 @@ def put_on_epochs(
     notes += [f"{s:g} s of scored labels {where} the recording are left out" for where, s in lost.items() if s > 1e-6]
     return Scored(stages[:n_epochs], tuple(reasons), tuple(notes))
 
-
+# %% ../../nbs/library/nights/edf_hypnogram.ipynb #5cc20562
 _MOST_WORDS = 64  # different ones in a hypnogram
 _ALMOST = 1e-3  # of an epoch: writers round
 _TIE = 1e-9  # of two halves the earlier one counts
@@ -185,7 +185,7 @@ def _decided(cover: np.ndarray, words: list[str]) -> tuple[np.ndarray, list[tupl
         notes.append(f"{counted(n, 'epoch')} unscored: {ascii(word)[1:-1][:40]}")
     return stages, reasons, notes
 
-
+# %% ../../nbs/library/nights/edf_hypnogram.ipynb #3f016937
 def _reasons(stages: np.ndarray, words: np.ndarray) -> list[tuple[int, int, str]]:
     "List the runs of unscored epochs of one reason."
     keys = [word if stage == UNSCORED else None for stage, word in zip(stages, words, strict=True)]

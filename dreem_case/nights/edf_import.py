@@ -79,7 +79,7 @@ def _write_h5(path: Path, opened: EdfNight, names: Mapping[str, str]) -> None:
             dataset = file.create_dataset(own, data=values)
             dataset.attrs.update({"fs": float(signal.fs_hz), "unit": "uV", "derivation": name})
 
-
+# %% ../../nbs/library/nights/edf_import.ipynb #e894e9a3
 def _about(opened: EdfNight, pair: Pair, names: Mapping[str, str], lights: Mapping[str, Any]) -> dict[str, Any]:
     "Put together what the layout has no place for."
     night, header = opened.night, opened.header

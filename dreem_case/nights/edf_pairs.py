@@ -27,7 +27,7 @@ class Pair:
     psg: Path
     hypnogram: Path | None
 
-
+# %% ../../nbs/library/nights/edf_pairs.ipynb #e3a91ca4
 @dataclass(frozen=True)
 class Pairs:
     "What a folder holds."
@@ -75,7 +75,7 @@ def find_pairs(
     notes += lost_nights(pair.person for pair in pairs)
     return Pairs(tuple(pairs), tuple(notes))
 
-
+# %% ../../nbs/library/nights/edf_pairs.ipynb #4a19a608
 def _key(record: str) -> str:
     "Give what recording and hypnogram have in common."
     match = _SLEEP_EDF.match(record)

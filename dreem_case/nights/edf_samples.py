@@ -44,7 +44,7 @@ def read_digital(
     except OSError as error:
         raise FileUnavailable(header.record, str(error.strerror)) from error
 
-
+# %% ../../nbs/library/nights/edf_samples.ipynb #2778c1d6
 def _clean_header(header: EdfHeader, n_records: int) -> bytes:
     "Write a header that says where samples are, and nothing else; channels are named by their position."
     samples = [{"label": str(i), "samples": str(c.n_per_record)} for i, c in enumerate(header.channels)]
@@ -71,7 +71,7 @@ class Annotation:
     duration_s: float | None  # None: not given
     text: str
 
-
+# %% ../../nbs/library/nights/edf_samples.ipynb #4cade956
 def parse_annotations(content: bytes) -> tuple[list[Annotation], float | None, int]:
     "Parse a record's list; return its annotations, its own onset in seconds if it says one, and how many are damaged."
     found: list[Annotation] = []
@@ -103,7 +103,7 @@ class Run:
     n_records: int
     start_s: float  # since the first sample of the file
 
-
+# %% ../../nbs/library/nights/edf_samples.ipynb #b90dfb23
 @dataclass(frozen=True)
 class Timeline:
     "When the data records were, and what is written in them."
@@ -141,7 +141,7 @@ def read_timeline(header: EdfHeader) -> Timeline:
         raise EdfRecordsError(header.record, f"at most {MAX_SPAN_S // 3600} hours", f"{span_s / 3600:.0f}")
     return Timeline(tuple(runs), offset_s, span_s, tuple(annotations), (*notes, *about))
 
-
+# %% ../../nbs/library/nights/edf_samples.ipynb #4bf78778
 def _check_amount(header: EdfHeader, numbers: list[int]) -> None:
     "Raise `EdfRecordsError` for more texts or records than any recording has, before they are read."
     if numbers and header.n_records > MAX_RECORDS:
@@ -157,7 +157,7 @@ def _raw_bytes(piece: np.ndarray, header: EdfHeader, number: int) -> np.ndarray:
     raw = np.ascontiguousarray(piece).view(np.uint8).reshape(len(piece), -1)[:, : header.sample_bytes]
     return np.ascontiguousarray(raw).reshape(-1, header.sample_bytes * header.channels[number].n_per_record)
 
-
+# %% ../../nbs/library/nights/edf_samples.ipynb #92d02af0
 def _runs(header: EdfHeader, onsets: list[float | None]) -> tuple[float, list[Run], list[str]]:
     "Join records that follow each other; raise `EdfRecordsError` where one begins before the end of the one before."
     n_known = sum(onset is not None for onset in onsets)

@@ -32,7 +32,7 @@ def signal_pieces(
     hashes = {hashlib.blake2b(window.tobytes(), digest_size=8).digest() for window in windows[telling]}
     return np.sort(np.frombuffer(b"".join(hashes), np.uint64))
 
-
+# %% ../../nbs/library/nights/fingerprint.ipynb #2bcba2c7
 def _piece_starts(bits: np.ndarray) -> np.ndarray:
     key = bits[1:] * _MIX
     key += bits[:-1]
@@ -53,7 +53,7 @@ def same_recordings(
     found = (np.flatnonzero(group == first).tolist() for first in np.unique(group))
     return [places for places in found if len(places) > 1]
 
-
+# %% ../../nbs/library/nights/fingerprint.ipynb #743d2bcf
 def kept_together(
     folds: Sequence,  # of each recording
     together: Sequence[Sequence[int]],  # groups of recordings, which may share members

@@ -134,7 +134,7 @@ def _scan(folder: Path) -> list[tuple[str, str]] | None:
     except OSError as error:
         raise StoreUnavailable(str(error.strerror)) from error
 
-
+# %% ../../nbs/library/nights/folder_store.ipynb #12eb8823
 def _place_of_nights(folder: Path) -> Path | None:
     "Say where h5 files lie: in `h5/`, or right in the folder where that holds none; None where there are none yet."
     places = (folder / "h5", folder)
@@ -152,7 +152,7 @@ def _read_labels(record: str, path: Path) -> bytes | None:
     except StoreUnavailable as error:
         raise FileUnavailable(record, f"{error.found}, of its hypnogram") from error
 
-
+# %% ../../nbs/library/nights/folder_store.ipynb #e9823929
 def _own_stat(path: Path) -> os.stat_result | None:
     "Look at a regular file that is no link; None where there is none."
     try:
@@ -163,7 +163,7 @@ def _own_stat(path: Path) -> os.stat_result | None:
         raise StoreUnavailable(str(error.strerror)) from error
     return found if stat.S_ISREG(found.st_mode) else None
 
-
+# %% ../../nbs/library/nights/folder_store.ipynb #43fed706
 def _read_own(path: Path, max_bytes: int) -> bytes | None:
     "Read the start of a regular file that is no link; None where there is none."
     if _own_stat(path) is None:

@@ -60,7 +60,7 @@ class Header(Protocol):
     def load(self) -> Signal: ...
     def flat_value(self) -> float | None: ...
 
-
+# %% ../../nbs/library/nights/night.ipynb #001bf75e
 class Signals(Mapping[str, Signal]):
     "Signals by name; each is loaded at each access and not kept."
 
@@ -94,7 +94,7 @@ class Signals(Mapping[str, Signal]):
 class NightError(ValueError):
     "A night that contradicts itself, or a part of it that is not there."
 
-
+# %% ../../nbs/library/nights/night.ipynb #600a482b
 @dataclass(frozen=True, eq=False)
 class Night:
     "One night: signals by name, stages if scored; raises `NightError` if they do not fit together."

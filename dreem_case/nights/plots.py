@@ -28,7 +28,7 @@ def hours_axis(ax: Axes, n_epochs: int) -> Axes:
     ax.set_xlabel("time since start (h)")
     return ax
 
-
+# %% ../../nbs/library/nights/plots.ipynb #87acdf5c
 def hypnogram(
     stages: np.ndarray,  # (n_epochs,) stage codes, negative where unscored
     ax: Axes,
@@ -71,7 +71,7 @@ def hypnogram_pair(
     hours_axis(axes[-1], len(scored))
     return axes
 
-
+# %% ../../nbs/library/nights/plots.ipynb #58ec79db
 def marked_epochs(
     marks: np.ndarray,  # bool (n_epochs,)
     ax: Axes,
@@ -84,7 +84,7 @@ def marked_epochs(
     ax.set_ylabel(name, rotation=0, ha="right", va="center")
     return hours_axis(ax, len(marks))
 
-
+# %% ../../nbs/library/nights/plots.ipynb #8aced06b
 def stage_probabilities(
     probabilities: np.ndarray,  # (n_epochs, 5), rows sum to 1, in `STAGES` order
     ax: Axes,

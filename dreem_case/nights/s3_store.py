@@ -126,7 +126,7 @@ class _Bucket:
 def _unheard(n_bytes: int) -> None:
     "Take no notice of how many bytes are there."
 
-
+# %% ../../nbs/library/nights/s3_store.ipynb #3505542a
 def _copy(
     bucket: _Bucket,
     key: str,
@@ -147,7 +147,7 @@ def _copy(
                 return True
     raise StoreUnavailable("downloads that break off")
 
-
+# %% ../../nbs/library/nights/s3_store.ipynb #0d1542b6
 def _pour(
     body: StreamingBody, file: BinaryIO, n_bytes: int, deadline: float, on_bytes: Callable[[int], object]
 ) -> bool:
@@ -183,7 +183,7 @@ def _source(bucket: _Bucket) -> str:
         manifest = None
     return manifest_source(manifest) or "nights in a bucket"
 
-
+# %% ../../nbs/library/nights/s3_store.ipynb #1d7b40cd
 @contextmanager
 def _room_here() -> Iterator[None]:
     "Raise `StoreUnavailable` where a file cannot be written here."

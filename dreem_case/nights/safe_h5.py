@@ -173,7 +173,7 @@ def _check_layout(record: str, name: str, file: h5py.File) -> None:
         if kind == _LAYOUT_MESSAGE and content[0] >= 3 and content[1] == _VIRTUAL:
             raise UnsafeFileError(record, expected, "a virtual dataset")
 
-
+# %% ../../nbs/library/nights/safe_h5.ipynb #19a5b616
 _MOST_STEPS = 16  # from soft link to soft link, as HDF5 follows them
 
 
@@ -188,7 +188,7 @@ def _address(record: str, name: str, file: h5py.File) -> int:
         path = target if target.startswith(b"/") else path.rpartition(b"/")[0] + b"/" + target
     raise UnsafeFileError(record, f"{name} within {_MOST_STEPS} soft links", "more of them")
 
-
+# %% ../../nbs/library/nights/safe_h5.ipynb #6bd4d32c
 def _header_messages(file: h5py.File, address: int) -> Iterator[tuple[int, bytes]]:  # type, content
     "Read the messages of an object's header, in either version of headers."
     base, n_left = file.userblock_size, _MAX_HEADER_BYTES
@@ -277,7 +277,7 @@ def _check_chunks(record: str, name: str, dataset: h5py.Dataset, start: int, sto
         if found != n_bytes:
             raise UnsafeFileError(record, expected, f"{found}" if found < n_bytes else "more")
 
-
+# %% ../../nbs/library/nights/safe_h5.ipynb #7c22da40
 def _unpacked_size(content: memoryview, filters: list[int], n_values: int, n_bytes: int) -> int:  # bytes
     "Measure what filters make of a chunk, as far as just over so many bytes; raise `zlib.error` or `IndexError`."
     if _CHECKSUM in filters:
@@ -293,7 +293,7 @@ def _unpacked_size(content: memoryview, filters: list[int], n_values: int, n_byt
     is_whole = n_bits <= 8 * n_bytes // n_values and size >= _SCALE_HEAD + n_values * n_bits // 8
     return n_bytes if is_whole else 0
 
-
+# %% ../../nbs/library/nights/safe_h5.ipynb #f2dc1d59
 def _inflated(content: memoryview, most: int) -> tuple[bytes, int]:
     "Return the first four bytes and the size of what a gzip stream unpacks to, up to so many; keep a piece at a time."
     stream, begin, size, place = zlib.decompressobj(), b"", 0, 0
@@ -307,7 +307,7 @@ def _inflated(content: memoryview, most: int) -> tuple[bytes, int]:
             break
     return begin, size
 
-
+# %% ../../nbs/library/nights/safe_h5.ipynb #0173fae9
 _PIECE_BYTES = 2**16
 _SCALE_HEAD = 22  # bytes of a scale-offset chunk besides its samples: 21 before them, and room for one behind
 

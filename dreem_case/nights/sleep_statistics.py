@@ -25,7 +25,7 @@ class SleepStatistics:
     stage_min: dict[int, float]  # minutes in each stage, by code
     unscored_min: float = 0.0  # left out of all the others
 
-
+# %% ../../nbs/library/nights/sleep_statistics.ipynb #a3ce6db6
 def sleep_statistics(
     stages: Sequence[int] | np.ndarray,  # (n,) codes; below zero: not scored, left out before anything else
     wake: int,  # code of wake
@@ -62,7 +62,7 @@ class BlandAltman:
     means: np.ndarray  # (n,) of each pair
     differences: np.ndarray  # (n,) measured minus reference
 
-
+# %% ../../nbs/library/nights/sleep_statistics.ipynb #9c31c2cb
 def bland_altman(
     reference: Sequence[float] | np.ndarray,  # (n,) e.g. minutes by the scorer
     measured: Sequence[float] | np.ndarray,  # (n,) e.g. minutes by the model

@@ -53,7 +53,7 @@ class RecordError(ValueError):
 class HypnogramError(RecordError):
     "A hypnogram that cannot be understood or written."
 
-
+# %% ../../nbs/library/nights/stages.ipynb #9a63cd38
 def parse_hypnogram(
     names: Iterable[str],  # stage names, one per epoch
     record: str = "hypnogram",  # the record's name, for the error message
@@ -70,7 +70,7 @@ def parse_hypnogram(
         codes.append(Stage[name])
     return np.array(codes, dtype=np.int8)
 
-
+# %% ../../nbs/library/nights/stages.ipynb #429e5b8f
 _SHOWN = 40  # most characters of a foreign value in a message
 
 
@@ -124,7 +124,7 @@ def understand_labels(
             foreign.add(label[:_SHOWN])
     return np.array(codes, dtype=np.int8), sorted(foreign)
 
-
+# %% ../../nbs/library/nights/stages.ipynb #46447024
 def _understood(label: object, numbering: str | None) -> int | None:
     "Give a label's code; None for what is no label."
     number = _number(label)
@@ -138,7 +138,7 @@ def _understood(label: object, numbering: str | None) -> int | None:
     short = _PREFIX.sub("", name, count=1)
     return _COUNTED.get(short, _ALIASES.get(short)) if short != name else _ALIASES.get(name)
 
-
+# %% ../../nbs/library/nights/stages.ipynb #0cbeee9a
 def _number(label: object) -> float | None:
     "Return a label as a number; None for what is none."
     if isinstance(label, str) and re.fullmatch(r"\s*-?\d{1,3}(\.0*)?\s*", label):

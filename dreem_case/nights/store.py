@@ -34,7 +34,7 @@ class RecordNotFound(LookupError):
 class StoreError(ValueError):
     "A place that is no store."
 
-
+# %% ../../nbs/library/nights/store.ipynb #92100f16
 class StoreUnavailable(OSError):
     "A store that does not answer now; the same request may succeed later."
 
@@ -45,7 +45,7 @@ class StoreUnavailable(OSError):
     def __str__(self) -> str:
         return f"expected an answer from the store, found {self.found}"
 
-
+# %% ../../nbs/library/nights/store.ipynb #33789758
 class RecordChanged(StoreUnavailable):
     "A record whose file is being replaced, or is no longer the version asked for."
 
@@ -177,7 +177,7 @@ def _name_problem(record: str) -> RecordNameError | None:
         return error
     return None
 
-
+# %% ../../nbs/library/nights/store.ipynb #8f654c82
 def _why_not(name: str, kind: str) -> str:
     "Say why a file in the place of the records is none."
     expected, found, problem = "a file", kind, _name_problem(name[:-3])
@@ -227,7 +227,7 @@ def open_store(
     store.numbering = numbering
     return store
 
-
+# %% ../../nbs/library/nights/store.ipynb #f87234a2
 def _opened(address: str, *of_a_bucket: Any) -> Store:
     if not address:
         raise StoreError("expected a folder or s3://bucket, found an empty address")
@@ -241,7 +241,7 @@ def _opened(address: str, *of_a_bucket: Any) -> Store:
 
     return FolderStore(address)
 
-
+# %% ../../nbs/library/nights/store.ipynb #e20104ef
 class StorePlace(NamedTuple):
     "Where a store is, for processes that open it themselves; see `open_store`."
 
@@ -255,7 +255,7 @@ class StorePlace(NamedTuple):
         "Open the store; raise `StoreError`."
         return open_store(**self._asdict())
 
-
+# %% ../../nbs/library/nights/store.ipynb #ca528d79
 _T = TypeVar("_T")
 ATTEMPTS = 3  # at a record whose file changes meanwhile
 
@@ -267,7 +267,7 @@ def of_current_version(store: Store, record: str, function: Callable[[str], _T])
             return function(store.version(record))
     raise RecordChanged(record)
 
-
+# %% ../../nbs/library/nights/store.ipynb #a7651a7e
 GIVE_UP = 3  # so many records in a row that a store failed: the others would fail, too, each after its time-outs
 _CODES = (
     (RecordNotFound, "record_not_found"),

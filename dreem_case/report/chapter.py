@@ -65,7 +65,7 @@ def _plain(value):
         return value if math.isfinite(value) else None
     return value
 
-
+# %% ../../nbs/library/report/chapter.ipynb #205c8e91
 BUDGETS = ("ci", "full")  # what a run may cost: little, to see that all of it runs; or what its figures need
 
 
@@ -106,7 +106,7 @@ def skipped(
     "Say which section of a chapter drops out, and why."
     say(f"*{section} drops out: {reason}.*")
 
-
+# %% ../../nbs/library/report/chapter.ipynb #e915ac9e
 def take_away(
     text: str,  # Markdown
 ) -> None:
@@ -122,7 +122,7 @@ def show_table(
     lines = [names, ["---"] * len(names), *([_cell_text(row[name]) for name in names] for row in rows)]
     say("\n".join("| " + " | ".join(line) + " |" for line in lines))
 
-
+# %% ../../nbs/library/report/chapter.ipynb #7d7dff91
 def _cell_text(value: object) -> str:
     "Write a cell so that it stays one."
     undefined = isinstance(value, float) and not math.isfinite(value)
@@ -157,7 +157,7 @@ def data_name(
     "Name the data of a store, as the figures' names begin."
     return "simulated" if source.startswith("simulated") else "nights"
 
-
+# %% ../../nbs/library/report/chapter.ipynb #5cf8fb27
 def headline_table(
     results: Mapping[str, dict],  # from read_results
 ) -> str:  # a Markdown table
@@ -182,7 +182,7 @@ def real_caveat(
         "figure to expect against an expert."
     )
 
-
+# %% ../../nbs/library/report/chapter.ipynb #e33c6dbf
 _PROMISES = {  # words -> a cell, made of the figures `<data>.best.<name>`, dots as in `kappa_drop.one_gone`
     "Cohen's kappa per night, mean (worst night)": "{kappa_per_night_mean:.2f} ({kappa_per_night_min:.2f})",
     "Macro F1": "{macro_f1:.2f}",
@@ -202,7 +202,7 @@ def _cell(words: str, figures: Mapping[str, float]) -> str:
     known = {name for _, name, _, _ in Formatter().parse(words) if name} <= set(figures)
     return words.format(**figures) if known else ""
 
-
+# %% ../../nbs/library/report/chapter.ipynb #e781f9bb
 def promise_table(
     results: Mapping[str, dict],  # from read_results
 ) -> str:  # a Markdown table; empty where nothing was computed
@@ -223,18 +223,18 @@ def promise_table(
             lines.append(f"| {promise} | {' | '.join(cells)} |")
     return "\n".join(lines) if given else ""
 
-
+# %% ../../nbs/library/report/chapter.ipynb #d6f32895
 def headlines(
     results: Mapping[str, dict],  # from read_results
 ) -> str:  # Markdown
     "Lay out the headline figures, as the README and the landing page show them."
-    return "\n\n".join(filter(None, [headline_table(results), real_caveat(results), promise_table(results)]))
+    return "\n\n".join(filter(None, [headline_table(results), real_caveat(results)]))
 
 # %% ../../nbs/library/report/chapter.ipynb #d2c4840e
 class ReportError(RuntimeError):
     "A report that cannot be made, with the reason."
 
-
+# %% ../../nbs/library/report/chapter.ipynb #617287dd
 def open_nights(
     store: Store,
     max_nights: int = 0,  # 0: all
@@ -257,7 +257,7 @@ def open_nights(
         say("**Left out of this run:** " + "; ".join(map(_literal, reasons)) + ".")
     return nights
 
-
+# %% ../../nbs/library/report/chapter.ipynb #38b9d0c9
 def _literal(text: str) -> str:
     "Show a text from outside as code, so that no page takes a file's name for markup."
     return "`" + " ".join(text.replace("`", "'").split()) + "`"
@@ -305,7 +305,7 @@ def fit_once(
         entry.touch()  # used now
     return stager
 
-
+# %% ../../nbs/library/report/chapter.ipynb #a9076213
 def _fit_key(name: str, prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray], seed: int) -> str:
     "Hash everything that decides a fit."
     code = result_version(stager_module(name).removeprefix("dreem_case."))

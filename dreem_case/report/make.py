@@ -84,7 +84,7 @@ def make_report(
     print(f"{run['seconds']} s; largest process {run['peak_memory_mb']} MB; site by {renderer}")
     return page
 
-
+# %% ../../nbs/library/report/make.ipynb #ef29fcc8
 def _costs(seconds: float, per_chapter: Mapping[str, float], renderer: str) -> dict[str, object]:
     "Put together what a run took."
     return {

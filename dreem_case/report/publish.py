@@ -139,7 +139,7 @@ def _finished(build: Path, part: str) -> dict:
         raise ReportError(f"expected a report on the default data{words}")
     return run
 
-
+# %% ../../nbs/library/report/publish.ipynb #dd5f37d0
 def publish(
     root: Path,  # the project's folder
     part: str = "",  # a folder of nbs/report; empty: the case

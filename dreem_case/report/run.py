@@ -126,7 +126,7 @@ def run_chapter(
     shrink_pictures(copy)
     return time.perf_counter() - start
 
-
+# %% ../../nbs/library/report/run.ipynb #cfd42461
 def run_chapters(
     root: Path,  # the project's folder, and the working directory of the run
     chapters: Iterable[Path],  # under nbs/

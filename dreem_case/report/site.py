@@ -38,7 +38,7 @@ def page_source(
             return _as_it_is(text)
         raise
 
-
+# %% ../../nbs/library/report/site.ipynb #20db7d8e
 def _as_it_is(text: str) -> str:
     "Filter a page without running it: it shows its code where running it would document that."
     from execnb.nbio import dict2nb, nb2str
@@ -54,7 +54,7 @@ def _as_it_is(text: str) -> str:
     Still()(page)
     return nb2str(page)
 
-
+# %% ../../nbs/library/report/site.ipynb #008fb760
 def _number_figures(cells: list) -> None:
     "Number the captions of labelled figures that are there, and put the numbers in the place of references."
     numbers = {}
@@ -178,7 +178,7 @@ class _Page(HTMLParser):
             self.outside.append(loaded)
         self.outputs += re.findall(r"cell-output-(error|stderr)", classes)
 
-
+# %% ../../nbs/library/report/site.ipynb #c020b59f
 def page_problems(
     page: Path,  # an HTML page of the site
     n_pictures: int = 0,  # at least so many are expected

@@ -151,7 +151,7 @@ class Staged:
     seen: tuple[str, ...]  # scored records that the saved model was trained on
     why_not_judged: str  # empty where a night is judged
 
-
+# %% ../../nbs/library/report/study.ipynb #6f614561
 def stage_study(study: Study, seed: int = 0) -> Staged:
     "Stage every night that can be staged, each by a model that has not seen it where that is possible."
     scope = study.scope
@@ -169,7 +169,7 @@ def stage_study(study: Study, seed: int = 0) -> Staged:
     scores = {record: score_features(study.features[record], stager) for record, stager in stagers.items()}
     return Staged(model, words, stagers, scores, () if why_not else judged, seen, why_not)
 
-
+# %% ../../nbs/library/report/study.ipynb #d1f54105
 _WHY_NOT_JUDGED = {
     True: "no night of this run has labels of several stages, which leaves kappa without a meaning",
     False: "no night of this run has a hypnogram that the model has not seen",

@@ -37,7 +37,7 @@ def _entry(scored: Scored) -> bytes:
 def _refused(refusal: NightRefused) -> bytes:
     return json.dumps({"code": refusal.code, "detail": refusal.detail}).encode() + b"\n"
 
-
+# %% ../../nbs/library/serving/answers.ipynb #ad664576
 def _taken_apart(record: str, entry: bytes) -> tuple[bytes, bytes]:  # hypnogram and details
     "Take an entry apart; raise `NightRefused` if it is a refusal."
     start = entry.index(b"\n") + 1
@@ -62,7 +62,7 @@ class Busy(RuntimeError):
     def __str__(self) -> str:
         return f"expected fewer nights at once, found no room for another; try again in {self.retry_after_s} s"
 
-
+# %% ../../nbs/library/serving/answers.ipynb #53fa400e
 @dataclass(frozen=True)
 class Computation:
     "One night that was computed, or was not."
@@ -79,12 +79,12 @@ def _tell(on_computation: Callable[[Computation], object], computation: Computat
     except Exception:
         _LOG.exception("a computation could not be counted")
 
-
+# %% ../../nbs/library/serving/answers.ipynb #7d9585fe
 def result_key(pool: ScoringPool, record: str, version: str) -> str:  # version: of the record's file
     "Hash what a record's result rests on: its file, the model, and the code that scores."
     return cache_key(record, version, pool.model_version, pool.scoring_version, __version__)
 
-
+# %% ../../nbs/library/serving/answers.ipynb #58e7d451
 def score_record(
     store: Store,
     pool: ScoringPool,

@@ -49,7 +49,7 @@ def _mark(pid: int) -> Path:
     "Name the file that a process makes in the folder of the numbers before any of them; it goes when they do."
     return Path(os.environ[_METRICS]) / f"{pid}.here"
 
-
+# %% ../../nbs/library/serving/gunicorn_config.ipynb #5da448cb
 class Worker(ThreadWorker):
     "A process with threads that wait for a request's headers no longer than `HEAD_S`."
 
@@ -116,7 +116,7 @@ def child_exit(server, worker) -> None:
     _mark(worker.pid).unlink(missing_ok=True)
     mark_process_dead(worker.pid)
 
-
+# %% ../../nbs/library/serving/gunicorn_config.ipynb #38560047
 def on_exit(server) -> None:
     "Remove the folder of the numbers."
     shutil.rmtree(os.environ.pop(_METRICS), ignore_errors=True)

@@ -72,7 +72,7 @@ class NightRefused(ValueError):
     def __str__(self) -> str:
         return self.detail
 
-
+# %% ../../nbs/library/serving/scoring_pool.ipynb #85ebce57
 class ModelChanged(RuntimeError):
     "The model's folder no longer holds the model that the pool was started with."
 
@@ -98,7 +98,7 @@ def _end_with_parent() -> None:
     connection.wait([multiprocessing.parent_process().sentinel])
     os._exit(1)
 
-
+# %% ../../nbs/library/serving/scoring_pool.ipynb #98fb78db
 _PATIENCE = 10  # so many times its limit a night may take where others keep the processor busy
 
 
@@ -112,7 +112,7 @@ def _limited(limit_s: float, function: Callable, *args):
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
 
-
+# %% ../../nbs/library/serving/scoring_pool.ipynb #7c06b469
 @lru_cache(maxsize=1)
 def _load(folder: str):
     from dreem_case.staging.stagers import load_stager
@@ -152,7 +152,7 @@ def _refusing(record: str) -> Iterator[None]:
     except MemoryError:
         os._exit(_OUT_OF_MEMORY)
 
-
+# %% ../../nbs/library/serving/scoring_pool.ipynb #861cba24
 def _memory_is_short() -> bool:
     "Tell whether less than a quarter of the memory that this process may have is left."
     limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
@@ -172,7 +172,7 @@ def with_source(details: bytes, source: str) -> bytes:  # source: where nights c
     "Fill in where a scored night is from, which is nothing that its score depends on."
     return details.replace(b'"source":""', b'"source":' + _json(source), 1)
 
-
+# %% ../../nbs/library/serving/scoring_pool.ipynb #d24a10be
 def _score(folder: str, version: str, record: str, night: str | bytes, keep_features: bool) -> Scored:
     "Score a file or packed features."
     from dreem_case.staging.feature_cache import pack_features, unpack_features
@@ -193,7 +193,7 @@ def _score(folder: str, version: str, record: str, night: str | bytes, keep_feat
         features = pack_features(prepared) if keep_features else b""
         return Scored(_json(document["stages"]), _json(document), night_row(document), features)
 
-
+# %% ../../nbs/library/serving/scoring_pool.ipynb #f1727675
 def _json(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
 
@@ -217,7 +217,7 @@ def sockets_are_gone() -> bool:
     "Tell whether somebody removed the sockets of this process's pools, who can start no more processes then."
     return not any(Path(util.get_temp_dir()).glob("*"))
 
-
+# %% ../../nbs/library/serving/scoring_pool.ipynb #28683e44
 class _Pool(ProcessPool):
     "A pool that leaves nobody waiting when it ends: what is not done then is cancelled."
 

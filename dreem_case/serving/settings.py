@@ -20,7 +20,7 @@ MAX_WAITING = 160  # most requests of one server process that may wait for a nig
 class SettingsError(ValueError):
     "An environment variable that cannot be used."
 
-
+# %% ../../nbs/library/serving/settings.ipynb #fb079879
 @dataclass(frozen=True)
 class Settings:
     "What the server is told."
@@ -55,7 +55,7 @@ class Settings:
                 raise SettingsError(_unknown(variable, list(names)))
         return cls(**given)
 
-
+# %% ../../nbs/library/serving/settings.ipynb #c337a4fe
 _READ_ELSEWHERE = {"DREEM_CASE_DATA"}  # by the tests
 _OF_KUBERNETES = re.compile(f"{PREFIX}(SERVICE|PORT)(_|$)")  # it sets these where a service is named dreem-case
 
@@ -98,7 +98,7 @@ def _parsed(variable: str, text: str, field) -> object:
         raise SettingsError(f"{variable}: expected {expected}, found {ascii(text)[:80]}; unset it for {default}")
     return value
 
-
+# %% ../../nbs/library/serving/settings.ipynb #5764983a
 def _unknown(variable: str, names: list[str]) -> str:
     "Say that there is no such variable, and which one may be meant."
     endings = [name.removeprefix(PREFIX) for name in names]

@@ -59,7 +59,7 @@ class Background:
         "Tell how much stronger each epoch is than usual around a frequency; events follow it."
         return 10 ** (self.deviation @ spectrum_shapes(np.array([f_hz]))[:, 0] / 20)
 
-
+# %% ../../nbs/library/simulate/eeg.ipynb #054f530e
 def draw_background(
     truth: np.ndarray,  # int8 (n_epochs,) hidden stages
     rng: np.random.Generator,
@@ -103,7 +103,7 @@ def _densities(weights: np.ndarray, beyond: np.ndarray) -> tuple[np.ndarray, np.
         _OWN_SHARE * line,
     )
 
-
+# %% ../../nbs/library/simulate/eeg.ipynb #9d837252
 def _coefficients(density: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     "Draw the Fourier coefficients of windowed noise with a one-sided density."
     z = rng.standard_normal((*density.shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
@@ -111,7 +111,7 @@ def _coefficients(density: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     z[:, 0] = 0
     return z
 
-
+# %% ../../nbs/library/simulate/eeg.ipynb #a012c0e8
 def add_background(
     potentials: np.ndarray,  # float32 (5, n_blocks * 750) µV, changed in place
     background: Background,
@@ -182,7 +182,7 @@ def blink(rng: np.random.Generator) -> np.ndarray:
     t = np.arange(0, 0.5, 1 / FS_HZ)
     return rng.lognormal(np.log(90), 0.3) * np.exp(-0.5 * ((t - 0.2) / 0.06) ** 2)
 
-
+# %% ../../nbs/library/simulate/eeg.ipynb #bd6a6242
 @dataclass(frozen=True)
 class EventKind:
     "A waveform, where on the head it shows, and which background it grows and shrinks with."
@@ -223,7 +223,7 @@ def event_rates(
         rate = rate * rng.gamma(1.0, 1.0, len(truth))
     return rate * rng.lognormal(0, 0.2)
 
-
+# %% ../../nbs/library/simulate/eeg.ipynb #6331dacd
 def add_events(
     potentials: np.ndarray,  # float32 (5, n_samples) µV, changed in place
     truth: np.ndarray,  # int8 (n_epochs,) hidden stages

@@ -81,7 +81,7 @@ def _slow_voltage(n_seconds: int, rng: np.random.Generator) -> np.ndarray:
     settling = rng.choice([-1, 1]) * rng.lognormal(np.log(3e4), 1) * np.exp(-t_s / rng.uniform(60, 400))
     return rng.normal(0, 2e4) + settling + np.cumsum(rng.normal(0, 5, len(t_s)))
 
-
+# %% ../../nbs/library/simulate/headband.ipynb #97472484
 def _pop_times(movements: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     "Draw when a contact pops, in seconds: while settling, with movements, and rarely for no reason."
     n_seconds = len(movements) * BLOCK_S
@@ -91,7 +91,7 @@ def _pop_times(movements: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     times = np.r_[settling, with_moves, rng.uniform(0, n_seconds, rng.poisson(2))]
     return np.sort(times[times < n_seconds - 2])
 
-
+# %% ../../nbs/library/simulate/headband.ipynb #f7631441
 def add_contact(
     potential: np.ndarray,  # float32 (n_samples,) µV of one electrode, whole seconds, changed in place
     movements: np.ndarray,  # (n_blocks,) dB at 1 Hz
@@ -138,7 +138,7 @@ class LooseSpan:
         if self.electrode not in ELECTRODES or not 0 <= self.start_s < self.stop_s:
             raise ValueError(f"loose span: expected one of {', '.join(ELECTRODES)} and a span of time, found {self}")
 
-
+# %% ../../nbs/library/simulate/headband.ipynb #2fcfcbc2
 def derive(
     potentials: np.ndarray,  # float32 (5, n_samples) µV
     loose: Iterable[LooseSpan],

@@ -46,7 +46,7 @@ class NightPlan:
         counts = tuple(max(1, round(count * share)) for count in self.stage_counts)
         return NightPlan(sum(counts) + round((self.n_epochs - self.n_labels) * share), counts)
 
-
+# %% ../../nbs/library/simulate/hypnograms.ipynb #4b331e94
 DEFAULT_PLANS = (  # lengths and label counts of the case's seven nights
     NightPlan(856, (46, 46, 311, 199, 248)),
     NightPlan(803, (72, 55, 222, 207, 247)),
@@ -73,7 +73,7 @@ class Sleeper:
     latency: float = 1.0  # on the time until sleep
     cycle: float = 1.0  # on the length of a cycle before its REM
 
-
+# %% ../../nbs/library/simulate/hypnograms.ipynb #fdff02b5
 def draw_sleeper(
     rng: np.random.Generator,
     table: dict | None = None,
@@ -91,7 +91,6 @@ def draw_sleeper(
     whole = factor.pop("every_bout")
     bouts = tuple(whole * factor.pop(stage.name) for stage in Stage)
     return Sleeper(age, bouts, **factor)
-
 
 # %% ../../nbs/library/simulate/hypnograms.ipynb #4bb72662
 QUANTILES = (0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97, 1)  # that the table's lengths are given at
@@ -193,7 +192,7 @@ def _nearest_course(counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     misses = [np.abs(np.log((count + 3) / (counts + 3))).sum() for count in found]
     return courses[int(np.argmin(misses))]
 
-
+# %% ../../nbs/library/simulate/hypnograms.ipynb #483ee4c1
 def _stretched(course: np.ndarray, counts: np.ndarray) -> np.ndarray:
     "Stretch and shorten bouts until the counts are right; what the course lacks goes into its middle."
     starts = np.flatnonzero(np.diff(course, prepend=-1))
@@ -206,7 +205,6 @@ def _stretched(course: np.ndarray, counts: np.ndarray) -> np.ndarray:
         lengths[own] = _split(int(counts[stage]), lengths[own])
     lengths[~np.isin(stages, np.flatnonzero(counts))] = 0
     return np.repeat(stages, lengths).astype(np.int8)
-
 
 # %% ../../nbs/library/simulate/hypnograms.ipynb #ba54b43c
 def impression(

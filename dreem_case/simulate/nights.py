@@ -37,7 +37,7 @@ class SimulatedNight:
     truth: np.ndarray  # int8 (n_epochs,) the stages that the signals were made from
     second_scorer: np.ndarray  # int8 (n_epochs,) labels of another expert
 
-
+# %% ../../nbs/library/simulate/nights.ipynb #9a33665d
 def hidden_stages(
     plan: NightPlan,
     rng: np.random.Generator,
@@ -65,7 +65,7 @@ def electrode_potentials(
     add_events(potentials, truth, background, rng, table)
     return potentials
 
-
+# %% ../../nbs/library/simulate/nights.ipynb #0abfa139
 def simulate_night(
     record: str,  # the night's id, which also picks its random numbers
     seed: int = 1,
@@ -81,7 +81,7 @@ def simulate_night(
     signals = record_signals(truth, rng, loose, tail_s)
     return SimulatedNight(Night(record, signals, plan.n_epochs, labels), truth, second)
 
-
+# %% ../../nbs/library/simulate/nights.ipynb #c15ef4dd
 def record_signals(
     truth: np.ndarray,  # int8 (n_epochs,) hidden stages
     rng: np.random.Generator,
@@ -122,7 +122,7 @@ def simulated_record(index: int, seed: int) -> str:
     "Name the night at a position of a simulated set."
     return str(uuid.uuid5(uuid.NAMESPACE_OID, f"dreem_case simulated night {index} of seed {seed}"))
 
-
+# %% ../../nbs/library/simulate/nights.ipynb #ec613d84
 def default_night(
     index: int,  # position in the set; from 7 on the plans repeat
     seed: int = 1,

@@ -36,7 +36,7 @@ class Person:
     muscle_db: float = 0.0
     slope_db: float = 0.0  # per decade, of the background in all stages
 
-
+# %% ../../nbs/library/simulate/people.ipynb #b2ad0a65
 USUAL = Person()
 
 

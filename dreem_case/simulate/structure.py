@@ -36,7 +36,7 @@ def sleep_structure(
         "one_epoch_bouts": float((lengths == 1).mean()),
     } | _bouts(codes, lengths) | _transitions(stages)
 
-
+# %% ../../nbs/library/simulate/structure.ipynb #c471b10e
 def _bouts(codes: np.ndarray, lengths: np.ndarray) -> dict[str, float]:
     "Give mean and longest bout of each stage, in minutes."
     found = {}
@@ -69,7 +69,7 @@ class Resemblance:
     overlap: float  # share of the real span that the simulated one covers
     spread: float  # standard deviation against that of the real nights; NaN where it is not compared
 
-
+# %% ../../nbs/library/simulate/structure.ipynb #953f968d
 def _resemblance(real: np.ndarray, simulated: np.ndarray) -> Resemblance:
     real, simulated = real[np.isfinite(real)], simulated[np.isfinite(simulated)]
     (low, high), (from_, to) = np.percentile(real, _SPAN), np.percentile(simulated, _SPAN)
@@ -78,7 +78,7 @@ def _resemblance(real: np.ndarray, simulated: np.ndarray) -> Resemblance:
     spread = simulated.std() / real.std() if span > 0 and high > _RARE else float("nan")
     return Resemblance((float(low), float(high)), (float(from_), float(to)), float(covered), float(spread))
 
-
+# %% ../../nbs/library/simulate/structure.ipynb #b99391c7
 def compare_structures(
     real: Sequence[Mapping[str, float]],  # of `sleep_structure`
     simulated: Sequence[Mapping[str, float]],
@@ -93,7 +93,7 @@ def compare_structures(
             found[name] = _resemblance(*pair)
     return found
 
-
+# %% ../../nbs/library/simulate/structure.ipynb #60aff210
 def structure_figures(compared: Mapping[str, Resemblance]) -> dict[str, float]:  # by their names in results.json
     "Sum up a comparison."
     spreads = [one.spread for one in compared.values() if np.isfinite(one.spread)]

@@ -33,7 +33,7 @@ def spectrum_numbers(bins_db: np.ndarray) -> np.ndarray:  # (n, 18) -> (n, 4)
     "Fit level, slope, alpha and sigma to log spectra."
     return bins_db @ np.linalg.pinv(spectrum_shapes(BINS_HZ))
 
-
+# %% ../../nbs/library/simulate/tables.ipynb #5c40c3ae
 def describe_nights(
     bins_db: np.ndarray,  # (n, 18) dB re 1 µV²/Hz
     stages: np.ndarray,  # (n,) codes of `Stage`
@@ -80,7 +80,7 @@ def between_nights(described: dict) -> dict:
         "by_stage_sd": _round_to((numbers - common).std(axis=(0, 1)), 0.25),
     }
 
-
+# %% ../../nbs/library/simulate/tables.ipynb #12ea3af8
 def slow_share(
     bins_db: np.ndarray,  # (n, 18) dB
     stages: np.ndarray,  # (n,)
@@ -122,7 +122,7 @@ def trial_nights(
         stages.append(score_truth(truth, rng, _TRIAL_COUNTS, table["scorers"]))
     return np.concatenate(bins), np.concatenate(stages), np.repeat(np.arange(n_nights), sum(_TRIAL_COUNTS))
 
-
+# %% ../../nbs/library/simulate/tables.ipynb #7633f51c
 def fit_background(
     table: dict,
     described: dict,  # what real nights look like, from `describe_nights`
@@ -162,7 +162,7 @@ def confusions(
         np.add.at(table, (first[both], second[both]), 1)
     return (table + table.T) / (2 * table.sum())
 
-
+# %% ../../nbs/library/simulate/tables.ipynb #611daf18
 def fit_scorers(
     wanted: np.ndarray,  # (5, 5) from `confusions` of real experts
     scorers: dict,  # where to start, with "blur", "keep" and "habit"
@@ -234,10 +234,9 @@ def fit_sleep(
         "sleep_spans": {name: _quantiles(found) for name, found in spans.items()},
     }
 
-
+# %% ../../nbs/library/simulate/tables.ipynb #f6ebf215
 def _quantiles(lengths: Sequence[int]) -> list[float]:
     return np.quantile(lengths, QUANTILES).round(1).tolist()
-
 
 # %% ../../nbs/library/simulate/tables.ipynb #50f4ef7e
 def fit_nights(path: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # bins, stages, nights
@@ -252,7 +251,7 @@ def read_scorers(path: str | Path) -> list[list[np.ndarray]]:  # night, scorer: 
     scored = json.loads(Path(path).read_text(encoding="utf-8"))
     return [[np.array(stages) for stages in scorers.values()] for scorers in scored.values()]
 
-
+# %% ../../nbs/library/simulate/tables.ipynb #cf2dfb17
 def fit_table(
     table: dict,  # the numbers that are not fitted, and where to start with the others
     nights_npz: str | Path,
@@ -276,7 +275,7 @@ def fit_table(
         table["scorers"] = fit_scorers(confusions(pairs), table["scorers"])
     return table
 
-
+# %% ../../nbs/library/simulate/tables.ipynb #bd5c5552
 def format_table(table: dict) -> str:
     "Write a table as JSON with one short list per line."
     rows = []
@@ -288,7 +287,7 @@ def format_table(table: dict) -> str:
             rows.append(f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}")
     return "{\n" + ",\n".join(rows) + "\n}\n"
 
-
+# %% ../../nbs/library/simulate/tables.ipynb #88ff8835
 @click.command()
 @click.argument("nights", type=Path)
 @click.option("--scorers", type=Path, help="dodh.json; none: the scorers stay as they are.")

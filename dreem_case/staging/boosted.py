@@ -45,7 +45,7 @@ def _draw_loss(night: NightFeatures, random: np.random.Generator) -> _Loss:
         failing = int(random.integers(len(kept))), int(start), int(stop)
     return _Loss(tuple(night.channel_names[i] for i in kept), failing, random.random() < 0.5)
 
-
+# %% ../../nbs/library/staging/boosted.ipynb #12491235
 def _without(night: NightFeatures, loss: _Loss) -> NightFeatures:
     night = keep_derivations(night, loss.kept)
     if loss.failing:
@@ -93,7 +93,7 @@ class _Rows:
         places = [(night, copy) for night in nights for copy in range(self.counts[night])]
         return _Lined(self, places), [labels[night] for night, _ in places]
 
-
+# %% ../../nbs/library/staging/boosted.ipynb #c1df99a7
 class _Lined(Sequence):
     "Rows in a line, made when asked for."
 
@@ -122,7 +122,7 @@ def second_rows(
     around = add_sides(probabilities, known, gap, _SECOND_SIDES)
     return np.hstack([around, np.tile(mean, (len(gap), 1))]).astype(np.float32)
 
-
+# %% ../../nbs/library/staging/boosted.ipynb #1af3828d
 _N_SECOND = len(STAGES) * (2 + 2 * len(_SECOND_SIDES) + 1)  # columns
 
 
@@ -228,7 +228,7 @@ def _unlike_training(stager: BoostedStager, prepared: NightFeatures) -> tuple[fl
     )
     return shift, (note,)
 
-
+# %% ../../nbs/library/staging/boosted.ipynb #f45e9518
 _REVIEW_SHARES = (0.12, 0.42)  # of a recording's epochs that are flagged, at least and at most
 
 
@@ -246,7 +246,7 @@ def _calibrate(stager: BoostedStager, prepared: Sequence[NightFeatures], labels:
     stager.review_threshold = fit_review_threshold(temper(together[recorded], stager.temperature))
     stager.version = _version(stager)
 
-
+# %% ../../nbs/library/staging/boosted.ipynb #a216c4a3
 def _evidence(stager: BoostedStager, prepared: NightFeatures) -> np.ndarray:
     if stager.rows is None:
         raise ModelError(f"{prepared.record}: expected a fitted model, found one that was never fitted")
@@ -304,7 +304,7 @@ def _fit_steps(stager: BoostedStager, prepared: Sequence[NightFeatures], labels:
     recorded = ~np.concatenate(gaps)
     stager.review_threshold = fit_review_threshold(temper(together[recorded], stager.temperature))
 
-
+# %% ../../nbs/library/staging/boosted.ipynb #ea29a278
 def _shortened(trees: Trees) -> Trees:
     "Round to six digits, nearly what rows of float32 hold, for a file a third as large."
     short = np.vectorize(lambda value: float(f"{value:.6g}"), otypes=[float])
@@ -352,7 +352,7 @@ def _hold_out(
     held_out = [[predict(boosters[folds[i]], i, k, best) for k in range(n)] for i, n in enumerate(rows.counts)]
     return list(boosters), best, held_out
 
-
+# %% ../../nbs/library/staging/boosted.ipynb #6fe8b3d8
 def _choose_chain(labels: Sequence[np.ndarray], evidence: Sequence[np.ndarray]) -> Chain:
     "Find the strongest chain that is as good as the best by mean kappa per night plus macro F1."
     whole = Chain.fit(labels)
@@ -389,7 +389,7 @@ def _version(stager: BoostedStager) -> str:
     digest.update(repr(numbers).encode())
     return f"boosted-{digest.hexdigest()[:12]}"
 
-
+# %% ../../nbs/library/staging/boosted.ipynb #1e8093b8
 def _save(stager: BoostedStager, folder: Path | str, metrics: dict) -> None:
     if stager.rows is None:
         raise ModelError(f"{folder}: expected a fitted model, found one that was never fitted")
@@ -445,7 +445,7 @@ def _load(cls: type[BoostedStager], folder: Path | str) -> BoostedStager:
         raise ModelError(f"{folder}: expected model {str(manifest.get('version'))[:80]}, found {stager.version}")
     return stager
 
-
+# %% ../../nbs/library/staging/boosted.ipynb #4d381027
 def _n_features(names: Sequence[str]) -> tuple[int, int]:
     "Count the features, and those of them that no gain moves."
     return len(names), int((gain_exponents(names) == 0).sum())
@@ -458,7 +458,7 @@ def _numbers(values: object, *shape: int) -> np.ndarray:
         raise ValueError(f"expected numbers of shape {shape}, found shape {numbers.shape}")
     return numbers
 
-
+# %% ../../nbs/library/staging/boosted.ipynb #c69c1100
 def _scale(scale: Sequence, n_features: int) -> Scale:
     centre, spread, hours = scale
     found = Scale(_numbers(centre, n_features), _numbers(spread, n_features), float(_numbers(hours)))

@@ -330,7 +330,7 @@ class Cleaned:
         marks[: len(known)] = known
         return marks.reshape(self.n_epochs, per_epoch)
 
-
+# %% ../../nbs/library/staging/clean.ipynb #50152a13
 def clean_eeg(
     values: np.ndarray,  # (n_samples,) raw µV of one channel
     fs_hz: float,
@@ -361,7 +361,7 @@ def clean_eeg(
         cleaned *= np.float32(gain)
     return Cleaned(cleaned, _at_block_rate(marks, fs_hz), gain)
 
-
+# %% ../../nbs/library/staging/clean.ipynb #29515de6
 def _at_block_rate(marks: np.ndarray, fs_hz: float) -> np.ndarray:
     """Move marks from blocks of whole samples to blocks of exactly `BLOCK_S`."""
     ratio = _block_length(fs_hz) / (BLOCK_S * fs_hz)
@@ -396,7 +396,7 @@ def in_pieces(n_epochs: int) -> Iterator[slice]:
     """Cut a number of epochs into spans of at most `N_EPOCHS_AT_ONCE`."""
     return (slice(i, min(i + N_EPOCHS_AT_ONCE, n_epochs)) for i in range(0, n_epochs, N_EPOCHS_AT_ONCE))
 
-
+# %% ../../nbs/library/staging/clean.ipynb #c9f8fd65
 def count(rows: np.ndarray) -> np.ndarray:  # bool (n, m), m below 65 536 -> (n,)
     """Count what is true in each row."""
     return np.add.reduce(rows, axis=1, dtype=np.uint16)
@@ -413,7 +413,7 @@ def _amounts(epochs: np.ndarray, clip_uv: float) -> tuple[np.ndarray, np.ndarray
         fast[span] = np.square(step).mean(axis=1)
     return clipped / epochs.shape[1], square, fast
 
-
+# %% ../../nbs/library/staging/clean.ipynb #ab6d721f
 def epoch_quality(
     cleaned: Cleaned,
 ) -> tuple[np.ndarray, np.ndarray]:  # int8 (n_epochs,) codes of `Quality`, float32 (n_epochs,) weights

@@ -32,7 +32,7 @@ def keep_derivations(
         quality=night.quality[kept],
     )
 
-
+# %% ../../nbs/library/staging/corruptions.ipynb #c0e98e87
 def crop_features(night: NightFeatures, span: slice) -> NightFeatures:
     "Return a span of a night's epochs."
     return replace(
@@ -64,7 +64,7 @@ def change_eeg(
     }
     return replace(night, signals=changed)
 
-
+# %% ../../nbs/library/staging/corruptions.ipynb #d78cc244
 def failing(
     night: Night,
     names: Sequence[str],  # derivations that share the loose electrode
@@ -96,7 +96,7 @@ def faulty_versions(
         versions["one_left"] = {name: keep_derivations(whole, [name]) for name in names}
     return versions | {"no_accelerometer": {"": without_accelerometer(whole)}}
 
-
+# %% ../../nbs/library/staging/corruptions.ipynb #40f002b3
 def _changed_nights(
     night: Night, names: Sequence[str], random: np.random.Generator
 ) -> Iterator[tuple[str, str, Night]]:  # fault, version, night
@@ -113,7 +113,7 @@ def _changed_nights(
     start_share = random.uniform(0, 1 - FAILING_SHARE)
     yield "part_night_failure", ", ".join(fallen), failing(night, fallen, start_share)
 
-
+# %% ../../nbs/library/staging/corruptions.ipynb #f6158c88
 def kappa_drops(
     predict: Callable[[NightFeatures], np.ndarray],  # of a stager that has not seen the night
     labels: np.ndarray,  # int8 (n_epochs,), below zero: not scored

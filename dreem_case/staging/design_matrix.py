@@ -61,7 +61,7 @@ def scale_within_night(
 def _scaled(values: np.ndarray, scale: Scale) -> np.ndarray:
     return np.clip((values - scale.centre) / scale.spread, -LIMIT, LIMIT).astype(np.float32)
 
-
+# %% ../../nbs/library/staging/design_matrix.ipynb #760edc3b
 def _night_scale(values: np.ndarray, weights: np.ndarray, reference: Scale | None) -> Scale:
     "Measure a channel's scale, drawn towards the reference below `FULL_HOURS`."
     scale = measure_scale(values, weights)
@@ -72,7 +72,7 @@ def _night_scale(values: np.ndarray, weights: np.ndarray, reference: Scale | Non
     spread = scale.spread**share * reference.spread ** (1 - share)
     return Scale(centre, spread, scale.hours)
 
-
+# %% ../../nbs/library/staging/design_matrix.ipynb #5b8e8988
 def reference_scales(
     nights: Sequence[NightFeatures],
 ) -> dict[str, Scale]:  # by channel name; "" stands for any other channel
@@ -86,7 +86,7 @@ def reference_scales(
                 measured.setdefault("", []).append(scale)
     return {name: _median_scale(scales) for name, scales in measured.items()}
 
-
+# %% ../../nbs/library/staging/design_matrix.ipynb #11031944
 def _median_scale(scales: list[Scale]) -> Scale:
     "Take the median scale over those that rest on a full night, or over all if none does."
     full = [scale for scale in scales if scale.hours >= FULL_HOURS] or scales
@@ -248,7 +248,7 @@ def matched_columns(feature_names: Sequence[str], accelerometer_names: Sequence[
 class FeaturesDiffer(ValueError):
     "A night whose features are not those of the training nights."
 
-
+# %% ../../nbs/library/staging/design_matrix.ipynb #6ad0d7d9
 @dataclass(frozen=True, eq=False)
 class RowMaker:
     "What is learned about features before any label is seen, and the rows made with it."
@@ -338,7 +338,7 @@ def _rows(maker: RowMaker, night: NightFeatures) -> np.ndarray:
     parts = [add_context(fused, weight, gap), fill_missing(unscaled, weight, gap), movement, hours]
     return np.hstack(parts).astype(np.float32)
 
-
+# %% ../../nbs/library/staging/design_matrix.ipynb #cb69ba32
 def _matched_rows(maker: RowMaker, night: NightFeatures, gap: np.ndarray) -> np.ndarray:
     "Match the channels, fuse them, and add context, what was not matched, and the accelerometer."
     scaled, matched = maker.matching.match(night)

@@ -33,7 +33,7 @@ def project_root(
             return folder
     raise ProjectNotFound(f"expected the settings.ini of dreem_case in {start.name!r} or a folder above it, found none")
 
-
+# %% ../../nbs/library/staging/embedded.ipynb #3b65699a
 def _is_project(settings: Path) -> bool:
     "Tell whether a file is the settings of this project; others have one of this name, too."
     parser = ConfigParser(interpolation=None)
@@ -67,7 +67,7 @@ def default_data(
         partial.replace(folder)
     return folder
 
-
+# %% ../../nbs/library/staging/embedded.ipynb #ce59a0e9
 def in_project(
     folder: Path | str,  # relative: to the project's folder
 ) -> Path:
@@ -84,7 +84,7 @@ def made_from(
     "Hash what a default model depends on: embedded nights, the stager's code, libraries."
     return result_version("simulate.nights", "staging.stagers", stager_module(name).removeprefix("dreem_case."))
 
-
+# %% ../../nbs/library/staging/embedded.ipynb #c267f7ab
 def default_model_folder(
     name: str = "boosted",  # of a stager
     folder: Path | str | None = None,  # None: build/models/<name> of the project
@@ -102,7 +102,7 @@ def default_model_folder(
             _fit_default(name, folder)
     return folder
 
-
+# %% ../../nbs/library/staging/embedded.ipynb #e9dff8bb
 def default_model(name: str = "boosted", folder: Path | str | None = None) -> Stager:  # fitted
     "Return the default model, as `default_model_folder` finds it."
     return load_stager(default_model_folder(name, folder))
@@ -117,7 +117,7 @@ def _is_current(name: str, folder: Path) -> bool:
     metrics = manifest.get("metrics")
     return isinstance(metrics, dict) and metrics.get("made_from") == made_from(name)
 
-
+# %% ../../nbs/library/staging/embedded.ipynb #427eec4d
 def _fit_default(name: str, folder: Path) -> None:
     made = made_from(name)  # before the fit: what changes meanwhile is not in it
     store, stager = open_store(default_data()), new_stager(name)

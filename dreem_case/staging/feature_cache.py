@@ -36,7 +36,7 @@ def pack_features(night: NightFeatures) -> bytes:
     np.savez(file, **arrays, **texts)
     return file.getvalue()
 
-
+# %% ../../nbs/library/staging/feature_cache.ipynb #30eaaf11
 def unpack_features(record: str, content: bytes) -> NightFeatures:
     "Read a night's features; raise `FeaturesDamaged` for what is none, or whose arrays do not fit together."
     try:
@@ -128,7 +128,7 @@ class FeatureCache:
         "Tell whether a record's features lie here."
         return _key(record, version) in self._entries
 
-
+# %% ../../nbs/library/staging/feature_cache.ipynb #703df17c
 @lru_cache(maxsize=4)
 def _opened(folder: Path, max_bytes: int) -> FeatureCache:
     "Open a cache that another process sends with each of its tasks."

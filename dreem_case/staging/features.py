@@ -381,7 +381,7 @@ class _Channel(NamedTuple):
     about: str = ""
     pieces: np.ndarray = np.zeros(0, np.uint64)  # of the signal, hashed
 
-
+# %% ../../nbs/library/staging/features.ipynb #36cecce5
 def _cleaned(night: Night, name: str, skip: set[str]) -> _Channel:
     """Read and clean one EEG channel; one that is known to be flat is not read."""
     level, n_seconds = night.signals.header(name).flat_value(), night.n_epochs * EPOCH_S
@@ -401,7 +401,7 @@ def _cleaned(night: Night, name: str, skip: set[str]) -> _Channel:
     values = values[: _n_to_clean(values, round(EPOCH_S * signal.fs_hz))]
     return _Channel(clean_eeg(values, signal.fs_hz, skip & set(clean.STEPS)), Quality.OFF, amplitude, about, pieces)
 
-
+# %% ../../nbs/library/staging/features.ipynb #3df77bf1
 def _flat(level: float) -> _Channel:
     """Make the channel whose signal is one value, of which one epoch tells all."""
     mark, beyond = (Mark.FLAT, Quality.FLAT) if abs(level) <= clean.RAIL_UV else (Mark.RAIL, Quality.OFF)
@@ -417,7 +417,7 @@ def _n_to_clean(values: np.ndarray, per_epoch: int) -> int:
     n_seen = len(values) - int(seen.argmax()) if seen.any() else 0
     return min((-(-n_seen // per_epoch) + 1) * per_epoch, len(values))
 
-
+# %% ../../nbs/library/staging/features.ipynb #40564c26
 _COUNTS_UV = 10.0  # usual amplitude of an EEG
 
 

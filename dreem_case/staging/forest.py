@@ -114,7 +114,7 @@ def _fit_forest(
     forest.fit(rows, stages, sample_weight=night_weight / night_weight.mean())
     return forest.set_params(n_jobs=1)  # threads add up the trees in any order, so the last digit would vary
 
-
+# %% ../../nbs/library/staging/forest.ipynb #16f26907
 def _forest_version(stager: ForestStager) -> str:
     "Hash what decides the predictions: the code of features and rows, columns, references, trees."
     rows = stager.rows
@@ -134,7 +134,7 @@ def _fits() -> dict[str, object]:
     versions = {"features_version": FEATURES_VERSION, "rows_version": ROWS_VERSION, "scikit_learn": scikit_learn}
     return {"stages": list(STAGE_NAMES), **versions}
 
-
+# %% ../../nbs/library/staging/forest.ipynb #ff683f43
 def _save_forest(stager: ForestStager, folder: Path | str, metrics: dict) -> None:
     if stager.rows is None:
         raise ModelError(f"{folder}: expected a fitted model, found one that was never fitted")
@@ -157,7 +157,7 @@ def _save_forest(stager: ForestStager, folder: Path | str, metrics: dict) -> Non
     libraries = ["numpy", "scikit-learn", "skops"]
     write_model(folder, manifest, dump_estimators(state), libraries, "skops")
 
-
+# %% ../../nbs/library/staging/forest.ipynb #5a886b09
 def _load_forest(cls: type[ForestStager], folder: Path | str) -> ForestStager:
     manifest, content = read_model(folder, kind="forest", **_fits())
     state = load_estimators(content, folder)
@@ -199,7 +199,7 @@ def _check_trees(forest: RandomForestClassifier, n_columns: int) -> None:
         if not sound or not (forward & known)[inner].all():
             raise ValueError("a tree with nodes or columns that do not exist")
 
-
+# %% ../../nbs/library/staging/forest.ipynb #9fa47bb3
 def _try_out(stager: ForestStager) -> None:
     "Raise `ValueError`, or whatever comes, unless a night of zeros on every known channel gets probabilities."
     rows, channels = stager.rows, tuple(stager.rows.references) or ("",)
@@ -229,7 +229,7 @@ def impurity_importance(stager: ForestStager) -> dict[str, float]:  # feature ->
         sums[feature] = sums.get(feature, 0.0) + float(share)
     return dict(sorted(sums.items(), key=lambda item: -item[1]))
 
-
+# %% ../../nbs/library/staging/forest.ipynb #7e9ce1b6
 def shuffled_importance(
     stager: ForestStager,
     night: NightFeatures,  # that the stager was not fitted to

@@ -51,7 +51,7 @@ def dump_estimators(state: Mapping) -> bytes:  # of arrays, numbers, texts, scik
             archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED, compresslevel=6)
     return file.getvalue()
 
-
+# %% ../../nbs/library/staging/forest_file.ipynb #982ea602
 def load_estimators(
     content: bytes,
     folder: Path | str,  # where it comes from, for messages
@@ -85,7 +85,7 @@ def _check_content(content: bytes, folder: Path | str) -> None:
         for tree in (entry for entry in entries if entry["__loader__"] == "TreeNode"):
             _check_tree_arrays(tree, archive, folder)
 
-
+# %% ../../nbs/library/staging/forest_file.ipynb #580a4fbc
 def _check_repetitions(entries: list[dict], folder: Path | str) -> None:
     "Raise `ModelError` unless entries of one object say the same: skops only looks at the first."
     first = {}
@@ -100,7 +100,7 @@ def _said(part: object) -> object:
         return {name: _said(value) for name, value in part.items() if name != "__id__"}
     return [_said(value) for value in part] if isinstance(part, list) else part
 
-
+# %% ../../nbs/library/staging/forest_file.ipynb #3bcf911f
 def _check_tree_arrays(tree: dict, archive: zipfile.ZipFile, folder: Path | str) -> None:
     "Raise `ModelError` unless a tree has one output and arrays of the right number of axes."
     _, n_classes, n_outputs = tree["__reduce__"]["args"]["content"]
@@ -114,7 +114,7 @@ def _check_tree_arrays(tree: dict, archive: zipfile.ZipFile, folder: Path | str)
         if len(shape) != n_axes or f"{part['__module__']}.{part['__class__']}" != "numpy.ndarray":
             raise ModelError(f"{folder}: expected trees in arrays of 1, 1 and 3 axes, found shape {shape}")
 
-
+# %% ../../nbs/library/staging/forest_file.ipynb #21420f5a
 def _entries(schema: object, folder: Path | str) -> Iterator[dict]:
     "Give all entries of a schema, each after its kind and its type were found on the list."
     for part in _parts(schema):
@@ -124,7 +124,7 @@ def _entries(schema: object, folder: Path | str) -> Iterator[dict]:
             raise ModelError(f"{folder}: expected only types on the fixed list, found {found}")
         yield part
 
-
+# %% ../../nbs/library/staging/forest_file.ipynb #ecaf86d7
 def _parts(schema: object) -> Iterator[dict]:
     "Give all entries of a schema."
     left = [schema]

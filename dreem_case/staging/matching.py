@@ -108,7 +108,7 @@ def night_span(
     start = int(np.argmax(merit))
     return slice(start, start + NIGHT_EPOCHS)
 
-
+# %% ../../nbs/library/staging/matching.ipynb #032b6a7b
 def in_span(span: slice, n_epochs: int) -> np.ndarray:  # bool (n_epochs,)
     "Tell which epochs lie in a span."
     inside = np.zeros(n_epochs, bool)
@@ -142,7 +142,7 @@ def _judge(matching: Matching, values: np.ndarray) -> np.ndarray:  # (n, n_featu
     constant = 0.5 * np.einsum("sf,fg,sg->s", matching.means, matching.precision, matching.means)
     return softmax((inner - constant) / _MILDER + np.log(_SHARES))
 
-
+# %% ../../nbs/library/staging/matching.ipynb #bb7a6615
 def _offset(means: np.ndarray, values: np.ndarray, stages: np.ndarray) -> np.ndarray:  # (n_features,)
     "Tell a sleeper's offset from usable values (n, n_features) and the probabilities of their stages (n, 5)."
     n = stages.sum(axis=0)
@@ -158,7 +158,7 @@ def _spread(matching: Matching, values: np.ndarray, stages: np.ndarray) -> np.nd
     say, usual = n / (n + _EPOCHS_HEARD), _RESERVE * matching.totals.mean(axis=0)
     return np.sqrt((say @ found + usual) / (say @ matching.totals + usual))
 
-
+# %% ../../nbs/library/staging/matching.ipynb #96915d68
 def _night(matching: Matching, values: np.ndarray, weight: np.ndarray) -> slice:
     "Find the night in channels that are fused; most recordings are no longer, and nothing is computed."
     if len(values) <= NIGHT_EPOCHS:
@@ -168,7 +168,7 @@ def _night(matching: Matching, values: np.ndarray, weight: np.ndarray) -> slice:
     states = uniform_filter1d(values, _STATE_EPOCHS, axis=0) @ matching.precision
     return night_span(asleep, states @ (matching.means - matching.means.mean(axis=0)).T)
 
-
+# %% ../../nbs/library/staging/matching.ipynb #1878bf22
 @lru_cache(maxsize=1)  # a night's rows and its offsets are asked for one after the other
 def _match(
     matching: Matching, night: NightFeatures
@@ -238,7 +238,7 @@ def _usable_channels(nights: Sequence[NightFeatures]) -> list[np.ndarray]:
     least = _least(map(len, found))
     return [values for values in found if len(values) >= least]
 
-
+# %% ../../nbs/library/staging/matching.ipynb #8b14b3a2
 def _least(lengths: Iterable[int]) -> int:
     "Tell how many epochs a channel must have to count."
     longest = max(lengths, default=0)
@@ -258,7 +258,7 @@ def _centre_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     spread = (high - low) / (2 * 1.6449)
     return centre, np.where(spread > 1e-6, spread, 1.0)
 
-
+# %% ../../nbs/library/staging/matching.ipynb #c9f0eb5e
 def _slopes(
     nights: Sequence[NightFeatures], exponents: np.ndarray, centre: np.ndarray, spread: np.ndarray
 ) -> np.ndarray:
@@ -272,7 +272,7 @@ def _slopes(
         product += shape.T @ (level - level.mean()) / len(shape)
     return np.linalg.solve(square / len(channels) + _RIDGE * np.eye(len(centre)), product / len(channels))
 
-
+# %% ../../nbs/library/staging/matching.ipynb #d10cfc8a
 def _scale_of(unclipped: list[list[np.ndarray]], nights: Sequence[NightFeatures]) -> tuple[np.ndarray, np.ndarray]:
     "Return the median over channels of centres and spreads."
     found = []
@@ -302,7 +302,7 @@ def _precision(channels: list, means: np.ndarray) -> np.ndarray:
     covariance = covariance / sum(share for *_, share in channels)
     return np.linalg.inv(np.atleast_2d(covariance) + _LOOSE * np.eye(means.shape[1]))
 
-
+# %% ../../nbs/library/staging/matching.ipynb #0c3e65c3
 def matching_state(matching: Matching) -> dict[str, list]:
     "Give the arrays as plain lists, to four digits."
     return {part.name: _rounded(getattr(matching, part.name)).tolist() for part in fields(matching)}
@@ -311,7 +311,7 @@ def matching_state(matching: Matching) -> dict[str, list]:
 def _rounded(values: np.ndarray) -> np.ndarray:
     return np.vectorize(lambda value: float(f"{value:.6g}"), otypes=[float])(values)
 
-
+# %% ../../nbs/library/staging/matching.ipynb #c279b0fe
 def matching_of(state: Mapping[str, list], n_features: int, n_shapes: int) -> Matching:
     "Make a matching of plain lists; raise `ValueError`, `KeyError` or the like for anything else."
     shapes = {"shape_centre": (n_shapes,), "shape_spread": (n_shapes,), "slopes": (n_shapes,)}

@@ -26,7 +26,7 @@ def _in_steps(axes: np.ndarray, fs_hz: float) -> np.ndarray:
         axes = axes[:, np.arange(n * size) * per_epoch // (n_steps * size)]
     return axes[:, : n * size].reshape(len(axes), n, size)
 
-
+# %% ../../nbs/library/staging/movement.ipynb #d6d4b274
 def _per_second(axes: np.ndarray, fs_hz: float) -> np.ndarray:
     """Cut (k, n) into (k, n_seconds, samples per second)."""
     steps = _in_steps(axes, fs_hz)
@@ -41,7 +41,7 @@ def movement(
     """Return how much the head moves in each second: standard deviation over the axes together."""
     return np.sqrt(_per_second(axes, fs_hz).var(axis=2).sum(axis=0))
 
-
+# %% ../../nbs/library/staging/movement.ipynb #794d2abe
 def in_g(
     axes: np.ndarray,  # (k, n) accelerometer axes, finite
     fs_hz: float,
@@ -88,7 +88,7 @@ def _running_mean(values: np.ndarray, size: int) -> np.ndarray:
     total = np.cumsum(wide, axis=1, dtype=np.float64)
     return ((total[:, size:] - total[:, :-size]) / size).astype(values.dtype)
 
-
+# %% ../../nbs/library/staging/movement.ipynb #d141b131
 def breathing(
     axes: np.ndarray,  # (k, n) accelerometer axes in g
     fs_hz: float,

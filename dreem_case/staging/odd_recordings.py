@@ -51,7 +51,7 @@ class Judged:
         "Tell the share of the epochs that is given as a stage."
         return float((self.stages == stage).mean())
 
-
+# %% ../../nbs/library/staging/odd_recordings.ipynb #54830bdf
 def judge(
     stager: Stager,  # fitted
     prepared: NightFeatures,
@@ -84,7 +84,7 @@ def odd_people(
         for index in range(n_people):
             yield kind, population_night(1000 + index, seed, kind, Person()).night
 
-
+# %% ../../nbs/library/staging/odd_recordings.ipynb #72b735db
 def judge_odd(stager: Stager, people: Iterator[tuple[str, Night]]) -> dict[str, list[Judged]]:  # by kind
     "Judge a stager on odd people."
     found: dict[str, list[Judged]] = {}
@@ -101,7 +101,7 @@ def _accuracies(stager: Stager, night: Night, gain: float) -> float:
     louder = night if gain == 1 else change_eeg(night, lambda name, values: values * np.float32(gain))
     return judge(stager, stager.prepare(louder), night.hypnogram).accuracy
 
-
+# %% ../../nbs/library/staging/odd_recordings.ipynb #6bf565da
 def gain_losses(
     stager: Stager,
     nights: Sequence[Night],  # scored
@@ -120,7 +120,7 @@ def _middle(night: Night, length: int) -> tuple[int, int]:
     start = max(0, (night.n_epochs - length) // 2)
     return start, min(start + length, night.n_epochs)
 
-
+# %% ../../nbs/library/staging/odd_recordings.ipynb #b3cb0ac2
 def alone_losses(
     stager: Stager,
     prepared: Sequence[NightFeatures],
@@ -168,7 +168,7 @@ def band_table(record: str, band_db: np.ndarray) -> NightFeatures:  # (n, 4) dB
     band_db = band_db.astype(float)
     return table_from_matrix(record, np.hstack([band_db, band_db - band_db.mean(axis=1, keepdims=True)]), names)
 
-
+# %% ../../nbs/library/staging/odd_recordings.ipynb #1eeeac3a
 def whole_day_figures(
     trimmed: Path | str,  # npz of many people's trimmed nights: band_db, stage, person, recording
     whole: Path | str,  # npz of whole days of some of them: band_db (n, 2, 5), stage, person, recording

@@ -26,7 +26,7 @@ from ..nights.stages import EPOCH_S, STAGES, UNSCORED, Stage, format_hypnogram
 class NoUsableEEG(ValueError):
     "A night without any EEG that could be staged."
 
-
+# %% ../../nbs/library/staging/score.ipynb #9b99c23d
 @dataclass(frozen=True, eq=False)
 class NightScore:
     "A scored night: one entry per whole epoch of the signal."
@@ -114,7 +114,7 @@ def check_usable(
     expected = "at least one epoch with a usable EEG channel"
     raise NoUsableEEG(f"{prepared.record}: expected {expected}, found none in {n} epochs; {_found(prepared)}")
 
-
+# %% ../../nbs/library/staging/score.ipynb #dd45cdb5
 def _found(prepared: NightFeatures) -> str:
     "Say what was found in each channel, channels alike together, and what they look like."
     amplitudes = prepared.amplitudes or (math.nan,) * len(prepared.channel_names)
@@ -173,7 +173,7 @@ def label_shift(
         best = 0
     return best, found[best], as_they_are
 
-
+# %% ../../nbs/library/staging/score.ipynb #fe030830
 def _about_labels(labels: np.ndarray, stages: np.ndarray) -> list[str]:
     shift, moved, as_they_are = label_shift(labels, stages)
     late = f"{abs(shift)} epochs {'late' if shift > 0 else 'early'}"
@@ -194,7 +194,7 @@ def prepare_night(
         )
     return stager.prepare(night)
 
-
+# %% ../../nbs/library/staging/score.ipynb #de80b8fd
 def score_night(
     night: Night,  # at least one EEG channel; hypnogram and accelerometer are not needed
     stager: Stager,  # fitted
@@ -206,7 +206,7 @@ def score_night(
     stages = np.where(score.usable, score.stages, UNSCORED)
     return replace(score, notes=(*score.notes, *_about_labels(night.hypnogram, stages)))
 
-
+# %% ../../nbs/library/staging/score.ipynb #9a072a49
 def score_features(
     prepared: NightFeatures,  # what the stager's `prepare` returned
     stager: Stager,
@@ -238,7 +238,7 @@ def score_features(
         feature_shift=shift,
     )
 
-
+# %% ../../nbs/library/staging/score.ipynb #63527c27
 def _about_gaps(seen: np.ndarray, usable: np.ndarray) -> list[str]:
     "Say what became of the epochs without signal."
     spans, notes = _runs(~usable), []
@@ -275,7 +275,7 @@ def score_document(
         "notes": list(score.notes),
     }
 
-
+# %% ../../nbs/library/staging/score.ipynb #95135e60
 def _channels(score: NightScore) -> list[dict]:
     "Write out each channel's quality and weight by epoch."
     weights = score.weights.astype(float).round(2)
@@ -291,7 +291,7 @@ def _statistics(statistics: SleepStatistics) -> dict:
     stage_min = {Stage(code).name: minutes for code, minutes in numbers.pop("stage_min").items()}
     return {name: _number(value) for name, value in numbers.items()} | {"stage_min": stage_min}
 
-
+# %% ../../nbs/library/staging/score.ipynb #2179d429
 def _number(value: float) -> float | None:
     "Round to four decimals; what is undefined becomes None."
     return round(value, 4) if math.isfinite(value) else None
@@ -316,6 +316,6 @@ def night_row(
         **{f"weight_{channel['name']}": _mean(channel["weight"]) for channel in document["channels"]},
     }
 
-
+# %% ../../nbs/library/staging/score.ipynb #81d4b6f0
 def _mean(values: list[float]) -> float:
     return round(sum(values) / len(values), 4)

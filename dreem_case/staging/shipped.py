@@ -35,7 +35,7 @@ def described_person(
     night = population_night(index, seed).night
     return night_features(night, n_threads=1), night.hypnogram
 
-
+# %% ../../nbs/library/staging/shipped.ipynb #ea4278fd
 def thinned(labels: np.ndarray) -> np.ndarray:  # int8 (n_epochs,), below zero: not scored
     "Leave out every second block of a long recording, whose neighbours say nearly the same."
     labels = labels.copy()
@@ -57,7 +57,7 @@ def train_shipped(
         judging = list(processes.map(described_person, range(n_others), [JUDGING_SEED] * n_others))
     return fit_shipped(folder, trained, calibrating, judging)
 
-
+# %% ../../nbs/library/staging/shipped.ipynb #373484ef
 def fit_shipped(
     folder: Path | str,
     trained: Sequence[tuple[NightFeatures, np.ndarray]],

@@ -161,7 +161,7 @@ def fit_folds(
     for stager, test in cross_validation.fit_folds(fit, range(len(prepared)), folds):
         yield stager, test.tolist()
 
-
+# %% ../../nbs/library/staging/stager.ipynb #d4d1c725
 def predict_out_of_fold(
     new_stager: Callable[[], Stager],
     prepared: Sequence[NightFeatures],
@@ -176,7 +176,7 @@ def predict_out_of_fold(
     fit = _fit_inside(new_stager, prepared, labels, seed)
     return cross_validation.predict_out_of_fold(fit, predict, range(len(prepared)), folds)
 
-
+# %% ../../nbs/library/staging/stager.ipynb #493b4de9
 def _fit_inside(
     new_stager: Callable[[], Stager], prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray], seed: int
 ) -> Callable[[np.ndarray], Stager]:  # of the nights inside

@@ -31,7 +31,7 @@ def stager_module(name: object) -> str:
         raise ModelError(f"expected one of {', '.join(stager_names())}, found {str(name)[:80]!a}")
     return _kinds()[name].module
 
-
+# %% ../../nbs/library/staging/stagers.ipynb #0d8c7521
 def stager_class(name: object):  # a kind of `Stager`
     "Import a kind of stager; raise `ModelError` for a name that nothing has."
     stager_module(name)
@@ -48,7 +48,7 @@ def new_stager(name: str, **settings):  # not yet fitted
     "Make a stager by name; raise `ModelError` for a name that nothing has."
     return stager_class(name)(**settings)
 
-
+# %% ../../nbs/library/staging/stagers.ipynb #a43f7327
 def shipped_model_folder() -> Path:
     "Return the folder of the model that comes with the package."
     return Path(str(files("dreem_case.staging").joinpath("shipped_model")))

@@ -68,7 +68,7 @@ def _forward_backward(chain: Chain, probabilities: np.ndarray) -> np.ndarray:
     both = forward * backward
     return both / both.sum(axis=1, keepdims=True)
 
-
+# %% ../../nbs/library/staging/transitions.ipynb #67ad3483
 def _viterbi(chain: Chain, probabilities: np.ndarray) -> np.ndarray:
     "Keep the best way into each stage, then walk back from the best end."
     evidence = np.log(_evidence(chain, probabilities))

@@ -37,7 +37,7 @@ class BestBands:
         "Say how likely each stage is."
         return blend([self.network.probabilities(night), self.trees.probabilities(night)], SHARES)
 
-
+# %% ../../nbs/library/transfer/band_models.ipynb #69c022fe
 def fit_best(
     nights: Sequence[BandNight], draw: Draw = MANY, n_seeds: int = N_SEEDS, n_rounds: int = N_ROUNDS
 ) -> BestBands:
@@ -47,7 +47,7 @@ def fit_best(
     network = fit_model(scored, "size", draw, range(n_seeds))
     return BestBands(network, fit_band_trees(scored, "size", n_rounds, 24, every=every))
 
-
+# %% ../../nbs/library/transfer/band_models.ipynb #c7837acb
 def band_figures(nights: Sequence[BandNight], said: Sequence[np.ndarray]) -> dict[str, float]:
     "Sum up what is said of nights: over all epochs, and kappa by night."
     truth, found = (np.concatenate(part) for part in ([n.stage for n in nights], [one.argmax(axis=1) for one in said]))
@@ -60,7 +60,7 @@ def band_figures(nights: Sequence[BandNight], said: Sequence[np.ndarray]) -> dic
         "n_epochs": int((truth >= 0).sum()),
     }  # fmt: skip
 
-
+# %% ../../nbs/library/transfer/band_models.ipynb #d71afc08
 def fit_and_score(train: Sequence[BandNight], test: Sequence[BandNight], **how) -> dict[str, float]:
     "Fit the best model to some people and judge it on others; raise `BandError` if a person is on both sides."
     both = {night.person for night in train} & {night.person for night in test}
@@ -84,7 +84,7 @@ def data_version(nights: Sequence[BandNight]) -> str:
         )
     return digest.hexdigest()[:12]
 
-
+# %% ../../nbs/library/transfer/band_models.ipynb #34addc0a
 def _made(folder: Path, card: dict) -> bool:
     "Tell whether a model of this card is there."
     try:
@@ -99,7 +99,7 @@ def save_edge(folder: Path | str, model: EdgeModel, card: dict) -> None:
     about = {"usual": usual, "confidences": list(model.confidences)}
     save_sequence(folder, SequenceModel((model.network,), "size"), card | about)
 
-
+# %% ../../nbs/library/transfer/band_models.ipynb #2ed2e3a4
 def load_edge(folder: Path | str) -> EdgeModel:
     "Read the network of the device; raise `ModelError` for a folder that holds none."
     model, card = load_sequence(folder)
@@ -151,7 +151,7 @@ def make_band_models(
             made.append(edge)
     return made
 
-
+# %% ../../nbs/library/transfer/band_models.ipynb #20d2fd35
 @dataclass(frozen=True, eq=False)
 class HeldOut:
     "What the shipped networks say of people whom they have not seen."
@@ -161,7 +161,7 @@ class HeldOut:
     edge: list[np.ndarray]
     edges: list[EdgeModel]  # of each fold
 
-
+# %% ../../nbs/library/transfer/band_models.ipynb #a54be98a
 def held_out(nights: Sequence[BandNight], folder: Path | str = FOLDER) -> HeldOut:
     "Stage every night by a fold that has not seen its person; whom no card names, none has seen."
     folder = Path(folder)

@@ -30,7 +30,7 @@ def tree_rows(night: BandNight, kind: str = "bands") -> np.ndarray:  # float32 (
     hours = np.arange(n, dtype=np.float32)[:, None] / _HOUR
     return np.concatenate([inputs, *moved, *means, hours], axis=1)[night.epoch - night.epoch[0]]
 
-
+# %% ../../nbs/library/transfer/band_trees.ipynb #147188d1
 @dataclass(frozen=True, eq=False)
 class BandTrees:
     "Boosted trees over rows of a kind of input."
@@ -42,7 +42,7 @@ class BandTrees:
         "Say how likely each stage is."
         return self.trees.predict(tree_rows(night, self.kind))
 
-
+# %% ../../nbs/library/transfer/band_trees.ipynb #ec3615d0
 def fit_band_trees(
     nights: Sequence[BandNight],
     kind: str = "bands",
@@ -58,7 +58,7 @@ def fit_band_trees(
     labels = [night.stage[seed % every :: every] for night in nights]
     return BandTrees(Trees.of(fit_trees(rows, labels, N_STAGES, n_rounds, n_leaves, seed), n_rounds), kind)
 
-
+# %% ../../nbs/library/transfer/band_trees.ipynb #f164da48
 def fit_pooled_trees(
     target: Sequence[BandNight],
     source: Sequence[BandNight],  # of another device, in the same bands

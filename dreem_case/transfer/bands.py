@@ -27,7 +27,7 @@ class BandError(ValueError):
         self.expected, self.found = expected, found
         super().__init__(f"{name}: expected {expected}, found {found}")
 
-
+# %% ../../nbs/library/transfer/bands.ipynb #efdc35d5
 @dataclass(frozen=True, eq=False)
 class BandNight:
     "A night as band powers."
@@ -43,7 +43,7 @@ class BandNight:
     def __len__(self) -> int:
         return len(self.stage)
 
-
+# %% ../../nbs/library/transfer/bands.ipynb #8a97cdaa
 def bands_of_bins(
     bins: np.ndarray,  # (n, 18) dB, one a hertz
 ) -> np.ndarray:  # (n, 4) dB
@@ -69,7 +69,7 @@ def _arrays(path: Path | str, shapes: dict[str, tuple[int | None, str]]) -> dict
             raise BandError(Path(path).name, f"{name} of shape {wanted}", f"{found[name].dtype} {found[name].shape}")
     return found
 
-
+# %% ../../nbs/library/transfer/bands.ipynb #b65703f7
 def _stages(path: Path | str, stage: np.ndarray) -> np.ndarray:
     "Check codes of stages."
     if len(stage) == 0 or not ((stage >= -1) & (stage < N_STAGES)).all():
@@ -100,13 +100,13 @@ def read_sleep_edf_bands(path: Path | str) -> list[BandNight]:
         nights.append(BandNight(name, str(people.pop()), bands, stage[rows], np.arange(len(rows)), own))
     return nights
 
-
+# %% ../../nbs/library/transfer/bands.ipynb #4a316bfb
 def _runs(names: np.ndarray) -> list[np.ndarray]:
     "Find the rows of each run of equal names."
     starts = np.flatnonzero(np.concatenate([[True], names[1:] != names[:-1]]))
     return np.split(np.arange(len(names)), starts[1:])
 
-
+# %% ../../nbs/library/transfer/bands.ipynb #6ed45824
 def read_headband(path: Path | str) -> list[BandNight]:
     "Read headband nights as bins and bands; raise `BandError` for anything else."
     path = Path(path)
@@ -150,7 +150,7 @@ def _differences(bands: np.ndarray) -> np.ndarray:
     pairs = ((0, 3), (2, 1), (0, 1), (2, 3), (1, 3))
     return np.stack([bands[:, a] - bands[:, b] for a, b in pairs], axis=1)
 
-
+# %% ../../nbs/library/transfer/bands.ipynb #2138cc21
 def night_inputs(
     night: BandNight,
     kind: str = "bands",  # one of `KINDS`
@@ -178,7 +178,7 @@ def night_inputs(
         ]
     return np.nan_to_num(np.concatenate(columns, axis=1)).astype(np.float32)
 
-
+# %% ../../nbs/library/transfer/bands.ipynb #df148b8f
 def on_grid(
     values: np.ndarray,  # (n, k) or (n,) of the epochs that are there
     epoch: np.ndarray,  # (n,)
@@ -205,7 +205,7 @@ def trimmed(
         night, bands=night.bands[part], stage=night.stage[part], epoch=night.epoch[part], size=size, bins=bins
     )
 
-
+# %% ../../nbs/library/transfer/bands.ipynb #256c2280
 def folds_of_people(
     nights: Sequence[BandNight],
     n_folds: int,

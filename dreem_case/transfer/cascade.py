@@ -36,14 +36,14 @@ class Usual:
         values = np.concatenate([_raw_columns(night) for night in nights])
         return cls(tuple(np.nanmean(values, axis=0).tolist()), tuple(np.nanstd(values, axis=0).tolist()))
 
-
+# %% ../../nbs/library/transfer/cascade.ipynb #f1c1844f
 def _raw_columns(night: BandNight) -> np.ndarray:  # (n, 11)
     "Give bands, differences of bands, variance and swing, unscaled."
     if night.size is None:
         raise BandError(night.name, "variance and swing beside the bands", "bands only")
     return np.concatenate([night.bands, _differences(night.bands), night.size], axis=1)
 
-
+# %% ../../nbs/library/transfer/cascade.ipynb #e23353be
 def device_inputs(
     night: BandNight,
     usual: Usual,
@@ -59,7 +59,7 @@ def device_inputs(
     scaled = np.clip((values - centre) / width, -_LIMIT, _LIMIT) * heard
     return np.concatenate([scaled, values[:, :4], values[:, 9:]], axis=1).T.astype(np.float32)
 
-
+# %% ../../nbs/library/transfer/cascade.ipynb #80992641
 @dataclass(frozen=True, eq=False)
 class EdgeModel:
     "The network on the device, and what is usual."
@@ -80,7 +80,7 @@ class EdgeModel:
             said = functional.softmax(self.network(torch.from_numpy(device_inputs(night, self.usual)[None])), dim=1)
         return said[0].T.numpy()[night.epoch - night.epoch[0]]
 
-
+# %% ../../nbs/library/transfer/cascade.ipynb #db092430
 class EpochsFirst(nn.Module):
     "A network for files of ONNX: inputs (1, n_epochs, n_inputs), logits (1, n_epochs, 5)."
 
@@ -116,7 +116,7 @@ def distil(
         network, usual, confidences_of([EdgeModel(network, usual, ()).probabilities(night) for night in nights])
     )
 
-
+# %% ../../nbs/library/transfer/cascade.ipynb #e77ce8a3
 def confidences_of(
     said: Sequence[np.ndarray],  # float (n, 5) of nights of people of the training, by the model on the device
 ) -> tuple[float, ...]:  # of each percent, 0 to 100
@@ -134,7 +134,7 @@ class Point:
     accuracy: float
     points_lost: float  # percentage points of accuracy, against the large model on every epoch
 
-
+# %% ../../nbs/library/transfer/cascade.ipynb #d5353baf
 def operate(
     stages: Sequence[np.ndarray],  # int (n,) per night, below zero: not scored
     edge: Sequence[np.ndarray],  # float (n, 5) per night
@@ -151,7 +151,7 @@ def operate(
     best = float((large.argmax(axis=1) == truth)[scored].mean())
     return Point(budget, threshold, float(asked.mean()), right, 100 * (best - right))
 
-
+# %% ../../nbs/library/transfer/cascade.ipynb #5126adf8
 def curve_of(
     stages: Sequence[np.ndarray],  # int (n,) per night
     found,  # `HeldOut` of the same nights: who is held out from which fold, and what both networks say
@@ -167,7 +167,7 @@ def curve_of(
         )
     return points
 
-
+# %% ../../nbs/library/transfer/cascade.ipynb #68788f06
 def edge_share_at(
     points: Sequence[Point],
     lost: float,  # percentage points
@@ -195,7 +195,7 @@ class Answer:
     by: np.ndarray  # int8 (n,): DEVICE, CLOUD or CLOUD_AWAY, which is the device's, unsure
     why_away: str  # empty where the cloud answered, or was not asked
 
-
+# %% ../../nbs/library/transfer/cascade.ipynb #01dfcb8d
 def stage_cascade(
     edge: np.ndarray,  # float (n, 5) of a night
     threshold: float,

@@ -29,7 +29,7 @@ def _errors() -> tuple[type[Exception], ...]:
 
     return BandError, ModelError, OSError
 
-
+# %% ../../nbs/library/transfer/commands.ipynb #f4bd971e
 _named = one_line(_errors, "nets")
 
 
@@ -50,7 +50,7 @@ def _read(path: Path) -> list:
             raise
         return bands.read_headband(path)
 
-
+# %% ../../nbs/library/transfer/commands.ipynb #305f3d70
 def _show(figures: dict, as_json: bool) -> None:
     "Print figures, a line each or as JSON."
     if as_json:
@@ -79,7 +79,7 @@ def fit_bands(train_path: Path, test_path: Path, as_json: bool) -> None:
     train, test = read_sleep_edf_bands(train_path), read_sleep_edf_bands(test_path)
     _show(fit_and_score(train, test), as_json)
 
-
+# %% ../../nbs/library/transfer/commands.ipynb #3f434d3d
 @transfer.command("make-bands")
 @click.option("--bands", "path", required=True, type=_FILE, help="Bands of Sleep-EDF (npz).")
 @click.option("--out", type=_OUT, help="Folder; without it the package's own.")
@@ -92,7 +92,7 @@ def make_bands(path: Path, out: Path | None) -> None:
     for folder in make_band_models(read_sleep_edf_bands(path), out or FOLDER):
         click.echo(str(folder))
 
-
+# %% ../../nbs/library/transfer/commands.ipynb #de35113b
 @transfer.command("fine-tune")
 @click.option("--source", type=_FOLDER, help="Folder of a network of bands; without it the shipped one, of Sleep-EDF.")
 @click.option("--nights", "path", required=True, type=_FILE, help="Nights of the other device, with stages (npz).")

@@ -34,7 +34,7 @@ def split_headband(nights: Sequence[BandNight]) -> tuple[list[BandNight], list[B
         raise BandError("nights", f"nights before and after {FIRST_JUDGED}", f"{len(sides[0])} and {len(sides[1])}")
     return sides
 
-
+# %% ../../nbs/library/transfer/device_study.ipynb #fe819c10
 @dataclass(frozen=True, eq=False)
 class Blend:
     "Models whose logarithms are averaged."
@@ -46,7 +46,7 @@ class Blend:
         "Say how likely each stage is."
         return blend([model.probabilities(night) for model in self.models], self.shares)
 
-
+# %% ../../nbs/library/transfer/device_study.ipynb #3c43c3ab
 def once(fit: Callable) -> Callable:
     "Keep what a way of learning has fitted to a draw, for ways that use it again."
     kept: dict = {}
@@ -104,7 +104,7 @@ class HeadbandFolds:
         "Blend both."
         return [blend(pair, (share, 1 - share)) for pair in zip(self.network, self.trees, strict=True)]
 
-
+# %% ../../nbs/library/transfer/device_study.ipynb #81e8eed5
 def headband_folds(
     nights: Sequence[BandNight], draw: Draw = ALL_NIGHTS, n_rounds: int = 80, n_jobs: int | None = 1
 ) -> HeadbandFolds:
@@ -117,7 +117,7 @@ def headband_folds(
     in_order = [said[i] for i in np.argsort(places)]
     return HeadbandFolds(*(list(part) for part in zip(*in_order, strict=True)))
 
-
+# %% ../../nbs/library/transfer/device_study.ipynb #1a6f4c20
 def _one_fold(
     nights: Sequence[BandNight], splits: Mapping[str, tuple], draw: Draw, n_rounds: int, fold: str
 ) -> list[tuple[np.ndarray, np.ndarray]]:  # of each night outside: by the network, by the trees

@@ -19,7 +19,7 @@ def _errors() -> tuple[type[Exception], ...]:
 
     return ModelError, NightError, StoreError, RecordNotFound, ValueError, OSError
 
-
+# %% ../../nbs/library/transfer/edge_commands.ipynb #81cae026
 @click.command()
 @click.option("--model", required=True, help="A saved network, as `dreem-case train` writes it.")
 @click.option("--store", required=True, help="Nights, some of which it learned from: a folder or s3:// address.")
@@ -35,7 +35,7 @@ def edge(model: str, store: str, out: Path, as_json: bool) -> None:
     said = unknown if lost is None else f"{lost:.2f} points lost in whole numbers"
     click.echo(json.dumps(found) if as_json else "\n".join([*lines, f"parity {found['parity']:.1e}", said]))
 
-
+# %% ../../nbs/library/transfer/edge_commands.ipynb #c5b98c8e
 def _edge(model: str, store: str, out: Path) -> dict:
     "Open what is needed, and write the files."
     from dreem_case.core.model_file import ModelError
@@ -55,7 +55,7 @@ def _edge(model: str, store: str, out: Path) -> dict:
     windows, labels = zip(*judging, strict=True) if judging else ((), ())
     return write_edge(stager, [_windows(nights, record, stager) for record in learned], windows, labels, out)
 
-
+# %% ../../nbs/library/transfer/edge_commands.ipynb #f9470617
 def _windows(store: object, record: str, stager: object) -> object:
     from dreem_case.nights.casefile import open_night
 

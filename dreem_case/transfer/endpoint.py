@@ -33,9 +33,9 @@ class StageError(ValueError):
         super().__init__(f"expected {expected}, found {found}")
         self.status, self.expected, self.found = status, expected, found
 
-
+# %% ../../nbs/library/transfer/endpoint.ipynb #32a12f47
 _NPY = re.compile(
-    rb"\{\s*'descr':\s*'([<>]?[fi][248])',\s*'fortran_order':\s*False,"
+    rb"\{\s*'descr':\s*'([<>]?[fi][248])',\s*'fortran_order':\s*(True|False),"
     rb"\s*'shape':\s*\((\d{1,9}),\s*(\d{1,9})\),?\s*\}\s*"
 )
 
@@ -50,12 +50,13 @@ def read_npy(content: bytes) -> np.ndarray:  # (n, width), a view of the bytes
     found = _NPY.fullmatch(content[start : start + size]) if size <= 4000 else None
     if found is None:
         shown = ascii(content[start : start + min(size, 80)])[1:]
-        raise StageError(422, "an npy header of a table of real numbers, row by row", shown)
-    dtype, shape = np.dtype(found[1].decode()), (int(found[2]), int(found[3]))
+        raise StageError(422, "an npy header of a table of real numbers", shown)
+    dtype, shape = np.dtype(found[1].decode()), (int(found[3]), int(found[4]))
     n_bytes, n_found = shape[0] * shape[1] * dtype.itemsize, len(content) - start - size
     if n_bytes != n_found:
         raise StageError(422, f"{n_bytes} bytes for {shape[0]} x {shape[1]} numbers", f"{n_found}")
-    return np.frombuffer(content, dtype, offset=start + size).reshape(shape)
+    order = "F" if found[2] == b"True" else "C"
+    return np.frombuffer(content, dtype, offset=start + size).reshape(shape, order=order)
 
 # %% ../../nbs/library/transfer/endpoint.ipynb #85f82f24
 def _asked() -> tuple[np.ndarray, object, object]:  # windows, rate, derivation
@@ -74,7 +75,7 @@ def _asked() -> tuple[np.ndarray, object, object]:  # windows, rate, derivation
         raise StageError(422, 'a JSON object with "windows"', ascii(body)[:60])
     return _table(body["windows"]), body.get("rate"), body.get("derivation")
 
-
+# %% ../../nbs/library/transfer/endpoint.ipynb #51995c46
 def _table(rows: list) -> np.ndarray:
     "Make a table of rows of numbers."
     if len(rows) > MAX_EPOCHS:
@@ -90,7 +91,7 @@ def _table(rows: list) -> np.ndarray:
         raise StageError(422, f"1 to {MAX_EPOCHS} rows of {N_SAMPLES} numbers", found[:60])
     return table
 
-
+# %% ../../nbs/library/transfer/endpoint.ipynb #63b7b30d
 def check_windows(windows: np.ndarray, rate: object, derivation: object) -> tuple[np.ndarray, str]:
     "Return windows as float32 and the derivation's name; raise `StageError` for what is none."
     try:
@@ -105,8 +106,8 @@ def check_windows(windows: np.ndarray, rate: object, derivation: object) -> tupl
         raise StageError(413, f"at most {MAX_EPOCHS} epochs", f"{windows.shape[0]}")
     if windows.shape[0] < 1 or windows.shape[1] != N_SAMPLES:
         raise StageError(422, f"1 to {MAX_EPOCHS} rows of {N_SAMPLES} numbers", f"shape {windows.shape}")
-    if not (np.abs(windows.astype(float)) <= MAX_UV).all():  # false for NaN
-        raise StageError(422, f"finite numbers of at most {MAX_UV:g} µV", "others")
+    if (np.abs(windows.astype(float)) > MAX_UV).any():
+        raise StageError(422, f"numbers of at most {MAX_UV:g} µV, NaN where nothing is known", "larger ones")
     return windows.astype(np.float32), derivation
 
 # %% ../../nbs/library/transfer/endpoint.ipynb #eab5259b
@@ -117,6 +118,9 @@ _AT_ONCE = threading.BoundedSemaphore(2)
 def _model() -> NetworkStager:
     return load_network_stager(os.environ.get("DREEM_CASE_TRANSFER_MODEL") or shipped_network_folder())
 
+# %% ../../nbs/library/transfer/endpoint.ipynb #c5543a9b
+_SPREAD_UV = (1, 300)  # standard deviation of an epoch; no scalp EEG has another
+
 
 def answer(windows: np.ndarray, derivation: str, stager: NetworkStager) -> dict:  # of what JSON holds
     "Stage windows; raise `StageError` where there is no signal in any."
@@ -125,14 +129,17 @@ def answer(windows: np.ndarray, derivation: str, stager: NetworkStager) -> dict:
     if not night.seen.any():
         raise StageError(422, "an epoch with signal", f"none in {len(windows)}")
     probabilities = stager.predict_proba(night)
+    notes = list(stager.unlike_training(night)[1])
+    if not _SPREAD_UV[0] <= night.amplitude <= _SPREAD_UV[1]:
+        notes.append(f"expected an EEG in µV, found an epoch's usual spread of {night.amplitude:.2g}")
     return {
         "model_version": stager.version, "epoch_s": EPOCH_S, "derivation": derivation,
         "stage_names": list(STAGE_NAMES), "stages": [STAGE_NAMES[i] for i in probabilities.argmax(axis=1)],
         "probabilities": probabilities.round(4).tolist(), "review": stager.review(probabilities).tolist(),
-        "usable": night.seen.tolist(), "notes": list(stager.unlike_training(night)[1]),
+        "usable": night.seen.tolist(), "notes": notes,
     }  # fmt: skip
 
-
+# %% ../../nbs/library/transfer/endpoint.ipynb #ddfc835d
 def make_blueprint() -> Blueprint:
     "Make the endpoint, to be registered with a Flask app."
     blueprint = Blueprint("transfer", __name__)
@@ -152,7 +159,7 @@ def make_blueprint() -> Blueprint:
 
     return blueprint
 
-
+# %% ../../nbs/library/transfer/endpoint.ipynb #5f9716d2
 def _said(error: StageError) -> tuple:
     response, status = problem(error, error.status, "request")
     if status == 503:
@@ -207,5 +214,5 @@ def _described() -> dict:
         "responses": {"200": {"description": "Stages", "content": {"application/json": ours}}, **problems},
     }
 
-
+# %% ../../nbs/library/transfer/endpoint.ipynb #535ef530
 OPENAPI_PATHS = {"/stage": {"post": _described()}}

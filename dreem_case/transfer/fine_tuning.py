@@ -28,7 +28,7 @@ class Tuning:
     keep: str = ""  # "l2" to the source's weights, "kl" to its answers; "": nothing holds it
     strength: float = 0.01
 
-
+# %% ../../nbs/library/transfer/fine_tuning.ipynb #75d68b24
 TUNINGS = {
     "all": Tuning(), "first": Tuning("first"), "head": Tuning("head", frozen_norms=True),
     "all, frozen norms": Tuning(frozen_norms=True),
@@ -59,7 +59,7 @@ def fine_tune(
         tuned.append(network)
     return SequenceModel(tuple(tuned), source.kind)
 
-
+# %% ../../nbs/library/transfer/fine_tuning.ipynb #000bd88b
 def _ready(before: nn.Module, tuning: Tuning) -> nn.Module:
     "Copy a network, with only what may learn left to learn."
     network = deepcopy(before)
@@ -69,7 +69,7 @@ def _ready(before: nn.Module, tuning: Tuning) -> nn.Module:
             weight.requires_grad_(name in WHAT_LEARNS[tuning.learns])
     return network
 
-
+# %% ../../nbs/library/transfer/fine_tuning.ipynb #2e04d3c3
 def _held(before: nn.Module, tuning: Tuning) -> Callable:
     "Make the loss that holds on to the source."
     at_first = [weight.detach().clone() for weight in before.parameters()]
@@ -90,7 +90,7 @@ def _held(before: nn.Module, tuning: Tuning) -> Callable:
 
     return loss
 
-
+# %% ../../nbs/library/transfer/fine_tuning.ipynb #20ae2354
 def from_scratch(
     nights: Sequence[BandNight], kind: str = "bands", draw: Draw = FEW, seed: int = 0, n: int = 1
 ) -> SequenceModel:

@@ -33,7 +33,7 @@ def night_kappas(model, nights: Sequence[BandNight]) -> dict[str, float]:  # by 
     "Judge a model by Cohen's kappa of each night."
     return {night.name: kappa(night.stage, model.probabilities(night).argmax(axis=1)) for night in nights}
 
-
+# %% ../../nbs/library/transfer/label_efficiency.ipynb #1bbc22ab
 def learn_curves(
     ways: Callable[[], Mapping[str, Callable]],  # asked for each draw; a way takes nights and the draw's number
     sizes: Mapping[str, Sequence[int]],  # of the ways that are wanted
@@ -59,7 +59,7 @@ def learn_curves(
     person = {night.name: night.person for night in judged}
     return {name: Curve(of, person) for name, of in kappas.items()}
 
-
+# %% ../../nbs/library/transfer/label_efficiency.ipynb #6a55bd9f
 def _judged(
     ways: Callable, sizes: Mapping[str, Sequence[int]], draws: Sequence[tuple], judged: Sequence[BandNight], which: str
 ) -> dict[str, dict[str, float]]:  # by way

@@ -27,7 +27,7 @@ class Inner:
     length: int = 300
     seed: int = 0
 
-
+# %% ../../nbs/library/transfer/meta.ipynb #bbb21c12
 def inner_steps(
     network: nn.Module, examples: Sequence[Example], inner: Inner, n: int | None = None, seed: int = 0
 ) -> nn.Module:
@@ -46,7 +46,7 @@ def inner_steps(
             moved.step()
     return network.eval()
 
-
+# %% ../../nbs/library/transfer/meta.ipynb #1b508f0f
 def reptile(
     source: SequenceModel,  # of one network; stays as it is
     nights: Sequence[BandNight],  # of many people
@@ -65,7 +65,7 @@ def reptile(
                 now += reach * (1 - i / rounds) * (then - now)
     return SequenceModel((network.eval(),), source.kind)
 
-
+# %% ../../nbs/library/transfer/meta.ipynb #41da0b2d
 def plain(
     source: SequenceModel, nights: Sequence[BandNight], rounds: int = 60, inner: Inner | None = None
 ) -> SequenceModel:
@@ -80,7 +80,7 @@ def _by_person(nights: Sequence[BandNight], kind: str) -> list[list[Example]]:
         found.setdefault(night.person, []).append(example_of(night, kind))
     return list(found.values())
 
-
+# %% ../../nbs/library/transfer/meta.ipynb #aca51274
 def one_night_kappas(
     start: SequenceModel,
     nights: Sequence[BandNight],  # of people that the start has not seen

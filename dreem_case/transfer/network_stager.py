@@ -49,7 +49,7 @@ def night_logits(network: nn.Module, night: NightWindows) -> np.ndarray:  # floa
             parts.append(found[first - start : first - start + piece])
     return np.concatenate(parts)
 
-
+# %% ../../nbs/library/transfer/network_stager.ipynb #752b6777
 def bridged(
     logits: np.ndarray,  # (n_epochs, n_classes)
     seen: np.ndarray,  # bool (n_epochs,)
@@ -81,7 +81,7 @@ def hold_out(records: Sequence[str], seed: int, share: float = 0.2) -> np.ndarra
     held = {people[i] for i in np.random.default_rng(seed).permutation(len(people))[:n_held]}
     return np.array([person_of(record) in held for record in records])
 
-
+# %% ../../nbs/library/transfer/network_stager.ipynb #9ce9d872
 def fit_staging(
     network: nn.Module,  # its weights are changed in place
     nights: Sequence[NightWindows],
@@ -213,7 +213,7 @@ class DeepSleepNetStager(NetworkStager):
 
     kind: ClassVar[str] = "deepsleepnet"
 
-
+# %% ../../nbs/library/transfer/network_stager.ipynb #6923b03f
 class TinySleepNetStager(NetworkStager):
     "TinySleepNet."
 
@@ -231,7 +231,7 @@ class SpectrogramStager(NetworkStager):
 
     kind: ClassVar[str] = "spectrogram"
 
-
+# %% ../../nbs/library/transfer/network_stager.ipynb #a1d2f0d5
 _STAGERS: tuple[type[NetworkStager], ...] = (
     TenConvolutionsStager, TenConvolutions2019Stager, DeepSleepNetStager, TinySleepNetStager, SmallSequenceStager,
     SpectrogramStager,
@@ -250,7 +250,7 @@ def load_network_stager(folder: Path | str) -> NetworkStager:
     "Read a network of any kind; raise `ModelError` for a folder that holds none."
     return network_stager(read_manifest(folder).get("kind")).load(folder)
 
-
+# %% ../../nbs/library/transfer/network_stager.ipynb #6322b266
 def shipped_network_folder() -> Path:
     "Return the folder of the small network that comes with the package, of simulated nights."
     return Path(str(files("dreem_case.transfer").joinpath("models"))) / "small_sequence"
@@ -273,7 +273,7 @@ def _usable(
             kept.append(given.astype(np.int64))
     return nights, kept
 
-
+# %% ../../nbs/library/transfer/network_stager.ipynb #0d75b967
 def _fit(stager: NetworkStager, nights: list[NightWindows], labels: list[np.ndarray], seed: int) -> None:
     kind, held = KINDS[stager.kind], hold_out([night.record for night in nights], seed)
     threads = torch.get_num_threads()
@@ -291,7 +291,7 @@ def _fit(stager: NetworkStager, nights: list[NightWindows], labels: list[np.ndar
     stager.trained_on = tuple(night.record for night in nights)
     stager.version = _version(stager)
 
-
+# %% ../../nbs/library/transfer/network_stager.ipynb #b7e7c585
 def calibrate(stager: NetworkStager, nights: Sequence[NightWindows], labels: Sequence[np.ndarray]) -> None:
     "Fit temperature and review threshold to nights by which the weights were not moved."
     stager.temperature = 1.0
@@ -310,7 +310,7 @@ def _version(stager: NetworkStager) -> str:
         digest.update(name.encode() + np.ascontiguousarray(value.detach().cpu().numpy()).tobytes())
     return f"{stager.kind}-{digest.hexdigest()[:12]}"
 
-
+# %% ../../nbs/library/transfer/network_stager.ipynb #5702232b
 _PROGRAM_BYTES = 600_000_000  # a process with torch
 _EPOCH_BYTES = 4 * 3000 + 200
 _BATCH_BYTES = 256 * 64 * 3000 * 4 * 4  # about what a batch's layers keep, of the widest kind
@@ -335,7 +335,7 @@ def _save(stager: NetworkStager, folder: Path | str, metrics: Mapping | None) ->
     }  # fmt: skip
     save_network(folder, stager.network, stager.kind, about)
 
-
+# %% ../../nbs/library/transfer/network_stager.ipynb #ba808ed0
 def _load(cls: type[NetworkStager], folder: Path | str) -> NetworkStager:
     network, manifest = load_network(folder, cls.kind, lambda _: KINDS[cls.kind].build())
     wrong = [name for name, value in _FITS.items() if manifest.get(name) != value]
@@ -360,6 +360,6 @@ def _load(cls: type[NetworkStager], folder: Path | str) -> NetworkStager:
         raise ModelError(f"{folder}: expected model {str(manifest.get('version'))[:80]!a}, found {stager.version}")
     return stager
 
-
+# %% ../../nbs/library/transfer/network_stager.ipynb #49645f5a
 def _cuts(low_pass_hz: float | None) -> bool:
     return low_pass_hz is None or 5 <= low_pass_hz < 50

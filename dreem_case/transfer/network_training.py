@@ -64,7 +64,7 @@ class People:
         "List the labels of each night."
         return [night.hypnogram for night in self.nights]
 
-
+# %% ../../nbs/library/transfer/network_training.ipynb #5007f1c4
 def simulated_people(folder: Path | str, n_people: int, device: str = "a", seed: int = 1) -> People:
     "Open simulated pairs of a device, written if they are absent."
     folder = Path(folder)
@@ -96,7 +96,7 @@ def judgement(labels: Sequence[np.ndarray], said: Sequence[np.ndarray]) -> dict:
 def _known(values: np.ndarray) -> list[float | None]:
     return [None if np.isnan(value) else round(float(value), 4) for value in values]
 
-
+# %% ../../nbs/library/transfer/network_training.ipynb #9c969944
 def judged_by_night(stager: object, people: People, seed: int = 1) -> tuple[dict, list]:  # and what it said
     "Fit a stager to the people who learn, and judge it on the others."
     prepared, judging = [stager.prepare(night.load()) for night in people.nights], people.judging
@@ -111,7 +111,7 @@ def judged_by_night(stager: object, people: People, seed: int = 1) -> tuple[dict
     found |= {"fit_cpu_s": round(seconds, 1), "ms_per_epoch": 1000 * spent / sum(map(len, said)), **_course(stager)}
     return {"nights": len(inside), "judged_nights": len(outside), "data": people.source, **found}, said
 
-
+# %% ../../nbs/library/transfer/network_training.ipynb #e4afb6f3
 def _course(stager: object) -> dict:
     "Tell how a network learned; nothing of what is none."
     if not isinstance(stager, NetworkStager):
@@ -151,7 +151,7 @@ def edge_inputs(night: NightWindows) -> tuple[np.ndarray, np.ndarray]:
     "Give a night as the network's file takes it."
     return night.windows[None], night.seen[None]
 
-
+# %% ../../nbs/library/transfer/network_training.ipynb #86c4ae28
 def write_edge(
     stager: NetworkStager,
     learned_from: Sequence[NightWindows],
@@ -191,7 +191,7 @@ class DeviceNight:
     stage: np.ndarray  # int (n,), -1 not scored
     prepared: Mapping[str, object]  # by kind of stager
 
-
+# %% ../../nbs/library/transfer/network_training.ipynb #16e5f772
 @dataclass(frozen=True, eq=False)
 class _Fitted:
     stager: object
@@ -200,7 +200,7 @@ class _Fitted:
     def probabilities(self, night: DeviceNight) -> np.ndarray:
         return self.stager.predict_proba(night.prepared[self.kind])
 
-
+# %% ../../nbs/library/transfer/network_training.ipynb #8e0e96e0
 def _learned(source: NetworkStager, anew: bool, steps: int, nights: Sequence[DeviceNight], seed: int) -> _Fitted:
     "Have a network learn from nights for some steps: the source, or one of its kind anew."
     kind, stager = KINDS[source.kind], network_stager(source.kind)(low_pass_hz=source.low_pass_hz)
@@ -213,7 +213,7 @@ def _learned(source: NetworkStager, anew: bool, steps: int, nights: Sequence[Dev
     fit_staging(stager.network, windows, labels, np.zeros(len(nights), bool), settings, _BATCH)
     return _Fitted(stager, "network")
 
-
+# %% ../../nbs/library/transfer/network_training.ipynb #0a06de88
 def _device_ways(source: NetworkStager, trees: Callable, steps: int) -> dict[str, Callable]:
     "Name the ways of learning from a few nights of another device."
 
@@ -261,7 +261,7 @@ def read_networks(path: Path = NETWORKS) -> dict[str, dict]:
     "Read how the networks did; empty where they were never trained."
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
-
+# %% ../../nbs/library/transfer/network_training.ipynb #9b7884f0
 def train_all(
     folder: Path | str,  # for the pairs
     n_people: int = 21,
@@ -302,7 +302,7 @@ def train_all(
         keep("small-sequence, device b", judged_on_device(others, source, **(device or {})))
     return table
 
-
+# %% ../../nbs/library/transfer/network_training.ipynb #2968fd76
 def _ship(stager: NetworkStager, people: People, folder: Path, found: dict) -> dict:
     "Save the small network with its files for a device, and what they cost."
     names = ("accuracy", "macro_f1", "kappa", "ece", "nights", "judged_nights", "data", "fit_cpu_s")

@@ -69,7 +69,7 @@ class TenConvolutions(nn.Module):
         found = self.convolutions(windows.reshape(-1, 1, windows.shape[-1])).flatten(1)
         return self.head(self.dense(found)).reshape(windows.shape[0], windows.shape[1], -1)
 
-
+# %% ../../nbs/library/transfer/networks.ipynb #5af71e02
 def ten_convolutions_2019(n_classes: int = 5, fs_hz: float = 100) -> TenConvolutions:
     "Make the ancestor."
     kernels = (*_KERNELS_S[:1], 0.03, *_KERNELS_S[2:4], 0.08, *_KERNELS_S[5:])
@@ -100,7 +100,7 @@ def layer_table(
         hook.remove()
     return rows
 
-
+# %% ../../nbs/library/transfer/networks.ipynb #c7518bfa
 def count_parameters(network: nn.Module) -> int:
     "Count what is learned."
     return sum(value.numel() for value in network.parameters())
@@ -115,7 +115,7 @@ def _normed(n_in: int, n_out: int, kernel: int, stride: int = 1, length: int = 0
 def _pool(width: int) -> nn.MaxPool1d:
     return nn.MaxPool1d(width, ceil_mode=True)
 
-
+# %% ../../nbs/library/transfer/networks.ipynb #4ff38a53
 class _Branch(nn.Sequential):
     "One strided convolution, a pool, three convolutions, a pool; flat at the end."
 
@@ -129,7 +129,7 @@ class _Branch(nn.Sequential):
         n = math.ceil(length / stride)
         self.n_out = width * math.ceil(math.ceil(n / pools[0]) / pools[1])
 
-
+# %% ../../nbs/library/transfer/networks.ipynb #c4e9bd13
 class DeepSleepNet(nn.Module):
     "Two branches for each epoch, two bidirectional LSTMs and a shortcut along the epochs."
 

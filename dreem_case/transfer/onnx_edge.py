@@ -64,12 +64,12 @@ class EdgeModel:
         "Give the logits."
         return self.session.run(None, _by_name(self.names, inputs))[0]
 
-
+# %% ../../nbs/library/transfer/onnx_edge.ipynb #ea65519c
 def _by_name(names: Sequence[str], inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     "Name inputs; what a network does not look at, the last ones, is not in its file."
     return dict(zip(names, map(np.asarray, inputs), strict=False))
 
-
+# %% ../../nbs/library/transfer/onnx_edge.ipynb #4dbf55f1
 def _checked(path: Path) -> bytes:
     "Read an ONNX file of limited size that needs nothing but itself."
     import onnx
@@ -117,7 +117,7 @@ class _Calibration:
         one = next(self.nights, None)
         return None if one is None else _by_name(self.names, one)
 
-
+# %% ../../nbs/library/transfer/onnx_edge.ipynb #6c374d74
 def quantize_static(
     path: Path | str,  # of a network in float
     calibration: Iterable[Sequence[np.ndarray]],  # inputs of training nights, all of one length, as for `export_onnx`
@@ -135,7 +135,7 @@ def quantize_static(
         logging.getLogger().disabled = was
         prepared.unlink(missing_ok=True)
 
-
+# %% ../../nbs/library/transfer/onnx_edge.ipynb #7f8eea1a
 def _quantize(path: str, prepared: str, out: str, calibration: _Calibration, keep_float: Sequence[str]) -> None:
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType
@@ -152,7 +152,7 @@ def _quantize(path: str, prepared: str, out: str, calibration: _Calibration, kee
         extra_options={"CalibPercentile": _PERCENTILE, "ActivationSymmetric": False},
     )  # fmt: skip
 
-
+# %% ../../nbs/library/transfer/onnx_edge.ipynb #fd4ad35d
 def _before_logarithms(nodes: list) -> set[str]:
     "Name the nodes whose results end in a logarithm."
     makes = {name: node for node in nodes for name in node.output}

@@ -40,7 +40,7 @@ class Device:
     movement_db: float  # of the contacts, less than a dry headband has
     range_uv: float  # of 12 bits
 
-
+# %% ../../nbs/library/transfer/pairs.ipynb #2e93c077
 DEVICES = {
     "a": Device(0, (0.5, 35.0), 2, 0.4, 0.1, 0.05, 0.25, -20.0, 192.0),
     "b": Device(PEOPLE, (0.8, 28.0), 4, 1.6, 1.5, 0.4, 0.55, -8.0, 300.0),
@@ -59,7 +59,7 @@ def _derivations(potentials: np.ndarray, device: Device) -> dict[str, np.ndarray
         "EOG horizontal": of["F7"] - of["F8"],
     }
 
-
+# %% ../../nbs/library/transfer/pairs.ipynb #96cbe47c
 def _recorded(values: np.ndarray, device: Device, gain: float, rng: np.random.Generator) -> np.ndarray:
     "Filter, sample and disturb a derivation as a device does."
     high, low = device.band_hz
@@ -71,7 +71,7 @@ def _recorded(values: np.ndarray, device: Device, gain: float, rng: np.random.Ge
     made = made * gain + device.noise_uv * rng.standard_normal(len(made)) + hum
     return np.clip(made, -device.range_uv, device.range_uv).astype(np.float32)
 
-
+# %% ../../nbs/library/transfer/pairs.ipynb #badbc531
 @dataclass(frozen=True, eq=False)
 class Recorded:
     "A simulated recording before it is written."
@@ -169,7 +169,7 @@ def write_pair(folder: str | Path, recorded: Recorded) -> tuple[Path, Path]:  # 
     edfio.Edf([], annotations=_annotations(recorded.labels), **about).write(hypnogram)
     return psg, hypnogram
 
-
+# %% ../../nbs/library/transfer/pairs.ipynb #b7d2838d
 def _device_of(person: int) -> str:
     return "a" if person < PEOPLE else "b"
 
@@ -205,7 +205,7 @@ def write_pairs(
     made = (write_pair(folder, record_person(i, device, seed, hours_awake)) for i in range(n_people))
     return [psg.name.removesuffix("-PSG.edf") for psg, _ in made]
 
-
+# %% ../../nbs/library/transfer/pairs.ipynb #487f371e
 def read_pairs(
     folder: str | Path,
     device: str | None = None,  # of the simulated ones; None: all pairs

@@ -35,7 +35,7 @@ class Counted:
         kept = self.scored.stages[slice(*self.span)]
         return np.bincount(kept[kept != UNSCORED], minlength=len(Stage))
 
-
+# %% ../../nbs/library/transfer/recordings.ipynb #ede27832
 def count_hypnogram(path: Path) -> Counted:
     "Read a hypnogram and count it; raise an `EdfError` or `HypnogramFileError` for what is none."
     scoring = read_scoring(path)
@@ -67,7 +67,7 @@ class ReaderCase:
         found = self.edfio.removesuffix(", with a warning").split()[0]
         return self.truth[0] in "-0123456789" and found != self.truth.split()[0] and "warning" not in self.edfio
 
-
+# %% ../../nbs/library/transfer/recordings.ipynb #e83b6e9e
 _WAVE_UV, _FS_HZ, _SECONDS = 50.0, 100, 300
 
 
@@ -103,7 +103,7 @@ def _write_odd(path: Path, channel: dict, of_file: dict, digital: np.ndarray) ->
     n_records = int(of_file.get("n_records", n))
     path.write_bytes(header_bytes(n_records, "30", channels, "EDF+D" if gap else "") + b"".join(records))
 
-
+# %% ../../nbs/library/transfer/recordings.ipynb #0ad4b599
 def reader_cases() -> list[ReaderCase]:
     "Let two readers read each odd file."
     cases = []
@@ -136,7 +136,7 @@ def _edfio_length(path: Path) -> str:
 
     return f"{edfio.read_edf(path).duration:g} s"
 
-
+# %% ../../nbs/library/transfer/recordings.ipynb #508071f4
 def _own(path: Path, lasts: bool = False) -> str:
     "Say what comes out here: the height or length, with the note; or the error."
     try:

@@ -41,7 +41,7 @@ class Cost:
 class CloudAwayError(OSError):
     "A server that does not answer, or not now."
 
-
+# %% ../../nbs/library/transfer/remote.ipynb #75b94899
 def ask_stages(
     url: str,  # of the server: http://127.0.0.1:8000
     windows: np.ndarray,  # (n, 3000) µV at 100 Hz
@@ -72,7 +72,7 @@ def ask_stages(
     cost.bytes_received += len(content)
     return _probabilities(content, len(windows))
 
-
+# %% ../../nbs/library/transfer/remote.ipynb #3d1551ae
 def _detail(error: HTTPError) -> str:
     "Read what a problem document says."
     try:
@@ -107,7 +107,7 @@ def windows_to_send(
 def _text(log: Path) -> str:
     return log.read_text(encoding="utf-8", errors="replace")
 
-
+# %% ../../nbs/library/transfer/remote.ipynb #7254d8d0
 @contextmanager
 def own_server(
     folder: Path | str,  # empty; gets the server's log, cache and a store without nights

@@ -32,7 +32,7 @@ class SequenceShape:
     width: int = 48
     ahead: int | None = None  # epochs it may wait for; None: the whole night
 
-
+# %% ../../nbs/library/transfer/sequence.ipynb #796f3412
 class SequenceNet(nn.Module):
     "Stage every epoch of a night from (batch, n_inputs, n_epochs): logits (batch, 5, n_epochs)."
 
@@ -74,7 +74,7 @@ class SequenceNet(nn.Module):
         groups = {"first": first, "later": list(self.layers[2:]), "head": [self.head]}
         return {name: [own for module in group for own in module.parameters()] for name, group in groups.items()}
 
-
+# %% ../../nbs/library/transfer/sequence.ipynb #a125617f
 class _Layer(nn.Module):
     "Mix over time in each channel, then over channels, and add it to what came in."
 
@@ -102,7 +102,7 @@ def example_of(night: BandNight, kind: str = "bands") -> Example:
     "Take a night with its stages."
     return Example(on_grid(night_inputs(night, kind), night.epoch).T.copy(), on_grid(night.stage, night.epoch, -1))
 
-
+# %% ../../nbs/library/transfer/sequence.ipynb #8935e66c
 @dataclass(frozen=True)
 class Draw:
     "How batches are drawn."
@@ -116,7 +116,7 @@ class Draw:
     lost: float = 0.02  # share of epochs left out, the neighbours closing up
     seed: int = 0
 
-
+# %% ../../nbs/library/transfer/sequence.ipynb #59306543
 def _piece(example: Example, draw: Draw, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     "Draw a piece of a night, changed a little."
     inputs, target = example.inputs, np.atleast_2d(example.target)
@@ -135,7 +135,7 @@ def _piece(example: Example, draw: Draw, random: np.random.Generator) -> tuple[n
     wanted[:, low - start : high - start] = target[:, low:high]
     return found, wanted
 
-
+# %% ../../nbs/library/transfer/sequence.ipynb #4fe3d876
 def draw_batch(examples: Sequence[Example], draw: Draw, step: int) -> tuple[torch.Tensor, torch.Tensor]:
     "Draw the batch of a step: inputs (pieces, n_inputs, length), targets (pieces, 1 or 5, length)."
     random = np.random.default_rng([draw.seed, step])
@@ -152,7 +152,7 @@ def logits_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     said = -(target.clamp(min=0) * functional.log_softmax(logits, dim=1)).sum(dim=1)
     return (said * known).sum() / known.sum().clamp(min=1)
 
-
+# %% ../../nbs/library/transfer/sequence.ipynb #18f3538d
 def stage_loss(network: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
     "Compare what a network says of a batch with what is wanted."
     return logits_loss(network(batch[0]), batch[1])
@@ -168,7 +168,7 @@ def one_thread() -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
 
-
+# %% ../../nbs/library/transfer/sequence.ipynb #7383833c
 def fit_sequence(
     network: nn.Module,  # its weights are changed in place
     examples: Sequence[Example],
@@ -208,7 +208,7 @@ def new_network(kind: str = "bands", seed: int = 0, ahead: int | None = None) ->
     torch.manual_seed(seed)
     return SequenceNet(SequenceShape(KINDS[kind], ahead=ahead))
 
-
+# %% ../../nbs/library/transfer/sequence.ipynb #0e2a196c
 def fit_model(
     nights: Sequence[BandNight], kind: str = "bands", draw: Draw | None = None, seeds: Sequence[int] = (0,)
 ) -> SequenceModel:
@@ -240,7 +240,7 @@ def save_sequence(folder: Path | str, model: SequenceModel, card: dict) -> None:
     about = {"inputs": model.kind, "n_networks": len(shapes), "shape": shapes[0], "card": card}
     save_network(folder, _Several(model.networks), KIND, about)
 
-
+# %% ../../nbs/library/transfer/sequence.ipynb #6c28be7d
 def load_sequence(folder: Path | str) -> tuple[SequenceModel, dict]:  # and its card
     "Read a model; raise `ModelError` for a folder that holds none."
     several, manifest = load_network(folder, KIND, _build)

@@ -22,7 +22,7 @@ class _Separable(nn.Sequential):
             nn.Conv1d(n_in, n_out, 1, bias=False), nn.BatchNorm1d(n_out), nn.ReLU(),
         )  # fmt: skip
 
-
+# %% ../../nbs/library/transfer/small_networks.ipynb #1a8425ab
 class _Along(nn.Module):
     "A residual step along the epochs."
 
@@ -37,7 +37,7 @@ class _Along(nn.Module):
     def forward(self, x: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         return x + self.mix(self.depthwise(x * seen))
 
-
+# %% ../../nbs/library/transfer/small_networks.ipynb #d389450b
 def _sines(n_filters: int, n: int, fs_hz: float) -> torch.Tensor:  # (n_filters, 1, n), of unit power at their frequency
     "Make pairs of windowed sines a quarter of a period apart, their frequencies evenly spaced by ratio."
     frequencies = 0.6 * (28 / 0.6) ** torch.linspace(0, 1, n_filters // 2)
@@ -45,7 +45,7 @@ def _sines(n_filters: int, n: int, fs_hz: float) -> torch.Tensor:  # (n_filters,
     waves = torch.cat([angle.cos(), angle.sin()]) * torch.hann_window(n)
     return (waves / waves.norm(dim=1, keepdim=True) / n**0.5 * 4)[:, None]
 
-
+# %% ../../nbs/library/transfer/small_networks.ipynb #287b7c76
 class LogPower(nn.Module):
     "The logarithm of the power of each filter in each second."
 
@@ -62,7 +62,7 @@ class LogPower(nn.Module):
         found = self.filters(x)
         return torch.log(self.pool(found * found) + 1e-3)
 
-
+# %% ../../nbs/library/transfer/small_networks.ipynb #b028bc96
 class SmallSequenceNet(nn.Module):
     "A bank of filters and depthwise convolutions for each epoch, dilated ones along the epochs."
 
@@ -107,7 +107,7 @@ class Spectrogram(nn.Module):
         real, imaginary = found.chunk(2, dim=1)
         return (10 * torch.log10(real**2 + imaginary**2 + 1e-4))[:, None]
 
-
+# %% ../../nbs/library/transfer/small_networks.ipynb #2f55faf1
 class _Residual(nn.Module):
     "Two convolutions beside a shortcut."
 
@@ -124,7 +124,7 @@ class _Residual(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return functional.relu(self.inner(x) + self.shortcut(x))
 
-
+# %% ../../nbs/library/transfer/small_networks.ipynb #bbfb5744
 class SpectrogramNet(nn.Module):
     "A residual network of eighteen layers on each epoch's spectrogram."
 

@@ -30,7 +30,7 @@ def at_100_hz(values: np.ndarray, fs_hz: float) -> np.ndarray:  # float32
     ratio = Fraction(FS_HZ / fs_hz).limit_denominator(1000)
     return resample_poly(np.asarray(values, np.float32), ratio.numerator, ratio.denominator).astype(np.float32)
 
-
+# %% ../../nbs/library/transfer/windows.ipynb #5d53924d
 def low_pass(values: np.ndarray, cut_hz: float = LOW_PASS_HZ) -> np.ndarray:  # of 100 Hz, float32
     "Take out what is faster, without a shift in time."
     from scipy.signal import butter, sosfiltfilt
@@ -83,7 +83,7 @@ class NightWindows:
         "Give the usual amplitude, of the one channel."
         return (self.amplitude,)
 
-
+# %% ../../nbs/library/transfer/windows.ipynb #1707aeee
 def make_windows(
     record: str,
     derivation: str,

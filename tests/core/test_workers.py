@@ -62,9 +62,11 @@ def scheduler():
     from distributed import LocalCluster
 
     with (
+        pytest.MonkeyPatch.context() as patch,
         dask.config.set({"distributed.scheduler.allowed-failures": 1}),
         LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=":0") as cluster,
     ):
+        patch.setattr(workers, "WORKERS_S", 300)  # a busy machine takes its time to start those that were killed
         yield cluster
 
 

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 
 import click
 import nbformat
@@ -105,6 +106,17 @@ def test_a_library_notebook_stays_small(path):
     assert exported
     assert max(len(source.splitlines()) for source in exported) <= 80  # one class is one cell
     assert "#| default_exp " + module_name(path, ROOT / "nbs" / "library") in [cell.source for cell in cells]
+
+
+def test_most_exported_cells_are_short():
+    """Cells of import lines do not count."""
+    sources = [cell.source for path in LIBRARY for cell in nbformat.read(path, 4).cells]
+    lengths = [
+        len(source.splitlines()) - 1
+        for source in sources
+        if source.startswith("#| export") and not source.startswith(("#| export\nimport ", "#| export\nfrom "))
+    ]
+    assert median(lengths) <= 20
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=NAMES)

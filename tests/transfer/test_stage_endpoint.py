@@ -70,6 +70,28 @@ def test_json_and_npy_get_the_same_answer(client):
     assert by_json == client.post(ASKED, data=npy(sent), content_type=NPY).get_json()
 
 
+def test_a_table_column_by_column_gets_the_same_answer(client):
+    sent = windows(4)
+    answers = [client.post(ASKED, data=npy(one), content_type=NPY) for one in (sent, np.asfortranarray(sent))]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].get_json() == answers[1].get_json()
+
+
+def test_an_epoch_of_nan_is_not_usable_and_the_others_are_staged(client):
+    sent = windows(5)
+    sent[2] = np.nan
+    found = client.post(ASKED, data=npy(sent), content_type=NPY).get_json()
+    assert found["usable"] == [True, True, False, True, True]
+    assert np.isfinite(found["probabilities"]).all()
+
+
+@pytest.mark.parametrize("gain", [1e-6, 1e-3, 1e3])
+def test_numbers_that_are_hardly_microvolts_are_noted(client, gain):
+    found = client.post(ASKED, data=npy((windows(5) * gain).astype("<f4")), content_type=NPY).get_json()
+    assert any("expected an EEG in µV" in note for note in found["notes"])
+    assert client.post(ASKED, data=npy(windows(5)), content_type=NPY).get_json()["notes"] == []
+
+
 def test_an_epoch_of_zeros_is_not_usable(client):
     sent = windows(5)
     sent[2] = 0
