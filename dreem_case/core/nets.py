@@ -68,7 +68,8 @@ def fit_network(
     import lightning
 
     seed_all(settings.seed)
-    loop = _loop(network, loss, settings, len(batches(0)), judge, Path(folder) if folder else None, dict(about or {}))
+    n_batches = len(batches(0))  # once: making them can take long
+    loop = _loop(network, loss, settings, n_batches, judge, Path(folder) if folder else None, dict(about or {}))
     if resume:
         check_checkpoint(resume, dict(about or {}))
     with _quiet():
@@ -78,9 +79,8 @@ def fit_network(
             reload_dataloaders_every_n_epochs=1, num_sanity_val_steps=0, default_root_dir=folder,
             precision="bf16-mixed" if settings.half and has_bfloat16() else "32-true", **_machines(together),
         )  # fmt: skip
-        trainer.fit(
-            loop, train_dataloaders=_Epochs(batches, trainer), ckpt_path=resume, weights_only=True if resume else None
-        )
+        epochs = _Epochs(batches, n_batches, trainer)
+        trainer.fit(loop, train_dataloaders=epochs, ckpt_path=resume, weights_only=True if resume else None)
     if loop.best_weights is not None:
         network.load_state_dict(loop.best_weights)
     network.eval()
@@ -90,14 +90,14 @@ def fit_network(
 class _Epochs:
     "The batches of the epoch that the trainer is at."
 
-    def __init__(self, batches: Callable[[int], Sequence], trainer: Any):
-        self.batches, self.trainer = batches, trainer
+    def __init__(self, batches: Callable[[int], Sequence], n_batches: int, trainer: Any):
+        self.batches, self.n_batches, self.trainer = batches, n_batches, trainer
 
     def __iter__(self) -> Iterator:
-        return iter(self.batches(self.trainer.current_epoch))
+        yield from self.batches(self.trainer.current_epoch)  # made when asked for: Lightning throws iterators away
 
     def __len__(self) -> int:
-        return len(self.batches(0))
+        return self.n_batches
 
 # %% ../../nbs/library/core/nets.ipynb #9ab9e3e6
 def _quiet() -> ExitStack:
