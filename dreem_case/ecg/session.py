@@ -30,6 +30,7 @@ def _together(answers: BeatAnswers) -> FeatureTable:
         answers.time_s,
         answers.classes < 0,
         np.concatenate([table.shapes[:, :width] for table in tables]),
+        None if tables[0].waves is None else np.concatenate([table.waves for table in tables]),
     )
 
 
