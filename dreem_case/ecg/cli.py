@@ -72,8 +72,8 @@ def simulate(out: Path, n_records: int, minutes: float, seed: int) -> None:
 # %% ../../nbs/library/ecg/cli.ipynb #d6c3592c
 @ecg.command()
 @click.option("--records", "folder", required=True, type=_FOLDER, help="Folder of annotated records.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The model: a JSON file; of a network, a folder.")
-@click.option("--kind", type=click.Choice(["trees", "network", "blend"]), default="trees", show_default=True, help="What to fit.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="A JSON file; of a network, a folder.")
+@click.option("--kind", type=click.Choice(["trees", "network", "blend"]), default="trees", show_default=True)
 @click.option("--all", "everyone", is_flag=True, help="Learn from all records, not from the first half of the split.")
 @click.option("--mlflow", is_flag=True, help="Tell MLflow of the training; where to is said in its own variables.")
 @_named
@@ -122,7 +122,7 @@ def search(folder: Path, history: Path, trials: int, epochs: int) -> None:
     from dreem_case.ecg.study import open_case, split_of, with_made
 
     cases = {record: open_case(folder, record) for record in split_of(folder)[0]}
-    base = BeatNetSettings(epochs=epochs, beats_per_epoch=8000, patience=2)
+    base = BeatNetSettings(epochs=epochs)
     click.echo(searched(*with_made(cases, list(cases)), history, trials, base=base, told=click.echo))
 
 

@@ -42,8 +42,9 @@ class BeatNet(nn.Module):
         )  # fmt: skip
         self.row = nn.Sequential(nn.Linear(n_features, WIDTH), nn.ReLU())
         self.head = nn.Sequential(
-            nn.Dropout(dropout), nn.Linear(3 * WIDTH, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, GUESSED)
-        )
+            nn.Dropout(dropout), nn.Linear(3 * WIDTH, hidden), nn.ReLU(),
+            nn.Dropout(dropout), nn.Linear(hidden, GUESSED),
+        )  # fmt: skip
         self.register_buffer("centre", torch.zeros(n_features))
         self.register_buffer("scale", torch.ones(n_features))
 
@@ -144,9 +145,7 @@ def save_beat_network(model: NetworkClassifier, folder: Path | str) -> None:
 def load_beat_network(folder: Path | str) -> NetworkClassifier:
     "Read a network; raise `EcgError` for a folder that holds none."
     try:
-        network, found = load_network(
-            folder, KIND, lambda said: BeatNet(_size(len(said["used"])), _size(said["n_filters"]), _size(said["hidden"]))
-        )
+        network, found = load_network(folder, KIND, _build)
         names, used = (tuple(str(name) for name in found[key]) for key in ("names", "used"))
         numbers = [float(found[key]) for key in ("softness", "doubtful", "share")]
         shift = tuple(float(value) for value in found["shift"])
@@ -160,6 +159,10 @@ def load_beat_network(folder: Path | str) -> NetworkClassifier:
     except (ModelError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise EcgError(Path(folder).name, "a network of this project", str(error)[:160]) from None
     return NetworkClassifier(names, used, network, numbers[0], shift, numbers[1], trees, numbers[2], found["card"])
+
+
+def _build(said: dict) -> BeatNet:
+    return BeatNet(_size(len(said["used"])), _size(said["n_filters"]), _size(said["hidden"]))
 
 
 def _size(value: object) -> int:

@@ -6,7 +6,7 @@ __all__ = ['Case', 'open_case', 'split_of', 'with_made', 'train', 'model_with_ca
            'end_to_end', 'detection', 'shifted', 'Seen', 'Filled', 'without_signal', 'look_at']
 
 # %% ../../nbs/library/ecg/study.ipynb #a0a0388f
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -155,14 +155,20 @@ def random_split(cases: Mapping[str, Case], records: Sequence[str], n_rounds: in
 
 # %% ../../nbs/library/ecg/study.ipynb #27868080
 def by_number_of_patients(
-    cases: Mapping[str, Case], learn: Sequence[str], judge: Sequence[str], n_rounds: int = 80, n_draws: int = 3
+    cases: Mapping[str, Case],
+    learn: Sequence[str],
+    judge: Sequence[str],
+    n_rounds: int = 80,
+    n_draws: int = 3,
+    fit: Callable[[list[Example]], BeatClassifier] | None = None,  # None: trees and regression, of so many rounds
 ) -> Iterator[tuple[int, Answers, Answers]]:  # patients, answers on these, answers on those judged
-    "Fit the model to ever more of the patients, drawn several times."
+    "Fit a model to ever more of the patients, drawn several times."
     random = np.random.default_rng(0)
     for n in (*(n for n in (3, 6, 12) if n < len(learn)), len(learn)):
         for _ in range(n_draws if n < len(learn) else 1):
             drawn = [str(record) for record in random.choice(learn, n, replace=False)]
-            model = fit_both(with_made(cases, drawn)[0], n_rounds=n_rounds)
+            examples = with_made(cases, drawn)[0]
+            model = fit(examples) if fit else fit_both(examples, n_rounds=n_rounds)
             yield n, *(judged(cases, answers_of(model, cases, side)) for side in (drawn, judge))
 
 
