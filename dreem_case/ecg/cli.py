@@ -122,7 +122,7 @@ def search(folder: Path, history: Path, trials: int, epochs: int) -> None:
     from dreem_case.ecg.study import open_case, split_of, with_made
 
     cases = {record: open_case(folder, record) for record in split_of(folder)[0]}
-    base = BeatNetSettings(epochs=epochs)
+    base = BeatNetSettings(epochs=epochs, beats_per_epoch=8000)
     click.echo(searched(*with_made(cases, list(cases)), history, trials, base=base, told=click.echo))
 
 
@@ -240,9 +240,9 @@ def shadow(store: str, candidate: Path, as_json: bool, model_file: Path | None, 
 @_named
 def ask(store: str, n_labels: int, labels: Path | None, model_file: Path | None, record: str) -> None:
     "Say which beats of a record to label; with --labels, name all beats by them."
+    from dreem_case.ecg.ask import ask_beats, with_labels
     from dreem_case.ecg.places import record_folder
     from dreem_case.ecg.score import answer_json, score_recording
-    from dreem_case.ecg.session import ask_beats, with_labels
     from dreem_case.ecg.wfdb_files import read_wfdb
 
     model = _model(model_file)

@@ -46,7 +46,7 @@ def group_of(name: str) -> str:
     "Name the group that a feature belongs to."
     return next(group for group, starts in GROUPS.items() if name.startswith(starts))
 
-
+# %% ../../nbs/library/ecg/features.ipynb #7c7890a0
 def beat_features(
     signals: Signals,
     time_s: np.ndarray,  # (n,) of R peaks, rising

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 torch = pytest.importorskip("torch", reason="networks are an extra: pip install dreem_case[nets]")
 
 from dreem_case.ecg import endpoint  # noqa: E402
+from dreem_case.ecg.ask import ask_beats, with_labels  # noqa: E402
 from dreem_case.ecg.augment import make_example  # noqa: E402
 from dreem_case.ecg.cli import ecg  # noqa: E402
 from dreem_case.ecg.features import beat_features  # noqa: E402
@@ -25,7 +26,6 @@ from dreem_case.ecg.network_training import (  # noqa: E402
 )
 from dreem_case.ecg.recording import EcgError, make_recording  # noqa: E402
 from dreem_case.ecg.score import load_model, score_recording  # noqa: E402
-from dreem_case.ecg.session import ask_beats, with_labels  # noqa: E402
 from dreem_case.ecg.simulate import simulate_record, write_records  # noqa: E402
 
 torch.set_num_threads(1)
