@@ -34,7 +34,7 @@ from .network import BeatNet, NetworkClassifier, network_inputs
 # %% ../../nbs/library/ecg/network_training.ipynb #49641db8
 @dataclass(frozen=True)
 class BeatNetSettings:
-    "What a network is and how it learns: the best of a search on patient folds of DS1, with rhythm alone, for less long."
+    "What a network is and how it learns: the best of a search on patient folds of DS1, with rhythm alone, and briefer."
 
     groups: tuple[str, ...] = ("rhythm",)  # of features that go in beside the shape; empty: all
     n_filters: int = 40
