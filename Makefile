@@ -65,7 +65,7 @@ $(NETS): $(STAMP)
 
 install: $(STAMP)
 
-report: $(if $(filter events transfer mae,$(PART)),$(NETS),$(STAMP))
+report: $(if $(filter ecg events transfer mae,$(PART)),$(NETS),$(STAMP))
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/dreem-case report --seed $(SEED) --max-nights $(MAX_NIGHTS) \
 		--data "$(DATA)" --headband "$(HEADBAND)" --raw-eeg "$(RAW_EEG)" \
 		--sleep-edf "$(SLEEP_EDF)" --hypnograms "$(HYPNOGRAMS)" --ecg "$(ECG)" --diary "$(DIARY)" \

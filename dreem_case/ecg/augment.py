@@ -22,8 +22,8 @@ def single_leads(signals: Signals) -> list[Signals]:
 
 
 def make_example(record: str, signals: Signals, time_s: np.ndarray, classes: np.ndarray, made: bool = False) -> Example:
-    "Prepare a record to learn from: with all leads, and with each alone."
-    tables = [beat_features(part, time_s, record) for part in (signals, *single_leads(signals))]
+    "Prepare a record to learn from, by trees or by a network: with all leads, and with each alone."
+    tables = [beat_features(part, time_s, record, with_waves=True) for part in (signals, *single_leads(signals))]
     return Example(record, tuple(tables), classes.astype(int), made)
 
 

@@ -2,16 +2,18 @@
 
 # %% auto #0
 __all__ = ['GUESSED', 'PENALTY_C', 'SHARE_OF_N', 'ONE_LEAD', 'SETTINGS', 'N_ROUNDS', 'SHARE_LINEAR', 'BIAS', 'FLAGGED', 'KIND',
-           'MAX_FILE_BYTES', 'Regression', 'Example', 'training_rows', 'BeatClassifier', 'confidence_of', 'fit_both',
-           'held_out', 'calibrated', 'fit_classifier', 'save_classifier', 'load_classifier']
+           'MAX_FILE_BYTES', 'Regression', 'Example', 'training_rows', 'balanced', 'BeatClassifier', 'confidence_of',
+           'fit_both', 'fold_of', 'held_out', 'calibrated', 'fit_classifier', 'state_of', 'save_classifier',
+           'load_classifier', 'model_of']
 
 # %% ../../nbs/library/ecg/classifier.ipynb #ad3b64f0
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -89,10 +91,14 @@ def training_rows(
             weights.append(np.where(classes[-1] == 0, 1 / share, 1.0) * (ONE_LEAD if i else 1.0))
             owners.append(np.full(len(rows[-1]), owner))
     y, weight, owner = (np.concatenate(part) for part in (classes, weights, owners))
-    return np.concatenate(rows), y, _balanced(y, weight, owner)
+    return np.concatenate(rows), y, balanced(y, weight, owner)
 
 
-def _balanced(y: np.ndarray, weight: np.ndarray, owner: np.ndarray) -> np.ndarray:
+def balanced(
+    y: np.ndarray,  # int (n,) classes
+    weight: np.ndarray,  # (n,) of each beat, beforehand
+    owner: np.ndarray,  # int (n,) whose it is
+) -> np.ndarray:  # (n,) with a mean of 1
     "Let a class weigh the root of its beats, and a patient in it the fourth root of theirs."
     weight = weight.astype(float)
     for kind in range(GUESSED):
@@ -130,6 +136,8 @@ FLAGGED = 0.10  # share of beats that a person should look at
 @dataclass(frozen=True, eq=False)
 class BeatClassifier:
     "Names beats; made by `fit_classifier` or `load_classifier`."
+
+    sees_waves: ClassVar[bool] = False  # rows are enough
 
     names: tuple[str, ...]  # of the features
     trees: Trees
@@ -180,22 +188,31 @@ def _shortened(trees: Trees) -> Trees:
     return replace(trees, threshold=short(np.clip(trees.threshold, -9, 9)), value=short(trees.value))
 
 # %% ../../nbs/library/ecg/classifier.ipynb #2f3d6a5e
-def held_out(
-    examples: Sequence[Example],
+def fold_of(
     patients: Sequence[str],  # one for each example; a patient's records stay together
     n_folds: int,
     seed: int = 0,
-    n_rounds: int = N_ROUNDS,
-) -> list[np.ndarray]:  # weighted probabilities (n_beats, 4), by trees that have not seen the patient
-    "Have every record's beats named by a model that was fitted to other patients."
+) -> np.ndarray:  # int, one for each example
+    "Deal patients into folds."
     names = sorted(set(patients))
     np.random.default_rng(seed).shuffle(names)
     fold = {name: i % n_folds for i, name in enumerate(names)}
+    return np.array([fold[patient] for patient in patients])
+
+
+def held_out(
+    examples: Sequence[Example],
+    patients: Sequence[str],  # one for each example
+    n_folds: int,
+    fit: Callable[[list[Example]], "BeatClassifier"],  # or another kind of model
+    seed: int = 0,
+) -> list[np.ndarray]:  # weighted probabilities (n_beats, 4), by a model that has not seen the patient
+    "Have every record's beats named by a model that was fitted to other patients."
     found: list[np.ndarray] = [np.empty((0, GUESSED))] * len(examples)
-    for k in range(min(n_folds, len(names))):
-        out = [i for i, patient in enumerate(patients) if fold[patient] == k]
-        model = fit_both([examples[i] for i in range(len(examples)) if i not in out], seed, n_rounds)
-        for i in out:
+    fold = fold_of(patients, n_folds, seed)
+    for k in np.unique(fold):
+        model = fit([example for example, own in zip(examples, fold, strict=True) if own != k])
+        for i in np.flatnonzero(fold == k):
             found[i] = model.weighted(examples[i].tables[0])
     return found
 
@@ -221,7 +238,7 @@ def fit_classifier(
     examples: Sequence[Example], patients: Sequence[str], n_folds: int = 6, seed: int = 0, n_rounds: int = N_ROUNDS
 ) -> BeatClassifier:
     "Fit trees to all examples, and their honesty on patients held out in turn."
-    weighted = held_out(examples, patients, n_folds, seed, n_rounds)
+    weighted = held_out(examples, patients, n_folds, lambda learn: fit_both(learn, seed, n_rounds), seed)
     real = [i for i, example in enumerate(examples) if not example.made]
     classes = np.concatenate([examples[i].classes for i in real])
     return calibrated(fit_both(examples, seed, n_rounds), np.concatenate([weighted[i] for i in real]), classes)
@@ -231,8 +248,9 @@ KIND = "dreem_case.ecg blend 2"
 MAX_FILE_BYTES = 5_000_000
 
 
-def _state_text(model: BeatClassifier) -> str:
-    state = {
+def state_of(model: BeatClassifier) -> dict:
+    "Give what was learned as plain values."
+    return {
         "kind": KIND,
         "classes": CLASSES[:GUESSED],
         "names": model.names,
@@ -243,7 +261,10 @@ def _state_text(model: BeatClassifier) -> str:
         "shift": model.shift,
         "doubtful": model.doubtful,
     }
-    return json.dumps(state, allow_nan=False, separators=(",", ":"))
+
+
+def _state_text(model: BeatClassifier) -> str:
+    return json.dumps(state_of(model), allow_nan=False, separators=(",", ":"))
 
 
 def save_classifier(model: BeatClassifier, path: Path | str) -> None:
@@ -261,12 +282,13 @@ def load_classifier(path: Path | str) -> BeatClassifier:
         raise EcgError(path.name, f"a model file of at most {MAX_FILE_BYTES} bytes", "none, or a larger one")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return _of_state(content["model"], content["card"])
+        return model_of(content["model"], content["card"])
     except (ValueError, KeyError, TypeError, RecursionError, AttributeError, OverflowError) as error:
         raise EcgError(path.name, "a model of this project", f"something else: {str(error)[:120]}") from None
 
 
-def _of_state(state: dict, card: dict) -> BeatClassifier:
+def model_of(state: dict, card: dict) -> BeatClassifier:
+    "Build a model of plain values; raise `ValueError`, `KeyError` or `TypeError` for others."
     if state["kind"] != KIND or state["classes"] != list(CLASSES[:GUESSED]) or not isinstance(card, dict):
         raise ValueError(f"expected kind {KIND}")
     names = tuple(str(name) for name in state["names"])

@@ -17,11 +17,11 @@ from flask import Blueprint, Response, jsonify, request
 from ..core import places
 from ..core.places import PlaceError, StoredFile
 from ..core.web import BodyTooLong, add_page, problem, read_body
-from .classifier import BeatClassifier, load_classifier
+from .ask import ask_beats, with_labels
+from .classifier import BeatClassifier
 from .places import NoRecord, list_records, record_files
 from .recording import EcgError, Recording, make_recording
-from .score import BeatAnswers, answer_json, score_recording, shipped_model
-from .session import ask_beats, with_labels
+from .score import BeatAnswers, answer_json, load_model, score_recording, shipped_model
 from .wfdb_files import read_wfdb
 
 # %% ../../nbs/library/ecg/endpoint.ipynb #05c81839
@@ -44,7 +44,7 @@ def _place() -> str:
 @cache
 def _model() -> BeatClassifier:
     path = os.environ.get("DREEM_CASE_ECG_MODEL")
-    return load_classifier(path) if path else shipped_model()
+    return load_model(path) if path else shipped_model()
 
 
 def _scored(record: str) -> BeatAnswers:

@@ -23,11 +23,13 @@ class FeatureTable:
     time_s: np.ndarray  # (n_beats,)
     unscored: np.ndarray  # bool (n_beats,): the QRS lies in a gap
     shapes: np.ndarray  # float32 (n_beats, n) the QRS of all leads side by side, to see which beats are alike
+    waves: np.ndarray | None = None  # float16 (n_beats, n_leads, 2, n_samples at 125 Hz), for networks: whole beats in
+    # QRS heights, and these less the patient's median beat; NaN where a lead's QRS is in a gap
 
     def only(self, which: np.ndarray) -> "FeatureTable":  # bool (n_beats,)
         "Give some of the beats."
         parts = (part[which] for part in (self.rows, self.time_s, self.unscored, self.shapes))
-        return FeatureTable(self.names, *parts)
+        return FeatureTable(self.names, *parts, None if self.waves is None else self.waves[which])
 
 
 GROUPS = {
@@ -44,11 +46,12 @@ def group_of(name: str) -> str:
     "Name the group that a feature belongs to."
     return next(group for group, starts in GROUPS.items() if name.startswith(starts))
 
-
+# %% ../../nbs/library/ecg/features.ipynb #7c7890a0
 def beat_features(
     signals: Signals,
     time_s: np.ndarray,  # (n,) of R peaks, rising
     record: str = "recording",  # for the error
+    with_waves: bool = False,  # 700 bytes more for each beat of two leads
 ) -> FeatureTable:
     "Make the table of a record, or of half an hour of one; raise `EcgError` for fewer than two beats."
     time_s = np.asarray(time_s, float)
@@ -57,14 +60,23 @@ def beat_features(
     here = ~_in_gap(signals, time_s)
     seen = here if here.sum() >= 2 else np.ones(len(time_s), bool)
     rhythm = rhythm_features(time_s[seen], _broken(signals, time_s[seen]))
-    found, beats, _ = shape_features(signals, time_s[seen], rhythm)
+    found, beats, far = shape_features(signals, time_s[seen], rhythm)
     both = rhythm | found
     rows = np.zeros((len(time_s), len(both)), np.float32)
     rows[seen] = np.clip(np.stack(list(both.values()), axis=1), -8, 8)
     qrs = np.concatenate([lead[:, QRS] for lead in beats], axis=1)
     shapes = np.zeros((len(time_s), qrs.shape[1]), np.float32)
     shapes[seen] = qrs
-    return FeatureTable(tuple(both), rows, time_s, ~here, shapes)
+    waves = _waves(beats, far, seen) if with_waves else None
+    return FeatureTable(tuple(both), rows, time_s, ~here, shapes, waves)
+
+
+def _waves(beats: np.ndarray, far: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    "Lay whole beats beside what they differ by."
+    found = np.full((len(seen), len(beats), 2, beats.shape[-1]), np.nan, np.float16)
+    both = np.stack([np.where(np.isnan(far), np.nan, beats), far], axis=2)
+    found[seen] = np.clip(both, -8, 8).transpose(1, 0, 2, 3)
+    return found
 
 
 HALF_QRS_S = 0.08

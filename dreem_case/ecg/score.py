@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['PIECE_S', 'SILENT_S', 'MAX_SILENT', 'OVERLAP_S', 'SHORT_S', 'PACED_SHARE', 'NOISY', 'UNSURE', 'MODEL_FILE',
-           'shipped_model', 'BeatAnswers', 'score_recording', 'refusals', 'answer_json']
+           'shipped_model', 'load_model', 'BeatAnswers', 'score_recording', 'refusals', 'answer_json']
 
 # %% ../../nbs/library/ecg/score.ipynb #f2843908
 from collections.abc import Iterator
@@ -34,6 +34,15 @@ MODEL_FILE = Path(str(files("dreem_case.ecg").joinpath("model.json")))
 def shipped_model() -> BeatClassifier:
     "Load the model that comes with the package."
     return load_classifier(MODEL_FILE)
+
+
+def load_model(path: Path | str) -> BeatClassifier:
+    "Read a model, a file of trees or the folder of a network, which names beats in the same way; raise `EcgError`."
+    if not Path(path).is_dir():
+        return load_classifier(path)
+    from dreem_case.ecg.network import load_beat_network
+
+    return load_beat_network(path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +139,7 @@ def _score_piece(
         time_s = marked[(marked >= piece.begins_s) & (marked < end_s)] - piece.begins_s
     if len(time_s) < 2:
         return _nothing(piece.recording.record), 0
-    table = beat_features(signals, time_s, piece.recording.record)
+    table = beat_features(signals, time_s, piece.recording.record, model.sees_waves)
     weighted = model.weighted(table)
     honest = model.probabilities(weighted)
     sure = confidence_of(weighted, honest)

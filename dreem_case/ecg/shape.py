@@ -197,7 +197,7 @@ def shape_features(
     rhythm: dict[str, np.ndarray],  # as `rhythm_features` gives
 ) -> tuple[
     dict[str, np.ndarray], np.ndarray, np.ndarray
-]:  # features (n,); beats in place; bool (n,) no QRS in any lead
+]:  # features (n,); beats in place (n_leads, n, n_samples); these less the template, NaN in leads without their QRS
     "Compare each beat's shape with the patient's own beats, over the leads in which its QRS is there."
     usual = (np.abs(rhythm["pre_local"]) < 0.12) & (np.abs(rhythm["post_local"]) < 0.15)
     beats, template, gone, moved = aligned(signals, time_s, usual)
@@ -212,4 +212,4 @@ def shape_features(
     found["foreign_share"] = np.full(len(time_s), np.log(foreign.mean() + 0.002))
     both = rhythm | found
     found |= _votes("nq", beats, QRS, 30, both, IN_QRS) | _votes("np", beats, P_WAVE, 20, both, IN_P)
-    return found, beats, none
+    return found, beats, np.where(gone[..., None], np.nan, beats - template[:, None])

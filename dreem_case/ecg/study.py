@@ -6,7 +6,7 @@ __all__ = ['Case', 'open_case', 'split_of', 'with_made', 'train', 'model_with_ca
            'end_to_end', 'detection', 'shifted', 'Seen', 'Filled', 'without_signal', 'look_at']
 
 # %% ../../nbs/library/ecg/study.ipynb #a0a0388f
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -65,16 +65,27 @@ def with_made(cases: Mapping[str, Case], records: Iterable[str]) -> tuple[list[E
     return examples, patients
 
 
-def train(cases: Mapping[str, Case], records: Sequence[str], n_folds: int = 6, n_rounds: int = 80) -> BeatClassifier:
-    "Fit the model to records."
+def train(
+    cases: Mapping[str, Case],
+    records: Sequence[str],
+    n_folds: int = 6,
+    n_rounds: int = 80,
+    kind: str = "trees",  # or "network", or "blend" of both
+) -> BeatClassifier:
+    "Fit a model to records."
     examples, patients = with_made(cases, records)
-    return fit_classifier(examples, patients, n_folds, n_rounds=n_rounds)
+    if kind == "trees":
+        return fit_classifier(examples, patients, n_folds, n_rounds=n_rounds)
+    from dreem_case.ecg.network_training import SHARE, fit_network_classifier
+
+    share = 1.0 if kind == "network" else SHARE
+    return fit_network_classifier(examples, patients, n_folds=n_folds, share=share, n_rounds=n_rounds)[0]
 
 
 _MITDB = "MIT-BIH Arrhythmia Database (Moody and Mark 2001; ODC-By 1.0)"
 
 
-def model_with_card(folder: Path | str, records: Sequence[str]) -> BeatClassifier:
+def model_with_card(folder: Path | str, records: Sequence[str], kind: str = "trees") -> BeatClassifier:
     "Train on records of a folder, and say in the model's card on which, when and by what."
     from datetime import date
     from importlib.metadata import version
@@ -87,11 +98,12 @@ def model_with_card(folder: Path | str, records: Sequence[str]) -> BeatClassifie
         "records": list(records),
         "date": date.today().isoformat(),
         "beats": dict(zip("NSVFQ", counts.tolist(), strict=True)),
+        "kind": kind,
         "lightgbm": version("lightgbm"),
         "seed": 0,
         "made": "each record also reordered and fibrillating (ecg.augment)",
     }
-    return replace(train(cases, records), card=card)
+    return replace(train(cases, records, kind=kind), card=card)
 
 # %% ../../nbs/library/ecg/study.ipynb #7f73e921
 def answers_of(model: BeatClassifier, cases: Mapping[str, Case], records: Iterable[str], table: int = 0) -> dict:
@@ -124,7 +136,7 @@ def honesty(model: BeatClassifier, cases: Mapping[str, Case], weighted: Mapping[
 def patient_folds(cases: Mapping[str, Case], records: Sequence[str], n_folds: int = 8, n_rounds: int = 80) -> dict:
     "Judge every record by a model that has not seen its patient: record -> weighted probabilities."
     examples, patients = with_made(cases, records)
-    found = held_out(examples, patients, n_folds, n_rounds=n_rounds)
+    found = held_out(examples, patients, n_folds, lambda learn: fit_both(learn, n_rounds=n_rounds))
     return {e.record: p for e, p in zip(examples, found, strict=True) if not e.made}
 
 
@@ -143,14 +155,20 @@ def random_split(cases: Mapping[str, Case], records: Sequence[str], n_rounds: in
 
 # %% ../../nbs/library/ecg/study.ipynb #27868080
 def by_number_of_patients(
-    cases: Mapping[str, Case], learn: Sequence[str], judge: Sequence[str], n_rounds: int = 80, n_draws: int = 3
+    cases: Mapping[str, Case],
+    learn: Sequence[str],
+    judge: Sequence[str],
+    n_rounds: int = 80,
+    n_draws: int = 3,
+    fit: Callable[[list[Example]], BeatClassifier] | None = None,  # None: trees and regression, of so many rounds
 ) -> Iterator[tuple[int, Answers, Answers]]:  # patients, answers on these, answers on those judged
-    "Fit the model to ever more of the patients, drawn several times."
+    "Fit a model to ever more of the patients, drawn several times."
     random = np.random.default_rng(0)
     for n in (*(n for n in (3, 6, 12) if n < len(learn)), len(learn)):
         for _ in range(n_draws if n < len(learn) else 1):
             drawn = [str(record) for record in random.choice(learn, n, replace=False)]
-            model = fit_both(with_made(cases, drawn)[0], n_rounds=n_rounds)
+            examples = with_made(cases, drawn)[0]
+            model = fit(examples) if fit else fit_both(examples, n_rounds=n_rounds)
             yield n, *(judged(cases, answers_of(model, cases, side)) for side in (drawn, judge))
 
 
@@ -210,7 +228,7 @@ def end_to_end(model: BeatClassifier, cases: Mapping[str, Case], records: Iterab
     for record in records:
         case = cases[record]
         time_s = detect_beats(case.signals)
-        given = model.weighted(beat_features(case.signals, time_s, record)).argmax(axis=1)
+        given = model.weighted(beat_features(case.signals, time_s, record, model.sees_waves)).argmax(axis=1)
         pairs = match_beats(case.beats.time_s, time_s)
         truth = case.example.classes
         missed = np.setdiff1d(np.arange(len(truth)), pairs[:, 0])
@@ -306,7 +324,7 @@ def without_signal(
 
 def look_at(model: BeatClassifier, signals: Signals, time_s: np.ndarray, record: str) -> Seen:
     "Name a record's beats, and tell which of them get no class."
-    table = beat_features(signals, time_s, record)
+    table = beat_features(signals, time_s, record, model.sees_waves)
     weighted = model.weighted(table)
     sure = confidence_of(weighted, model.probabilities(weighted))
     guessed = np.where(table.unscored, -1, weighted.argmax(axis=1))

@@ -36,7 +36,8 @@ from dreem_case.transfer.network_stager import (
     shipped_network_folder,
 )
 from .networks import count_parameters
-from .onnx_edge import EdgeModel, edge_cost, export_onnx, parity, quantize_static
+from ..core.edge import EdgeModel, parity
+from .onnx_edge import edge_cost, export_onnx, quantize_static
 from .pairs import read_pairs, write_pairs
 from .windows import NightWindows
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from flask import Flask
 
 from dreem_case.ecg import endpoint
-from dreem_case.ecg.ask import questions
+from dreem_case.ecg.ask import questions, with_labels
 from dreem_case.ecg.classifier import BeatClassifier, load_classifier, save_classifier
 from dreem_case.ecg.cli import ecg
 from dreem_case.ecg.detect import detect_beats, match_beats
@@ -21,7 +21,6 @@ from dreem_case.ecg.imputation import WAYS, distance, filled
 from dreem_case.ecg.monitor import make_reference, stands_out, watched
 from dreem_case.ecg.recording import EcgError, make_recording
 from dreem_case.ecg.score import MODEL_FILE, answer_json, score_recording, shipped_model
-from dreem_case.ecg.session import with_labels
 from dreem_case.ecg.shadow import differences, shadow
 from dreem_case.ecg.shifts import amplified, at_rate, inverted, swapped, with_gaps, with_noise
 from dreem_case.ecg.simulate import RHYTHMS, simulate_record, write_records

@@ -37,7 +37,10 @@ def module_name(path: Path, folder: Path) -> str:
 MODULES = [module_name(path, ROOT / "dreem_case") for path in FILES]
 NAMES = [module_name(path, ROOT / "nbs" / "library") for path in LIBRARY]
 OF_NETS = {
+    "core.edge",
     "core.nets",
+    "ecg.network",
+    "ecg.network_training",
     *(f"events.{name}" for name in ("extractors", "decoders", "networks", "network")),
     *(f"mae.{name}" for name in ("embed", "model", "night_sequences", "pretraining")),
     *(
@@ -272,6 +275,7 @@ def test_every_dependency_is_declared():
     own = dict.fromkeys(OUTSIDE_THE_CORE, "report") | {"core.workers": "cluster", "ecg.wfdb_files": "ecg"}  # its extra
     own |= dict.fromkeys(("nights.edf_samples", "transfer.pairs", "transfer.recordings"), "edf")
     own |= dict.fromkeys(OF_NETS, "nets") | {"events.network_config": "events", "transfer.onnx_edge": "edge nets"}
+    own |= {"core.edge": "edge nets", "ecg.network_training": "ecg nets"}
     own["mae.features"] = "mae"
     names = {"sklearn": "scikit-learn", "yaml": "pyyaml", "IPython": "ipykernel", "PIL": "pillow"}
     names |= {"nbformat": "papermill", "traitlets": "papermill", "jupyter_client": "ipykernel"}

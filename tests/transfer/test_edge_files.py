@@ -7,10 +7,11 @@ torch = pytest.importorskip("torch", reason="networks are an extra: pip install 
 onnx = pytest.importorskip("onnx", reason="devices are an extra: pip install dreem_case[edge]")
 pytest.importorskip("onnxruntime", reason="devices are an extra: pip install dreem_case[edge]")
 
+from dreem_case.core.edge import EdgeModel, parity  # noqa: E402
 from dreem_case.core.model_file import ModelError  # noqa: E402
 from dreem_case.transfer.network_stager import load_network_stager, shipped_network_folder  # noqa: E402
 from dreem_case.transfer.networks import TenConvolutions, TinySleepNet  # noqa: E402
-from dreem_case.transfer.onnx_edge import EdgeModel, edge_cost, export_onnx, parity, quantize_static  # noqa: E402
+from dreem_case.transfer.onnx_edge import edge_cost, export_onnx, quantize_static  # noqa: E402
 from dreem_case.transfer.small_networks import SmallSequenceNet, SpectrogramNet  # noqa: E402
 
 torch.set_num_threads(1)
