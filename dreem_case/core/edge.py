@@ -63,7 +63,7 @@ class EdgeModel:
         "Give the logits."
         return self.session.run(None, self.named(inputs))[0]
 
-
+# %% ../../nbs/library/core/edge.ipynb #52a3d5f5
 def _checked(path: Path) -> bytes:
     "Read an ONNX file of limited size that needs nothing but itself."
     import onnx

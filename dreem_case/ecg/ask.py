@@ -37,7 +37,7 @@ def _rarity(weighted: np.ndarray) -> np.ndarray:  # (n_beats,)
     "Weigh beats of classes that this record seems to have little of, so that they get groups of their own."
     return (weighted / np.maximum(weighted.mean(axis=0), 0.005)).sum(axis=1)
 
-
+# %% ../../nbs/library/ecg/ask.ipynb #c9b6fcd8
 @dataclass(frozen=True, eq=False)
 class Questions:
     "Beats to ask for, and the groups that they stand for."
@@ -45,7 +45,7 @@ class Questions:
     group: np.ndarray  # int (n_beats,), -1 for a beat that is not scored
     asked: np.ndarray  # int (k,): the beat in the middle of each group, the largest group first
 
-
+# %% ../../nbs/library/ecg/ask.ipynb #d75397a8
 def questions(
     table: FeatureTable,
     weighted: np.ndarray,  # (n_beats, 4) as the model gives
@@ -66,7 +66,7 @@ def questions(
     group[scored] = np.argsort(order)[fit.labels_]
     return Questions(group, scored[middles])
 
-
+# %% ../../nbs/library/ecg/ask.ipynb #67d833ca
 def adapted(
     asked: Questions,
     labels: Mapping[int, int],  # beat -> class 0 to 3; others say nothing
@@ -97,7 +97,7 @@ def _together(answers: BeatAnswers) -> FeatureTable:
         None if tables[0].waves is None else np.concatenate([table.waves for table in tables]),
     )
 
-
+# %% ../../nbs/library/ecg/ask.ipynb #e390d761
 def _asked(answers: BeatAnswers, model: BeatClassifier, n: int) -> object:
     if (answers.classes >= 0).sum() < MIN_LABELS:
         raise EcgError(answers.record, f"{MIN_LABELS} beats that can be read", str((answers.classes >= 0).sum()))
@@ -109,7 +109,7 @@ def ask_beats(answers: BeatAnswers, model: BeatClassifier, n: int) -> list[float
     "Say which beats to label, the one that stands for most beats first."
     return [float(t) for t in answers.time_s[_asked(answers, model, n).asked]]
 
-
+# %% ../../nbs/library/ecg/ask.ipynb #dec7fb5a
 def with_labels(
     answers: BeatAnswers,
     model: BeatClassifier,

@@ -26,7 +26,7 @@ def make_example(record: str, signals: Signals, time_s: np.ndarray, classes: np.
     tables = [beat_features(part, time_s, record, with_waves=True) for part in (signals, *single_leads(signals))]
     return Example(record, tuple(tables), classes.astype(int), made)
 
-
+# %% ../../nbs/library/ecg/augment.ipynb #2a16cad7
 def reordered(
     record: str, signals: Signals, time_s: np.ndarray, classes: np.ndarray, seed: int = 0
 ) -> Example | None:  # None: too few atrial beats
@@ -47,7 +47,7 @@ def reordered(
     strung, at_s = _strung(signals, time_s, order)
     return make_example(f"{record}-reordered", strung, at_s, classes[order], True)
 
-
+# %% ../../nbs/library/ecg/augment.ipynb #f7b28961
 def _strung(signals: Signals, time_s: np.ndarray, order: list[int]) -> tuple[Signals, np.ndarray]:
     "Cut beats out, before the P wave, and put them in order, with the steps at the joints smoothed."
     at = np.round(time_s * FS_HZ).astype(int)
@@ -89,7 +89,7 @@ def fibrillating(
     made = Signals(signals.names, x.astype(np.float32), np.zeros(x.shape, bool))
     return make_example(f"{record}-fibrillating", made, places / FS_HZ, np.zeros(N_FIBRILLATING, int), True)
 
-
+# %% ../../nbs/library/ecg/augment.ipynb #ee4e2f8c
 def _small_waves(random: np.random.Generator, height: np.ndarray, n: int) -> np.ndarray:
     "Make the waves of a fibrillating atrium (4.5 to 8 Hz) and a little noise."
     phase = np.cumsum(2 * np.pi * random.uniform(4.5, 8) / FS_HZ * (1 + 0.15 * random.normal(size=n)))

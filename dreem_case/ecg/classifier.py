@@ -46,7 +46,7 @@ class Regression:
         "Give the regression's probabilities."
         return softmax(rows @ self.weights.T + self.offset)
 
-
+# %% ../../nbs/library/ecg/classifier.ipynb #de51b737
 PENALTY_C = 0.001  # inverse strength of the penalty on standardized weights
 
 
@@ -70,7 +70,7 @@ class Example:
     classes: np.ndarray  # int (n_beats,)
     made: bool = False  # by augmentation: learned from, never judged
 
-
+# %% ../../nbs/library/ecg/classifier.ipynb #7b7d64d4
 SHARE_OF_N = (0.25, 0.12)  # of the normal beats that are learned from: with all leads, with one
 ONE_LEAD = 0.4  # weight of a beat seen in one lead
 
@@ -93,7 +93,7 @@ def training_rows(
     y, weight, owner = (np.concatenate(part) for part in (classes, weights, owners))
     return np.concatenate(rows), y, balanced(y, weight, owner)
 
-
+# %% ../../nbs/library/ecg/classifier.ipynb #3fa6032c
 def balanced(
     y: np.ndarray,  # int (n,) classes
     weight: np.ndarray,  # (n,) of each beat, beforehand
@@ -165,7 +165,7 @@ class BeatClassifier:
         "Name the model by its content."
         return hashlib.sha256(_state_text(self).encode()).hexdigest()[:12]
 
-
+# %% ../../nbs/library/ecg/classifier.ipynb #86e9b571
 def confidence_of(weighted: np.ndarray, honest: np.ndarray) -> np.ndarray:  # (n,)
     "Give the honest probability of the class that is chosen."
     return honest[np.arange(len(honest)), weighted.argmax(axis=1)]
@@ -181,7 +181,7 @@ def fit_both(examples: Sequence[Example], seed: int = 0, n_rounds: int = N_ROUND
     regression = _fit_regression(rows, classes, weights)
     return BeatClassifier(examples[0].tables[0].names, _shortened(Trees.of(booster, n_rounds)), regression)
 
-
+# %% ../../nbs/library/ecg/classifier.ipynb #9e8d4d3f
 def _shortened(trees: Trees) -> Trees:
     "Round to what the file holds, six digits: nearly what rows of float32 do."
     short = np.vectorize(lambda value: float(f"{value:.6g}"), otypes=[float])
@@ -199,7 +199,7 @@ def fold_of(
     fold = {name: i % n_folds for i, name in enumerate(names)}
     return np.array([fold[patient] for patient in patients])
 
-
+# %% ../../nbs/library/ecg/classifier.ipynb #b5644aad
 def held_out(
     examples: Sequence[Example],
     patients: Sequence[str],  # one for each example
@@ -216,7 +216,7 @@ def held_out(
             found[i] = model.weighted(examples[i].tables[0])
     return found
 
-
+# %% ../../nbs/library/ecg/classifier.ipynb #9a4325a2
 def calibrated(model: BeatClassifier, weighted: np.ndarray, classes: np.ndarray) -> BeatClassifier:
     "Fit softness, shifts and the flag's threshold to held-out beats."
     from scipy.optimize import minimize
@@ -233,7 +233,7 @@ def calibrated(model: BeatClassifier, weighted: np.ndarray, classes: np.ndarray)
     sure = confidence_of(weighted, model.probabilities(weighted))
     return replace(model, doubtful=float(np.quantile(sure, FLAGGED)))
 
-
+# %% ../../nbs/library/ecg/classifier.ipynb #4db04f5b
 def fit_classifier(
     examples: Sequence[Example], patients: Sequence[str], n_folds: int = 6, seed: int = 0, n_rounds: int = N_ROUNDS
 ) -> BeatClassifier:
@@ -262,7 +262,7 @@ def state_of(model: BeatClassifier) -> dict:
         "doubtful": model.doubtful,
     }
 
-
+# %% ../../nbs/library/ecg/classifier.ipynb #e0500d3f
 def _state_text(model: BeatClassifier) -> str:
     return json.dumps(state_of(model), allow_nan=False, separators=(",", ":"))
 
@@ -274,7 +274,7 @@ def save_classifier(model: BeatClassifier, path: Path | str) -> None:
     text = json.dumps({"card": dict(model.card)})[:-1] + ', "model": ' + _state_text(model) + "}\n"
     write_whole(path, text.encode())
 
-
+# %% ../../nbs/library/ecg/classifier.ipynb #6c33f05f
 def load_classifier(path: Path | str) -> BeatClassifier:
     "Read a model; raise `EcgError` for a file that is none."
     path = Path(path)
@@ -286,7 +286,7 @@ def load_classifier(path: Path | str) -> BeatClassifier:
     except (ValueError, KeyError, TypeError, RecursionError, AttributeError, OverflowError) as error:
         raise EcgError(path.name, "a model of this project", f"something else: {str(error)[:120]}") from None
 
-
+# %% ../../nbs/library/ecg/classifier.ipynb #1b206d44
 def model_of(state: dict, card: dict) -> BeatClassifier:
     "Build a model of plain values; raise `ValueError`, `KeyError` or `TypeError` for others."
     if state["kind"] != KIND or state["classes"] != list(CLASSES[:GUESSED]) or not isinstance(card, dict):

@@ -40,7 +40,7 @@ def download(out: Path, store: str, endpoint: str | None, records: tuple[str, ..
     n = sum(1 for _ in fetch(store, out, records, endpoint))
     click.echo(f"{n} files new in {out}")
 
-
+# %% ../../nbs/library/ecg/cli.ipynb #00b8b99d
 @ecg.command()
 @click.option("--records", "folder", required=True, type=_FOLDER, help="Folder of annotated records.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The table: record, 187 samples, class.")
@@ -56,7 +56,7 @@ def csv(folder: Path, out: Path) -> None:
             n += file.write(line + "\n") > 0
     click.echo(f"{n} rows in {out}")
 
-
+# %% ../../nbs/library/ecg/cli.ipynb #4293e141
 @ecg.command()
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the records.")
 @click.option("--n-records", default=12, show_default=True, type=click.IntRange(1, 99))
@@ -94,7 +94,7 @@ def train(folder: Path, out: Path, kind: str, everyone: bool, mlflow: bool) -> N
         log_run(model.version, {"records": len(learn) + everyone * len(judge)}, {}, model.card)
     click.echo(f"model {model.version} in {out}")
 
-
+# %% ../../nbs/library/ecg/cli.ipynb #1654139f
 @ecg.command()
 @click.option("--records", "folder", required=True, type=_FOLDER, help="Folder of annotated records.")
 @click.option("--results", required=True, type=click.Path(path_type=Path), help="File for the figures.")
@@ -125,7 +125,7 @@ def search(folder: Path, history: Path, trials: int, epochs: int) -> None:
     base = BeatNetSettings(epochs=epochs, beats_per_epoch=8000)
     click.echo(searched(*with_made(cases, list(cases)), history, trials, base=base, told=click.echo))
 
-
+# %% ../../nbs/library/ecg/cli.ipynb #23eed801
 @ecg.command()
 @click.option("--model", "model_folder", required=True, type=_FOLDER, help="Folder of a network.")
 @click.option("--onnx", required=True, type=click.Path(path_type=Path), help="File for the network.")
@@ -162,7 +162,7 @@ def _model(model_file: Path | None) -> object:
 
     return load_model(model_file) if model_file else shipped_model()
 
-
+# %% ../../nbs/library/ecg/cli.ipynb #c3fd7ab7
 @ecg.command()
 @click.option("--store", required=True, help="Folder or bucket of records.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for <record>.json.")

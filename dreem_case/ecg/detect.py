@@ -33,7 +33,7 @@ def detect_beats(signals: Signals) -> np.ndarray:  # s, of the steepest moment o
     beats = beats[~signals.missing[:, beats].all(axis=0)]
     return beats[_believed(signals, band, steep, beats)] / FS_HZ
 
-
+# %% ../../nbs/library/ecg/detect.ipynb #5a86ce40
 @cache
 def _band() -> np.ndarray:
     return butter(2, (5, 22), "bandpass", fs=FS_HZ, output="sos")
@@ -47,7 +47,7 @@ def _slopes(signals: Signals) -> tuple[np.ndarray, np.ndarray]:  # float32 (n_le
     steep[signals.missing] = 0
     return band, steep
 
-
+# %% ../../nbs/library/ecg/detect.ipynb #ab62bb05
 def _together(steep: np.ndarray, missing: np.ndarray) -> np.ndarray:  # (n,), about 1 in a QRS
     "Average the leads' steepness, in units of what is usual."
     height = steep / (np.stack([_usual(lead) for lead in steep]) + 1e-9)
@@ -55,7 +55,7 @@ def _together(steep: np.ndarray, missing: np.ndarray) -> np.ndarray:  # (n,), ab
     there = quiet[:, None] * ~missing
     return (there * np.minimum(height, 2.5)).sum(axis=0) / np.maximum(there.sum(axis=0), 1e-9)
 
-
+# %% ../../nbs/library/ecg/detect.ipynb #9a5cc7ba
 def _usual(height: np.ndarray, reach_s: int = 6) -> np.ndarray:
     "Give the median of the highest value of each second, over the seconds around; fewer beats count by three seconds."
     n = max(1, len(height) // FS_HZ)
@@ -68,7 +68,7 @@ def _usual(height: np.ndarray, reach_s: int = 6) -> np.ndarray:
     )
     return np.repeat(np.maximum(usual, SLOW * slow), sizes)
 
-
+# %% ../../nbs/library/ecg/detect.ipynb #1762d1d9
 def _without_t_waves(peaks: np.ndarray, heights: np.ndarray, candidates: np.ndarray) -> list[int]:
     kept: list[int] = []
     for i in candidates.tolist():
@@ -77,7 +77,7 @@ def _without_t_waves(peaks: np.ndarray, heights: np.ndarray, candidates: np.ndar
         kept.append(i)
     return kept
 
-
+# %% ../../nbs/library/ecg/detect.ipynb #a82c4816
 def _searched_back(peaks: np.ndarray, heights: np.ndarray, kept: list[int]) -> list[int]:
     "Add the highest low peak where a beat is late."
     at = peaks[kept]
@@ -118,7 +118,7 @@ def _believed(
         )
     return binary_dilation(looks, iterations=NEAR_BLOCKS)[block]
 
-
+# %% ../../nbs/library/ecg/detect.ipynb #e0385f61
 def _looks_like_beats(
     x: np.ndarray, band: np.ndarray, steep: np.ndarray, missing: np.ndarray, at: np.ndarray, part: slice
 ) -> bool:
@@ -138,7 +138,7 @@ def _looks_like_beats(
         and _alike(band[at[:, None] + np.arange(-12, 13)]) >= ALIKE + ALIKE_FEW / max(len(at), 2)
     )
 
-
+# %% ../../nbs/library/ecg/detect.ipynb #7f96060c
 def _alike(waves: np.ndarray) -> float:  # (n_beats, n)
     "Correlate each beat with the third of the others that is most like it; give the median."
     if len(waves) < 2:
@@ -177,7 +177,7 @@ def pacing_spikes(
         found[known] |= (there > _SPIKE * np.maximum(quiet, 1e-6)) & (there > beat)
     return found
 
-
+# %% ../../nbs/library/ecg/detect.ipynb #e7dbc07b
 def looking_like(
     signals: Signals,
     time_s: np.ndarray,  # (n,) of R peaks

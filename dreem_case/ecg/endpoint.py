@@ -46,7 +46,7 @@ def _model() -> BeatClassifier:
     path = os.environ.get("DREEM_CASE_ECG_MODEL")
     return load_model(path) if path else shipped_model()
 
-
+# %% ../../nbs/library/ecg/endpoint.ipynb #2dd8d5e4
 def _scored(record: str) -> BeatAnswers:
     return _kept(record, tuple(record_files(_place(), record).items()))
 
@@ -100,7 +100,7 @@ def _seconds(record: str, name: str, default: float) -> float:
         raise EcgError(record, f"{name} in seconds", ascii(given)[:20])
     return value
 
-
+# %% ../../nbs/library/ecg/endpoint.ipynb #5add8573
 def strip_json(recording: Recording, from_s: float, seconds: float) -> dict:
     "Write a stretch of a recording for a picture, in mV, null where there is no signal."
     start, stop = (round(t * recording.fs_hz) for t in (from_s, from_s + min(seconds, MAX_STRIP_S)))

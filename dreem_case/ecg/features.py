@@ -31,7 +31,7 @@ class FeatureTable:
         parts = (part[which] for part in (self.rows, self.time_s, self.unscored, self.shapes))
         return FeatureTable(self.names, *parts, None if self.waves is None else self.waves[which])
 
-
+# %% ../../nbs/library/ecg/features.ipynb #2f537876
 GROUPS = {
     "rhythm": ("pre", "post", "two", "prev", "next2", "irr", "spread", "long", "short", "prem", "late", "pause"),
     "QRS": ("c_qrs", "c_core", "d_qrs", "a_qrs", "ptp", "width", "slope", "up_t", "down_t", "shift"),
@@ -70,7 +70,7 @@ def beat_features(
     waves = _waves(beats, far, seen) if with_waves else None
     return FeatureTable(tuple(both), rows, time_s, ~here, shapes, waves)
 
-
+# %% ../../nbs/library/ecg/features.ipynb #0b3d4ab0
 def _waves(beats: np.ndarray, far: np.ndarray, seen: np.ndarray) -> np.ndarray:
     "Lay whole beats beside what they differ by."
     found = np.full((len(seen), len(beats), 2, beats.shape[-1]), np.nan, np.float16)
@@ -90,7 +90,7 @@ def _in_gap(signals: Signals, time_s: np.ndarray) -> np.ndarray:
     at = np.clip(at, 0, signals.x.shape[1] - 1)
     return signals.missing[:, at].any(axis=-1).all(axis=0)
 
-
+# %% ../../nbs/library/ecg/features.ipynb #61f9a792
 def _broken(signals: Signals, time_s: np.ndarray) -> np.ndarray:
     "Find intervals in which a beat may have been missed: all leads are gone for a while."
     gone = np.concatenate([[0], signals.missing.all(axis=0).cumsum()])

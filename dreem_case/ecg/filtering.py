@@ -27,7 +27,7 @@ class Signals:
     x: np.ndarray  # float32 (n_leads, n) mV
     missing: np.ndarray  # bool (n_leads, n): no signal, or a flat one
 
-
+# %% ../../nbs/library/ecg/filtering.ipynb #d1828a64
 def filtered(recording: Recording) -> Signals:
     "Bring a recording's leads to 125 Hz, without wander and hum."
     ratio = Fraction(FS_HZ / recording.fs_hz).limit_denominator(2000)
@@ -46,7 +46,7 @@ def filtered(recording: Recording) -> Signals:
 def _band() -> np.ndarray:
     return butter(2, BAND_HZ, "bandpass", fs=FS_HZ, output="sos")
 
-
+# %% ../../nbs/library/ecg/filtering.ipynb #0b2c3c63
 def _bridged(lead: np.ndarray, gaps: np.ndarray) -> np.ndarray:
     "Draw a line through gaps."
     if not gaps.any():
@@ -54,7 +54,7 @@ def _bridged(lead: np.ndarray, gaps: np.ndarray) -> np.ndarray:
     known = np.flatnonzero(~gaps)
     return np.interp(np.arange(len(lead)), known, lead[known]).astype(np.float32)
 
-
+# %% ../../nbs/library/ecg/filtering.ipynb #8ad32df6
 FLAT_S = 0.4  # a heart that beats is not flat for so long to the last digit
 
 
@@ -68,7 +68,7 @@ def _flat(lead: np.ndarray, fs_hz: float) -> np.ndarray:
         found[start : stop + 1] = True
     return found
 
-
+# %% ../../nbs/library/ecg/filtering.ipynb #759b5a66
 def _near(gaps: np.ndarray) -> np.ndarray:
     "Widen gaps by a sample on either side."
     wide = gaps.copy()

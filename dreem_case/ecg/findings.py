@@ -87,7 +87,7 @@ def of_judged(model: BeatClassifier, cases: Mapping[str, Case], judge: Sequence[
     found |= {"end_to_end.f3": ends["f3"], "end_to_end.f3_loss": figures["f3"] - ends["f3"]}
     return found
 
-
+# %% ../../nbs/library/ecg/findings.ipynb #4f3bf950
 def lead_answers(model: BeatClassifier, cases: Mapping[str, Case], judge: Sequence[str], lead: str) -> dict:
     "Name beats by one lead alone; records without it use their first."
     found = {}
@@ -122,7 +122,7 @@ def of_shifts(
         yield f"shift.{name}.refused", _refused(list(seen.values()))
         yield f"shift.{name}.alarm", _alarm(reference, list(seen.values()))
 
-
+# %% ../../nbs/library/ecg/findings.ipynb #926c527b
 GAP_SHARES = (0.01, 0.05, 0.2)
 
 
@@ -142,7 +142,7 @@ def of_gaps(
             found[f"{key}.false_v"] = float((hidden & (given == 2) & (kinds != 2)).sum() / max(hidden.sum(), 1))
     return found
 
-
+# %% ../../nbs/library/ecg/findings.ipynb #062d8eb7
 def _alarm(reference: Reference, seen: Sequence[Seen]) -> float:
     return float(np.mean([stands_out(reference, watched(reference, *record.watched)) for record in seen]))
 
@@ -152,7 +152,7 @@ def _refused(seen: Sequence[Seen]) -> float:
     n = sum(len(record.guessed) for record in seen)
     return float(sum((record.refused & ~record.table.unscored).sum() for record in seen) / n)
 
-
+# %% ../../nbs/library/ecg/findings.ipynb #77aec7df
 def _loss(cases: Mapping[str, Case], calm: Mapping[str, Seen], seen: Mapping[str, Seen]) -> dict[str, float]:
     "Compare on the beats that get a class when shifted, and on all whose QRS is there."
     found = {}
@@ -181,7 +181,7 @@ def of_signals(folder: Path | str) -> dict[str, float]:
     counts = sum(np.bincount(heartbeat_rows(folder, record)[1], minlength=5) for record in records)
     return found | {"csv.rows": int(counts.sum())} | {f"csv.{k}": int(n) for k, n in zip("nsvfq", counts, strict=True)}
 
-
+# %% ../../nbs/library/ecg/findings.ipynb #15c37553
 def study(
     folder: Path | str,
     results: Path | str,  # file

@@ -42,7 +42,7 @@ def heartbeat_rows(
         classes.append(kind)
     return np.array(rows).reshape(-1, N_COLUMNS), np.array(classes, int)
 
-
+# %% ../../nbs/library/ecg/heartbeat_csv.ipynb #3400ad3d
 def _scaled(row: np.ndarray) -> np.ndarray:
     row = row - np.nanmin(row)
     return row / max(np.nanmax(row), 1e-9)
@@ -64,7 +64,7 @@ def read_csv_rows(path: Path | str) -> tuple[np.ndarray, np.ndarray]:  # float32
     classes = table[:, N_COLUMNS].astype(int) if table.shape[1] > N_COLUMNS else np.full(len(rows), -1)
     return rows, classes
 
-
+# %% ../../nbs/library/ecg/heartbeat_csv.ipynb #c56671bd
 def csv_lines(folder: Path | str, records: list[str]) -> Iterator[str]:
     "Give the table's lines of several records: the record, 187 samples, the class."
     for record in records:

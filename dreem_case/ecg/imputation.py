@@ -30,7 +30,7 @@ def with_zeros(signals: Signals, time_s: np.ndarray) -> np.ndarray:
     "Put zeros."
     return np.where(signals.missing, np.float32(0), signals.x)
 
-
+# %% ../../nbs/library/ecg/imputation.ipynb #c7e577bb
 def with_template(signals: Signals, time_s: np.ndarray) -> np.ndarray:
     "Put the patient's typical beat where a beat is to be expected."
     found, n = with_zeros(signals, time_s), signals.x.shape[1]
@@ -48,7 +48,7 @@ def with_template(signals: Signals, time_s: np.ndarray) -> np.ndarray:
         found[:, here[fits]] = np.where(put, template[:, fits], found[:, here[fits]])
     return found
 
-
+# %% ../../nbs/library/ecg/imputation.ipynb #f0de0a9c
 def _expected(signals: Signals, at: np.ndarray) -> np.ndarray:  # samples
     "Place beats in gaps, and keep those beside them, whose ends may lie in a gap."
     at = at[(at >= 0) & (at < signals.x.shape[1])]

@@ -27,7 +27,7 @@ def f1_by_class(matrix: np.ndarray) -> np.ndarray:  # (4,); NaN for a class that
     with np.errstate(invalid="ignore"):
         return 2 * np.diag(matrix) / both
 
-
+# %% ../../nbs/library/ecg/judge.ipynb #5749dffd
 def figures_of(matrix: np.ndarray) -> dict[str, float]:
     "Sum up a confusion matrix: F3, F4, and sensitivity, positive predictive value and F1 of each class."
     f1 = f1_by_class(matrix)
@@ -44,7 +44,7 @@ def by_record(answers: Answers) -> dict[str, np.ndarray]:
     "Count each record's confusions."
     return {record: confusion_of(*pair) for record, pair in answers.items()}
 
-
+# %% ../../nbs/library/ecg/judge.ipynb #e1f608bf
 def gross(answers: Answers) -> dict[str, float]:
     "Sum up all beats together."
     return figures_of(sum(by_record(answers).values(), np.zeros((4, 4), int)))
@@ -62,7 +62,7 @@ def interval_over_patients(
     values = [figure(stack[draw].sum(axis=0)) for draw in drawn]
     return float(np.nanpercentile(values, 2.5)), float(np.nanpercentile(values, 97.5))
 
-
+# %% ../../nbs/library/ecg/judge.ipynb #10e0cf7a
 def effective_patients(counts: np.ndarray) -> float:  # beats of one class by patient
     "Tell among how many patients a class is really spread: 1 / the sum of squared shares."
     shares = np.asarray(counts, float) / max(np.sum(counts), 1)

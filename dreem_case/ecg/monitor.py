@@ -25,7 +25,7 @@ class Reference:
     limits: Mapping[str, float]  # figure -> highest value of 95 % of the training records, each against the others
     n_usual: int = 0  # figures beyond limits set on the others that 95 % of these have at most
 
-
+# %% ../../nbs/library/ecg/monitor.ipynb #0af0ba18
 def psi_by_group(reference: Reference, table: FeatureTable) -> dict[str, float]:
     "Give the mean population stability index of each group of features."
     rows = table.rows[~table.unscored]
@@ -37,7 +37,7 @@ def psi_by_group(reference: Reference, table: FeatureTable) -> dict[str, float]:
         by_group[group_of(name)].append(float(((share - 0.1) * np.log(share / 0.1)).sum()))
     return {f"psi {group}": float(np.mean(values)) for group, values in by_group.items()}
 
-
+# %% ../../nbs/library/ecg/monitor.ipynb #f6e0c14b
 def watched(
     reference: Reference,
     table: FeatureTable,
@@ -74,7 +74,7 @@ def make_reference(
 def _limits(each: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: _most([figures[name] for figures in each]) for name in each[0]}
 
-
+# %% ../../nbs/library/ecg/monitor.ipynb #645ccca1
 def _edges(tables: Sequence[FeatureTable]) -> np.ndarray:  # (n_features, 9)
     "Give the tenths of the features, every record with about as many beats."
     rows = np.concatenate([table.rows[:: len(table.rows) // BEATS_OF_RECORD + 1] for table in tables])
@@ -90,7 +90,7 @@ def alarms(reference: Reference, figures: Mapping[str, float]) -> list[str]:
     "Name the figures beyond their limits."
     return [name for name, value in figures.items() if value > reference.limits[name] + 1e-9]
 
-
+# %% ../../nbs/library/ecg/monitor.ipynb #f680f0b6
 def stands_out(reference: Reference, figures: Mapping[str, float]) -> bool:
     "Tell whether a record has more figures beyond their limits than training records have."
     return len(alarms(reference, figures)) > reference.n_usual

@@ -141,7 +141,7 @@ def save_beat_network(model: NetworkClassifier, folder: Path | str) -> None:
     trees = json.loads(json.dumps(state_of(model.trees))) if model.trees else None
     save_network(folder, model.network, KIND, about | honesty | network | {"trees": trees, "card": dict(model.card)})
 
-
+# %% ../../nbs/library/ecg/network.ipynb #dc278656
 def load_beat_network(folder: Path | str) -> NetworkClassifier:
     "Read a network; raise `EcgError` for a folder that holds none."
     try:
@@ -160,7 +160,7 @@ def load_beat_network(folder: Path | str) -> NetworkClassifier:
         raise EcgError(Path(folder).name, "a network of this project", str(error)[:160]) from None
     return NetworkClassifier(names, used, network, numbers[0], shift, numbers[1], trees, numbers[2], found["card"])
 
-
+# %% ../../nbs/library/ecg/network.ipynb #fc6349f7
 def _build(said: dict) -> BeatNet:
     return BeatNet(_size(len(said["used"])), _size(said["n_filters"]), _size(said["hidden"]))
 

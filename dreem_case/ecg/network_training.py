@@ -82,7 +82,7 @@ class Pool:
         "Draw the beats of an epoch."
         return _Batches(self, settings, epoch)
 
-
+# %% ../../nbs/library/ecg/network_training.ipynb #7fb3960b
 def make_pool(examples: Sequence[Example], columns: np.ndarray) -> Pool:
     "Gather the beats of N, S, V and F."
     parts, most = [], max(table.waves.shape[1] for example in examples for table in example.tables)
@@ -100,7 +100,7 @@ def make_pool(examples: Sequence[Example], columns: np.ndarray) -> Pool:
     centre = chance @ rows
     return Pool(waves, seen, rows, classes, chance, centre, np.sqrt(chance @ (rows - centre) ** 2) + 1e-3)
 
-
+# %% ../../nbs/library/ecg/network_training.ipynb #d1750a9d
 class _Batches(Sequence):
     "Batches of changed beats, made when they are asked for."
 
@@ -154,7 +154,7 @@ def fit_beat_network(
     )  # fmt: skip
     return model, went
 
-
+# %% ../../nbs/library/ecg/network_training.ipynb #96276550
 def _new(n_features: int, settings: BeatNetSettings) -> BeatNet:
     seed_all(settings.seed)
     return BeatNet(n_features, settings.n_filters, settings.hidden, settings.dropout)
@@ -192,7 +192,7 @@ def network_held_out(
 
     return held_out(examples, patients, n_folds, fit), went
 
-
+# %% ../../nbs/library/ecg/network_training.ipynb #e32edbaf
 def fit_network_classifier(
     examples: Sequence[Example],
     patients: Sequence[str],
@@ -229,7 +229,7 @@ def _suggested(trial: Any, base: BeatNetSettings) -> BeatNetSettings:
         jitter=trial.suggest_float("jitter", 0.0, 0.4),
     )
 
-
+# %% ../../nbs/library/ecg/network_training.ipynb #8299a323
 def search(
     examples: Sequence[Example],
     patients: Sequence[str],  # one for each example
@@ -266,7 +266,7 @@ def search(
     study.optimize(objective, n_trials, callbacks=[written])
     return _suggested(study.best_trial, base)
 
-
+# %% ../../nbs/library/ecg/network_training.ipynb #c2f264bd
 def _means(trial: Any) -> list[float]:
     "Give the mean surprise as folds came in."
     return list(trial.intermediate_values.values())

@@ -29,7 +29,7 @@ def _of_lead(lead: np.ndarray, fs_hz: float) -> np.ndarray:
     parts = np.array_split(edges[:-1], len(edges) // 600 + 1)  # of ten minutes, for memory's sake
     return np.concatenate([_of_seconds(lead, part, int(fs_hz), low, high) for part in parts])
 
-
+# %% ../../nbs/library/ecg/quality.ipynb #bc6a6d01
 def _of_seconds(lead: np.ndarray, starts: np.ndarray, n: int, low: float, high: float) -> np.ndarray:
     seconds = np.lib.stride_tricks.sliding_window_view(lead, n)[starts]
     span = np.fmax.reduce(seconds, axis=1) - np.fmin.reduce(seconds, axis=1)

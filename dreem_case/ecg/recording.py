@@ -130,7 +130,7 @@ def make_recording(
         raise EcgError(record, "a lead with a signal", "; ".join(notes) or "no lead")
     return Recording(record, float(fs_hz), kept, tuple(notes))
 
-
+# %% ../../nbs/library/ecg/recording.ipynb #4e063cbe
 MAX_SPREAD_MV = 50.0  # between the 0.5th and the 99.5th percentile
 
 
@@ -166,7 +166,7 @@ class Beats:
             return np.full(len(self.time_s), -1, np.int8)
         return np.array([class_of(symbol) for symbol in self.symbols], np.int8)
 
-
+# %% ../../nbs/library/ecg/recording.ipynb #847e4974
 def make_beats(
     time_s: Sequence[float],
     symbols: Sequence[str],  # one each; those of no beat are left out

@@ -21,7 +21,7 @@ def _shifted(values: np.ndarray, k: int) -> np.ndarray:
     at = np.clip(np.arange(len(values)) - k, 0, len(values) - 1)
     return values[at]
 
-
+# %% ../../nbs/library/ecg/rhythm.ipynb #0751f2ff
 def log_intervals(
     time_s: np.ndarray,  # (n,) rising
     broken: np.ndarray | None = None,  # bool (n - 1,): intervals that span a gap, about which nothing is known
@@ -61,7 +61,7 @@ def rhythm_features(
     found |= {f"post_{name}": post - reference[name] for name in ("local", "m60", "q75", "q90", "glob")}
     return found | _of_neighbours(pre, post, reference) | _of_rhythm(pre, post, wide, reference)
 
-
+# %% ../../nbs/library/ecg/rhythm.ipynb #3ac89dfc
 def _of_neighbours(pre: np.ndarray, post: np.ndarray, reference: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     "Compare the intervals of a beat and of those beside it."
     two = np.logaddexp(pre, post) - np.log(2)  # of both intervals: a compensatory pause makes them two normal ones
@@ -77,7 +77,7 @@ def _of_neighbours(pre: np.ndarray, post: np.ndarray, reference: dict[str, np.nd
         "pre_prev": pre - _shifted(pre, 1),
     }
 
-
+# %% ../../nbs/library/ecg/rhythm.ipynb #f4e9a8ce
 def _of_rhythm(
     pre: np.ndarray, post: np.ndarray, wide: np.ndarray, reference: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:

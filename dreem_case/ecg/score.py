@@ -35,7 +35,7 @@ def shipped_model() -> BeatClassifier:
     "Load the model that comes with the package."
     return load_classifier(MODEL_FILE)
 
-
+# %% ../../nbs/library/ecg/score.ipynb #3b2f1719
 def load_model(path: Path | str) -> BeatClassifier:
     "Read a model, a file of trees or the folder of a network, which names beats in the same way; raise `EcgError`."
     if not Path(path).is_dir():
@@ -44,7 +44,7 @@ def load_model(path: Path | str) -> BeatClassifier:
 
     return load_beat_network(path)
 
-
+# %% ../../nbs/library/ecg/score.ipynb #80592ee0
 @dataclass(frozen=True, eq=False)
 class BeatAnswers:
     "What is said of a recording's beats."
@@ -99,7 +99,7 @@ def score_recording(
         tuple(table for part in found for table in part.tables),
     )
 
-
+# %% ../../nbs/library/ecg/score.ipynb #1b274171
 def _without_beats(time_s: np.ndarray, duration_s: float) -> list[str]:
     "Say where nothing was taken for a beat for long."
     edges = np.concatenate([[0], time_s, [duration_s]])
@@ -115,7 +115,7 @@ class _Piece:
     from_s: float  # what is answered, in the whole recording
     to_s: float
 
-
+# %% ../../nbs/library/ecg/score.ipynb #79350f6e
 def _pieces(recording: Recording) -> Iterator[_Piece]:
     "Cut a recording into pieces of half an hour that overlap; a short rest belongs to the last one."
     fs_hz, n = recording.fs_hz, recording.n_samples
@@ -155,7 +155,7 @@ def _score_piece(
     columns = (time_s[own], classes[own], honest[own], sure[own], sure[own] < model.doubtful, paced[own])
     return BeatAnswers(piece.recording.record, *columns, {}, (), "", (table,)), int(spikes[own].sum())
 
-
+# %% ../../nbs/library/ecg/score.ipynb #8a0a22c8
 def _nothing(record: str) -> BeatAnswers:
     none = np.zeros(0)
     nobody = none.astype(bool)
@@ -167,7 +167,7 @@ def _bridgeable(piece: Recording) -> Recording:
     leads = {n: np.where(np.isnan(x), np.float32(0), x) if np.isnan(x).all() else x for n, x in piece.leads.items()}
     return Recording(piece.record, piece.fs_hz, leads)
 
-
+# %% ../../nbs/library/ecg/score.ipynb #ebedcfc6
 def refusals(signals: Signals, table: FeatureTable, confidence: np.ndarray) -> np.ndarray:  # bool (n_beats,)
     "Find the beats that get no class: in a gap of all leads, or doubtful in noise."
     level = noise_level(signals, table.time_s)

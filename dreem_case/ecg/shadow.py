@@ -29,7 +29,7 @@ class Compared:
     in_use: dict[str, float]
     candidate: dict[str, float]
 
-
+# %% ../../nbs/library/ecg/shadow.ipynb #88788833
 def compare(recording: Recording, beats: Beats | None, in_use: BeatClassifier, candidate: BeatClassifier) -> Compared:
     "Name a record's beats with both models; raise `EcgError` where there are fewer than two."
     first = score_recording(recording, in_use, beats.time_s if beats else None)
@@ -45,7 +45,7 @@ def compare(recording: Recording, beats: Beats | None, in_use: BeatClassifier, c
     sides = (_summed_up(answers, truth) for answers in (first, second))
     return Compared(recording.record, len(first.time_s), changed, *sides)
 
-
+# %% ../../nbs/library/ecg/shadow.ipynb #0df85143
 def _summed_up(answers: BeatAnswers, truth: np.ndarray | None) -> dict[str, float]:
     given = answers.classes >= 0
     found = {"flagged": float(answers.review.mean()), "refused": float((~given & ~answers.paced).mean())}
@@ -68,7 +68,7 @@ def shadow(
         except EcgError as error:
             yield error
 
-
+# %% ../../nbs/library/ecg/shadow.ipynb #1f422ae4
 def differences(
     compared: Sequence[Compared], figure: str = "right"
 ) -> Interval | None:  # None: fewer than two patients have the figure

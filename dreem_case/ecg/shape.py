@@ -32,7 +32,7 @@ def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _rms(values: np.ndarray) -> np.ndarray:
     return np.sqrt(np.einsum("...i,...i->...", values, values) / values.shape[-1])
 
-
+# %% ../../nbs/library/ecg/shape.ipynb #2ad5142d
 def cut(signals: Signals, time_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     "Cut beats out, in units of the lead's usual QRS; gives (n_leads, n_beats, n), and what is missing."
     at = np.round(time_s * FS_HZ).astype(int)[:, None] + np.arange(-BEFORE - MOVE, BEHIND + MOVE + 1)
@@ -45,7 +45,7 @@ def cut(signals: Signals, time_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         lead /= max(np.median(heights), 1e-6)
     return beats, missing
 
-
+# %% ../../nbs/library/ecg/shape.ipynb #9bd4d264
 def _typical(beats: np.ndarray, usual: np.ndarray) -> np.ndarray:  # (n_leads, n_beats, n), bool (n_beats,)
     "Take the median of the usual beats, or of evenly drawn ones, twice without the half that looks least like it."
     usual = np.flatnonzero(usual)
@@ -56,7 +56,7 @@ def _typical(beats: np.ndarray, usual: np.ndarray) -> np.ndarray:  # (n_leads, n
         template = np.median(beats[:, alike >= np.median(alike)], axis=1)
     return template
 
-
+# %% ../../nbs/library/ecg/shape.ipynb #b3965931
 def _moved(wide: np.ndarray, template: np.ndarray) -> np.ndarray:  # samples (n_beats,)
     "Find by how much each beat is moved to look most like the template, alike for all leads."
     size, n_moves = QRS.stop - QRS.start, 2 * MOVE + 1
@@ -118,7 +118,7 @@ def _measures(beats: np.ndarray, template: np.ndarray) -> dict[str, np.ndarray]:
     }
     return found | _by_direction(level, own) | _mix(beats, template, found["c_qrs"], found["d_qrs"])
 
-
+# %% ../../nbs/library/ecg/shape.ipynb #95970408
 def _centred(values: np.ndarray) -> np.ndarray:
     return values - values.mean(-1, keepdims=True)
 
@@ -137,7 +137,7 @@ def _width(beats: np.ndarray) -> np.ndarray:  # s
     path = path / (path[..., -1:] + 1e-9)
     return ((path < 0.9).sum(-1) - (path < 0.1).sum(-1)) / FS_HZ
 
-
+# %% ../../nbs/library/ecg/shape.ipynb #625ac109
 def _by_direction(level: np.ndarray, own: np.ndarray) -> dict[str, np.ndarray]:
     "Compare heights and the T wave, with the template's main direction as up."
     main = QRS.start + np.abs(own[:, QRS]).argmax(-1)
@@ -149,7 +149,7 @@ def _by_direction(level: np.ndarray, own: np.ndarray) -> dict[str, np.ndarray]:
         "t_area": level[:, :, T_WAVE].mean(-1) - own[:, T_WAVE].mean(-1)[:, None],
     }
 
-
+# %% ../../nbs/library/ecg/shape.ipynb #aa061fb0
 def _mix(beats: np.ndarray, template: np.ndarray, alike: np.ndarray, far: np.ndarray) -> dict[str, np.ndarray]:
     "Tell how far a beat lies on the way from the template to the record's typical foreign beat: a fusion is a mix."
     foreign = alike.mean(axis=0) < 0.6
@@ -173,7 +173,7 @@ def _company(beats: np.ndarray, part: slice, k: int) -> tuple[np.ndarray, np.nda
     shape = (len(places), -1)
     return distance.reshape(shape) / max(spread, 1e-9), index.reshape(shape)
 
-
+# %% ../../nbs/library/ecg/shape.ipynb #a7a3611b
 def _votes(
     name: str, beats: np.ndarray, part: slice, k: int, found: dict[str, np.ndarray], keys: Sequence[str]
 ) -> dict[str, np.ndarray]:

@@ -34,7 +34,7 @@ def _wander(random: np.random.Generator, n: int, fs_hz: float) -> np.ndarray:
 def _muscle(random: np.random.Generator, n: int, fs_hz: float) -> np.ndarray:
     return _band_noise(random, n, fs_hz, 20, 150)
 
-
+# %% ../../nbs/library/ecg/shifts.ipynb #e21ce538
 def _electrode_motion(random: np.random.Generator, n: int, fs_hz: float) -> np.ndarray:
     "Make bumps of 0.1 to 0.5 s, of which some look like beats, on slow noise."
     noise = 0.5 * _band_noise(random, n, fs_hz, 0.5, 8)
@@ -45,7 +45,7 @@ def _electrode_motion(random: np.random.Generator, n: int, fs_hz: float) -> np.n
         noise[part] += random.normal(0, 4) * np.exp(-(((part - at) / width) ** 2))
     return noise
 
-
+# %% ../../nbs/library/ecg/shifts.ipynb #dba4e598
 NOISES = {"wander": _wander, "muscle": _muscle, "electrode_motion": _electrode_motion}
 
 
@@ -78,7 +78,7 @@ def inverted(recording: Recording) -> Recording:
     first = next(iter(recording.leads))
     return replace(recording, leads={name: -lead if name == first else lead for name, lead in recording.leads.items()})
 
-
+# %% ../../nbs/library/ecg/shifts.ipynb #84ddc7f1
 def swapped(recording: Recording) -> Recording:
     "Give each lead the name of the next."
     names, signals = list(recording.leads), list(recording.leads.values())
@@ -96,7 +96,7 @@ def at_rate(recording: Recording, fs_hz: int) -> Recording:
         _mapped(recording, lambda lead: resample_poly(lead, fs_hz, int(recording.fs_hz))), fs_hz=float(fs_hz)
     )
 
-
+# %% ../../nbs/library/ecg/shifts.ipynb #bd62c593
 def in_bits(recording: Recording, bits: int = 8, range_mv: float = 5.0) -> Recording:
     "Round to so many bits over ±range_mv."
     step = 2 * range_mv / 2**bits
@@ -114,7 +114,7 @@ Shift = Callable[[Recording, Beats], Recording]
 def _second(recording: Recording) -> Recording:
     return only(recording, list(recording.leads)[-1])
 
-
+# %% ../../nbs/library/ecg/shifts.ipynb #0f949373
 SHIFTS: dict[str, Shift] = {
     **{
         f"{kind}_{snr}db": lambda r, b, kind=kind, snr=snr: with_noise(r, b, kind, snr)

@@ -29,7 +29,7 @@ class Patient:
     shape: int  # seed of the shapes
     axis: tuple[float, float]  # what of a normal beat each lead sees
 
-
+# %% ../../nbs/library/ecg/simulate.ipynb #7e5d7501
 def draw_patient(random: np.random.Generator, rhythm: str) -> Patient:
     "Draw a patient with a rhythm."
     early = {"atrial beats": 0.12, "ventricular beats": 0.12, "block": 0.02, "sinus": 0.01}.get(rhythm, 0.0)
@@ -44,7 +44,7 @@ def draw_patient(random: np.random.Generator, rhythm: str) -> Patient:
         axis,
     )
 
-
+# %% ../../nbs/library/ecg/simulate.ipynb #52378421
 def draw_rhythm(patient: Patient, seconds: float, random: np.random.Generator) -> tuple[list[float], list[str]]:
     "Draw when beats come, and which."
     time_s, symbols, now, normal = [], [], 1.0, "L" if patient.rhythm == "block" else "N"
@@ -66,7 +66,7 @@ def draw_rhythm(patient: Patient, seconds: float, random: np.random.Generator) -
     inside = sum(t < seconds - 0.5 for t in time_s)  # a run may go on beyond the end
     return time_s[:inside], symbols[:inside]
 
-
+# %% ../../nbs/library/ecg/simulate.ipynb #6901fd2a
 def _early(
     patient: Patient, now: float, interval: float, symbol: str, random: np.random.Generator
 ) -> list[tuple[float, str]]:
@@ -90,7 +90,7 @@ def _wave(parts: np.ndarray, axis: np.ndarray, t: np.ndarray) -> np.ndarray:  # 
     bumps = parts[:, 2, None] * np.exp(-0.5 * ((t - parts[:, 0, None]) / parts[:, 1, None]) ** 2)
     return np.einsum("lp,pt->lt", axis, bumps)
 
-
+# %% ../../nbs/library/ecg/simulate.ipynb #4f4d17f6
 def shapes_of(patient: Patient, fs_hz: float) -> dict[str, np.ndarray]:  # symbol -> mV (2, n), from -0.3 to 0.5 s
     "Make a patient's beats, as both leads see them."
     random, t, found = np.random.default_rng(patient.shape), np.arange(-0.3, 0.5, 1 / fs_hz), {}
@@ -132,7 +132,7 @@ def simulate_record(
         recording = with_noise(recording, beats, kind, snr_db + random.uniform(-2, 4), seed * 10 + i)
     return recording, beats
 
-
+# %% ../../nbs/library/ecg/simulate.ipynb #6eec5a35
 def write_records(folder: Path | str, n_records: int = 12, minutes: float = 5.0, seed: int = 1) -> list[str]:
     "Write simulated patients as WFDB files, with all rhythms in turn; gives the records' names."
     order = ("atrial beats", "atrial beats", "ventricular beats", "ventricular beats", "sinus", "block", "fibrillation")

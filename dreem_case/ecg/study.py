@@ -44,7 +44,7 @@ def open_case(folder: Path | str, record: str) -> Case:
     signals = filtered(recording)
     return Case(recording, beats, signals, make_example(record, signals, beats.time_s, beats.classes))
 
-
+# %% ../../nbs/library/ecg/study.ipynb #bfb60218
 def split_of(folder: Path | str) -> tuple[list[str], list[str]]:  # to learn from, to judge on
     "Split a folder's records by patient: DS1 and DS2 where these are the records, else two halves."
     records = [record for record in records_in(folder) if record not in PACED]
@@ -64,7 +64,7 @@ def with_made(cases: Mapping[str, Case], records: Iterable[str]) -> tuple[list[E
         patients += [patient_of(record)] * sum(example is not None for example in found)
     return examples, patients
 
-
+# %% ../../nbs/library/ecg/study.ipynb #ec1bce42
 def train(
     cases: Mapping[str, Case],
     records: Sequence[str],
@@ -81,7 +81,7 @@ def train(
     share = 1.0 if kind == "network" else SHARE
     return fit_network_classifier(examples, patients, n_folds=n_folds, share=share, n_rounds=n_rounds)[0]
 
-
+# %% ../../nbs/library/ecg/study.ipynb #8a1f0e3f
 _MITDB = "MIT-BIH Arrhythmia Database (Moody and Mark 2001; ODC-By 1.0)"
 
 
@@ -119,7 +119,7 @@ def judged(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray]) -> Ans
         found[record] = (example.classes, np.where(example.tables[0].unscored, -1, probabilities.argmax(axis=1)))
     return found
 
-
+# %% ../../nbs/library/ecg/study.ipynb #451502b7
 def honesty(model: BeatClassifier, cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray]) -> dict[str, float]:
     "Compare confidence with what is right, and tell which errors a flag on a tenth of the beats catches."
     truth = np.concatenate([cases[record].example.classes for record in weighted])
@@ -139,7 +139,7 @@ def patient_folds(cases: Mapping[str, Case], records: Sequence[str], n_folds: in
     found = held_out(examples, patients, n_folds, lambda learn: fit_both(learn, n_rounds=n_rounds))
     return {e.record: p for e, p in zip(examples, found, strict=True) if not e.made}
 
-
+# %% ../../nbs/library/ecg/study.ipynb #b17f664e
 def random_split(cases: Mapping[str, Case], records: Sequence[str], n_rounds: int = 80, seed: int = 0) -> Answers:
     "Split beats at random, as is often done: every patient stands on both sides. Half learns, half is judged."
     random, halves, rest = np.random.default_rng(seed), [], {}
@@ -171,7 +171,7 @@ def by_number_of_patients(
             model = fit(examples) if fit else fit_both(examples, n_rounds=n_rounds)
             yield n, *(judged(cases, answers_of(model, cases, side)) for side in (drawn, judge))
 
-
+# %% ../../nbs/library/ecg/study.ipynb #9b0e35e2
 def without_group(
     cases: Mapping[str, Case], learn: Sequence[str], judge: Sequence[str], group: str, n_rounds: int = 80
 ) -> Answers:
@@ -200,7 +200,7 @@ def asked_answers(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray],
         found[record] = (example.classes, given)
     return found
 
-
+# %% ../../nbs/library/ecg/study.ipynb #430fc78e
 def five_minutes(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray], seconds: float = 300) -> Answers:
     "Label the first five minutes of each record: later beats take the label of the three nearest, and of the model."
     from scipy.spatial import cKDTree
@@ -237,7 +237,7 @@ def end_to_end(model: BeatClassifier, cases: Mapping[str, Case], records: Iterab
         found[record] = (true, np.concatenate([given[pairs[:, 1]], np.zeros(len(missed), int), given[extra]]))
     return found
 
-
+# %% ../../nbs/library/ecg/study.ipynb #075b5d1c
 def detection(folder: Path | str, records: Iterable[str]) -> dict[str, np.ndarray]:  # record -> found, missed, extra
     "Compare detected with annotated beats, outside of annotated flutter."
     counts = {}
@@ -251,7 +251,7 @@ def detection(folder: Path | str, records: Iterable[str]) -> dict[str, np.ndarra
         counts[record] = np.array([both, len(true_s) - both, len(found_s) - both])
     return counts
 
-
+# %% ../../nbs/library/ecg/study.ipynb #69400bae
 def _flutter(folder: Path | str, record: str) -> list[tuple[float, float]]:
     "Find where ventricular flutter is annotated, from [ to ]."
     samples, symbols = read_annotations(folder, record)
@@ -271,7 +271,7 @@ def shifted(
         found[record] = look_at(model, filtered(SHIFTS[name](case.recording, case.beats)), case.beats.time_s, record)
     return found
 
-
+# %% ../../nbs/library/ecg/study.ipynb #b24c2811
 @dataclass(frozen=True, eq=False)
 class Seen:
     "What the model says of a record's beats, and what monitoring is told."
@@ -286,7 +286,7 @@ class Seen:
         "Give table, classes and confidence."
         return self.table, np.where(self.refused, -1, self.guessed), self.confidence
 
-
+# %% ../../nbs/library/ecg/study.ipynb #081544bf
 @dataclass(frozen=True)
 class Filled:
     "What became of the beats of some records whose gaps were filled in one way."
@@ -294,7 +294,7 @@ class Filled:
     distance: float  # root mean square, in usual heights of a lead
     answers: Answers
 
-
+# %% ../../nbs/library/ecg/study.ipynb #eebdd71f
 def without_signal(
     model: BeatClassifier, cases: Mapping[str, Case], records: Iterable[str], share: float, seconds: float = 300
 ) -> dict[str, Filled]:  # by way; "unscored": as the product has it; "unknown": trees that are told nothing of the beat
@@ -321,7 +321,7 @@ def without_signal(
         answers["unknown"][record] = kind, np.where(table.unscored, model.trees.predict(rows).argmax(axis=1), given)
     return {way: Filled(float(np.mean(far.get(way, [np.nan]))), own) for way, own in answers.items()}
 
-
+# %% ../../nbs/library/ecg/study.ipynb #97eefbc4
 def look_at(model: BeatClassifier, signals: Signals, time_s: np.ndarray, record: str) -> Seen:
     "Name a record's beats, and tell which of them get no class."
     table = beat_features(signals, time_s, record, model.sees_waves)

@@ -47,7 +47,7 @@ class Lead:
     baseline: int  # units at 0 mV
     checksum: int | None  # sum of all samples, modulo 65536
 
-
+# %% ../../nbs/library/ecg/wfdb_files.ipynb #364d6203
 @dataclass(frozen=True)
 class Header:
     "What a header says of a record, once it has been checked."
@@ -88,7 +88,7 @@ def parse_header(record: str, text: str) -> Header:
     format_, skip = rows[0][0]
     return Header(record, fs_hz, n_samples, format_, skip, _named(record, [row[1] for row in rows]))
 
-
+# %% ../../nbs/library/ecg/wfdb_files.ipynb #98d01101
 def _signal(record: str, line: str) -> tuple[tuple[str, int], Lead]:
     "Read a signal's line."
     parts = _SIGNAL.fullmatch(line)
@@ -111,7 +111,7 @@ def _signal(record: str, line: str) -> tuple[tuple[str, int], Lead]:
         (name or "").strip()[:40], per_mv, at_zero, int(checksum) if checksum else None
     )
 
-
+# %% ../../nbs/library/ecg/wfdb_files.ipynb #9d2b14a5
 def _named(record: str, leads: Sequence[Lead]) -> tuple[Lead, ...]:
     "See that every lead has a name of its own."
     found = []
@@ -170,7 +170,7 @@ def read_wfdb(folder: Path | str, record: str) -> Recording:
     named = {lead.name: row for lead, row in zip(header.leads, values, strict=True)}
     return make_recording(record, header.fs_hz, named, notes)
 
-
+# %% ../../nbs/library/ecg/wfdb_files.ipynb #88f02962
 NONE = {"212": -2048, "16": -32768}  # stands for no sample
 CHUNK = 500_000  # samples of a lead that are decoded at a time; even, for a whole number of bytes
 
@@ -189,7 +189,7 @@ def _decoded(path: Path, header: Header, n: int) -> Iterator[np.ndarray]:  # int
 def _n_samples(format_: str, n_bytes: int) -> int:
     return n_bytes // 3 * 2 if format_ == "212" else n_bytes // 2
 
-
+# %% ../../nbs/library/ecg/wfdb_files.ipynb #60f3d895
 def _millivolts(units: np.ndarray, lead: Lead, none: int) -> np.ndarray:
     values = (units.astype(np.float32) - np.float32(lead.baseline)) / np.float32(lead.gain)
     values[units == none] = np.nan
@@ -203,7 +203,7 @@ def read_header(folder: Path | str, record: str) -> Header:
         raise EcgError(record, f"a header of at most {MAX_HEADER_BYTES} bytes", str(path.stat().st_size))
     return parse_header(record, path.read_bytes().decode("latin-1"))
 
-
+# %% ../../nbs/library/ecg/wfdb_files.ipynb #509f2a0d
 def _plain_file(folder: Path, name: str, record: str) -> Path:
     path = folder / name
     if path.is_symlink() or not path.is_file():
@@ -219,7 +219,7 @@ def read_beats(folder: Path | str, record: str) -> Beats | None:  # None: nobody
     samples, symbols = found
     return make_beats(samples / read_header(folder, record).fs_hz, symbols)
 
-
+# %% ../../nbs/library/ecg/wfdb_files.ipynb #fa86972d
 def read_annotations(folder: Path | str, record: str) -> tuple[np.ndarray, list[str]] | None:
     "Read the samples and letters of all annotations in `<record>.atr`."
     if not (Path(folder) / f"{check_record(record)}.atr").is_file():
@@ -234,7 +234,7 @@ def read_annotations(folder: Path | str, record: str) -> tuple[np.ndarray, list[
         raise EcgError(record, "annotations", f"something else ({type(error).__name__})") from error
     return np.asarray(found.sample), list(found.symbol)
 
-
+# %% ../../nbs/library/ecg/wfdb_files.ipynb #db43c918
 @contextmanager
 def _wfdb() -> Iterator[object]:
     "Give the package when it is needed: it brings pandas, and uses it as one no longer should."
@@ -270,7 +270,7 @@ def write_wfdb(folder: Path | str, recording: Recording, beats: Beats | None = N
         with _wfdb() as wfdb:
             wfdb.wrann(record, "atr", samples, list(beats.symbols), fs=recording.fs_hz, write_dir=str(folder))
 
-
+# %% ../../nbs/library/ecg/wfdb_files.ipynb #b8205740
 def _units(lead: Sequence[float]) -> np.ndarray:
     scaled = np.clip(np.round(np.asarray(lead) * GAIN) + BASELINE, -2047, 2047)
     return np.where(np.isnan(scaled), -2048, scaled).astype(np.int16)

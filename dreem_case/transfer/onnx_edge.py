@@ -44,7 +44,7 @@ class _Calibration:
         one = next(self.nights, None)
         return None if one is None else self.edge.named(one)
 
-
+# %% ../../nbs/library/transfer/onnx_edge.ipynb #6c374d74
 def quantize_static(
     path: Path | str,  # of a network in float
     calibration: Iterable[Sequence[np.ndarray]],  # inputs of training nights, all of one length, as for `export_onnx`
@@ -62,7 +62,7 @@ def quantize_static(
         logging.getLogger().disabled = was
         prepared.unlink(missing_ok=True)
 
-
+# %% ../../nbs/library/transfer/onnx_edge.ipynb #7f8eea1a
 def _quantize(path: str, prepared: str, out: str, calibration: _Calibration, keep_float: Sequence[str]) -> None:
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType
@@ -79,7 +79,7 @@ def _quantize(path: str, prepared: str, out: str, calibration: _Calibration, kee
         extra_options={"CalibPercentile": _PERCENTILE, "ActivationSymmetric": False},
     )  # fmt: skip
 
-
+# %% ../../nbs/library/transfer/onnx_edge.ipynb #fd4ad35d
 def _before_logarithms(nodes: list) -> set[str]:
     "Name the nodes whose results end in a logarithm."
     makes = {name: node for node in nodes for name in node.output}
