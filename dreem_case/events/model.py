@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['AWAKE', 'SLEEP', 'NEAR_ONSET', 'NEAR_WAKEUP', 'UNKNOWN', 'NEAR_MIN', 'NEAR_DIARY_MIN', 'KNOWN_AROUND_MIN',
-           'DENSE_MIN', 'ONE_IN', 'KIND', 'N_ROUNDS', 'N_LEAVES', 'MAX_FILE_BYTES', 'FOLDER', 'SHIPPED',
+           'DENSE_MIN', 'ONE_IN', 'KIND', 'N_ROUNDS', 'N_LEAVES', 'MAX_FILE_BYTES', 'FOLDER', 'WATCHES', 'SHIPPED',
            'minute_labels', 'thinned', 'MinuteModel', 'fit_minutes', 'movement_only', 'save_minutes', 'load_minutes',
            'shipped_minutes', 'model_for']
 
@@ -20,7 +20,7 @@ from ..core.files import write_whole
 from ..core.trees import Trees, fit_trees
 from .decode import Likelihoods
 from .metric import EVENTS, EventsError, EventTable
-from .minutes import ANGLE, GROUPS, MAX_SHORT_EPOCH_S, feature_names, MinuteTable, minute_features
+from .minutes import ANGLE, GROUPS, feature_names, MinuteTable, minute_features
 
 # %% ../../nbs/library/events/model.ipynb #95d90a6b
 AWAKE, SLEEP, NEAR_ONSET, NEAR_WAKEUP, UNKNOWN = 0, 1, 2, 3, -1
@@ -170,7 +170,8 @@ def load_minutes(path: Path | str) -> MinuteModel:
 
 # %% ../../nbs/library/events/model.ipynb #eb41623f
 FOLDER = Path(str(files("dreem_case.events"))) / "models"
-SHIPPED = ("watch", "watch_minute", "enmo", "counts", "counts_simulated")
+WATCHES = {"watch": 7.5, "watch_10": 15, "watch_30": 30, "watch_60": 120}  # for epochs of at most so many seconds
+SHIPPED = (*WATCHES, "enmo", "counts", "counts_simulated")
 
 
 @cache
@@ -187,4 +188,4 @@ def model_for(table: MinuteTable) -> MinuteModel:
         return shipped_minutes("counts")
     if "turn" not in table.channels:
         return shipped_minutes("enmo")
-    return shipped_minutes("watch" if table.series.epoch_s <= MAX_SHORT_EPOCH_S else "watch_minute")
+    return shipped_minutes(next(name for name, longest in WATCHES.items() if table.series.epoch_s <= longest))
