@@ -9,7 +9,7 @@ __all__ = ['AWAKE', 'SLEEP', 'NEAR_ONSET', 'NEAR_WAKEUP', 'UNKNOWN', 'NEAR_MIN',
 # %% ../../nbs/library/events/model.ipynb #ebc88d59
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -170,8 +170,8 @@ def load_minutes(path: Path | str) -> MinuteModel:
 
 # %% ../../nbs/library/events/model.ipynb #eb41623f
 FOLDER = Path(str(files("dreem_case.events"))) / "models"
-WATCHES = {"watch": 7.5, "watch_10": 15, "watch_30": 30, "watch_60": 120}  # for epochs of at most so many seconds
-SHIPPED = (*WATCHES, "enmo", "counts", "counts_simulated")
+WATCHES = {7.5: ("watch",), 15: ("watch", "watch_10"), 30: ("watch_30",), 120: ("watch_60",)}  # by the longest epoch, s
+SHIPPED = ("watch", "watch_10", "watch_30", "watch_60", "enmo", "counts", "counts_simulated")
 
 
 @cache
@@ -182,10 +182,18 @@ def shipped_minutes(name: str) -> MinuteModel:
     return load_minutes(FOLDER / f"{name}.json")
 
 
+@cache
+def _together(names: tuple[str, ...]) -> MinuteModel:
+    "Average models that come with the package."
+    parts = [shipped_minutes(name) for name in names]
+    trees, version = tuple(trees for part in parts for trees in part.trees), "+".join(part.version for part in parts)
+    return replace(parts[0], trees=trees, version=version)
+
+
 def model_for(table: MinuteTable) -> MinuteModel:
     "Give the shipped model that fits a device."
     if "counts" in table.channels:
         return shipped_minutes("counts")
     if "turn" not in table.channels:
         return shipped_minutes("enmo")
-    return shipped_minutes(next(name for name, longest in WATCHES.items() if table.series.epoch_s <= longest))
+    return _together(next(names for longest, names in WATCHES.items() if table.series.epoch_s <= longest))
