@@ -37,7 +37,7 @@ MODULES = [module_name(path, ROOT / "dreem_case") for path in FILES]
 NAMES = [module_name(path, ROOT / "nbs" / "library") for path in LIBRARY]
 OF_NETS = {
     "core.nets",
-    *(f"events.{name}" for name in ("extractors", "decoders", "networks", "network")),
+    *(f"events.{name}" for name in ("layers", "networks", "network")),
     *(f"mae.{name}" for name in ("embed", "model", "night_sequences", "pretraining")),
     *(
         f"transfer.{name}"
