@@ -114,7 +114,7 @@ def _say(fitted: MinuteModel, table: MinuteTable, rows: np.ndarray):
 
 
 def of_networks(learned: list, tuned: list) -> dict[str, EventTable]:
-    """Train the small U-Net in each variant, for some minutes less than it deserves."""
+    """Train the small U-Net in each variant for its first steps; more would take hours."""
     events = joined([wearer.events for wearer in learned])
     train, test = ([minute_table(one.series) for one in group] for group in (learned, tuned))
     found = {}
@@ -130,6 +130,7 @@ def main(families: dict[str, Callable]) -> None:
     learned, tuned = simulated("train", N_TRAIN), simulated("tune", N_TUNE)
     truth = joined([wearer.events for wearer in tuned])
     content = {"wearers_learned": N_TRAIN, "wearers_scored": N_TUNE, "nights_scored": len(truth) // 2}
+    content["network_steps"] = NET.epochs * NET.windows_per_epoch // NET.batch_size
     for family, make in families.items():
         start = time.process_time()
         found = make(learned, tuned)
