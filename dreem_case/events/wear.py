@@ -85,8 +85,9 @@ def _agreement(table: np.ndarray, mean: np.ndarray) -> np.ndarray:  # float (n_d
 
 def _runs(exact: np.ndarray, alike: np.ndarray) -> np.ndarray:  # bool, float (n_days, n_blocks) -> bool
     "Keep what is exact, and runs of blocks that go with the mean."
-    clear, found = (exact | (alike > CLEARLY)).ravel(), exact.ravel().copy()
-    for first, last in runs_of((exact | (alike > LIKELY)).ravel()):
+    likely, clear = (exact | (alike > LIKELY)).ravel(), (~exact & (alike > CLEARLY)).ravel()
+    found = exact.ravel().copy()
+    for first, last in runs_of(likely):
         if last - first > 1 and clear[first:last].any():
             found[first:last] = True
     return found.reshape(exact.shape)
