@@ -103,7 +103,7 @@ def train(
     from dreem_case.events.minutes import ANGLE, GROUPS, feature_names, minute_table
     from dreem_case.events.model import NEAR_DIARY_MIN, NEAR_MIN, fit_minutes, movement_only, save_minutes
     from dreem_case.events.prepared import read_prepared
-    from dreem_case.events.study import as_devices, as_watches, open_diary, simulated
+    from dreem_case.events.study import as_devices, as_epochs, open_diary, simulated
 
     groups = tuple(group.strip() for group in channels.split(",")) if channels else None
     if groups != ANGLE and (unknown := set(groups or ()) - set(GROUPS)):
@@ -124,7 +124,7 @@ def train(
         if counts:
             series = [wearer.series for wearer in wearers]
         else:
-            series = as_watches(wearers, epoch) if groups == ANGLE else as_devices(wearers)
+            series = [as_epochs(w.series, epoch) for w in wearers] if groups == ANGLE else as_devices(wearers)
         tables = [minute_table(one) for one in series]
         truth, data = joined([w.events for w in wearers]), "simulated"
     else:

@@ -2,14 +2,14 @@
 
 # %% auto #0
 __all__ = ['AWAKE', 'SLEEP', 'NEAR_ONSET', 'NEAR_WAKEUP', 'UNKNOWN', 'NEAR_MIN', 'NEAR_DIARY_MIN', 'KNOWN_AROUND_MIN',
-           'DENSE_MIN', 'ONE_IN', 'KIND', 'N_ROUNDS', 'N_LEAVES', 'MAX_FILE_BYTES', 'FOLDER', 'SHIPPED',
+           'DENSE_MIN', 'ONE_IN', 'KIND', 'N_ROUNDS', 'N_LEAVES', 'MAX_FILE_BYTES', 'FOLDER', 'WATCHES', 'SHIPPED',
            'minute_labels', 'thinned', 'MinuteModel', 'fit_minutes', 'movement_only', 'save_minutes', 'load_minutes',
            'shipped_minutes', 'model_for']
 
 # %% ../../nbs/library/events/model.ipynb #ebc88d59
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -20,7 +20,7 @@ from ..core.files import write_whole
 from ..core.trees import Trees, fit_trees
 from .decode import Likelihoods
 from .metric import EVENTS, EventsError, EventTable
-from .minutes import ANGLE, GROUPS, MAX_SHORT_EPOCH_S, feature_names, MinuteTable, minute_features
+from .minutes import ANGLE, GROUPS, feature_names, MinuteTable, minute_features
 
 # %% ../../nbs/library/events/model.ipynb #95d90a6b
 AWAKE, SLEEP, NEAR_ONSET, NEAR_WAKEUP, UNKNOWN = 0, 1, 2, 3, -1
@@ -170,7 +170,8 @@ def load_minutes(path: Path | str) -> MinuteModel:
 
 # %% ../../nbs/library/events/model.ipynb #eb41623f
 FOLDER = Path(str(files("dreem_case.events"))) / "models"
-SHIPPED = ("watch", "watch_minute", "enmo", "counts", "counts_simulated")
+WATCHES = {7.5: ("watch",), 15: ("watch", "watch_10"), 30: ("watch_30",), 120: ("watch_60",)}  # by the longest epoch, s
+SHIPPED = ("watch", "watch_10", "watch_30", "watch_60", "enmo", "counts", "counts_simulated")
 
 
 @cache
@@ -181,10 +182,18 @@ def shipped_minutes(name: str) -> MinuteModel:
     return load_minutes(FOLDER / f"{name}.json")
 
 
+@cache
+def _together(names: tuple[str, ...]) -> MinuteModel:
+    "Average models that come with the package."
+    parts = [shipped_minutes(name) for name in names]
+    trees, version = tuple(trees for part in parts for trees in part.trees), "+".join(part.version for part in parts)
+    return replace(parts[0], trees=trees, version=version)
+
+
 def model_for(table: MinuteTable) -> MinuteModel:
     "Give the shipped model that fits a device."
     if "counts" in table.channels:
         return shipped_minutes("counts")
     if "turn" not in table.channels:
         return shipped_minutes("enmo")
-    return shipped_minutes("watch" if table.series.epoch_s <= MAX_SHORT_EPOCH_S else "watch_minute")
+    return _together(next(names for longest, names in WATCHES.items() if table.series.epoch_s <= longest))

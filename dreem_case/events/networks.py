@@ -8,8 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .decoders import DECODERS, positions
-from .extractors import EXTRACTORS
+from .layers import DECODERS, EXTRACTORS, positions
 
 # %% ../../nbs/library/events/networks.ipynb #1bc8f5bb
 N_OUTPUTS = 3  # asleep, onset, wakeup

@@ -21,10 +21,19 @@ from dreem_case.events.heuristic import heuristic_events, longest_block
 from dreem_case.events.metric import EventsError, event_errors, mean_ap
 from dreem_case.events.minutes import ANGLE, best_intervals, mean_around, minute_table, ranks
 from dreem_case.events.model import SHIPPED, fit_minutes, load_minutes, minute_labels, save_minutes, shipped_minutes
-from dreem_case.events.realism import KNOWN, describe
 from dreem_case.events.series import make_series
 from dreem_case.events.series_files import read_series, write_series
-from dreem_case.events.study import as_epochs, decoded, figures, open_diary, out_of_fold, simulated, with_channels
+from dreem_case.events.study import (
+    KNOWN,
+    as_epochs,
+    decoded,
+    describe,
+    figures,
+    open_diary,
+    out_of_fold,
+    simulated,
+    with_channels,
+)
 from dreem_case.events.wear import filled_blocks, worn_mask
 from dreem_case.events.wrist import BLOCK, fill_off, simulate_wearer
 
@@ -115,29 +124,50 @@ def test_no_event_is_made_up_at_the_edges_of_a_gap(wearer):
 # ---- what must not matter
 
 
-@pytest.mark.parametrize("change", ["mirrored", "shifted name", "ten seconds"])
+@pytest.mark.parametrize("change", ["mirrored", "shifted name", "ten seconds", "thirty seconds"])
 def test_it_does_not_matter(wearer, found, change):
     changes = {
         "mirrored": lambda s: replace(s, channels=s.channels | {"anglez": -s.channels["anglez"]}),
         "shifted name": lambda s: replace(s, name="other"),
         "ten seconds": lambda s: as_epochs(s, 10),
+        "thirty seconds": lambda s: as_epochs(s, 30),
     }
     other = detect_events(changes[change](wearer.series))
     renamed = replace(other.events, series=found.events.series[: len(other.events)]) if len(other.events) else None
     assert abs(mean_ap(wearer.events, renamed) - mean_ap(wearer.events, found.events)) < 0.07
 
 
-def test_likelihoods_are_the_same_after_a_cut_elsewhere(wearer, found):
-    """A table cut far away changes ranks a little, and no minute near an event by much."""
-    series = wearer.series
-    n = len(series) // 24 * 23
-    part = replace(
-        series, offset_s=series.offset_s[:n], observed=series.observed[:n],
-        channels={key: values[:n] for key, values in series.channels.items()},
+def part_of(series, first, last):
+    """Give some rows of a series as a file of its own would have them."""
+    return replace(
+        series, start_s=series.start_s + first * series.epoch_s, first_step=series.first_step + first,
+        offset_s=series.offset_s[first:last], observed=series.observed[first:last],
+        channels={key: values[first:last] for key, values in series.channels.items()},
     )  # fmt: skip
-    cut = detect_events(part)
-    whole = found.said.asleep[: len(cut.table)]
-    assert np.quantile(np.abs(whole - cut.said.asleep)[:-60], 0.95) < 0.05
+
+
+@pytest.mark.parametrize("share", [0.31, 0.5, 0.62])
+@pytest.mark.parametrize("side", ["start", "end"])
+def test_what_is_said_of_a_minute_does_not_change_when_another_day_is_cut_off(wearer, found, share, side):
+    series, place = wearer.series, int(len(wearer.series) * share) // 12 * 12
+    first, last = (0, place) if side == "end" else (place, len(series))
+    table = minute_table(part_of(series, first, last), worn_mask(series)[first:last])
+    said = shipped_minutes("watch").likelihoods(table)
+    skipped = table.first_min - found.table.first_min
+    off = np.abs(said.asleep - found.said.asleep[skipped : skipped + len(table)])
+    away = np.arange(len(table)) if side == "start" else len(table) - np.arange(len(table))
+    assert off[away > 600].max() < 0.02
+    assert np.mean(off[away > 30] > 0.02) < 0.02
+
+
+@pytest.mark.parametrize("name", ["judge00", "judge03", "judge05"])
+def test_filling_is_found_in_a_part_of_a_recording_that_lacks_days_of_the_mean(name):
+    made = simulate_wearer(name, seed=1)
+    half = len(made.series) // 2
+    for first, last in ((0, half), (half, len(made.series))):
+        filled, off = filled_blocks(part_of(made.series, first, last)), made.off[first:last]
+        assert (filled & off).sum() >= 0.97 * off.sum()
+        assert (filled & off).sum() >= 0.99 * filled.sum()
 
 
 @pytest.mark.parametrize("keys", [("anglez",), ("enmo",), ("anglez", "enmo")])
@@ -352,7 +382,10 @@ def test_mlflow_is_told_of_a_training_when_asked(tmp_path, monkeypatch):
         yield SimpleNamespace(info=SimpleNamespace(run_id="run-1"))
 
     stand_in = SimpleNamespace(
-        start_run=start_run, log_params=told.update, log_metrics=told.update, log_dict=lambda document, name: None,
+        start_run=start_run,
+        log_params=told.update,
+        log_metrics=told.update,
+        log_dict=lambda document, name: None,
         exceptions=SimpleNamespace(MlflowException=ValueError),
     )
     monkeypatch.setitem(sys.modules, "mlflow", stand_in)

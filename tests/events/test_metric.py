@@ -92,8 +92,6 @@ def test_a_hostile_name_is_written_out():
         event_table([("a", "\x1b[31m", 1)])
 
 
-
-
 def test_a_night_without_a_detection_is_missed_and_one_too_many_is_invented():
     truth = event_table([("a", "onset", 1000), ("a", "onset", 18000), ("a", "wakeup", 6000)])
     found = event_table([("a", "onset", 1012, 0.9), ("a", "wakeup", 5952, 0.9), ("a", "wakeup", 24000, 0.9)])
