@@ -42,7 +42,7 @@ def actogram(
     axis.set_xticks(range(12, 37, 4), [f"{hour % 24}" for hour in range(12, 37, 4)])
     return axis
 
-
+# %% ../../nbs/library/events/actogram.ipynb #e5964d96
 def _share(row: int, n_rows: int) -> tuple[float, float]:
     "Give a row's place as shares of the axis, from below."
     return 1 - (row + 1) / n_rows, 1 - row / n_rows

@@ -48,7 +48,7 @@ def simulate(out: Path, n_wearers: int, counts: bool, kind: str, seed: int) -> N
     write_wearers(out, simulated(kind, n_wearers, seed, counts))
     click.echo(f"{n_wearers} wearers in {out}")
 
-
+# %% ../../nbs/library/events/cli.ipynb #4c0f2e44
 @events.command()
 @_STORE
 @_ZONE
@@ -214,7 +214,7 @@ def _train_networks(store, zone, marks, n_simulated, multirun, mlflow, out, over
             log_run(model.version, asdict(config), {"ap": judged_ap, "loss": went.losses[-1]}, card)
         click.echo(f"{name or 'defaults'}: {model.version}, judged {judged_ap:.3f}")
 
-
+# %% ../../nbs/library/events/cli.ipynb #69af0ade
 def truth_of(truth, tables):
     "Keep the events of some series."
     from dreem_case.events.metric import EventTable

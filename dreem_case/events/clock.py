@@ -34,7 +34,7 @@ def parse_stamps(
         )
     return seconds, offset
 
-
+# %% ../../nbs/library/events/clock.ipynb #08fd5627
 def _parse(text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # uint8 (n, length)
     "Read stamps of one length; NaN where there is none."
     n, length = text.shape
@@ -66,7 +66,7 @@ def _parse(text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # uint8 (n, leng
     value = (first.astype(np.int64) + day - 1) * 86400.0 + hour * 3600 + minute * 60 + second + fraction
     return np.where(right, value, np.nan), np.where(right, offset, np.nan)
 
-
+# %% ../../nbs/library/events/clock.ipynb #088a0dcb
 def _fraction_and_offset(rest: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     "Read what follows the seconds: a fraction, Z or +hh:mm; by its distinct forms, of which a file has few."
     n = len(rest)
@@ -106,7 +106,7 @@ def wall_offsets(utc: np.ndarray, zone: ZoneInfo) -> np.ndarray:  # float (n,) s
         return np.full(len(utc), daily[0])
     return np.array([_offset(int(moment), zone) for moment in moments])[place]
 
-
+# %% ../../nbs/library/events/clock.ipynb #215d83d6
 def _offset(quarter: int, zone: ZoneInfo) -> float:
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=quarter * 900)
     return moment.astimezone(zone).utcoffset().total_seconds()

@@ -56,7 +56,7 @@ def nights_of(table: MinuteTable, said: Likelihoods) -> list[NightFound]:
         for (first, last), interval in zip(days, intervals, strict=True)
     ]
 
-
+# %% ../../nbs/library/events/decode.ipynb #eb0ec6bb
 def _reason(table: MinuteTable, first: int, last: int) -> str:
     "Say why a day has no night."
     if table.worn[first:last].mean() < 0.5:
@@ -67,7 +67,7 @@ def _reason(table: MinuteTable, first: int, last: int) -> str:
         return "the record begins"
     return "no 30 minutes of sleep"
 
-
+# %% ../../nbs/library/events/decode.ipynb #4f6a14c2
 def intervals(table: MinuteTable, said: Likelihoods) -> EventTable:
     "Take the ends of each day's best interval."
     rows = []
@@ -92,7 +92,7 @@ class Placed:
     score: float  # expected share of tolerances, and less where little speaks for any event
     within_15: float  # likelihood that the true place is less than 15 minutes away
 
-
+# %% ../../nbs/library/events/decode.ipynb #fc1163f6
 def place_event(near: np.ndarray, around: int) -> Placed:  # near: (n,)
     "Put one event where the expected gain is highest."
     first, last = max(around - REACH_MIN, 0), min(around + REACH_MIN, len(near))
@@ -107,7 +107,7 @@ def place_event(near: np.ndarray, around: int) -> Placed:  # near: (n,)
     score = gains[best] / total * np.sqrt(min(total / CERTAIN_MIN, 1.0))
     return Placed(float(first + best), float(score), float(inside / total))
 
-
+# %% ../../nbs/library/events/decode.ipynb #c13e8941
 def expected_gain(table: MinuteTable, said: Likelihoods) -> EventTable:
     "Put one onset and one wakeup into each night where they are expected to bring most."
     rows = []

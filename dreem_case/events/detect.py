@@ -40,7 +40,7 @@ class Detection:
             [(name, event, float(table.step_of(end.minute)), end.score) for pair in ends for event, end in pair]
         )
 
-
+# %% ../../nbs/library/events/detect.ipynb #fa41ebd3
 def detect_events(series: Series, model: MinuteModel | None = None) -> Detection:  # None: the shipped one that fits
     "Find the events of a series; raise `EventsError` where a model does not fit."
     table = minute_table(series)
@@ -49,7 +49,7 @@ def detect_events(series: Series, model: MinuteModel | None = None) -> Detection
     nights = nights_of(table, said)
     return Detection(table, said, tuple(nights), tuple(_placed(said, night) for night in nights), model.version)
 
-
+# %% ../../nbs/library/events/detect.ipynb #ff25b8c3
 def _placed(said: Likelihoods, night: NightFound) -> tuple[Placed, Placed] | None:
     "Put both events of a night; what would end before it begins keeps the interval's ends."
     if not night.interval:
@@ -70,7 +70,7 @@ def events_json(found: Detection) -> list[dict]:
         for event, step, score in zip(events.event, events.step.tolist(), events.score, strict=True)
     ]
 
-
+# %% ../../nbs/library/events/detect.ipynb #b9842107
 def night_rows(found: Detection) -> list[dict]:
     "List the wearer's days, each with its night or the reason why there is none."
     series, local, rows = found.table.series, found.table.local_min, []
@@ -90,7 +90,7 @@ def night_rows(found: Detection) -> list[dict]:
         rows.append(row | {"hours": round((pair[1].minute - pair[0].minute) / 60, 2) if pair else None})
     return rows
 
-
+# %% ../../nbs/library/events/detect.ipynb #3422eb8d
 EVERY_MIN = 5  # of what stands behind the events
 
 
@@ -110,7 +110,7 @@ def details_json(found: Detection) -> dict:
         "movement": np.nan_to_num(_shown_movement(table)[every]).round(3).tolist(),
     }  # fmt: skip
 
-
+# %% ../../nbs/library/events/detect.ipynb #b9d0e6c1
 def _shown_movement(table: MinuteTable) -> np.ndarray:
     "Give the rank of movement, averaged over what is shown as one."
     from dreem_case.events.minutes import mean_around, primary_movement, ranks
@@ -129,7 +129,7 @@ def submission_lines(found: Iterable[EventTable]) -> Iterable[str]:
             yield f"{row},{series},{round(float(step))},{event},{float(score):.5f}\n"
             row += 1
 
-
+# %% ../../nbs/library/events/detect.ipynb #6b71f5c5
 def read_events(path: Path | str) -> EventTable:
     "Read `series_id, event, step` (the competition's marks, a submission); rows without a step are left out."
     path = Path(path)
@@ -147,7 +147,7 @@ def read_events(path: Path | str) -> EventTable:
         raise EventsError(path.name, "columns series_id, event, step", ascii(str(error))[1:60]) from None
     return event_table(columns)
 
-
+# %% ../../nbs/library/events/detect.ipynb #d9272064
 def night_csv(rows: Sequence[dict]) -> str:
     "Write rows of nights as CSV."
     text = StringIO()

@@ -40,7 +40,7 @@ def read_wrists(folder: Path | str, zone: str = ZONE) -> dict[str, Series]:
         found[wearer] = make_series(wearer, utc, own, offset, notes=(f"the device's clock was {way}",))
     return found
 
-
+# %% ../../nbs/library/events/diary.ipynb #eebd4fef
 def read_diary(folder: Path | str, wrists: Mapping[str, Series], zone: str = ZONE) -> EventTable:
     "Read what was written down, as steps of each wearer's series; a night with a time missing is left out."
     import pyarrow as pa

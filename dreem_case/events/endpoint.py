@@ -39,7 +39,7 @@ def _model() -> MinuteModel | None:
     path = os.environ.get("DREEM_CASE_EVENTS_MODEL")
     return load_minutes(path) if path else None
 
-
+# %% ../../nbs/library/events/endpoint.ipynb #e1f80326
 def _detected(name: str) -> Detection:
     return _kept(name, series_version(_place(), name))
 

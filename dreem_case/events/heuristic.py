@@ -31,7 +31,7 @@ def runs_of(mask: np.ndarray) -> np.ndarray:  # bool (n,) -> int (k, 2) first an
     edges = np.flatnonzero(np.diff(mask.astype(np.int8), prepend=0, append=0))
     return edges.reshape(-1, 2)
 
-
+# %% ../../nbs/library/events/heuristic.ipynb #9d1be7aa
 def longest_block(
     still: np.ndarray,  # bool (n,)
     per_min: float,  # epochs in a minute

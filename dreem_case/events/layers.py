@@ -30,7 +30,7 @@ class CNNSpectrogram(nn.Module):
         "Filter a batch of windows."
         return torch.stack([branch(x)[..., : x.shape[-1] // self.rate] for branch in self.branches], dim=1)
 
-
+# %% ../../nbs/library/events/layers.ipynb #176b2bcc
 def log_spectrogram(
     x: torch.Tensor, size: int, rate: int
 ) -> torch.Tensor:  # (b, c, t) -> (b, c, size / 2 + 1, t / rate)
@@ -43,7 +43,7 @@ def log_spectrogram(
     power = (spectrum.real**2 + spectrum.imag**2)[..., : t // rate]
     return torch.log1p(power).reshape(b, c, size // 2 + 1, t // rate)
 
-
+# %% ../../nbs/library/events/layers.ipynb #f5ae6ec1
 class Spec(nn.Module):
     "The spectrogram of each channel, a plane each."
 
@@ -71,7 +71,7 @@ class LSTM(nn.Module):
         found, _ = self.layer(functional.relu(self.inside(x)).transpose(1, 2))
         return found.transpose(1, 2)[:, None]
 
-
+# %% ../../nbs/library/events/layers.ipynb #38e008e4
 def _block(n_in: int, n_out: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(n_in, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU(),
@@ -79,7 +79,7 @@ def _block(n_in: int, n_out: int) -> nn.Sequential:
         nn.AvgPool2d((2, 1)),
     )  # fmt: skip
 
-
+# %% ../../nbs/library/events/layers.ipynb #8933bc2e
 class PANNs(nn.Module):
     "The layout of pretrained audio networks: blocks of two convolutions over a spectrogram, which halve its height."
 
@@ -104,7 +104,7 @@ def _double(n_in: int, n_out: int) -> nn.Sequential:
         nn.Conv1d(n_out, n_out, 5, padding=2, bias=False), nn.BatchNorm1d(n_out), nn.ReLU(),
     )  # fmt: skip
 
-
+# %% ../../nbs/library/events/layers.ipynb #68aa711d
 class UNet1D(nn.Module):
     "A U-Net along time with a recurrent bottom."
 
@@ -141,7 +141,7 @@ class MLP(nn.Module):
         "Decode a batch."
         return self.layers(x)
 
-
+# %% ../../nbs/library/events/layers.ipynb #156eb4e3
 class LSTMDecoder(nn.Module):
     "Recurrence in both directions."
 
@@ -161,7 +161,7 @@ def positions(n: int, width: int, device: torch.device) -> torch.Tensor:  # (n, 
     at = torch.arange(n, device=device)[:, None] / scale
     return torch.cat([at.sin(), at.cos()], dim=1)[:, :width]
 
-
+# %% ../../nbs/library/events/layers.ipynb #e8261e43
 class TransformerDecoder(nn.Module):
     "Attention over the whole window, with positions; long windows are looked at in steps of several moments."
 
@@ -181,7 +181,7 @@ class TransformerDecoder(nn.Module):
         fine = functional.interpolate(coarse.transpose(1, 2), scale_factor=self.stride, mode="linear")[..., :n]
         return self.out(torch.cat([fine, x], dim=1))
 
-
+# %% ../../nbs/library/events/layers.ipynb #498e900a
 class TransformerCNN(nn.Module):
     "Attention over the window and a convolution beside it, added."
 

@@ -23,7 +23,7 @@ class EventsError(ValueError):
         self.series, self.expected, self.found = series, expected, found
         super().__init__(f"{ascii(series)[1:-1][:80]}: expected {expected}, found {found}")
 
-
+# %% ../../nbs/library/events/metric.ipynb #a2235066
 @dataclass(frozen=True, eq=False)
 class EventTable:
     "Events of some series; raises `EventsError` for columns of different lengths, or an event that is none."
@@ -43,7 +43,7 @@ class EventTable:
     def __len__(self) -> int:
         return len(self.step)
 
-
+# %% ../../nbs/library/events/metric.ipynb #0a6c3d44
 def event_table(rows: Sequence[Sequence]) -> EventTable:  # of (series, event, step) or (series, event, step, score)
     "Make a table of rows; a step or score of None is not a number."
     columns = [[row[i] for row in rows] for i in range(3)]
@@ -71,7 +71,7 @@ def match_events(
     found[near[first]] = events
     return found
 
-
+# %% ../../nbs/library/events/metric.ipynb #e2fba137
 def _match_crowded(
     steps: np.ndarray, truth: np.ndarray, tolerance: float, near: np.ndarray, found: np.ndarray
 ) -> np.ndarray:
@@ -102,7 +102,7 @@ def average_precision(
     gained = np.diff(hits[last], prepend=0)
     return float(np.sum(gained * hits[last] / (last + 1)) / n_events)
 
-
+# %% ../../nbs/library/events/metric.ipynb #8a6b5ea7
 def _groups(names: np.ndarray, known: np.ndarray) -> np.ndarray:
     "Number names by their place among those that are known, ascending; -1 for others."
     if len(known) == 0 or len(names) == 0:
@@ -110,7 +110,7 @@ def _groups(names: np.ndarray, known: np.ndarray) -> np.ndarray:
     place = np.searchsorted(known, names).clip(0, len(known) - 1)
     return np.where(known[place] == names, place, -1)
 
-
+# %% ../../nbs/library/events/metric.ipynb #eb850703
 def event_ap(
     truth: EventTable,
     found: EventTable,
@@ -139,7 +139,7 @@ def event_ap(
             precision[event] = np.array([average_precision(hit, score, int(own.sum())) for hit in hits])
     return precision
 
-
+# %% ../../nbs/library/events/metric.ipynb #05cfbefc
 def mean_ap(truth: EventTable, found: EventTable, tolerances: Sequence[float] = TOLERANCES) -> float:
     "Average over tolerances, then over the kinds of events; raise `EventsError` where nothing is true."
     precision = event_ap(truth, found, tolerances)
@@ -183,7 +183,7 @@ class EventErrors:
     def _any(self, event: str) -> bool:
         return bool(np.isfinite(self.minutes[self.event == event]).any())
 
-
+# %% ../../nbs/library/events/metric.ipynb #bbd06bd4
 def event_errors(
     truth: EventTable,
     found: EventTable,
@@ -204,7 +204,7 @@ def event_errors(
             invented += n_left
     return EventErrors(series, event, minutes, invented)
 
-
+# %% ../../nbs/library/events/metric.ipynb #ce8a4515
 def _nearest_pairs(truth: np.ndarray, found: np.ndarray) -> tuple[list[tuple[int, float]], int]:
     "Pair what is nearest first; give the pairs and how many detections are left."
     distance = np.abs(truth[:, None] - found[None]) * STEP_S / 60

@@ -38,7 +38,7 @@ class MinuteTable:
         "Turn steps into places in this table."
         return self.series.utc_of(np.asarray(step)) / 60 - self.first_min
 
-
+# %% ../../nbs/library/events/minutes.ipynb #3ca869a7
 def minute_table(series: Series, worn: np.ndarray | None = None) -> MinuteTable:  # worn: None: found
     "Bring a series to minutes."
     worn = worn_mask(series) if worn is None else worn
@@ -60,7 +60,7 @@ def minute_table(series: Series, worn: np.ndarray | None = None) -> MinuteTable:
     local = first_min + np.arange(n) + np.rint(offset / 60).astype(np.int64)
     return MinuteTable(series, first_min, local, share > 0.5, found)
 
-
+# %% ../../nbs/library/events/minutes.ipynb #6ff31b2e
 def _mean(values: np.ndarray, place: np.ndarray, n: int) -> np.ndarray:
     "Average by minute; an epoch longer than a minute stands for those that it covers."
     there = np.isfinite(values)
@@ -86,7 +86,7 @@ def _moves(change: np.ndarray, small: float, large: float) -> dict[str, np.ndarr
     found = {"small moves": moved, "large moves": change > large, "single moves": alone, "joined moves": moved & ~alone}
     return {name: np.where(np.isfinite(change), flag, np.nan) for name, flag in found.items()}
 
-
+# %% ../../nbs/library/events/minutes.ipynb #a19aaab8
 def _turning(angle: np.ndarray, series: Series, place: np.ndarray, n: int) -> dict[str, np.ndarray]:
     "Give the change from minute to minute, in degrees, and what happens within a minute, from 5 s to 5 s."
     way = np.diff(_mean(angle, place, n), prepend=np.nan)
@@ -120,7 +120,7 @@ def mean_around(
     found = count[high] - count[low]
     return np.where(found > 0, (total[high] - total[low]) / np.maximum(found, 1), np.nan)
 
-
+# %% ../../nbs/library/events/minutes.ipynb #68175bbd
 def ranks(values: np.ndarray, known: np.ndarray) -> np.ndarray:  # float (n,) from 0 to 1; 0 where unknown
     "Rank among the known; equal values share the middle of their ranks."
     found = np.zeros(len(values))
@@ -150,7 +150,7 @@ def days_by(local_min: np.ndarray, start: int) -> np.ndarray:  # int (k, 2) firs
     edges = np.flatnonzero(np.diff(day, prepend=day[0] - 1, append=day[-1] + 1))
     return np.stack([edges[:-1], edges[1:]], axis=1)
 
-
+# %% ../../nbs/library/events/minutes.ipynb #4a3e2c19
 def best_intervals(
     gain: np.ndarray,  # (n,) above zero: speaks for sleep
     days: np.ndarray,  # int (k, 2)
@@ -184,7 +184,7 @@ def _sides(name: str, values: np.ndarray, known: np.ndarray, spans: tuple[int, .
         found[f"{name} {span}"] = mean_around(values, known, -(span // 2), span // 2 + 1)
     return found
 
-
+# %% ../../nbs/library/events/minutes.ipynb #061261b9
 def _since(flag: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # bool (n,) -> float (n,) twice
     "Give the logarithm of the minutes since the last and until the next minute in which something is so."
     at = np.arange(len(flag))
@@ -200,7 +200,7 @@ def _usual(calmness: np.ndarray, known: np.ndarray, local_min: np.ndarray) -> np
     count = np.bincount(clock, known, DAY_MIN)[clock] - known
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
-
+# %% ../../nbs/library/events/minutes.ipynb #cabb3aae
 def primary_movement(table: MinuteTable) -> np.ndarray:  # (n,)
     "Give the measure of movement that says most, of those that the device has."
     for key in ("fidget", "counts", "turn", "enmo"):
@@ -215,7 +215,7 @@ def _calm(table: MinuteTable) -> tuple[np.ndarray, np.ndarray]:  # (n,) above ze
     known = table.worn & np.isfinite(values)
     return CALM - np.nan_to_num(mean_around(ranks(values, known), known, -5, 6), nan=1.0), known
 
-
+# %% ../../nbs/library/events/minutes.ipynb #895599eb
 def _calm_in_degrees(table: MinuteTable) -> tuple[np.ndarray, np.ndarray]:
     "Say the same where there is an angle: no rank, so that other days do not matter."
     within = np.isfinite(table.channels["fidget"]).any()
@@ -240,7 +240,7 @@ def _level(values: np.ndarray, known: np.ndarray, lowest: float) -> np.ndarray: 
     moving = above[above > 0]
     return np.log1p(above / np.median(moving)) if len(moving) else above
 
-
+# %% ../../nbs/library/events/minutes.ipynb #d2573fcf
 def _movement_features(table: MinuteTable, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
     found, empty = {}, np.full(len(table), np.nan)
     values = primary_movement(table)
@@ -266,7 +266,6 @@ def _movement_features(table: MinuteTable, keys: tuple[str, ...]) -> dict[str, n
         found[f"usual {span} rise"] = mean_around(filled, known, 0, span) - mean_around(filled, known, -span, 0)
     return found
 
-
 # %% ../../nbs/library/events/minutes.ipynb #84343698
 def _move_features(table: MinuteTable) -> dict[str, np.ndarray]:
     "Describe moves by their size: who settles down makes small ones, who sleeps a few large ones and none between."
@@ -284,7 +283,7 @@ def _move_features(table: MinuteTable) -> dict[str, np.ndarray]:
             found[f"{name} {span} after"] = mean_around(values, known, 0, span)
     return found
 
-
+# %% ../../nbs/library/events/minutes.ipynb #828ecdb2
 def _rough_features(table: MinuteTable, degrees: bool) -> dict[str, np.ndarray]:
     "Say where each minute lies to the nearest rough night."
     nights = rough_nights(table, degrees)
@@ -295,7 +294,7 @@ def _rough_features(table: MinuteTable, degrees: bool) -> dict[str, np.ndarray]:
         f"after rough {side}": np.clip(places - edges[:, i], -600, 600) for i, side in enumerate(("onset", "wakeup"))
     }
 
-
+# %% ../../nbs/library/events/minutes.ipynb #6d146aa0
 def _angle_features(table: MinuteTable) -> dict[str, np.ndarray]:
     "Describe minutes by what an angle shows, in degrees: they are the same wherever a series is cut."
     if "turn" not in table.channels:
@@ -305,7 +304,7 @@ def _angle_features(table: MinuteTable) -> dict[str, np.ndarray]:
         found |= _sides(f"{name} in degrees", values, table.worn & np.isfinite(values), SPANS)
     return found | _turn_features(np.where(table.worn, table.channels["way"], np.nan))
 
-
+# %% ../../nbs/library/events/minutes.ipynb #e9927b4f
 def _turn_features(way: np.ndarray) -> dict[str, np.ndarray]:  # degrees (n,) from one minute's mean to the next
     """Describe the turns around: a move within a minute shows in two of them, in shares that say when it was."""
     there = np.pad(way, NEAR_TURNS, constant_values=np.nan)
@@ -338,6 +337,7 @@ def minute_features(
         rows[:, i] = column
     return rows, tuple(found)
 
+# %% ../../nbs/library/events/minutes.ipynb #b4ac4412
 def feature_names(groups: tuple[str, ...] = tuple(GROUPS)) -> tuple[str, ...]:
     "Name the columns."
     none = np.full(2, np.nan)

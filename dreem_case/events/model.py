@@ -48,7 +48,7 @@ def minute_labels(
             found[np.abs(at - mark) <= near_min] = code
     return np.where(table.worn, found, UNKNOWN).astype(np.int8)
 
-
+# %% ../../nbs/library/events/model.ipynb #028df597
 def thinned(labels: np.ndarray) -> np.ndarray:  # int8 (n,)
     "Leave out most minutes far from any event."
     at = np.arange(len(labels))
@@ -117,7 +117,7 @@ def fit_minutes(
     }
     return MinuteModel(trees, columns, groups, _version(trees, columns), card)
 
-
+# %% ../../nbs/library/events/model.ipynb #97c6327e
 def movement_only(rows: np.ndarray, columns: Sequence[str]) -> np.ndarray:
     "Copy features with those of temperature and light empty."
     gone = [name.split()[0] in ("temperature", "light") for name in columns]
@@ -146,7 +146,7 @@ def save_minutes(model: MinuteModel, path: Path | str) -> None:
     }  # fmt: skip
     write_whole(Path(path), json.dumps(content, separators=(",", ":"), allow_nan=False).encode())
 
-
+# %% ../../nbs/library/events/model.ipynb #18a312b2
 def load_minutes(path: Path | str) -> MinuteModel:
     "Read a model; raise `EventsError` for a file that holds none."
     path = Path(path)
@@ -189,7 +189,7 @@ def _together(names: tuple[str, ...]) -> MinuteModel:
     trees, version = tuple(trees for part in parts for trees in part.trees), "+".join(part.version for part in parts)
     return replace(parts[0], trees=trees, version=version)
 
-
+# %% ../../nbs/library/events/model.ipynb #8d598c8f
 def model_for(table: MinuteTable) -> MinuteModel:
     "Give the shipped model that fits a device."
     if "counts" in table.channels:

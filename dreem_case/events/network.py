@@ -44,7 +44,7 @@ def network_inputs(table: MinuteTable, config: NetworkConfig) -> np.ndarray:  # 
         columns += [np.sin(hour), np.cos(hour)]
     return np.stack(columns).astype(np.float32)
 
-
+# %% ../../nbs/library/events/network.ipynb #fdd8011f
 def n_channels(config: NetworkConfig) -> int:
     "Count the inputs."
     return 6 if config.hour else 4
@@ -92,7 +92,7 @@ def make_example(table: MinuteTable, events: EventTable, config: NetworkConfig) 
     target, known = network_targets(table, events, config, inputs.shape[1] // config.downsample_rate)
     return Example(inputs.astype(np.float16), target.astype(np.float16), known.astype(np.float16))
 
-
+# %% ../../nbs/library/events/network.ipynb #39aab70d
 def draw_batches(examples: Sequence[Example], config: NetworkConfig, epoch: int) -> list[tuple[torch.Tensor, ...]]:
     "Draw the batches of an epoch."
     random = np.random.default_rng([config.seed, epoch])
@@ -111,7 +111,7 @@ def draw_batches(examples: Sequence[Example], config: NetworkConfig, epoch: int)
         found.append(tuple(torch.from_numpy(part) for part in (inputs, truth[:, :3], truth[:, 3:])))
     return found
 
-
+# %% ../../nbs/library/events/network.ipynb #aecd1c5e
 _TRIES = 30
 
 
@@ -170,7 +170,7 @@ class NetworkModel:
                 parts.extend(torch.sigmoid(self.network(torch.from_numpy(batch))).numpy())
         return stitch(parts, starts // rate, max(inputs.shape[1] // rate, 1))
 
-
+# %% ../../nbs/library/events/network.ipynb #f318f3b1
 def new_network(config: NetworkConfig) -> torch.nn.Module:
     "Build a network that has learned nothing."
     check_config(config)
@@ -206,7 +206,7 @@ def fit_events(
     )  # fmt: skip
     return NetworkModel(network, config, _version(network)), went
 
-
+# %% ../../nbs/library/events/network.ipynb #83b73ed9
 def _version(network: torch.nn.Module) -> str:
     import hashlib
 

@@ -40,7 +40,7 @@ class NetworkConfig:
     patience: int = 6
     seed: int = 0
 
-
+# %% ../../nbs/library/events/network_config.ipynb #a1fc2ad2
 def check_config(config: NetworkConfig) -> NetworkConfig:
     "Give a configuration back if there can be such a network; raise `EventsError` with the reason."
     for key, known in (("model", MODELS), ("extractor", EXTRACTORS), ("decoder", DECODERS)):
@@ -90,7 +90,7 @@ def compose(overrides: Sequence[str]) -> NetworkConfig:
         raise EventsError("configuration", "key=value of a network", ascii(str(error).splitlines()[0])[1:120]) from None
     return check_config(NetworkConfig(**found))
 
-
+# %% ../../nbs/library/events/network_config.ipynb #8014a559
 def sweep(overrides: Sequence[str]) -> Iterator[tuple[str, ...]]:
     "Give the overrides of each run of a sweep."
     from itertools import product

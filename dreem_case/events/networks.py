@@ -24,7 +24,7 @@ def dense_loss(logits: torch.Tensor, target: torch.Tensor, known: torch.Tensor) 
 def _decoder(name: str, height: int, n_outputs: int, widen: int) -> nn.Module:
     return DECODERS[name](height, n_outputs, width=(16 if name == "unet1d" else 32) * widen)
 
-
+# %% ../../nbs/library/events/networks.ipynb #30f83b65
 class Spec1D(nn.Module):
     "Planes under each other, decoded along time."
 
@@ -68,7 +68,7 @@ class UNet2D(nn.Module):
         two = self.up(torch.cat([functional.interpolate(three, size=two.shape[2:]), two], dim=1))
         return self.last(torch.cat([functional.interpolate(two, size=one.shape[2:]), one], dim=1))
 
-
+# %% ../../nbs/library/events/networks.ipynb #779a5350
 class Spec2DCNN(Spec1D):
     "A U-Net in two dimensions, averaged over its planes, then decoded along time."
 
@@ -81,7 +81,7 @@ class Spec2DCNN(Spec1D):
         "Extract what is decoded."
         return self.picture(self.extractor(x)).mean(dim=1)
 
-
+# %% ../../nbs/library/events/networks.ipynb #5b93a72a
 class CenterNet(Spec2DCNN):
     "Likelihoods, and for each moment how far the event is, in moments."
 
@@ -112,7 +112,7 @@ class CenterNet(Spec2DCNN):
             value = value + 0.3 * functional.l1_loss(found[:, 3:][near], distance[near] / self.REACH)
         return value
 
-
+# %% ../../nbs/library/events/networks.ipynb #112f6ea1
 def _offsets(near: torch.Tensor, reach: float) -> tuple[torch.Tensor, torch.Tensor]:  # (b, 2, t)
     "Give the way to the nearest peak of the targets, and where it is within reach."
     at = torch.arange(near.shape[-1], device=near.device, dtype=near.dtype)
@@ -161,7 +161,7 @@ class DETR2DCNN(Spec2DCNN):
             value = value + 0.2 * _paired_loss(kind, place, truth[1:]) / len(target)
         return value
 
-
+# %% ../../nbs/library/events/networks.ipynb #490cb6d9
 def _paired_loss(kind: torch.Tensor, place: torch.Tensor, near: torch.Tensor) -> torch.Tensor:  # (q, 3), (q,), (2, t)
     from scipy.optimize import linear_sum_assignment
 

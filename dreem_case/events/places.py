@@ -27,7 +27,7 @@ class NoSeries(EventsError):
 def _is_table(place: str) -> bool:
     return Path(place).suffix in SUFFIXES and not is_bucket(place)
 
-
+# %% ../../nbs/library/events/places.ipynb #7741f146
 def _files(place: str) -> dict[str, tuple[str, StoredFile]]:  # name and version of its file, by series
     "List the files of a folder or bucket whose names may be series."
     found = {}
@@ -57,7 +57,7 @@ def open_series(place: str, name: str, zone: str | None = None) -> Series:
         path = folder / next(iter(stored))
         return read_series(path, name if name in series_in(path) else None, zone)
 
-
+# %% ../../nbs/library/events/places.ipynb #5634e03f
 def series_version(place: str, name: str) -> str:
     "Tell which content of a series is there; raise `NoSeries` if none is."
     if not _is_table(place):
@@ -91,7 +91,7 @@ def load_model(path: str):  # MinuteModel or NetworkModel
     except ModelError as error:
         raise EventsError(path, "a network", ascii(str(error))[1:120]) from None
 
-
+# %% ../../nbs/library/events/places.ipynb #c4673d95
 def detect_in(place: str, zone: str | None, model: str | None, name: str) -> Detection | str:  # or why not
     "Find the events of one series of a store, in whatever process."
     try:
@@ -99,7 +99,7 @@ def detect_in(place: str, zone: str | None, model: str | None, name: str) -> Det
     except EventsError as error:
         return str(error)
 
-
+# %% ../../nbs/library/events/places.ipynb #fb8e62d9
 def detect_many(
     place: str,
     names: Sequence[str],

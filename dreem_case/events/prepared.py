@@ -31,7 +31,7 @@ def write_prepared(folder: Path | str, series: Series) -> None:
     }  # fmt: skip
     write_whole(folder / f"{series.name}.json", json.dumps(about).encode())
 
-
+# %% ../../nbs/library/events/prepared.ipynb #994a613f
 def read_prepared(
     folder: Path | str,
 ) -> tuple[list[MinuteTable], Sequence[np.ndarray], tuple[str, ...]]:  # the last: groups of channels
@@ -59,7 +59,7 @@ def read_prepared(
         raise EventsError(Path(folder).name, "devices of one kind", "some with an angle and some without")
     return tables, rows, kinds.pop()
 
-
+# %% ../../nbs/library/events/prepared.ipynb #98a9df5c
 def _bare_table(name: str, about: dict) -> MinuteTable:
     n, worn = int(about["n"]), np.zeros(int(about["n"]), bool)
     for first, last in np.array(about["worn"], int).reshape(-1, 2):

@@ -34,7 +34,7 @@ def check_name(name: str) -> str:
         raise EventsError(name, "a series name of letters, digits, points, dashes", "others")
     return name
 
-
+# %% ../../nbs/library/events/series.ipynb #d63ebcc6
 @dataclass(frozen=True, eq=False)
 class Series:
     "Channels of one wearer on a regular grid."
@@ -114,7 +114,7 @@ def make_series(
     offsets[place] = offset_s
     return Series(name, epoch_s, float(utc[0]), offsets[last], observed, grid, first_step, notes + more)
 
-
+# %% ../../nbs/library/events/series.ipynb #041f9d8e
 def _in_order(name: str, utc: np.ndarray, offset_s: np.ndarray, channels: dict) -> tuple[np.ndarray, np.ndarray, dict]:
     "Sort rows by time; drop rows that are there twice, refuse different ones of one moment."
     if (np.diff(utc) > 0).all():
@@ -130,7 +130,7 @@ def _in_order(name: str, utc: np.ndarray, offset_s: np.ndarray, channels: dict) 
             raise EventsError(name, "one row for each moment", f"{bad.size} that differ in {key}, first at {when}")
     return utc[~again], offset_s[~again], {key: values[~again] for key, values in channels.items()}
 
-
+# %% ../../nbs/library/events/series.ipynb #6ea6371f
 def _epoch(name: str, utc: np.ndarray) -> float:
     "Find the epoch; refuse rows that follow none."
     steps = np.diff(utc)
@@ -172,7 +172,7 @@ def _checked(name: str, channels: dict[str, np.ndarray]) -> tuple[dict[str, np.n
     notes += [f"{key} never changes and is left out" for key in constant]
     return {key: values for key, values in kept.items() if key not in constant}, tuple(notes)
 
-
+# %% ../../nbs/library/events/series.ipynb #bb978c9a
 def _is_constant(values: np.ndarray) -> bool:
     there = values[np.isfinite(values)]
     return len(there) == 0 or there.min() == there.max()

@@ -47,7 +47,7 @@ def read_series(
         raise EventsError(name, f"1 to {MAX_ROWS} rows", str(table.num_rows))
     return _series_of(table, name, zone)
 
-
+# %% ../../nbs/library/events/series_files.ipynb #cedd2ae2
 def series_in(path: Path | str) -> list[str]:
     "List the series of a file, in order."
     path = Path(path)
@@ -71,7 +71,7 @@ def _is(column, value: str):  # an arrow column -> mask
 
     return pc.equal(column.cast(pa.string()), value)
 
-
+# %% ../../nbs/library/events/series_files.ipynb #b34cf9e0
 def _read(path: Path, stem: str, name: str | None, columns: tuple[str, ...] = COLUMNS):
     "Read the columns that are known; raise `EventsError` for what is no table."
     import pyarrow as pa
@@ -91,7 +91,7 @@ def _read(path: Path, stem: str, name: str | None, columns: tuple[str, ...] = CO
             raise
         raise EventsError(stem, "a table that can be read", ascii(str(error).splitlines()[0])[1:100]) from None
 
-
+# %% ../../nbs/library/events/series_files.ipynb #dd48f1ef
 def _read_parquet(path: Path, name: str | None, columns: tuple[str, ...]):
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -106,7 +106,7 @@ def _read_parquet(path: Path, name: str | None, columns: tuple[str, ...]):
             return file.read(wanted)
     return pq.read_table(path, columns=wanted, filters=[("series_id", "=", name)])
 
-
+# %% ../../nbs/library/events/series_files.ipynb #14056ffa
 def _read_csv(path: Path, columns: tuple[str, ...]):
     import pyarrow as pa
     import pyarrow.csv as pc
@@ -118,7 +118,7 @@ def _read_csv(path: Path, columns: tuple[str, ...]):
     options = pc.ConvertOptions(column_types=types, include_columns=wanted)
     return pc.read_csv(path, convert_options=options) if wanted else pa.table({})
 
-
+# %% ../../nbs/library/events/series_files.ipynb #b289d13d
 def _read_device(path: Path, stem: str):
     "Read ActTrust's text: lines about the device, then a table with semicolons."
     import pyarrow as pa
@@ -158,7 +158,7 @@ def _numbers(column, name: str, key: str) -> np.ndarray:
         raise EventsError(name, f"numbers in {key}", str(column.type)[:40])
     return column.cast(pa.float64()).to_numpy()
 
-
+# %% ../../nbs/library/events/series_files.ipynb #083ef96a
 def _times(column, name: str, zone: str | None) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     import pyarrow as pa
 
@@ -187,7 +187,7 @@ def _times(column, name: str, zone: str | None) -> tuple[np.ndarray, np.ndarray,
     utc = clock - offset
     return utc, wall_offsets(utc, zone_of(name, zone)) if zone else offset, ()
 
-
+# %% ../../nbs/library/events/series_files.ipynb #0fda2c9a
 def _bytes(column) -> np.ndarray:  # an arrow column of text -> bytes (n,)
     "Give text as a numpy array; where all is of one length, without a copy for each row."
     import pyarrow as pa
@@ -216,7 +216,7 @@ def write_series(path: Path | str, series: Series, rows: np.ndarray | None = Non
     else:
         pq.write_table(table, path)
 
-
+# %% ../../nbs/library/events/series_files.ipynb #10d0c124
 def columns_of(series: Series, rows: np.ndarray | None = None) -> Mapping[str, np.ndarray]:
     "Give a series' observed rows as columns."
     rows = np.flatnonzero(series.observed) if rows is None else rows

@@ -43,7 +43,7 @@ def as_epochs(series: Series, epoch_s: float) -> Series:
     utc = series.utc[: n * every : every]
     return make_series(series.name, utc, channels, series.offset_s[: n * every : every], series.first_step)
 
-
+# %% ../../nbs/library/events/study.ipynb #8fc1c390
 def with_channels(series: Series, keys: Sequence[str]) -> Series:
     "Leave only some channels."
     return replace(series, channels={key: series.channels[key] for key in keys})
@@ -57,7 +57,7 @@ def as_devices(wearers: Sequence[Wearer]) -> list[Series]:
     }  # fmt: skip
     return [change.get(i % 10, lambda series: series)(wearer.series) for i, wearer in enumerate(wearers)]
 
-
+# %% ../../nbs/library/events/study.ipynb #dcb0847e
 def write_wearers(folder: Path | str, wearers: Sequence[Wearer]) -> Path:  # the table of marks
     "Write wearers in the competition's format: a file for each, and their marks in one."
     folder = Path(folder)
@@ -171,7 +171,7 @@ def figures(truth: EventTable, found: EventTable) -> dict[str, float]:
         }  # fmt: skip
     return values | {"invented": errors.n_invented}
 
-
+# %% ../../nbs/library/events/study.ipynb #a9af35af
 def ap_interval(truth: EventTable, found: EventTable) -> Interval:
     "Give AP with its interval over people."
     people = np.unique(truth.series)
@@ -215,7 +215,7 @@ def out_of_fold(
 
     return predict_out_of_fold(fit, predict, people, [i % n_folds for i in people])
 
-
+# %% ../../nbs/library/events/study.ipynb #2c0d7e74
 def decoded(tables: Sequence[MinuteTable], said: Sequence, decode: Callable = DECODERS["gain"]) -> EventTable:
     "Turn what is said of minutes into events, for many series."
     return joined([decode(table, one) for table, one in zip(tables, said, strict=True)])

@@ -25,7 +25,7 @@ def _by_clock(series: Series, values: np.ndarray) -> tuple[np.ndarray, int]:  # 
     table[first : first + len(values)] = values
     return table.reshape(n_days, per_day // round(BLOCK_S / series.epoch_s), -1), first
 
-
+# %% ../../nbs/library/events/wear.ipynb #187c726b
 def filled_blocks(series: Series) -> np.ndarray:  # bool (n,)
     "Find what a study filled with the mean of other days; nothing where epochs do not divide a quarter of an hour."
     none = np.zeros(len(series), bool)
@@ -42,7 +42,7 @@ def filled_blocks(series: Series) -> np.ndarray:  # bool (n,)
     flat = np.repeat(_runs(exact, alike).ravel(), table.shape[2])[first : first + len(series)]
     return flat & series.observed
 
-
+# %% ../../nbs/library/events/wear.ipynb #1ad6fe24
 def _repeated(table: np.ndarray) -> np.ndarray:  # (n_days, n_blocks, block) -> bool (n_days, n_blocks)
     "Find blocks that are equal to a block of another day, and not just still."
     weights = np.random.default_rng(0).random(table.shape[2])
@@ -56,7 +56,7 @@ def _repeated(table: np.ndarray) -> np.ndarray:  # (n_days, n_blocks, block) -> 
         found[days, block] = count[place] > 1
     return found
 
-
+# %% ../../nbs/library/events/wear.ipynb #116ebb11
 def _mean_of_others(table: np.ndarray, worn: np.ndarray) -> np.ndarray:  # as the table; NaN where fewer than two
     "Average each block over the other days, leaving out those that repeat."
     there = np.isfinite(table) & worn[..., None]
@@ -71,7 +71,6 @@ def _equal(table: np.ndarray, mean: np.ndarray, rounding: float) -> np.ndarray: 
     known = np.isfinite(off)
     near = (np.where(known, off, 0) < rounding).all(axis=2) & known.any(axis=2)
     return near & (np.nan_to_num(np.abs(table)).max(axis=2) > 0)
-
 
 # %% ../../nbs/library/events/wear.ipynb #a8349235
 CLEARLY, LIKELY = 4.5, 3.0  # changes in the same direction beyond opposite ones, in square roots of their number
@@ -112,7 +111,7 @@ def lying_still(series: Series) -> np.ndarray:  # bool (n,)
         found[first:last] = True
     return found
 
-
+# %% ../../nbs/library/events/wear.ipynb #e5180b32
 def worn_mask(series: Series) -> np.ndarray:  # bool (n,)
     "Say where the watch was worn: there is a row, it was not filled, and it does not lie still for hours."
     movement = [series.channels[key] for key in ("anglez", "enmo", "pim", "tat", "zcm") if key in series.channels]

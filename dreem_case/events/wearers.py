@@ -29,7 +29,7 @@ class Habits:
     lies_in: float  # share of mornings that begin with lying awake
     sofa: float  # share of evenings with a long time on a sofa
 
-
+# %% ../../nbs/library/events/wearers.ipynb #70317fa4
 def draw_habits(random: np.random.Generator) -> Habits:
     "Draw a wearer."
     between = random.multivariate_normal([0, 0], [[1.40**2, 0.5 * 1.40 * 1.07], [0.5 * 1.40 * 1.07, 1.07**2]])
@@ -76,7 +76,7 @@ class Doing:
     parts: tuple[np.ndarray, ...]  # for each night, int (k, 2): stretches without a break of half an hour
     off: np.ndarray  # bool (n,) taken off for an hour or more
 
-
+# %% ../../nbs/library/events/wearers.ipynb #519a14eb
 MEAN_MIN = np.array([14.0, 18.0, 10.0, 8.0])  # of doing one thing, by state
 BY_DAY, BY_EVENING = np.array([0.10, 0.36, 0.34, 0.20]), np.array([0.20, 0.45, 0.25, 0.10])
 BREAK_MIN = 30.0  # an interruption of more than this ends a rater's window
@@ -92,7 +92,7 @@ def _stream(n: int, shares: np.ndarray, random: np.random.Generator) -> np.ndarr
         lengths = lengths * 2
     return np.repeat(states, lengths)[:n].astype(np.int8)
 
-
+# %% ../../nbs/library/events/wearers.ipynb #26034c38
 def _span(n: int, start_h: float, hours: float) -> slice:
     first = int(start_h * 3600 / STEP_S)
     return slice(min(max(first, 0), n), min(max(first + int(hours * 3600 / STEP_S), 0), n))
@@ -136,7 +136,7 @@ def draw_doing(
     state[off] = TABLE
     return Doing(state, quiet, np.array(sleeps, int).reshape(-1, 2), tuple(parts), off)
 
-
+# %% ../../nbs/library/events/wearers.ipynb #55f0e46a
 def _awakenings(state: np.ndarray, sleep: slice, random: np.random.Generator) -> np.ndarray:
     "Put awakenings into a night; give the stretches between the long ones."
     edges, n = [sleep.start], sleep.stop - sleep.start
@@ -186,7 +186,7 @@ def mark_events(
             found[night] = np.nan
     return found
 
-
+# %% ../../nbs/library/events/wearers.ipynb #5ff04317
 def _marked(step: int, start_min: float, random: np.random.Generator, diary: int | None) -> float:
     "Round a moment as a rater's screen or a wearer's memory does."
     if diary is not None:

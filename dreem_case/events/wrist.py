@@ -56,7 +56,7 @@ def _movement(doing: Doing, restless: float, random: np.random.Generator) -> tup
     degrees[still], force[still] = 0, 0
     return degrees.astype(np.float32), force.astype(np.float32)
 
-
+# %% ../../nbs/library/events/wrist.ipynb #7fa0b2b4
 def _spread(starts: np.ndarray, random: np.random.Generator) -> np.ndarray:
     "Make bouts of some steps of the places where they start."
     found = starts.astype(np.float32)
@@ -85,7 +85,7 @@ def _signals(
     enmo = fault + 0.0012 * random.standard_normal(n) + force
     return {"anglez": np.clip(angle, -90, 90).round(4), "enmo": np.clip(enmo, 0, 8).round(4)}
 
-
+# %% ../../nbs/library/events/wrist.ipynb #64102ba5
 def _counts(force: np.ndarray, state: np.ndarray, random: np.random.Generator) -> dict[str, np.ndarray]:
     "Add up movement by minute, as a device of counts does: integral, time above a threshold, crossings."
     gain = 12_000 * np.exp(random.normal(0, 0.4))
@@ -125,7 +125,7 @@ class Wearer:
     off: np.ndarray  # bool (n,) of the series: taken off for an hour or more
     asleep: np.ndarray  # bool (n,)
 
-
+# %% ../../nbs/library/events/wrist.ipynb #dc456eda
 EPOCH_DAY = 17_000  # days since 1970 of the earliest start: July 2016
 
 
@@ -158,7 +158,7 @@ def simulate_wearer(
     known = np.isfinite(marks[:, 0])
     return Wearer(series, _table(name, marks[known]), off[rows], doing.state[rows] == ASLEEP)
 
-
+# %% ../../nbs/library/events/wrist.ipynb #f9dfe49c
 def _table(name: str, marks: np.ndarray) -> EventTable:
     n = len(marks)
     return EventTable(np.full(2 * n, name, "U64"), np.tile(["onset", "wakeup"], n), marks.ravel(), np.ones(2 * n))
