@@ -1,8 +1,9 @@
 """Part III: what each part of the minutes and of a small network brings, on simulated wearers.
 
 `python benchmarks/events_parts.py` fits everything and leaves benchmarks/events_parts.json, which chapter 3 shows; some
-half an hour on one core. `minutes` or `networks` behind it fits these alone. Wearers named train.. are learned from, and those named tune.. are scored: the judged ones
-are not touched. All trainings are short and equal, so that differences count and not heights.
+half an hour on one core. `minutes` or `networks` behind it fits these alone. Wearers named train.. teach, and
+those named tune.. are scored: the judged ones are not touched. All trainings are short and equal, so that differences
+count and not heights.
 """
 
 import json
