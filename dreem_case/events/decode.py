@@ -102,7 +102,7 @@ def place_event(near: np.ndarray, around: int) -> Placed:  # near: (n,)
         return Placed(float(around), 0.0, 0.0)
     reach = len(GAIN) // 2
     gains = np.convolve(density, GAIN)[reach : reach + len(density)]
-    best = int(np.median(np.flatnonzero(gains > gains.max() * (1 - 1e-9))))  # the middle of places that are as good
+    best = int(np.median(np.flatnonzero(gains >= gains.max() * (1 - 1e-9))))  # the middle of places that are as good
     inside = density[max(best - 14, 0) : best + 15].sum()
     score = gains[best] / total * np.sqrt(min(total / CERTAIN_MIN, 1.0))
     return Placed(float(first + best), float(score), float(inside / total))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from flask import Flask
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dreem_case.events.cli import events
@@ -229,6 +229,7 @@ def test_the_best_interval_is_the_best(gain):
 
 
 @given(st.lists(st.floats(0, 1), min_size=10, max_size=300), st.integers(0, 299))
+@example([0.0] * 9 + [5e-324], 0)
 def test_an_event_is_put_where_something_speaks_for_it(near, around):
     near = np.array(near)
     placed = place_event(near, min(around, len(near) - 1))
