@@ -2,9 +2,9 @@
 
 # %% auto #0
 __all__ = ['GUESSED', 'PENALTY_C', 'SHARE_OF_N', 'ONE_LEAD', 'SETTINGS', 'N_ROUNDS', 'SHARE_LINEAR', 'BIAS', 'FLAGGED', 'KIND',
-           'MAX_FILE_BYTES', 'Regression', 'Example', 'training_rows', 'balanced', 'BeatClassifier', 'confidence_of',
-           'fit_both', 'fold_of', 'held_out', 'calibrated', 'fit_classifier', 'state_of', 'save_classifier',
-           'load_classifier', 'model_of']
+           'MAX_FILE_BYTES', 'Regression', 'Example', 'training_rows', 'balanced', 'made_honest', 'BeatClassifier',
+           'confidence_of', 'fit_both', 'fold_of', 'held_out', 'calibrated', 'fit_classifier', 'state_of',
+           'save_classifier', 'load_classifier', 'model_of']
 
 # %% ../../nbs/library/ecg/classifier.ipynb #ad3b64f0
 import hashlib
@@ -133,6 +133,11 @@ BIAS = (1.0, 1.0, 1.0, 4.0)  # F has to be a quarter as probable as the others: 
 FLAGGED = 0.10  # share of beats that a person should look at
 
 
+def made_honest(weighted: np.ndarray, softness: float, shift: Sequence[float]) -> np.ndarray:  # (n, 4) -> (n, 4)
+    "Make weighted probabilities honest, by what was fitted to patients held out."
+    return softmax(np.log(np.maximum(weighted, 1e-9)) / softness + np.array(shift))
+
+
 @dataclass(frozen=True, eq=False)
 class BeatClassifier:
     "Names beats; made by `fit_classifier` or `load_classifier`."
@@ -158,7 +163,7 @@ class BeatClassifier:
 
     def probabilities(self, weighted: np.ndarray) -> np.ndarray:  # (n, 4) -> (n, 4)
         "Make weighted probabilities honest."
-        return softmax(np.log(np.maximum(weighted, 1e-9)) / self.softness + np.array(self.shift))
+        return made_honest(weighted, self.softness, self.shift)
 
     @cached_property
     def version(self) -> str:

@@ -17,10 +17,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..core.calibration import softmax
 from ..core.model_file import ModelError
 from ..core.nets import load_network, save_network
-from .classifier import BIAS, GUESSED, BeatClassifier, model_of, state_of
+from .classifier import BIAS, GUESSED, BeatClassifier, made_honest, model_of, state_of
 from .features import FeatureTable
 from .recording import CLASSES, EcgError
 from .shape import BEFORE, BEHIND
@@ -117,7 +116,7 @@ class NetworkClassifier:
 
     def probabilities(self, weighted: np.ndarray) -> np.ndarray:  # (n, 4) -> (n, 4)
         "Make weighted probabilities honest."
-        return softmax(np.log(np.maximum(weighted, 1e-9)) / self.softness + np.array(self.shift))
+        return made_honest(weighted, self.softness, self.shift)
 
     @cached_property
     def version(self) -> str:
