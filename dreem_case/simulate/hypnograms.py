@@ -87,6 +87,7 @@ def draw_sleeper(
     z["to_wake"] += 0.2 * badly
     z["latency"] += 0.4 * badly
     z["DEEP"] -= (age - 46.5) / 80
+    z["to_deep"] -= 0.4 * z["DEEP"]
     factor = {name: float(np.exp(value)) for name, value in z.items()}
     whole = factor.pop("every_bout")
     bouts = tuple(whole * factor.pop(stage.name) for stage in Stage)
@@ -96,7 +97,7 @@ def draw_sleeper(
 QUANTILES = (0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97, 1)  # that the table's lengths are given at
 PHASES = ("first early", "first late", "second early", "second late", "later", "rem")
 EARLY_SHARE = 0.6  # of a period of NREM
-_LONGEST_N1, _LATEST_ONSET = 11, 1 / 3  # epochs; share of the recording
+_LATEST_ONSET = 1 / 3  # share of the recording
 
 
 class _Course:
@@ -115,14 +116,15 @@ class _Course:
         "Add a bout."
         quantiles = self.table["bout_lengths"].get(f"{phase} {Stage(stage).name}", (1,) * len(QUANTILES))
         length = max(1, self.length(quantiles, self.bouts[stage]))
-        length = min(length, _LONGEST_N1 if stage == Stage.N1 else length, stop - self.at)
+        length = min(length, self.table["sleepers"]["longest"][stage], stop - self.at)
         self.stages[self.at : self.at + length] = stage
         self.at += length
 
     def after(self, stage: int, phase: str) -> int:
         "Draw the stage that follows a bout."
         odds = np.array(self.table["next_stage"].get(f"{phase} {Stage(stage).name}", (0.1, 0.3, 0.6, 0, 0)))
-        odds = odds * (self.sleeper.to_wake, self.sleeper.to_n1, 1, self.sleeper.to_deep, phase == "rem")
+        to_n2 = self.table["sleepers"]["rem_to_n2"] if stage == Stage.REM else 1
+        odds = odds * (self.sleeper.to_wake, self.sleeper.to_n1, to_n2, self.sleeper.to_deep, phase == "rem")
         odds[stage] = 0
         odds[Stage.DEEP] *= stage != Stage.WAKE
         odds[Stage.N2] += 1e-6 * (stage != Stage.N2) + (odds.sum() == 0)
@@ -157,7 +159,7 @@ def sleep_course(
             stage = night.after(stage, phase)
         if night.at < end and night.stages[night.at - 1] == Stage.DEEP:  # DEEP gives way to N2 before REM
             night.add(Stage.N2, "later", min(end, night.at + 8))
-        stop = min(end, night.at + max(2, night.length(spans[f"rem {order}"], night.bouts[Stage.REM])))
+        stop = min(end, night.at + max(2, night.length(spans[f"rem {order}"], night.bouts[Stage.REM] ** 0.5)))
         stage = int(Stage.REM)
         while night.at < stop:
             night.add(stage, "rem", stop)
@@ -226,9 +228,19 @@ def lasting_noise(n: int, k: int, keep: float, rng: np.random.Generator) -> np.n
     return lfilter([1], [1, -keep], fresh, axis=0)
 
 # %% ../../nbs/library/simulate/hypnograms.ipynb #35536137
-_LASTING = 0.3  # share of an expert's errors that lasts on its own; the rest lasts as long as the bout
-_NEAR_REM = 4  # epochs: REM is written only so near to eye movements
-_THROUGH_N1 = 0.5  # share of falls asleep after a wake that are written through N1
+_NEAR_REM = 2  # epochs: REM is written only so near to eye movements
+_THROUGH_N1 = 0.7  # share of falls asleep after a wake that are written through N1
+
+
+def _errors(truth: np.ndarray, scorers: dict, rng: np.random.Generator) -> np.ndarray:  # (n, 5)
+    "Draw by how much an expert's impressions are off, some of it for minutes, the rest for a bout or a part of it."
+    epoch, changes = np.arange(len(truth)), np.diff(truth, prepend=truth[:1]) != 0
+    within_bout = epoch - np.maximum.accumulate(np.where(changes, epoch, 0))
+    part = np.cumsum(changes | (within_bout % scorers["hold"] == scorers["hold"] - 1))
+    share, size = rng.uniform(*scorers["lasting"]), np.exp(scorers["care"] * rng.uniform(-1, 1))
+    of_part = rng.standard_normal((len(truth), len(Stage)))[part]
+    lasting = lasting_noise(len(truth), len(Stage), scorers["keep"], rng)
+    return size * (np.sqrt(1 - share) * of_part + np.sqrt(share) * lasting)
 
 
 def _write_down(look: np.ndarray, habit: np.ndarray) -> np.ndarray:
@@ -259,12 +271,8 @@ def score_truth(
     With `counts`, the expert's habits are bent until they lead to about these label counts.
     """
     scorers = scorers or simulation_table()["scorers"]
-    habit = scorers["habit"] * rng.uniform(-1, 1, len(Stage))
-    look = impression(truth, scorers["unlike"], scorers["blur"])
-    bout = np.cumsum(np.diff(truth, prepend=truth[:1]) != 0)
-    errors = rng.standard_normal((len(truth), len(Stage)))[bout]
-    look += np.sqrt(1 - _LASTING) * errors
-    look += np.sqrt(_LASTING) * lasting_noise(len(truth), len(Stage), scorers["keep"], rng)
+    habit = np.array(scorers["habit"]) * rng.uniform(-1, 1, len(Stage))
+    look = impression(truth, scorers["unlike"], scorers["blur"]) + _errors(truth, scorers, rng)
     look[~binary_dilation(truth == Stage.REM, iterations=_NEAR_REM), Stage.REM] -= 4
     through_n1 = rng.random(len(truth)) < _THROUGH_N1
     for _ in range(0 if counts is None else 60):

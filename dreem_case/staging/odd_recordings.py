@@ -15,6 +15,7 @@ from ..core.agreement import kappa
 from ..core.calibration import reliability
 from ..nights.night import Night
 from ..nights.stages import Stage
+from ..simulate.nights import SimulatedNight
 from ..simulate.people import Person
 from ..simulate.population import population_night
 from .boosted import BoostedStager
@@ -31,6 +32,7 @@ class Judged:
     labels: np.ndarray  # int8 (n_epochs,), below zero: not scored
     probabilities: np.ndarray  # (n_epochs, 5)
     flagged: np.ndarray  # bool (n_epochs,), for review
+    truth: np.ndarray | None = None  # int8 (n_epochs,) hidden stages, where they are known
 
     @property
     def stages(self) -> np.ndarray:  # (n_epochs,)
@@ -47,6 +49,11 @@ class Judged:
         "Tell the agreement beyond chance."
         return kappa(self.labels, self.stages)
 
+    @property
+    def kappa_of_truth(self) -> float:  # NaN where it is not defined
+        "Tell how well the labels agree with the hidden stages, which no stager can be expected to surpass."
+        return float("nan") if self.truth is None else kappa(self.labels, self.truth)
+
     def share_of(self, stage: Stage) -> float:
         "Tell the share of the epochs that is given as a stage."
         return float((self.stages == stage).mean())
@@ -56,10 +63,11 @@ def judge(
     stager: Stager,  # fitted
     prepared: NightFeatures,
     labels: np.ndarray,  # int8 (n_epochs,), below zero: not scored
+    truth: np.ndarray | None = None,  # hidden stages, where they are known
 ) -> Judged:
     "Stage a recording, to be compared with its labels."
     probabilities = stager.predict_proba(prepared)
-    return Judged(labels, probabilities, stager.review(probabilities))
+    return Judged(labels, probabilities, stager.review(probabilities), truth)
 
 
 def calibration_error(judged: Sequence[Judged]) -> float:
@@ -76,20 +84,24 @@ ODD_SEED = 77
 
 def odd_people(
     kinds: Sequence[str] = ODD_KINDS,  # of `population.KINDS`
-    n_people: int = 2,  # of each kind
+    n_people: int = 4,  # of each kind
     seed: int = ODD_SEED,
-) -> Iterator[tuple[str, Night]]:
+) -> Iterator[tuple[str, SimulatedNight]]:
     "Simulate people of each kind, one at a time."
     for kind in kinds:
         for index in range(n_people):
-            yield kind, population_night(1000 + index, seed, kind, Person()).night
+            yield kind, population_night(1000 + index, seed, kind, Person())
 
 # %% ../../nbs/library/staging/odd_recordings.ipynb #72b735db
-def judge_odd(stager: Stager, people: Iterator[tuple[str, Night]]) -> dict[str, list[Judged]]:  # by kind
+def judge_odd(
+    stager: Stager,
+    people: Iterator[tuple[str, SimulatedNight]],
+) -> dict[str, list[Judged]]:  # by kind
     "Judge a stager on odd people."
     found: dict[str, list[Judged]] = {}
-    for kind, night in people:
-        found.setdefault(kind, []).append(judge(stager, stager.prepare(night), night.hypnogram))
+    for kind, made in people:
+        one = judge(stager, stager.prepare(made.night), made.night.hypnogram, made.truth)
+        found.setdefault(kind, []).append(one)
     return found
 
 # %% ../../nbs/library/staging/odd_recordings.ipynb #7db26386

@@ -44,6 +44,7 @@ def night():
 def test_a_stager_that_knows_is_judged_so(night):
     found = judge(Level(), Level().prepare(night), STAGES)
     assert (found.accuracy, found.kappa, found.share_of(Stage.WAKE), found.flagged.mean()) == (1, 1, 0.2, 0.25)
+    assert judge(Level(), Level().prepare(night), STAGES, STAGES).kappa_of_truth == 1 and np.isnan(found.kappa_of_truth)
     assert calibration_error([found, found]) == pytest.approx(0.08)  # 0.92 is said, and all are right
 
 
