@@ -50,11 +50,17 @@ def csv(folder: Path, out: Path) -> None:
     from dreem_case.ecg.heartbeat_csv import csv_lines
     from dreem_case.ecg.wfdb_files import records_in
 
-    n = 0
+    n, failed = 0, 0
     with out.open("w", encoding="utf-8") as file:
-        for line in csv_lines(folder, records_in(folder)):
-            n += file.write(line + "\n") > 0
+        for record in records_in(folder):
+            try:
+                for line in csv_lines(folder, [record]):
+                    n += file.write(line + "\n") > 0
+            except EcgError as error:
+                click.echo(str(error), err=True)
+                failed += 1
     click.echo(f"{n} rows in {out}")
+    sys.exit(1 if failed else 0)
 
 # %% ../../nbs/library/ecg/cli.ipynb #4293e141
 @ecg.command()
@@ -178,7 +184,10 @@ def score(store: str, out: Path, model_file: Path | None, records: tuple[str, ..
 
     model, failed = _model(model_file), 0
     out.mkdir(parents=True, exist_ok=True)
-    for record in records or list_records(store):
+    names = records or list_records(store)
+    if not names:
+        raise EcgError(store, "records, each with a header <record>.hea", "none")
+    for record in names:
         try:
             with record_folder(store, record) as folder:
                 answer = answer_json(score_recording(read_wfdb(folder, record), model))

@@ -11,11 +11,11 @@ from pathlib import Path
 from ..core import places
 from ..core.places import StoredFile
 from .recording import EcgError
-from .wfdb_files import NAME, check_record
+from .wfdb_files import NAME, SAMPLES, check_record
 
 # %% ../../nbs/library/ecg/places.ipynb #67e80088
 MITDB = "s3://physionet-open/mitdb/1.0.0"
-SUFFIXES = (".hea", ".dat", ".atr")
+SUFFIXES = (".hea", *SAMPLES, ".atr")
 
 
 class NoRecord(EcgError):
