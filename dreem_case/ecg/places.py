@@ -43,8 +43,8 @@ def download(
 # %% ../../nbs/library/ecg/places.ipynb #4b7d293f
 def list_records(place: str, endpoint: str | None = None) -> list[str]:
     "List the records of a folder or a bucket."
-    names = filter(_is_of_record, places.files_in(place, endpoint))
-    return [Path(name).stem for name in names if name.endswith(".hea")]
+    names = places.files_in(place, endpoint)
+    return [Path(name).stem for name in names if name.endswith(".hea") and not name.startswith(".")]
 
 
 def record_files(place: str, record: str, endpoint: str | None = None) -> dict[str, StoredFile]:  # by name

@@ -12,27 +12,28 @@ import numpy as np
 from .metric import EventsError
 
 # %% ../../nbs/library/events/clock.ipynb #41e5878d
-_LAYOUTS = ((10, b"-"), (10, b"/"), (10, b"."))  # of dates: length, separator
-
-
 def parse_stamps(
     series: str,  # for the messages
     stamps: np.ndarray,  # bytes (n,), as in a file: `2018-08-14T15:30:00-0400`, `14/08/2018 15:30:00`
 ) -> tuple[np.ndarray, np.ndarray]:  # float (n,) seconds as the stamp's clock has them; float (n,) offset in s, or NaN
     "Read time stamps; raise `EventsError` naming the first one that is none."
     stamps = np.asarray(stamps, "S")
-    seconds, offset = np.full(len(stamps), np.nan), np.full(len(stamps), np.nan)
+    seconds, offset = np.full((2, len(stamps)), np.nan), np.full(len(stamps), np.nan)  # day first, and month first
     lengths = np.char.str_len(stamps)
     for length in np.unique(lengths).tolist():
         rows = np.flatnonzero(lengths == length)
         text = stamps[rows].astype(f"S{max(length, 1)}").view(np.uint8).reshape(len(rows), -1)
-        seconds[rows], offset[rows] = _parse(text)
-    if (bad := np.flatnonzero(np.isnan(seconds))).size:
-        example = ascii(stamps[bad[0]].decode("ascii", "replace"))[:40]
-        raise EventsError(
-            series, "time stamps such as 2018-08-14T15:30:00-0400", f"{example} and {bad.size - 1} others"
-        )
-    return seconds, offset
+        seconds[0, rows], offset[rows] = _parse(text)
+        if length > 4 and (text[:, 4] != ord("-")).any():
+            seconds[1, rows] = _parse(text[:, [3, 4, 2, 0, 1, *range(5, length)]])[0]
+    bad, days = np.flatnonzero(np.isnan(seconds[0])), np.ptp(seconds, axis=1) if len(stamps) else np.zeros(2)
+    example = ascii(stamps[bad[0] if bad.size else 0].decode("ascii", "replace"))[:40] if len(stamps) else ""
+    if days[1] < days[0] or (bad.size and np.isfinite(days[1])):
+        raise EventsError(series, "dates with the day first, 14/08/2018", f"{example}: with the month first?")
+    if bad.size:
+        expected = "time stamps such as 2018-08-14T15:30:00-0400 or 14/08/2018 15:30:00"
+        raise EventsError(series, expected, f"{example} and {bad.size - 1} others")
+    return seconds[0], offset
 
 # %% ../../nbs/library/events/clock.ipynb #08fd5627
 def _parse(text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # uint8 (n, length)
@@ -124,23 +125,25 @@ def device_utc(
     zone: ZoneInfo,
 ) -> tuple[np.ndarray, str]:  # float (n,) s UTC; "kept" or "followed", how the clock went
     "Turn a device's clock without offsets into UTC."
+    if np.count_nonzero(np.diff(clock) < 0) > 1:  # rows in any order: a clock that is put back goes back once
+        order = np.argsort(clock, kind="stable")
+        utc, way = device_utc(clock[order], zone)
+        return utc[np.argsort(order)], way
     kept = clock - float(wall_offsets(utc_of_wall(clock[:1], zone), zone)[0])
-    offsets = wall_offsets(np.sort(kept), zone)
-    changes = np.flatnonzero(np.diff(offsets))
-    if len(changes) == 0:
-        return kept, "kept"
-    change_s = float(np.diff(offsets)[changes[0]])
-    typical = float(np.median(np.abs(np.diff(clock)))) if len(clock) > 1 else 0.0
-    jumps = np.diff(clock)
-    at = float(np.sort(kept)[changes[0]] + offsets[0])  # when the wall's clock was put on or back
-    near = np.abs(clock[:-1] - at) < 2 * 3600
-    followed = near & (np.abs(jumps - (change_s + typical)) < max(12.0, 0.2 * typical))
-    if not followed.any():
-        return kept, "kept"
-    turn = int(np.flatnonzero(followed)[0])
-    utc = kept.copy()
-    utc[turn + 1 :] -= change_s
-    return utc, "followed"
+    rising, jumps = np.sort(kept), np.diff(clock)
+    offsets, utc, way = wall_offsets(rising, zone), kept.copy(), "kept"
+    typical = float(np.median(np.abs(jumps))) if len(jumps) else 0.0
+    for change in np.flatnonzero(np.diff(offsets)):
+        change_s = float(offsets[change + 1] - offsets[change])
+        at = float(rising[change] + offsets[0])  # when the wall's clock was put on or back
+        near = np.abs(clock[:-1] - at) < 2 * 3600
+        followed = near & (np.abs(jumps - (change_s + typical)) < max(12.0, 0.2 * typical))
+        if followed.any():
+            utc[np.flatnonzero(followed)[0] + 1 :] -= change_s
+            way = "followed"
+        elif way == "kept" and rising[change + 1] - rising[change] > abs(change_s):
+            way = "kept, unless a gap hides that it followed summer time"
+    return utc, way
 
 # %% ../../nbs/library/events/clock.ipynb #f14b80ed
 def iso_time(utc: float, offset_s: float) -> str:

@@ -29,15 +29,12 @@ def _is_table(place: str) -> bool:
 
 # %% ../../nbs/library/events/places.ipynb #7741f146
 def _files(place: str) -> dict[str, tuple[str, StoredFile]]:  # name and version of its file, by series
-    "List the files of a folder or bucket whose names may be series."
+    "List the files of a folder or bucket that may be series."
     found = {}
     for name, file in files_in(place).items():
         stem, _, suffix = name.rpartition(".")
-        if f".{suffix}" in SUFFIXES and stem not in NO_SERIES:
-            try:
-                found.setdefault(check_name(stem), (name, file))
-            except EventsError:  # a name that no series may have
-                continue
+        if f".{suffix}" in SUFFIXES and stem not in NO_SERIES and not name.startswith("."):
+            found.setdefault(stem, (name, file))
     return found
 
 # %% ../../nbs/library/events/places.ipynb #7779f898
@@ -73,7 +70,7 @@ def _file(place: str, name: str) -> tuple[str, StoredFile]:
     files = _files(place)
     if name not in files:
         raise NoSeries(name, "a series of this store", "none of this name")
-    return files[name]
+    return files[check_name(name)]
 
 # %% ../../nbs/library/events/places.ipynb #5c42c373
 def load_model(path: str):  # MinuteModel or NetworkModel

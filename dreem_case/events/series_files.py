@@ -34,10 +34,14 @@ def read_series(
     path = Path(path)
     stem = path.name.removesuffix(path.suffix)
     table = _read(path, stem, name)
+    if "timestamp" not in table.column_names:
+        found = ", ".join(table.column_names) or "no column that is known"
+        raise EventsError(stem, "a column timestamp, and in a CSV commas between columns", found)
     if "series_id" in table.column_names:
         names = table["series_id"].unique().to_pylist()
-        if name is None and len(names) != 1:
-            raise EventsError(stem, "the name of one of the series of this file", f"{len(names)} series")
+        if name is None and len(names) > 1:
+            expected = f"the name of one of the series of this file, or {path.name} itself as the store"
+            raise EventsError(stem, expected, f"{len(names)} series")
         name = str(names[0]) if name is None and names else name
         table = table.filter(_is(table["series_id"], str(name)))
     elif name not in (None, stem):
@@ -89,7 +93,7 @@ def _read(path: Path, stem: str, name: str | None, columns: tuple[str, ...] = CO
     except (pa.ArrowException, UnicodeDecodeError, ValueError, KeyError) as error:
         if isinstance(error, EventsError):
             raise
-        raise EventsError(stem, "a table that can be read", ascii(str(error).splitlines()[0])[1:100]) from None
+        raise EventsError(stem, "a table that can be read", ascii(str(error).splitlines()[0])[1:-1][:100]) from None
 
 # %% ../../nbs/library/events/series_files.ipynb #dd48f1ef
 def _read_parquet(path: Path, name: str | None, columns: tuple[str, ...]):
@@ -128,10 +132,11 @@ def _read_device(path: Path, stem: str):
     start = content.find(b"DATE/TIME;", 0, 100_000)
     if start < 0:
         raise EventsError(stem, "a table that begins with DATE/TIME, as ActTrust writes it", "none")
-    names = content[start : content.find(b"\n", start)].decode("latin-1").strip().split(";")
+    head, row, *_ = [*content[start:].split(b"\n", 2), b""]
+    names = head.decode("latin-1").strip().split(";")
     wanted = [column for column in names if column in DEVICE_COLUMNS]
     types = {column: pa.string() if column == "DATE/TIME" else pa.float64() for column in wanted}
-    decimal = "," if content[start:].split(b"\n", 2)[1].count(b",") > 3 else "."
+    decimal = "," if row.count(b",") > 3 else "."
     table = pc.read_csv(
         BytesIO(content[start:]), read_options=pc.ReadOptions(encoding="latin-1"),
         parse_options=pc.ParseOptions(delimiter=";"),
@@ -142,8 +147,6 @@ def _read_device(path: Path, stem: str):
 # %% ../../nbs/library/events/series_files.ipynb #40cab35b
 def _series_of(table, name: str, zone: str | None) -> Series:
     "Make a series of a table's rows."
-    if "timestamp" not in table.column_names:
-        raise EventsError(name, "a column timestamp", ", ".join(table.column_names) or "none")
     channels = {key: _numbers(table[key], name, key) for key in LIMITS if key in table.column_names}
     utc, offset, notes = _times(table["timestamp"], name, zone)
     first = int(np.argmin(utc)) if len(utc) else 0
@@ -159,6 +162,9 @@ def _numbers(column, name: str, key: str) -> np.ndarray:
     return column.cast(pa.float64()).to_numpy()
 
 # %% ../../nbs/library/events/series_files.ipynb #083ef96a
+_UTC = "times in UTC, which say nothing of the wearer's clock"
+
+
 def _times(column, name: str, zone: str | None) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     import pyarrow as pa
 
@@ -172,18 +178,21 @@ def _times(column, name: str, zone: str | None) -> tuple[np.ndarray, np.ndarray,
         offset = np.zeros(len(clock)) if own else np.full(len(clock), np.nan)
         zone = zone or (own if own not in (None, "UTC", "+00:00", "Etc/UTC") else None)
         if own and not zone:
-            raise EventsError(name, "the wearer's time zone", "times in UTC, which say nothing of the wearer's clock")
+            raise EventsError(name, "the wearer's time zone", _UTC)
     else:
         if column.null_count:
             raise EventsError(name, "a time for every row", f"{column.null_count} without")
-        clock, offset = parse_stamps(name, _bytes(column))
+        stamps = _bytes(column)
+        clock, offset = parse_stamps(name, stamps)
+        if not zone and not offset.any() and stamps[0].strip().endswith((b"Z", b"z")):
+            raise EventsError(name, "the wearer's time zone", _UTC)
+    if np.isnan(offset).any() and not np.isnan(offset).all():
+        raise EventsError(name, "an offset on every row or on none", f"{int(np.isnan(offset).sum())} without")
     if not zone and np.isnan(offset).any():
         raise EventsError(name, "the wearer's time zone", "time stamps without an offset")
     if np.isnan(offset).all():
         utc, way = device_utc(clock, zone_of(name, zone))
         return utc, wall_offsets(utc, zone_of(name, zone)), (f"the device's clock was {way}",)
-    if np.isnan(offset).any():
-        raise EventsError(name, "an offset on every row or on none", f"{int(np.isnan(offset).sum())} without")
     utc = clock - offset
     return utc, wall_offsets(utc, zone_of(name, zone)) if zone else offset, ()
 

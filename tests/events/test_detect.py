@@ -137,6 +137,13 @@ def test_it_does_not_matter(wearer, found, change):
     assert abs(mean_ap(wearer.events, renamed) - mean_ap(wearer.events, found.events)) < 0.07
 
 
+@pytest.mark.parametrize(("epoch_s", "minutes"), [(75, 20), (120, 45)])
+def test_an_epoch_beyond_a_minute_is_no_stillness(wearer, epoch_s, minutes):
+    """An angle that is repeated for two minutes looks as if every other one were still."""
+    errors = figures(wearer.events, detect_events(as_epochs(wearer.series, epoch_s)).events)
+    assert max(errors["onset_mae_min"], errors["wakeup_mae_min"]) < minutes
+
+
 def part_of(series, first, last):
     """Give some rows of a series as a file of its own would have them."""
     return replace(
@@ -454,6 +461,15 @@ def test_a_series_that_was_replaced_is_detected_anew(client, folder):
     answer, expected = client.get("/events/again").json, client.get("/events/judge01").json
     path.unlink()
     assert answer == expected != first
+
+
+def test_a_file_whose_name_no_series_may_have_is_named_and_not_passed_over(client, folder):
+    path = folder / "wearer (1).csv"
+    path.write_text("timestamp,enmo\n", encoding="utf-8")
+    listed, answer = client.get("/events").json["series"], client.get("/events/wearer%20(1)")
+    path.unlink()
+    assert "wearer (1)" in listed
+    assert (answer.status_code, answer.json["expected"][:13]) == (422, "a series name")
 
 
 @pytest.mark.parametrize("name", ["nobody", "..%2f..%2fetc%2fpasswd", "events", "%00", "judge00.parquet"])

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dreem_case.events.clock import device_utc, iso_time, parse_stamps, utc_of_wall, wall_offsets, zone_of
@@ -83,7 +83,10 @@ BAD = {
     "a path": (changed(series_id=lambda t: np.full(len(t["step"]), "../../etc/passwd")), "a series name"),
     "two series": (changed(series_id=lambda t: np.where(t["step"] < 9, "a", "b")), "the name of one of the series"),
     "half an offset": (
-        changed(timestamp=lambda t: np.append(t["timestamp"][:-1], t["timestamp"][-1][:19])), "the wearer's time zone",
+        changed(timestamp=lambda t: np.append(t["timestamp"][:-1], t["timestamp"][-1][:19])), "an offset on every row",
+    ),
+    "all in UTC": (
+        changed(timestamp=lambda t: np.array([s[:19] + "Z" for s in t["timestamp"]])), "the wearer's time zone",
     ),
     "a clock that was reset": (
         changed(timestamp=lambda t: np.append(t["timestamp"][:-1], "2000-01-01T00:00:00-0400")), "was a clock reset",
@@ -99,6 +102,13 @@ def test_a_fault_is_refused_by_name(tmp_path, change, message):
     path = written(tmp_path, change(columns(made())))
     with pytest.raises(EventsError, match=message):
         read_series(path)
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_table_without_commas_is_told_to_have_no_time(tmp_path, separator):
+    (tmp_path / "made.csv").write_text(separator.join(["timestamp", "enmo"]) + "\n", encoding="utf-8")
+    with pytest.raises(EventsError, match="a column timestamp, and in a CSV commas between columns, found no column"):
+        read_series(tmp_path / "made.csv")
 
 
 def test_rows_that_are_there_twice_are_dropped(tmp_path):
@@ -134,6 +144,7 @@ def test_many_series_in_one_file_are_read_by_name(tmp_path):
 
 
 @given(st.binary(max_size=200), st.sampled_from(["parquet", "csv", "txt"]))
+@example(b"DATE/TIME;PIM", "txt")  # it ends within its line of names
 @settings(max_examples=60)
 def test_any_bytes_are_read_or_refused(tmp_path_factory, content, suffix):
     path = tmp_path_factory.getbasetemp() / f"any.{suffix}"
@@ -157,6 +168,28 @@ def test_a_clock_that_was_kept_and_one_that_followed_tell_the_same_moments(seaso
         found, said = device_utc(clock, BERLIN)
         assert said == way
         assert np.array_equal(found, utc)
+
+
+@pytest.mark.parametrize(("season", "followed"), [("autumn", False), ("spring", False), ("spring", True)])
+def test_rows_of_a_clock_without_offsets_come_in_any_order(season, followed):
+    utc = CHANGES[season].timestamp() + np.arange(2880) * 60.0
+    offsets = wall_offsets(utc, BERLIN)
+    order = np.append(0, 1 + np.random.default_rng(0).permutation(2879))
+    found, _ = device_utc((utc + (offsets if followed else offsets[0]))[order], BERLIN)
+    assert np.array_equal(found, utc[order])
+
+
+def test_a_clock_that_followed_two_changes_is_followed_through_both():
+    utc = CHANGES["autumn"].timestamp() + np.arange(200 * 1440) * 60.0
+    found, said = device_utc(utc + wall_offsets(utc, BERLIN), BERLIN)
+    assert said == "followed"
+    assert np.array_equal(found, utc)
+
+
+def test_a_gap_that_hides_what_a_clock_did_is_told():
+    utc = CHANGES["autumn"].timestamp() + np.arange(2880) * 60.0
+    utc = np.delete(utc, np.arange(600, 1400))
+    assert "unless a gap hides" in device_utc(utc + wall_offsets(utc, BERLIN), BERLIN)[1]
 
 
 def test_offsets_that_change_within_a_file_are_followed(tmp_path):
@@ -184,6 +217,15 @@ def test_stamps_are_read_as_the_standard_library_reads_them(moment, end):
     seconds, offset = parse_stamps("made", np.array([text.encode()]))
     assert seconds[0] == expected.replace(tzinfo=UTC).timestamp()
     assert expected.tzinfo is None or offset[0] == expected.utcoffset().total_seconds()
+
+
+@pytest.mark.parametrize("first_day", [3, 20])
+def test_a_month_before_the_day_is_not_taken_for_a_day(first_day):
+    days = [datetime(2018, 2, first_day + i // 24, i % 24) for i in range(7 * 24)]
+    seconds, _ = parse_stamps("made", np.array([day.strftime("%d/%m/%Y %H:%M:%S").encode() for day in days]))
+    assert np.ptp(seconds) < 7 * 86400
+    with pytest.raises(EventsError, match="the day first"):
+        parse_stamps("made", np.array([day.strftime("%m/%d/%Y %H:%M:%S").encode() for day in days]))
 
 
 @given(st.integers(1_600_000_000, 1_700_000_000))
