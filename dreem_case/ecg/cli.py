@@ -191,8 +191,8 @@ def score(store: str, out: Path, model_file: Path | None, records: tuple[str, ..
         try:
             with record_folder(store, record) as folder:
                 answer = answer_json(score_recording(read_wfdb(folder, record), model))
-        except EcgError as error:
-            click.echo(str(error), err=True)
+        except (EcgError, OSError) as error:
+            click.echo(str(error) if isinstance(error, EcgError) else f"{record}: {error}", err=True)
             failed += 1
             continue
         write_whole(out / f"{record}.json", json.dumps(answer).encode())

@@ -31,6 +31,15 @@ _MODEL = click.Path(exists=True, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _NAMES = click.argument("names", nargs=-1)
 
+
+def _all_or(names: tuple[str, ...], store: str) -> list[str]:
+    "Give the names asked for, or all of the store; raise `EventsError` where it holds none."
+    from dreem_case.events.places import list_series
+
+    if not (found := list(names or list_series(store))):
+        raise EventsError(store, "series in files that end with .parquet, .csv or .txt", "none")
+    return found
+
 # %% ../../nbs/library/events/cli.ipynb #b4a2ed8e
 @events.command()
 @click.option("--out", required=True, type=_OUT, help="Folder for the series and their marks, events.csv.")
@@ -57,11 +66,11 @@ def simulate(out: Path, n_wearers: int, counts: bool, kind: str, seed: int) -> N
 @_named
 def prepare(store: str, zone: str | None, out: Path, names: tuple[str, ...]) -> None:
     "Compute what training needs of each series, once."
-    from dreem_case.events.places import list_series, open_series
+    from dreem_case.events.places import open_series
     from dreem_case.events.prepared import write_prepared
 
     failed = 0
-    for name in names or list_series(store):
+    for name in _all_or(names, store):
         try:
             write_prepared(out, open_series(store, name, zone))
         except EventsError as error:
@@ -159,6 +168,8 @@ def evaluate(store: str, zone: str | None, marks: Path, model: Path | None, foun
         tables.append(read_events(found))
     else:
         names = sorted(set(list_series(store)) & set(truth.series.tolist()))
+        if not names:
+            raise EventsError(marks.name, "marks of series of this store", "none")
         with LocalWorkers() as workers:
             failed = detect_many(
                 store, names, workers, zone, str(model) if model else None, lambda _, one: tables.append(one.events)
@@ -238,7 +249,7 @@ def detect(store, zone, model, out, submission, jobs, dask, names) -> None:
     from dreem_case.core.files import write_whole
     from dreem_case.core.workers import DaskWorkers, LocalWorkers, WorkersError
     from dreem_case.events.detect import details_json, night_csv, night_rows, submission_lines
-    from dreem_case.events.places import detect_many, list_series
+    from dreem_case.events.places import detect_many
 
     if not out and not submission:
         raise EventsError("output", "--out, --submission or both", "neither")
@@ -252,7 +263,7 @@ def detect(store, zone, model, out, submission, jobs, dask, names) -> None:
             write_whole(out / f"{name}.csv", night_csv(night_rows(found)).encode())
         click.echo(f"{name}: {len(found.events) // 2} nights")
 
-    asked = list(names or list_series(store))
+    asked = _all_or(names, store)
     try:
         with DaskWorkers(dask) if dask else LocalWorkers(jobs) as workers:
             failed = detect_many(store, asked, workers, zone, str(model) if model else None, keep)

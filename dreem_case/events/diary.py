@@ -53,7 +53,7 @@ def read_diary(folder: Path | str, wrists: Mapping[str, Series], zone: str = ZON
     try:
         table = pc.read_csv(path, convert_options=pc.ConvertOptions(column_types=kinds, include_columns=list(kinds)))
     except (pa.ArrowException, KeyError) as error:
-        raise EventsError("diary.csv", "columns wearer, onset, wakeup", ascii(str(error))[1:80]) from None
+        raise EventsError("diary.csv", "columns wearer, onset, wakeup", ascii(str(error))[1:-1][:80]) from None
     series, event, step = [], [], []
     for wearer, *times in zip(*(table[key].to_pylist() for key in kinds), strict=True):
         if wearer in wrists and all(times):

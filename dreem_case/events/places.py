@@ -86,7 +86,7 @@ def load_model(path: str):  # MinuteModel or NetworkModel
     except ModuleNotFoundError as error:
         raise EventsError(path, "dreem_case[nets] for a network", f"no {error.name}") from None
     except ModelError as error:
-        raise EventsError(path, "a network", ascii(str(error))[1:120]) from None
+        raise EventsError(path, "a network", ascii(str(error))[1:-1][:120]) from None
 
 # %% ../../nbs/library/events/places.ipynb #c4673d95
 def detect_in(place: str, zone: str | None, model: str | None, name: str) -> Detection | str:  # or why not
@@ -95,6 +95,8 @@ def detect_in(place: str, zone: str | None, model: str | None, name: str) -> Det
         return detect_events(open_series(place, name, zone), load_model(model) if model else None)
     except EventsError as error:
         return str(error)
+    except OSError as error:
+        return f"{name}: expected a file that can be read, found {error}"
 
 # %% ../../nbs/library/events/places.ipynb #fb8e62d9
 def detect_many(

@@ -34,6 +34,8 @@ def read_series(
     path = Path(path)
     stem = path.name.removesuffix(path.suffix)
     table = _read(path, stem, name)
+    if again := sorted({key for key in table.column_names if table.column_names.count(key) > 1}):
+        raise EventsError(stem, "each column once", f"{', '.join(again)} again")
     if "timestamp" not in table.column_names:
         found = ", ".join(table.column_names) or "no column that is known"
         raise EventsError(stem, "a column timestamp, and in a CSV commas between columns", found)
@@ -57,10 +59,10 @@ def series_in(path: Path | str) -> list[str]:
     path = Path(path)
     stem = path.name.removesuffix(path.suffix)
     if path.suffix == ".txt":
-        return [check_name(stem)]
+        return [stem]
     table = _read(path, stem, None, ("series_id",))
     names = table["series_id"].unique().to_pylist() if "series_id" in table.column_names else [stem]
-    return [check_name(str(name)) for name in names]
+    return [str(name) for name in names]
 
 
 def iter_series(path: Path | str, zone: str | None = None) -> Iterator[Series]:
