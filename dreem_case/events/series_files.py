@@ -99,18 +99,24 @@ def _read(path: Path, stem: str, name: str | None, columns: tuple[str, ...] = CO
 
 # %% ../../nbs/library/events/series_files.ipynb #dd48f1ef
 def _read_parquet(path: Path, name: str | None, columns: tuple[str, ...]):
+    "Read a series, or all where it has no name; or, of the column of names, each name once."
     import pyarrow as pa
+    import pyarrow.dataset as ds
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        schema = file.schema_arrow
+        schema, n_rows = file.schema_arrow, file.metadata.num_rows
         wanted = [column for column in columns if column in schema.names]
         if not wanted:
             return pa.table({})
-        as_text = "series_id" in schema.names and pa.types.is_string(schema.field("series_id").type)
-        if name is None or not as_text:
-            return file.read(wanted)
-    return pq.read_table(path, columns=wanted, filters=[("series_id", "=", name)])
+        if wanted == ["series_id"]:  # piece by piece: a study has more rows than fit
+            pieces = file.iter_batches(1_000_000, columns=wanted)
+            names = dict.fromkeys(str(name) for piece in pieces for name in piece.column(0).unique().to_pylist())
+            return pa.table({"series_id": pa.array(list(names), pa.string())})
+    own = None if name is None or "series_id" not in schema.names else ds.field("series_id").cast(pa.string()) == name
+    if n_rows > MAX_ROWS and (n_rows := ds.dataset(path).count_rows(filter=own)) > MAX_ROWS:
+        raise EventsError(name or path.stem, f"1 to {MAX_ROWS} rows", str(n_rows))
+    return pq.read_table(path, columns=wanted, filters=own)
 
 # %% ../../nbs/library/events/series_files.ipynb #14056ffa
 def _read_csv(path: Path, columns: tuple[str, ...]):

@@ -416,6 +416,19 @@ def test_a_series_that_cannot_be_used_does_not_stop_the_others(folder, tmp_path)
     assert "bad: expected" in result.output and (tmp_path / "out" / "good.json").is_file()
 
 
+@pytest.mark.parametrize("command", [["detect", "--jobs", "1"], ["prepare"]])
+def test_a_store_without_series_is_no_success(tmp_path, command):
+    run = CliRunner().invoke(events, [*command, "--store", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert (run.exit_code, "expected series in files" in run.output) == (1, True)
+
+
+def test_marks_of_other_series_are_not_judged_as_missed(folder, tmp_path):
+    (tmp_path / "marks.csv").write_text("series_id,event,step\nnobody,onset,100\n", encoding="utf-8")
+    asked = ["evaluate", "--store", str(folder), "--events", str(tmp_path / "marks.csv")]
+    run = CliRunner().invoke(events, asked)
+    assert (run.exit_code, "marks of series of this store, found none" in run.output) == (1, True)
+
+
 def test_without_a_zone_the_command_asks_for_it(tmp_path):
     rows = "".join(f"2023-08-28 {9 + i // 60:02}:{i % 60:02}:00,{i % 7}\n" for i in range(300))
     (tmp_path / "watch.csv").write_text("timestamp,pim\n" + rows, encoding="utf-8")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from dreem_case.events import series_files
 from dreem_case.events.clock import device_utc, iso_time, parse_stamps, utc_of_wall, wall_offsets, zone_of
 from dreem_case.events.diary import read_diary, read_wrists
 from dreem_case.events.metric import EventsError
@@ -141,6 +142,37 @@ def test_many_series_in_one_file_are_read_by_name(tmp_path):
     assert [len(series) for series in iter_series(path)] == [3000, 3000]
     with pytest.raises(EventsError, match="1 to"):
         read_series(path, "nobody")
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.string()), pa.int64()])
+def test_a_series_of_many_is_read_alone_whatever_its_name_is_kept_as(tmp_path, monkeypatch, kind):
+    table = columns(made())
+    ids = pa.array(np.where(np.arange(3000) < 2900, "7", "8"))
+    ids = ids.dictionary_encode().cast(kind) if pa.types.is_dictionary(kind) else ids.cast(kind)
+    pq.write_table(pa.table(table | {"series_id": ids}), tmp_path / "many.parquet")
+    monkeypatch.setattr(series_files, "MAX_ROWS", 200)
+    assert series_in(tmp_path / "many.parquet") == ["7", "8"]
+    assert len(read_series(tmp_path / "many.parquet", "8")) == 100
+    with pytest.raises(EventsError, match="7: expected 1 to 200 rows, found 2900"):
+        read_series(tmp_path / "many.parquet", "7")
+
+
+def test_a_name_that_no_series_may_have_spoils_no_other_of_a_table(tmp_path):
+    table = columns(made())
+    path = written(tmp_path, table | {"series_id": np.where(np.arange(3000) < 100, "../x", "made")})
+    assert series_in(path) == ["../x", "made"]
+    assert len(read_series(path, "made")) == 2900
+    with pytest.raises(EventsError, match="a series name"):
+        read_series(path, "../x")
+
+
+@pytest.mark.parametrize("name", ["made.csv", "made.txt"])
+def test_a_column_that_is_there_twice_is_refused(tmp_path, name):
+    rows = "DATE/TIME;PIM;PIM\n28/08/2023 09:22:14;1;2\n"
+    text = rows if name.endswith("txt") else rows.replace(";", ",").replace("DATE/TIME", "timestamp").lower()
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(EventsError, match="made: expected"):
+        read_series(tmp_path / name, zone="Europe/Berlin")
 
 
 @given(st.binary(max_size=200), st.sampled_from(["parquet", "csv", "txt"]))
