@@ -168,6 +168,15 @@ def _model(model_file: Path | None) -> object:
 
     return load_model(model_file) if model_file else shipped_model()
 
+
+def _all_or(records: tuple[str, ...], store: str) -> list[str]:
+    "Give the records asked for, or all of the store; raise `EcgError` where it holds none."
+    from dreem_case.ecg.places import list_records
+
+    if not (found := list(records or list_records(store))):
+        raise EcgError(store, "records, each with a header <record>.hea", "none")
+    return found
+
 # %% ../../nbs/library/ecg/cli.ipynb #c3fd7ab7
 @ecg.command()
 @click.option("--store", required=True, help="Folder or bucket of records.")
@@ -178,16 +187,13 @@ def _model(model_file: Path | None) -> object:
 def score(store: str, out: Path, model_file: Path | None, records: tuple[str, ...]) -> None:
     "Name the beats of records; without names, of all records of the store."
     from dreem_case.core.files import write_whole
-    from dreem_case.ecg.places import list_records, record_folder
+    from dreem_case.ecg.places import record_folder
     from dreem_case.ecg.score import answer_json, score_recording
     from dreem_case.ecg.wfdb_files import read_wfdb
 
     model, failed = _model(model_file), 0
     out.mkdir(parents=True, exist_ok=True)
-    names = records or list_records(store)
-    if not names:
-        raise EcgError(store, "records, each with a header <record>.hea", "none")
-    for record in names:
+    for record in _all_or(records, store):
         try:
             with record_folder(store, record) as folder:
                 answer = answer_json(score_recording(read_wfdb(folder, record), model))
@@ -217,14 +223,14 @@ def shadow(store: str, candidate: Path, as_json: bool, model_file: Path | None, 
     from dreem_case.ecg.shadow import shadow as compared
 
     found, failed = [], 0
-    for one in compared(store, _model(model_file), _model(candidate), records):
+    for one in compared(store, _model(model_file), _model(candidate), _all_or(records, store)):
         if isinstance(one, EcgError):
             click.echo(str(one), err=True)
             failed += 1
             continue
         found.append(one)
         sides = [
-            f"right {side['right']:.3f}, " * ("right" in side) + f"flagged {side['flagged']:.3f}"
+            (f"right {side['right']:.3f}, " if "right" in side else "") + f"flagged {side['flagged']:.3f}"
             for side in (one.in_use, one.candidate)
         ]
         click.echo(

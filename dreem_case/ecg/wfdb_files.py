@@ -233,7 +233,7 @@ def _plain_file(folder: Path, name: str, record: str) -> Path:
     return path
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #b63de246
-def read_beats(folder: Path | str, record: str) -> Beats | None:  # None: nobody has annotated it
+def read_beats(folder: Path | str, record: str) -> Beats | None:  # None: nobody has annotated one
     "Read a record's annotated beats; raise `EcgError` for a file that is none of annotations."
     found = read_annotations(folder, record)
     if found is None:
@@ -243,7 +243,7 @@ def read_beats(folder: Path | str, record: str) -> Beats | None:  # None: nobody
     inside = (samples >= 0) & (samples < (header.n_samples or np.inf))
     beats = make_beats(samples[inside] / header.fs_hz, np.array(symbols, object)[inside])
     notes = () if inside.all() else (f"{np.count_nonzero(~inside)} annotations lie outside the record; left out",)
-    return replace(beats, notes=(*beats.notes, *notes))
+    return replace(beats, notes=(*beats.notes, *notes)) if len(beats.time_s) else None
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #fa86972d
 def read_annotations(folder: Path | str, record: str) -> tuple[np.ndarray, list[str]] | None:

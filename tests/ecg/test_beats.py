@@ -294,6 +294,17 @@ def test_a_candidate_that_calls_every_beat_normal_is_seen_in_the_shadow(tmp_path
     assert differences(found).value < 0
 
 
+def test_the_shadow_tells_of_records_without_annotated_beats(tmp_path):
+    write_records(tmp_path, n_records=2, minutes=0.5)
+    (tmp_path / "sim01.atr").unlink()
+    (tmp_path / "sim02.atr").write_bytes(b"\x00\x00")  # of rhythms, say
+    asked = ["shadow", "--store", str(tmp_path), "--candidate", str(MODEL_FILE)]
+    run = CliRunner().invoke(ecg, asked)
+    assert run.exit_code == 0
+    assert run.output.count("0.0% of") == 2
+    assert "right" not in run.output
+
+
 def test_ventricular_beats_of_real_patients_who_were_not_learned_from_are_found(real_data):
     case = open_case(real_data / "mitbih", "221")
     answers = score_recording(case.recording, time_s=case.beats.time_s)
