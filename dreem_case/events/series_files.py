@@ -171,6 +171,8 @@ def _numbers(column, name: str, key: str) -> np.ndarray:
 
 # %% ../../nbs/library/events/series_files.ipynb #083ef96a
 _UTC = "times in UTC, which say nothing of the wearer's clock"
+_UTC_NAMES = ("UTC", "+00:00", "Z", "ZULU", "GMT", "UCT")
+_YEARS = (-86_400.0, 4_102_444_800.0)  # 1970 to 2100: a clock that was never set may say 0001 or 9999
 
 
 def _times(column, name: str, zone: str | None) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
@@ -179,14 +181,16 @@ def _times(column, name: str, zone: str | None) -> tuple[np.ndarray, np.ndarray,
     if pa.types.is_timestamp(column.type):
         if column.null_count:
             raise EventsError(name, "a time for every row", f"{column.null_count} without")
-        clock = (
-            column.cast(pa.timestamp("us", column.type.tz)).to_numpy().astype("datetime64[us]").astype(np.int64) / 1e6
-        )
+        clock = column.cast(pa.int64()).to_numpy() / {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[column.type.unit]
         own = column.type.tz
-        offset = np.zeros(len(clock)) if own else np.full(len(clock), np.nan)
-        zone = zone or (own if own not in (None, "UTC", "+00:00", "Etc/UTC") else None)
-        if own and not zone:
+        if own and not zone and own.upper().removeprefix("ETC/") in _UTC_NAMES:
             raise EventsError(name, "the wearer's time zone", _UTC)
+        offset = np.full(len(clock), 0.0 if own else np.nan)
+        if own and own[0] in "+-":  # an offset that all rows share
+            offset += parse_stamps(name, np.array([f"2000-01-01T00:00:00{own}".encode()]))[1]
+            clock = clock + offset
+        else:
+            zone = zone or own
     else:
         if column.null_count:
             raise EventsError(name, "a time for every row", f"{column.null_count} without")
@@ -194,6 +198,8 @@ def _times(column, name: str, zone: str | None) -> tuple[np.ndarray, np.ndarray,
         clock, offset = parse_stamps(name, stamps)
         if not zone and not offset.any() and stamps[0].strip().endswith((b"Z", b"z")):
             raise EventsError(name, "the wearer's time zone", _UTC)
+    if (bad := np.flatnonzero(~((clock > _YEARS[0]) & (clock < _YEARS[1])))).size:
+        raise EventsError(name, "times from 1970 to 2100", f"{bad.size} others, first in row {bad[0] + 1}")
     if np.isnan(offset).any() and not np.isnan(offset).all():
         raise EventsError(name, "an offset on every row or on none", f"{int(np.isnan(offset).sum())} without")
     if not zone and np.isnan(offset).any():

@@ -242,6 +242,29 @@ def test_times_in_utc_alone_say_nothing_of_the_wearers_clock(tmp_path):
     assert read_series(path, zone="Asia/Tokyo").time_of(0) == "2020-09-13T21:26:40+09:00"
 
 
+@pytest.mark.parametrize("zone", ["UTC", "GMT", "Etc/GMT", "Z", "+00:00"])
+def test_utc_by_another_name_is_utc(tmp_path, zone):
+    times = pa.array(np.arange(500) * 60 + 1_600_000_000).cast(pa.timestamp("s", zone))
+    with pytest.raises(EventsError, match="times in UTC"):
+        read_series(written(tmp_path, {"timestamp": times, "pim": np.arange(500) % 7}))
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_a_column_of_times_of_any_unit_with_an_offset_is_read(tmp_path, unit):
+    times = (1_600_000_000 + 60 * np.arange(500)) * {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
+    column = pa.array(times + (unit == "ns")).cast(pa.timestamp(unit, "+05:45"))
+    series = read_series(written(tmp_path, {"timestamp": column, "pim": np.arange(500) % 7}))
+    assert (series.time_of(0), series.epoch_s, len(series)) == ("2020-09-13T18:11:40+05:45", 60, 500)
+
+
+@pytest.mark.parametrize("never", ["0001-01-01 00:00:00", "9999-12-31 23:59:59"])
+def test_a_clock_that_was_never_set_is_refused_at_once(tmp_path, never):
+    rows = [f"2018-08-14 15:{i:02}:00,0.01" for i in range(60)] + [f"{never},0.02"]
+    (tmp_path / "made.csv").write_text("\n".join(["timestamp,enmo", *rows]), encoding="utf-8")
+    with pytest.raises(EventsError, match="times from 1970 to 2100, found 1 others, first in row 61"):
+        read_series(tmp_path / "made.csv", zone="Europe/Berlin")
+
+
 @given(st.datetimes(datetime(1990, 1, 1), datetime(2037, 1, 1)), st.sampled_from(["", "Z", "-0400", "+05:30", ".250"]))
 def test_stamps_are_read_as_the_standard_library_reads_them(moment, end):
     text = moment.replace(microsecond=0).isoformat() + end
