@@ -112,6 +112,20 @@ def test_a_table_without_commas_is_told_to_have_no_time(tmp_path, separator):
         read_series(tmp_path / "made.csv")
 
 
+@pytest.mark.parametrize("parts", [[(2000, 5), (150, 60)], [(150, 60), (2000, 5)], [(300, 60), (100, 5)]])
+def test_an_epoch_that_changes_within_a_file_is_refused(parts):
+    utc = 1.6e9 + np.cumsum(np.concatenate([np.full(n, float(step)) for n, step in parts]))
+    with pytest.raises(EventsError, match=r"one epoch, here 5 s, found a part in steps of 60 s|regular epochs"):
+        make_series("made", utc, {"enmo": np.arange(len(utc)) % 7 / 100}, np.zeros(len(utc)))
+
+
+def test_rows_that_are_lost_here_and_there_are_a_gap():
+    kept = np.random.default_rng(0).random(5000) < 0.6
+    utc = 1.6e9 + 5.0 * np.flatnonzero(kept)
+    series = make_series("made", utc, {"enmo": np.arange(len(utc)) % 7 / 100}, np.zeros(len(utc)))
+    assert series.epoch_s == 5 and 0.5 < series.observed.mean() < 0.7
+
+
 def test_rows_that_are_there_twice_are_dropped(tmp_path):
     table = {key: np.append(values, values[10:20]) for key, values in columns(made()).items()}
     assert len(read_series(written(tmp_path, table))) == 3000
