@@ -32,12 +32,12 @@ MAX_HEADER_BYTES = 65_536
 MAX_ANNOTATION_BYTES = 4_000_000  # twice what a heart of 300 beats a minute fills in 48 h
 FORMATS = {"212": 1.5, "16": 2.0, "61": 2.0, "160": 2.0, "80": 1.0, "32": 4.0}  # bytes a sample
 SAMPLES = (".dat", ".mat", ".xyz")  # ends of a file of samples
-VOLTS = {"mv": 1.0, "uv": 1e3, "µv": 1e3, "μv": 1e3, "nv": 1e6, "v": 1e-3}  # of a unit in one mV
+VOLTS = {"m": 1.0, "milli": 1.0, "u": 1e3, "µ": 1e3, "μ": 1e3, "micro": 1e3, "n": 1e6, "": 1e-3}  # so many in one mV
 NO_UNIT = ("", "nu", "adu")  # says nothing, and is taken for mV
-_RECORD = re.compile(r"(\S+)\s+(\d{1,3})\s+([0-9.]{1,12})(?:/\S*)?(?:\s+(\d{1,12}))?(?:\s.*)?")
+_RECORD = re.compile(r"(\S+)\s+(\d{1,3})\s+([0-9.]{1,25})(?:/\S*)?(?:\s+(\d{1,12}))?(?:\s.*)?")
 _SIGNAL = re.compile(
-    r"(\S+)\s+(\d+)(?:x1)?(?:\+(\d{1,6}))?(?:\s+([0-9.eE+-]{1,15})(?:\((-?\d{1,9})\))?(?:/(\S{1,20}))?)?"
-    r"(?:\s+(\d{1,3}))?(?:\s+(-?\d{1,9}))?(?:\s+(-?\d{1,9}))?(?:\s+(-?\d{1,9}))?(?:\s+(\d{1,9}))?(?:\s+(.*))?"
+    r"(\S+)\s+(\d+)(?:x1)?(?:\+(\d{1,6}))?(?:\s+([0-9.eE+-]{1,25})(?:\((-?\d{1,10})\))?(?:/(\S{1,20}))?"
+    r"(?:\s+(\d{1,3}))?(?:\s+(-?\d{1,10}))?(?:\s+(-?\d{1,10}))?(?:\s+(-?\d{1,10}))?(?:\s+(\d{1,9}))?(?:\s+(.*))?)?"
 )
 
 
@@ -112,13 +112,14 @@ def _signal(record: str, line: str) -> tuple[tuple[str, str, int], Lead]:  # fil
     except ValueError:
         raise EcgError(record, "a gain", ascii(gain)) from None
     unit = unit or ""
-    per_mv *= VOLTS.get(unit.lower(), 1.0)
+    volts = re.fullmatch(f"({'|'.join(VOLTS)})v(olts?)?\\W*", unit.lower())
+    per_mv *= VOLTS[volts[1]] if volts else 1.0
     if not 1e-6 <= per_mv <= 1e12:
         raise EcgError(record, "a gain from 1e-6 to 1e12 for one mV", f"{per_mv:g}")
     at_zero = int(baseline if baseline is not None else zero or 0)
     said = "".join(letter for letter in (name or "").strip()[:40] if letter.isprintable())
     lead = Lead(said, per_mv, at_zero, int(checksum) if checksum else None)
-    is_voltage = unit.lower() in (*VOLTS, *NO_UNIT)
+    is_voltage = volts or unit.lower() in NO_UNIT
     return (file, format_, int(skip or 0)), lead if is_voltage else replace(lead, unit=ascii(unit)[1:-1])
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #9d2b14a5

@@ -113,6 +113,32 @@ def test_a_header_with_a_mark_of_its_encoding_is_read(folder):
     assert list(read_wfdb(folder, "made").leads) == ["MLII", "Brustwand \xf6"]
 
 
+@pytest.mark.parametrize(
+    ("gain", "per_mv", "baseline"),
+    [
+        ("19273.913043478264(-10602)/mV", 19273.913043478264, -10602),  # as wfdb writes where it chooses a gain
+        ("2e-1(1234567890)/uV", 200, 1234567890),
+        ("0.2/microvolts", 200, 1024),
+        ("200000/V", 200, 1024),
+        ("200/NU", 200, 1024),
+        ("0", 200, 1024),
+    ],
+)
+def test_gain_and_baseline_are_what_the_header_says(gain, per_mv, baseline):
+    lead = parse_header("x1", HEADER.replace("212 200", f"212 {gain}")).leads[0]
+    assert (lead.name, lead.baseline, lead.unit) == ("MLII", baseline, "")
+    assert lead.gain == pytest.approx(per_mv)
+
+
+def test_what_stands_for_a_gain_and_is_none_is_no_name_of_a_lead():
+    with pytest.raises(EcgError, match="a signal's line"):
+        parse_header("x1", HEADER.replace("212 200", "212 gain"))
+
+
+def test_a_rate_of_many_digits_is_read():
+    assert parse_header("x1", HEADER.replace(" 360 ", " 333.3333333333333 ")).fs_hz == 333.3333333333333
+
+
 @pytest.mark.parametrize("gain", ["1e300", "1e-300", "1e999"])
 def test_a_gain_that_cannot_be_is_refused(gain):
     with pytest.raises(EcgError, match="gain"):
