@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['CLASSES', 'N', 'S', 'V', 'F', 'Q', 'SYMBOLS', 'NO_BEAT', 'BEATS_ELSEWHERE', 'DS1', 'DS2', 'PACED', 'MIN_FS_HZ',
-           'MAX_FS_HZ', 'MAX_HOURS', 'MAX_LEADS', 'NO_ECG', 'MAX_SPREAD_MV', 'class_of', 'patient_of', 'EcgError',
-           'Recording', 'make_recording', 'Beats', 'make_beats']
+           'MAX_FS_HZ', 'MAX_HOURS', 'MAX_LEADS', 'NO_ECG', 'MIN_SPREAD_MV', 'MAX_SPREAD_MV', 'class_of', 'patient_of',
+           'EcgError', 'Recording', 'make_recording', 'Beats', 'make_beats']
 
 # %% ../../nbs/library/ecg/recording.ipynb #a18f0e96
 import re
@@ -131,10 +131,13 @@ def make_recording(
         kept[str(name)] = lead
     if not kept:
         raise EcgError(record, "a lead with a signal", "; ".join(notes) or "no lead")
+    if (spread := max(_spread(lead) for lead in kept.values())) < MIN_SPREAD_MV:
+        notes.append(f"no lead spans more than {spread:.3g}: taken for volts and multiplied by 1000")
+        kept = {name: lead * np.float32(1000) for name, lead in kept.items()}
     return Recording(record, fs_hz, kept, tuple(notes))
 
 # %% ../../nbs/library/ecg/recording.ipynb #4e063cbe
-MAX_SPREAD_MV = 50.0  # between the 0.5th and the 99.5th percentile
+MIN_SPREAD_MV, MAX_SPREAD_MV = 0.02, 50.0  # between the 0.5th and the 99.5th percentile
 
 
 def _useless(lead: np.ndarray) -> str:

@@ -168,6 +168,14 @@ def test_a_number_of_thousands_of_digits_is_refused(client):
     assert client.get(f"/beats/{client.get('/beats').json['records'][0]}/ask?n={number}").status_code == 422
 
 
+def test_a_lead_in_volts_is_answered_as_in_millivolts_and_said(client, made):
+    lead = made[0].leads["MLII"][:7200]
+    answers = [client.post("/beats", json={"fs_hz": 360, "leads": {"MLII": (lead * k).tolist()}}) for k in (1, 0.001)]
+    times = [[beat["time_s"] for beat in answer.json["beats"]] for answer in answers]
+    assert times[0] == times[1] != []
+    assert "taken for volts" in answers[1].json["notes"][0]
+
+
 def test_a_blood_pressure_beside_a_lead_changes_nothing(client, made):
     lead = made[0].leads["MLII"][:7200].tolist()
     pressure = (80 + 25 * np.sin(np.arange(7200) / 40)).tolist()
