@@ -163,13 +163,16 @@ def evaluate(store: str, zone: str | None, marks: Path, model: Path | None, foun
     from dreem_case.events.places import detect_many, list_series
     from dreem_case.events.study import figures
 
-    truth, tables = read_events(marks), []
+    truth, tables, failed = read_events(marks), [], {}
+    marked = set(truth.series.tolist())
+    if not (names := sorted(marked & set(list_series(store)))):
+        raise EventsError(marks.name, "marks of series of this store", "none")
+    if elsewhere := len(marked) - len(names):
+        click.echo(f"{elsewhere} of {len(marked)} marked series are not in this store, and are not judged", err=True)
+        truth = truth_of(truth, names)
     if found:
         tables.append(read_events(found))
     else:
-        names = sorted(set(list_series(store)) & set(truth.series.tolist()))
-        if not names:
-            raise EventsError(marks.name, "marks of series of this store", "none")
         with LocalWorkers() as workers:
             failed = detect_many(
                 store, names, workers, zone, str(model) if model else None, lambda _, one: tables.append(one.events)
@@ -178,6 +181,7 @@ def evaluate(store: str, zone: str | None, marks: Path, model: Path | None, foun
             click.echo(why, err=True)
     for name, value in figures(truth, joined(tables)).items():
         click.echo(f"{name:20} {value:.3f}")
+    sys.exit(1 if failed else 0)
 
 # %% ../../nbs/library/events/cli.ipynb #9541902c
 VALIDATED, ONE_IN = 3, 6  # series that decide when to stop and are not learned from; at most one in so many
@@ -211,8 +215,9 @@ def _train_networks(store, zone, marks, n_simulated, multirun, mlflow, out, over
     every = max(len(tables) // VALIDATED, ONE_IN)
     judged = tables[every - 1 :: every]
     learned = [table for table in tables if not any(table is one for one in judged)]
+    judged_truth = truth_of(truth, [table.series.name for table in judged])
     for name, config in runs.items():
-        model, went = fit_events(learned, truth, config, judged, truth_of(truth, judged))
+        model, went = fit_events(learned, truth, config, judged, judged_truth)
         card = {
             "series": len(learned),
             "data": store or "simulated",
@@ -226,11 +231,12 @@ def _train_networks(store, zone, marks, n_simulated, multirun, mlflow, out, over
         click.echo(f"{name or 'defaults'}: {model.version}, judged {judged_ap:.3f}")
 
 # %% ../../nbs/library/events/cli.ipynb #69af0ade
-def truth_of(truth, tables):
+def truth_of(truth, names):
     "Keep the events of some series."
     from dreem_case.events.metric import EventTable
 
-    own = [name in {table.series.name for table in tables} for name in truth.series]
+    kept = set(names)
+    own = [name in kept for name in truth.series]
     return EventTable(truth.series[own], truth.event[own], truth.step[own], truth.score[own])
 
 # %% ../../nbs/library/events/cli.ipynb #76c2cf9e

@@ -429,6 +429,17 @@ def test_marks_of_other_series_are_not_judged_as_missed(folder, tmp_path):
     assert (run.exit_code, "marks of series of this store, found none" in run.output) == (1, True)
 
 
+def test_marks_of_series_that_are_elsewhere_lower_no_figure(folder, tmp_path):
+    truth = read_events(folder / "events.csv")
+    rows = [",".join(map(str, row)) for row in zip(truth.series, truth.event, truth.step, strict=True)]
+    for name, more in (("marks", ["elsewhere,onset,100", "elsewhere,wakeup,5000"]), ("found", [])):
+        (tmp_path / f"{name}.csv").write_text("\n".join(["series_id,event,step", *rows, *more]))
+    asked = ["evaluate", "--store", str(folder), "--found", str(tmp_path / "found.csv")]
+    run = CliRunner().invoke(events, [*asked, "--events", str(tmp_path / "marks.csv")])
+    assert "1 of 3 marked series are not in this store, and are not judged" in run.output
+    assert "ap                   1.000" in run.output
+
+
 def test_without_a_zone_the_command_asks_for_it(tmp_path):
     rows = "".join(f"2023-08-28 {9 + i // 60:02}:{i % 60:02}:00,{i % 7}\n" for i in range(300))
     (tmp_path / "watch.csv").write_text("timestamp,pim\n" + rows, encoding="utf-8")
