@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .clock import device_utc, parse_stamps, wall_offsets, zone_of
+from .clock import check_years, device_utc, parse_stamps, wall_offsets, zone_of
 from .metric import EventsError
 from .series import LIMITS, Series, check_name, make_series
 
@@ -172,7 +172,6 @@ def _numbers(column, name: str, key: str) -> np.ndarray:
 # %% ../../nbs/library/events/series_files.ipynb #083ef96a
 _UTC = "times in UTC, which say nothing of the wearer's clock"
 _UTC_NAMES = ("UTC", "+00:00", "Z", "ZULU", "GMT", "UCT")
-_YEARS = (-86_400.0, 4_102_444_800.0)  # 1970 to 2100: a clock that was never set may say 0001 or 9999
 
 
 def _times(column, name: str, zone: str | None) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
@@ -198,8 +197,7 @@ def _times(column, name: str, zone: str | None) -> tuple[np.ndarray, np.ndarray,
         clock, offset = parse_stamps(name, stamps)
         if not zone and not offset.any() and stamps[0].strip().endswith((b"Z", b"z")):
             raise EventsError(name, "the wearer's time zone", _UTC)
-    if (bad := np.flatnonzero(~((clock > _YEARS[0]) & (clock < _YEARS[1])))).size:
-        raise EventsError(name, "times from 1970 to 2100", f"{bad.size} others, first in row {bad[0] + 1}")
+    check_years(name, clock)
     if np.isnan(offset).any() and not np.isnan(offset).all():
         raise EventsError(name, "an offset on every row or on none", f"{int(np.isnan(offset).sum())} without")
     if not zone and np.isnan(offset).any():

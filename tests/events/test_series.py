@@ -318,6 +318,20 @@ def test_a_devices_text_and_the_table_of_it_are_the_same_series(real_data):
     assert text.notes == ("the device's clock was kept",)
 
 
+@pytest.mark.parametrize("time", [None, datetime(9999, 12, 31)])
+def test_a_wrist_without_a_time_that_can_be_is_refused(tmp_path, time):
+    times = pa.array([time, *[datetime(2023, 8, 14, 9, minute) for minute in range(59)]], pa.timestamp("ms"))
+    written(tmp_path, {"wearer": [1] * 60, "device_time": times, "pim": range(60)}, "wrist.parquet")
+    with pytest.raises(EventsError, match="times from 1970 to 2100, found 1 others, first in row 1"):
+        read_wrists(tmp_path)
+
+
+def test_a_wrist_file_that_is_no_table_is_refused(tmp_path):
+    (tmp_path / "wrist.parquet").write_bytes(b"PAR1")
+    with pytest.raises(EventsError, match="a table that can be read"):
+        read_wrists(tmp_path)
+
+
 def test_the_diary_lies_within_the_recordings(real_data):
     wrists = read_wrists(real_data / "wrist_diary")
     diary = read_diary(real_data / "wrist_diary", wrists)
