@@ -50,11 +50,17 @@ def csv(folder: Path, out: Path) -> None:
     from dreem_case.ecg.heartbeat_csv import csv_lines
     from dreem_case.ecg.wfdb_files import records_in
 
-    n = 0
+    n, failed = 0, 0
     with out.open("w", encoding="utf-8") as file:
-        for line in csv_lines(folder, records_in(folder)):
-            n += file.write(line + "\n") > 0
+        for record in records_in(folder):
+            try:
+                for line in csv_lines(folder, [record]):
+                    n += file.write(line + "\n") > 0
+            except EcgError as error:
+                click.echo(str(error), err=True)
+                failed += 1
     click.echo(f"{n} rows in {out}")
+    sys.exit(1 if failed else 0)
 
 # %% ../../nbs/library/ecg/cli.ipynb #4293e141
 @ecg.command()
@@ -162,6 +168,15 @@ def _model(model_file: Path | None) -> object:
 
     return load_model(model_file) if model_file else shipped_model()
 
+
+def _all_or(records: tuple[str, ...], store: str) -> list[str]:
+    "Give the records asked for, or all of the store; raise `EcgError` where it holds none."
+    from dreem_case.ecg.places import list_records
+
+    if not (found := list(records or list_records(store))):
+        raise EcgError(store, "records, each with a header <record>.hea", "none")
+    return found
+
 # %% ../../nbs/library/ecg/cli.ipynb #c3fd7ab7
 @ecg.command()
 @click.option("--store", required=True, help="Folder or bucket of records.")
@@ -172,18 +187,18 @@ def _model(model_file: Path | None) -> object:
 def score(store: str, out: Path, model_file: Path | None, records: tuple[str, ...]) -> None:
     "Name the beats of records; without names, of all records of the store."
     from dreem_case.core.files import write_whole
-    from dreem_case.ecg.places import list_records, record_folder
+    from dreem_case.ecg.places import record_folder
     from dreem_case.ecg.score import answer_json, score_recording
     from dreem_case.ecg.wfdb_files import read_wfdb
 
     model, failed = _model(model_file), 0
     out.mkdir(parents=True, exist_ok=True)
-    for record in records or list_records(store):
+    for record in _all_or(records, store):
         try:
             with record_folder(store, record) as folder:
                 answer = answer_json(score_recording(read_wfdb(folder, record), model))
-        except EcgError as error:
-            click.echo(str(error), err=True)
+        except (EcgError, OSError) as error:
+            click.echo(str(error) if isinstance(error, EcgError) else f"{record}: {error}", err=True)
             failed += 1
             continue
         write_whole(out / f"{record}.json", json.dumps(answer).encode())
@@ -208,14 +223,14 @@ def shadow(store: str, candidate: Path, as_json: bool, model_file: Path | None, 
     from dreem_case.ecg.shadow import shadow as compared
 
     found, failed = [], 0
-    for one in compared(store, _model(model_file), _model(candidate), records):
+    for one in compared(store, _model(model_file), _model(candidate), _all_or(records, store)):
         if isinstance(one, EcgError):
             click.echo(str(one), err=True)
             failed += 1
             continue
         found.append(one)
         sides = [
-            f"right {side['right']:.3f}, " * ("right" in side) + f"flagged {side['flagged']:.3f}"
+            (f"right {side['right']:.3f}, " if "right" in side else "") + f"flagged {side['flagged']:.3f}"
             for side in (one.in_use, one.candidate)
         ]
         click.echo(

@@ -67,7 +67,7 @@ def _json_body() -> dict:
     try:
         sent = read_body(MAX_BODY_BYTES)
         body = json.loads(sent) if request.is_json else None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # no JSON, no text, a number of thousands of digits
         body = None
     if not isinstance(body, dict):
         raise EcgError("request", "a JSON object", "something else")
@@ -132,7 +132,7 @@ def make_blueprint() -> Blueprint:
     @beats.get("/beats/<record>/ask")
     def ask(record: str) -> Response:
         n = request.args.get("n", "10")
-        if not n.isdecimal() or not 2 <= int(n) <= MAX_LABELS:
+        if not n.isdecimal() or len(n) > 3 or not 2 <= int(n) <= MAX_LABELS:
             raise EcgError(record, f"n from 2 to {MAX_LABELS}", ascii(n)[:20])
         asked = [round(t, 3) for t in ask_beats(_scored(record), _model(), int(n))]
         return jsonify({"record": record, "n": int(n), "time_s": asked, "model": _model().version})
@@ -153,7 +153,7 @@ def make_blueprint() -> Blueprint:
         leads, fs_hz = body.get("leads"), body.get("fs_hz")
         if not isinstance(leads, Mapping) or isinstance(fs_hz, bool) or not isinstance(fs_hz, (int, float)):
             raise EcgError("request", '"fs_hz" and "leads" by name', ascii(list(body))[:60])
-        recording = make_recording(str(body.get("record", "request"))[:64], float(fs_hz), leads)
+        recording = make_recording(str(body.get("record", "request"))[:64], fs_hz, leads)
         return jsonify(answer_json(score_recording(recording, _model())))
 
     return beats

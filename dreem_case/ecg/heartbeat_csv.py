@@ -4,13 +4,14 @@
 __all__ = ['N_COLUMNS', 'STEP', 'heartbeat_rows', 'read_csv_rows', 'csv_lines']
 
 # %% ../../nbs/library/ecg/heartbeat_csv.ipynb #7f40bfd5
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from .recording import EcgError, class_of
-from .wfdb_files import read_annotations, read_wfdb
+from .recording import CLASSES, EcgError, class_of
+from .wfdb_files import read_annotations, read_header, read_wfdb
 
 # %% ../../nbs/library/ecg/heartbeat_csv.ipynb #80b01091
 N_COLUMNS = 187
@@ -24,11 +25,14 @@ def heartbeat_rows(
     "Make the table's rows of one record; raise `EcgError` for a record without annotations or of another rate."
     found, recording = read_annotations(folder, record), read_wfdb(folder, record)
     if found is None:
-        raise EcgError(record, "annotations", "none")
+        raise EcgError(record, f"annotations in {record}.atr", "none")
     if recording.fs_hz != 360:
         raise EcgError(record, "360 Hz, as the table was made from", f"{recording.fs_hz:g} Hz")
+    first = read_header(folder, record).leads[0].name
+    if first not in recording.leads:
+        raise EcgError(record, f"a signal in the first channel, {first}", "; ".join(recording.notes))
     samples, symbols = found
-    signal = next(iter(recording.leads.values()))[::STEP].astype(float)
+    signal = recording.leads[first][::STEP].astype(float)
     rows, classes = [], []
     beats = [i for i, symbol in enumerate(symbols) if class_of(symbol) is not None]
     for i in beats[:-1]:
@@ -36,7 +40,7 @@ def heartbeat_rows(
         n = int(np.ceil(int(samples[i + 1] - samples[i] + 0.2 * (after - samples[i + 1])) / STEP))
         start = -(-int(samples[i]) // STEP)
         row = signal[start : start + min(n, N_COLUMNS)]
-        if len(row) == 0:
+        if start < 0 or len(row) == 0 or np.isnan(row).any():
             continue
         rows.append(np.pad(_scaled(row), (0, N_COLUMNS - len(row))))
         classes.append(kind)
@@ -52,7 +56,11 @@ def read_csv_rows(path: Path | str) -> tuple[np.ndarray, np.ndarray]:  # float32
     "Read a table of rows as published; raise `EcgError` for another."
     name = Path(path).name
     try:
-        table = np.loadtxt(path, delimiter=",", dtype=np.float32, ndmin=2)
+        with Path(path).open(encoding="utf-8-sig") as file:
+            first = file.readline(100_000).split(",")
+            has_names = all(re.search("[a-df-z]", cell, re.IGNORECASE) for cell in first)
+            file.seek(0)
+            table = np.loadtxt(file, delimiter=",", dtype=np.float32, ndmin=2, skiprows=int(has_names))
     except (ValueError, UnicodeDecodeError) as error:
         raise EcgError(name, "numbers with commas between them", str(error)[:80]) from None
     if table.shape[1] not in (N_COLUMNS, N_COLUMNS + 1):
@@ -61,8 +69,12 @@ def read_csv_rows(path: Path | str) -> tuple[np.ndarray, np.ndarray]:  # float32
     if not ((rows >= 0) & (rows <= 1)).all():
         bad = int(np.flatnonzero(~((rows >= 0) & (rows <= 1)).all(axis=1))[0])
         raise EcgError(name, "samples from 0 to 1", f"others in row {bad + 1}")
-    classes = table[:, N_COLUMNS].astype(int) if table.shape[1] > N_COLUMNS else np.full(len(rows), -1)
-    return rows, classes
+    if table.shape[1] == N_COLUMNS:
+        return rows, np.full(len(rows), -1)
+    classes = table[:, N_COLUMNS]
+    if (bad := np.flatnonzero(~np.isin(classes, range(len(CLASSES))))).size:
+        raise EcgError(name, f"a class from 0 to {len(CLASSES) - 1} behind the samples", f"others in row {bad[0] + 1}")
+    return rows, classes.astype(int)
 
 # %% ../../nbs/library/ecg/heartbeat_csv.ipynb #c56671bd
 def csv_lines(folder: Path | str, records: list[str]) -> Iterator[str]:

@@ -19,7 +19,7 @@ from torch import nn
 
 from ..core.model_file import ModelError
 from ..core.nets import load_network, save_network
-from .classifier import BIAS, GUESSED, BeatClassifier, made_honest, model_of, state_of
+from .classifier import BIAS, GUESSED, SOFTNESS, BeatClassifier, made_honest, model_of, state_of
 from .features import FeatureTable
 from .recording import CLASSES, EcgError
 from .shape import BEFORE, BEHIND
@@ -151,7 +151,8 @@ def load_beat_network(folder: Path | str) -> NetworkClassifier:
         trees = model_of(found["trees"], {}) if found["trees"] else None
         if found["classes"] != list(CLASSES[:GUESSED]) or not set(used) <= set(names) or len(shift) != GUESSED:
             raise ValueError("classes or features that do not fit")
-        if not np.isfinite([*numbers, *shift]).all() or not 0.05 < numbers[0] < 20 or not 0 <= numbers[2] <= 1:
+        can_be = SOFTNESS[0] <= numbers[0] <= SOFTNESS[1] and 0 <= numbers[2] <= 1
+        if not np.isfinite([*numbers, *shift]).all() or not can_be:
             raise ValueError("numbers of honesty that cannot be")
         if (trees is not None and trees.names != names) or not isinstance(found["card"], dict):
             raise ValueError("trees or a card that do not fit")

@@ -11,11 +11,11 @@ from pathlib import Path
 from ..core import places
 from ..core.places import StoredFile
 from .recording import EcgError
-from .wfdb_files import NAME, check_record
+from .wfdb_files import NAME, SAMPLES, check_record
 
 # %% ../../nbs/library/ecg/places.ipynb #67e80088
 MITDB = "s3://physionet-open/mitdb/1.0.0"
-SUFFIXES = (".hea", ".dat", ".atr")
+SUFFIXES = (".hea", *SAMPLES, ".atr")
 
 
 class NoRecord(EcgError):
@@ -43,8 +43,8 @@ def download(
 # %% ../../nbs/library/ecg/places.ipynb #4b7d293f
 def list_records(place: str, endpoint: str | None = None) -> list[str]:
     "List the records of a folder or a bucket."
-    names = filter(_is_of_record, places.files_in(place, endpoint))
-    return [Path(name).stem for name in names if name.endswith(".hea")]
+    names = places.files_in(place, endpoint)
+    return [Path(name).stem for name in names if name.endswith(".hea") and not name.startswith(".")]
 
 
 def record_files(place: str, record: str, endpoint: str | None = None) -> dict[str, StoredFile]:  # by name

@@ -2,10 +2,11 @@
 
 # %% auto #0
 __all__ = ['CLASSES', 'N', 'S', 'V', 'F', 'Q', 'SYMBOLS', 'NO_BEAT', 'BEATS_ELSEWHERE', 'DS1', 'DS2', 'PACED', 'MIN_FS_HZ',
-           'MAX_FS_HZ', 'MAX_HOURS', 'MAX_LEADS', 'MAX_SPREAD_MV', 'class_of', 'patient_of', 'EcgError', 'Recording',
-           'make_recording', 'Beats', 'make_beats']
+           'MAX_FS_HZ', 'MAX_HOURS', 'MAX_LEADS', 'NO_ECG', 'MIN_SPREAD_MV', 'MAX_SPREAD_MV', 'class_of', 'patient_of',
+           'EcgError', 'Recording', 'make_recording', 'Beats', 'make_beats']
 
 # %% ../../nbs/library/ecg/recording.ipynb #a18f0e96
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -68,6 +69,9 @@ class EcgError(ValueError):
 MIN_FS_HZ, MAX_FS_HZ = 100.0, 2000.0
 MAX_HOURS = 48.0
 MAX_LEADS = 16
+NO_ECG = re.compile(  # what monitors and sleep laboratories record beside it: pressure, breath, oxygen, brain, muscles
+    r"\s*(abp|art|bp|cvp|icp|pap|pressure|resp|co2|etco2|s[ap]?o2|pleth|ppg|eeg|eog|emg|pcg)(?![a-z])", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +84,8 @@ class Recording:
     notes: tuple[str, ...] = field(default=())  # what was unusual
 
     def __post_init__(self):
-        if not (np.isfinite(self.fs_hz) and MIN_FS_HZ <= self.fs_hz <= MAX_FS_HZ):
-            raise EcgError(self.record, f"a rate of {MIN_FS_HZ:g} to {MAX_FS_HZ:g} Hz", f"{self.fs_hz}")
+        if not MIN_FS_HZ <= self.fs_hz <= MAX_FS_HZ:
+            raise EcgError(self.record, f"a rate of {MIN_FS_HZ:g} to {MAX_FS_HZ:g} Hz", f"{self.fs_hz}"[:20])
         if not 1 <= len(self.leads) <= MAX_LEADS:
             raise EcgError(self.record, f"1 to {MAX_LEADS} leads", str(len(self.leads)))
         lengths = {len(lead) for lead in self.leads.values()}
@@ -112,14 +116,13 @@ def make_recording(
     for name, values in leads.items():
         try:
             lead = np.asarray(values, np.float32)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise EcgError(record, f"numbers in lead {str(name)[:20]!r}", "something else") from None
         if lead.ndim != 1:
             raise EcgError(record, f"one row of numbers in lead {str(name)[:20]!r}", f"shape {lead.shape}")
         if not (finite := np.isfinite(lead)).all():
             lead = np.where(finite, lead, np.float32(np.nan))
-        why = _useless(lead)
-        if why:
+        if why := _useless(lead) or "by its name no ECG" * bool(NO_ECG.match(str(name))):
             notes.append(f"lead {name}: {why}; not used")
             continue
         if (spread := _spread(lead)) > MAX_SPREAD_MV:
@@ -128,10 +131,13 @@ def make_recording(
         kept[str(name)] = lead
     if not kept:
         raise EcgError(record, "a lead with a signal", "; ".join(notes) or "no lead")
-    return Recording(record, float(fs_hz), kept, tuple(notes))
+    if (spread := max(_spread(lead) for lead in kept.values())) < MIN_SPREAD_MV:
+        notes.append(f"no lead spans more than {spread:.3g}: taken for volts and multiplied by 1000")
+        kept = {name: lead * np.float32(1000) for name, lead in kept.items()}
+    return Recording(record, fs_hz, kept, tuple(notes))
 
 # %% ../../nbs/library/ecg/recording.ipynb #4e063cbe
-MAX_SPREAD_MV = 50.0  # between the 0.5th and the 99.5th percentile
+MIN_SPREAD_MV, MAX_SPREAD_MV = 0.02, 50.0  # between the 0.5th and the 99.5th percentile
 
 
 def _useless(lead: np.ndarray) -> str:

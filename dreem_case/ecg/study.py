@@ -40,7 +40,7 @@ def open_case(folder: Path | str, record: str) -> Case:
     "Read an annotated record and describe its beats; raise `EcgError`."
     recording, beats = read_wfdb(folder, record), read_beats(folder, record)
     if beats is None:
-        raise EcgError(record, "annotated beats", "none")
+        raise EcgError(record, f"annotated beats in {record}.atr", "none")
     signals = filtered(recording)
     return Case(recording, beats, signals, make_example(record, signals, beats.time_s, beats.classes))
 
@@ -48,6 +48,8 @@ def open_case(folder: Path | str, record: str) -> Case:
 def split_of(folder: Path | str) -> tuple[list[str], list[str]]:  # to learn from, to judge on
     "Split a folder's records by patient: DS1 and DS2 where these are the records, else two halves."
     records = [record for record in records_in(folder) if record not in PACED]
+    if len(records) < 2:
+        raise EcgError(Path(folder).name, "two records at least, each with a header <record>.hea", str(len(records)))
     if set(DS1 + DS2) <= set(records):
         return list(DS1), list(DS2)
     return records[::2], records[1::2]

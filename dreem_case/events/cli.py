@@ -31,6 +31,15 @@ _MODEL = click.Path(exists=True, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _NAMES = click.argument("names", nargs=-1)
 
+
+def _all_or(names: tuple[str, ...], store: str) -> list[str]:
+    "Give the names asked for, or all of the store; raise `EventsError` where it holds none."
+    from dreem_case.events.places import list_series
+
+    if not (found := list(names or list_series(store))):
+        raise EventsError(store, "series in files that end with .parquet, .csv or .txt", "none")
+    return found
+
 # %% ../../nbs/library/events/cli.ipynb #b4a2ed8e
 @events.command()
 @click.option("--out", required=True, type=_OUT, help="Folder for the series and their marks, events.csv.")
@@ -57,11 +66,11 @@ def simulate(out: Path, n_wearers: int, counts: bool, kind: str, seed: int) -> N
 @_named
 def prepare(store: str, zone: str | None, out: Path, names: tuple[str, ...]) -> None:
     "Compute what training needs of each series, once."
-    from dreem_case.events.places import list_series, open_series
+    from dreem_case.events.places import open_series
     from dreem_case.events.prepared import write_prepared
 
     failed = 0
-    for name in names or list_series(store):
+    for name in _all_or(names, store):
         try:
             write_prepared(out, open_series(store, name, zone))
         except EventsError as error:
@@ -154,11 +163,16 @@ def evaluate(store: str, zone: str | None, marks: Path, model: Path | None, foun
     from dreem_case.events.places import detect_many, list_series
     from dreem_case.events.study import figures
 
-    truth, tables = read_events(marks), []
+    truth, tables, failed = read_events(marks), [], {}
+    marked = set(truth.series.tolist())
+    if not (names := sorted(marked & set(list_series(store)))):
+        raise EventsError(marks.name, "marks of series of this store", "none")
+    if elsewhere := len(marked) - len(names):
+        click.echo(f"{elsewhere} of {len(marked)} marked series are not in this store, and are not judged", err=True)
+        truth = truth_of(truth, names)
     if found:
         tables.append(read_events(found))
     else:
-        names = sorted(set(list_series(store)) & set(truth.series.tolist()))
         with LocalWorkers() as workers:
             failed = detect_many(
                 store, names, workers, zone, str(model) if model else None, lambda _, one: tables.append(one.events)
@@ -167,6 +181,7 @@ def evaluate(store: str, zone: str | None, marks: Path, model: Path | None, foun
             click.echo(why, err=True)
     for name, value in figures(truth, joined(tables)).items():
         click.echo(f"{name:20} {value:.3f}")
+    sys.exit(1 if failed else 0)
 
 # %% ../../nbs/library/events/cli.ipynb #9541902c
 VALIDATED, ONE_IN = 3, 6  # series that decide when to stop and are not learned from; at most one in so many
@@ -200,8 +215,9 @@ def _train_networks(store, zone, marks, n_simulated, multirun, mlflow, out, over
     every = max(len(tables) // VALIDATED, ONE_IN)
     judged = tables[every - 1 :: every]
     learned = [table for table in tables if not any(table is one for one in judged)]
+    judged_truth = truth_of(truth, [table.series.name for table in judged])
     for name, config in runs.items():
-        model, went = fit_events(learned, truth, config, judged, truth_of(truth, judged))
+        model, went = fit_events(learned, truth, config, judged, judged_truth)
         card = {
             "series": len(learned),
             "data": store or "simulated",
@@ -215,11 +231,12 @@ def _train_networks(store, zone, marks, n_simulated, multirun, mlflow, out, over
         click.echo(f"{name or 'defaults'}: {model.version}, judged {judged_ap:.3f}")
 
 # %% ../../nbs/library/events/cli.ipynb #69af0ade
-def truth_of(truth, tables):
+def truth_of(truth, names):
     "Keep the events of some series."
     from dreem_case.events.metric import EventTable
 
-    own = [name in {table.series.name for table in tables} for name in truth.series]
+    kept = set(names)
+    own = [name in kept for name in truth.series]
     return EventTable(truth.series[own], truth.event[own], truth.step[own], truth.score[own])
 
 # %% ../../nbs/library/events/cli.ipynb #76c2cf9e
@@ -238,7 +255,7 @@ def detect(store, zone, model, out, submission, jobs, dask, names) -> None:
     from dreem_case.core.files import write_whole
     from dreem_case.core.workers import DaskWorkers, LocalWorkers, WorkersError
     from dreem_case.events.detect import details_json, night_csv, night_rows, submission_lines
-    from dreem_case.events.places import detect_many, list_series
+    from dreem_case.events.places import detect_many
 
     if not out and not submission:
         raise EventsError("output", "--out, --submission or both", "neither")
@@ -252,7 +269,7 @@ def detect(store, zone, model, out, submission, jobs, dask, names) -> None:
             write_whole(out / f"{name}.csv", night_csv(night_rows(found)).encode())
         click.echo(f"{name}: {len(found.events) // 2} nights")
 
-    asked = list(names or list_series(store))
+    asked = _all_or(names, store)
     try:
         with DaskWorkers(dask) if dask else LocalWorkers(jobs) as workers:
             failed = detect_many(store, asked, workers, zone, str(model) if model else None, keep)

@@ -144,7 +144,7 @@ def read_events(path: Path | str) -> EventTable:
     except OSError:
         raise EventsError(path.name, "a table of events", "no file") from None
     except (KeyError, ValueError, TypeError, csv.Error) as error:
-        raise EventsError(path.name, "columns series_id, event, step", ascii(str(error))[1:60]) from None
+        raise EventsError(path.name, "columns series_id, event, step", ascii(str(error))[1:-1][:60]) from None
     return event_table(columns)
 
 # %% ../../nbs/library/events/detect.ipynb #d9272064

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .clock import device_utc, parse_stamps, utc_of_wall, wall_offsets, zone_of
+from .clock import check_years, device_utc, parse_stamps, utc_of_wall, wall_offsets, zone_of
 from .metric import EVENTS, EventsError, EventTable
 from .series import Series, make_series
 
@@ -20,16 +20,21 @@ COLUMNS = {"pim": "pim", "tat": "tat", "zcm": "zcm", "temperature_c": "temperatu
 
 def read_wrists(folder: Path | str, zone: str = ZONE) -> dict[str, Series]:
     "Read the recordings of a folder, by wearer."
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = Path(folder) / "wrist.parquet"
     if not path.is_file():
         raise EventsError(Path(folder).name, "a folder with wrist.parquet and diary.csv", "no wrist.parquet")
-    table = pq.read_table(path)
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowException as error:
+        raise EventsError("wrist.parquet", "a table that can be read", ascii(str(error))[1:-1][:80]) from None
     if missing := {"wearer", "device_time"} - set(table.column_names):
         raise EventsError("wrist.parquet", "columns wearer and device_time", f"none of {', '.join(sorted(missing))}")
     wearers = np.array([str(name) for name in table["wearer"].to_pylist()])
     clock = table["device_time"].to_numpy().astype("datetime64[ms]").astype(np.int64) / 1000
+    check_years("wrist.parquet", clock)
     channels = {own: table[key].to_numpy() for key, own in COLUMNS.items() if key in table.column_names}
     found = {}
     for wearer in dict.fromkeys(wearers.tolist()):
@@ -53,7 +58,7 @@ def read_diary(folder: Path | str, wrists: Mapping[str, Series], zone: str = ZON
     try:
         table = pc.read_csv(path, convert_options=pc.ConvertOptions(column_types=kinds, include_columns=list(kinds)))
     except (pa.ArrowException, KeyError) as error:
-        raise EventsError("diary.csv", "columns wearer, onset, wakeup", ascii(str(error))[1:80]) from None
+        raise EventsError("diary.csv", "columns wearer, onset, wakeup", ascii(str(error))[1:-1][:80]) from None
     series, event, step = [], [], []
     for wearer, *times in zip(*(table[key].to_pylist() for key in kinds), strict=True):
         if wearer in wrists and all(times):

@@ -15,8 +15,8 @@ from ..core.places import PlaceError
 from ..core.web import add_page, problem
 from .detect import Detection, details_json, detect_events, events_json
 from .metric import EventsError
-from .model import MinuteModel, load_minutes
-from .places import NoSeries, list_series, open_series, series_version
+from .model import MinuteModel
+from .places import NoSeries, list_series, load_model, open_series, series_version
 
 # %% ../../nbs/library/events/endpoint.ipynb #48a110a3
 MAX_KEPT = 16  # series, detected
@@ -37,7 +37,7 @@ def _place() -> str:
 @cache
 def _model() -> MinuteModel | None:
     path = os.environ.get("DREEM_CASE_EVENTS_MODEL")
-    return load_minutes(path) if path else None
+    return load_model(path) if path else None
 
 # %% ../../nbs/library/events/endpoint.ipynb #e1f80326
 def _detected(name: str) -> Detection:

@@ -86,10 +86,17 @@ def _moves(change: np.ndarray, small: float, large: float) -> dict[str, np.ndarr
     found = {"small moves": moved, "large moves": change > large, "single moves": alone, "joined moves": moved & ~alone}
     return {name: np.where(np.isfinite(change), flag, np.nan) for name, flag in found.items()}
 
+
+def _between(angle: np.ndarray, series: Series, n: int) -> np.ndarray:  # (n,), NaN beside what is unknown
+    "Give each minute's angle on lines between epochs beyond a minute: repeated, every other minute would be still."
+    minutes = (series.start_s // 60 + np.arange(n) + 0.5) * 60
+    return np.interp(minutes, series.utc + series.epoch_s / 2, angle, left=np.nan, right=np.nan)
+
 # %% ../../nbs/library/events/minutes.ipynb #a19aaab8
 def _turning(angle: np.ndarray, series: Series, place: np.ndarray, n: int) -> dict[str, np.ndarray]:
     "Give the change from minute to minute, in degrees, and what happens within a minute, from 5 s to 5 s."
-    way = np.diff(_mean(angle, place, n), prepend=np.nan)
+    by_minute = _mean(angle, place, n) if series.epoch_s <= 60 else _between(angle, series, n)
+    way = np.diff(by_minute, prepend=np.nan)
     turn = np.abs(way)
     found = {"way": way, "turn": turn, "fidget": np.full(n, np.nan)}
     if series.epoch_s > MAX_SHORT_EPOCH_S:

@@ -166,7 +166,7 @@ def load_minutes(path: Path | str) -> MinuteModel:
     except OSError:
         raise EventsError(path.name, "a model file", "none") from None
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise EventsError(path.name, f"a model of {KIND}", ascii(str(error))[1:80]) from None
+        raise EventsError(path.name, f"a model of {KIND}", ascii(str(error))[1:-1][:80]) from None
 
 # %% ../../nbs/library/events/model.ipynb #eb41623f
 FOLDER = Path(str(files("dreem_case.events"))) / "models"

@@ -25,8 +25,10 @@ from .networks import build_network
 
 # %% ../../nbs/library/events/network.ipynb #ab97bfa6
 def network_inputs(table: MinuteTable, config: NetworkConfig) -> np.ndarray:  # float32 (n_channels, n_steps of 5 s)
-    "Bring a series to steps of 5 s and to what a network sees."
+    "Bring a series to steps of 5 s and to what a network sees; raise `EventsError` for one without an angle."
     series = table.series
+    if "anglez" not in series.channels:
+        raise EventsError(series.name, "an angle of the arm", ", ".join(sorted(series.channels)) or "nothing")
     n = round(len(series) * series.epoch_s / STEP_S)
     place = np.minimum((np.arange(n) * STEP_S / series.epoch_s).astype(np.int64), len(series) - 1)
     minute = ((series.start_s + np.arange(n) * STEP_S) / 60 - table.first_min).astype(np.int64).clip(0, len(table) - 1)

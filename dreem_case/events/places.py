@@ -29,15 +29,12 @@ def _is_table(place: str) -> bool:
 
 # %% ../../nbs/library/events/places.ipynb #7741f146
 def _files(place: str) -> dict[str, tuple[str, StoredFile]]:  # name and version of its file, by series
-    "List the files of a folder or bucket whose names may be series."
+    "List the files of a folder or bucket that may be series."
     found = {}
     for name, file in files_in(place).items():
         stem, _, suffix = name.rpartition(".")
-        if f".{suffix}" in SUFFIXES and stem not in NO_SERIES:
-            try:
-                found.setdefault(check_name(stem), (name, file))
-            except EventsError:  # a name that no series may have
-                continue
+        if f".{suffix}" in SUFFIXES and stem not in NO_SERIES and not name.startswith("."):
+            found.setdefault(stem, (name, file))
     return found
 
 # %% ../../nbs/library/events/places.ipynb #7779f898
@@ -73,7 +70,7 @@ def _file(place: str, name: str) -> tuple[str, StoredFile]:
     files = _files(place)
     if name not in files:
         raise NoSeries(name, "a series of this store", "none of this name")
-    return files[name]
+    return files[check_name(name)]
 
 # %% ../../nbs/library/events/places.ipynb #5c42c373
 def load_model(path: str):  # MinuteModel or NetworkModel
@@ -89,7 +86,7 @@ def load_model(path: str):  # MinuteModel or NetworkModel
     except ModuleNotFoundError as error:
         raise EventsError(path, "dreem_case[nets] for a network", f"no {error.name}") from None
     except ModelError as error:
-        raise EventsError(path, "a network", ascii(str(error))[1:120]) from None
+        raise EventsError(path, "a network", ascii(str(error))[1:-1][:120]) from None
 
 # %% ../../nbs/library/events/places.ipynb #c4673d95
 def detect_in(place: str, zone: str | None, model: str | None, name: str) -> Detection | str:  # or why not
@@ -98,6 +95,8 @@ def detect_in(place: str, zone: str | None, model: str | None, name: str) -> Det
         return detect_events(open_series(place, name, zone), load_model(model) if model else None)
     except EventsError as error:
         return str(error)
+    except OSError as error:
+        return f"{name}: expected a file that can be read, found {error}"
 
 # %% ../../nbs/library/events/places.ipynb #fb8e62d9
 def detect_many(

@@ -45,7 +45,7 @@ def read_prepared(
             table = _bare_table(name, about)
             columns, groups = about["columns"], tuple(about["groups"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise EventsError(name, "features that `prepare` has written", ascii(str(error))[1:60]) from None
+            raise EventsError(name, "features that `prepare` has written", ascii(str(error))[1:-1][:60]) from None
         if array.ndim != 2 or array.shape != (len(table), len(columns)) or columns != list(feature_names(groups)):
             raise EventsError(
                 name, "features of this version; prepare again", f"{array.shape} of {len(columns)} columns"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .clock import device_utc, parse_stamps, wall_offsets, zone_of
+from .clock import check_years, device_utc, parse_stamps, wall_offsets, zone_of
 from .metric import EventsError
 from .series import LIMITS, Series, check_name, make_series
 
@@ -34,10 +34,16 @@ def read_series(
     path = Path(path)
     stem = path.name.removesuffix(path.suffix)
     table = _read(path, stem, name)
+    if again := sorted({key for key in table.column_names if table.column_names.count(key) > 1}):
+        raise EventsError(stem, "each column once", f"{', '.join(again)} again")
+    if "timestamp" not in table.column_names:
+        found = ", ".join(table.column_names) or "no column that is known"
+        raise EventsError(stem, "a column timestamp, and in a CSV commas between columns", found)
     if "series_id" in table.column_names:
         names = table["series_id"].unique().to_pylist()
-        if name is None and len(names) != 1:
-            raise EventsError(stem, "the name of one of the series of this file", f"{len(names)} series")
+        if name is None and len(names) > 1:
+            expected = f"the name of one of the series of this file, or {path.name} itself as the store"
+            raise EventsError(stem, expected, f"{len(names)} series")
         name = str(names[0]) if name is None and names else name
         table = table.filter(_is(table["series_id"], str(name)))
     elif name not in (None, stem):
@@ -53,10 +59,10 @@ def series_in(path: Path | str) -> list[str]:
     path = Path(path)
     stem = path.name.removesuffix(path.suffix)
     if path.suffix == ".txt":
-        return [check_name(stem)]
+        return [stem]
     table = _read(path, stem, None, ("series_id",))
     names = table["series_id"].unique().to_pylist() if "series_id" in table.column_names else [stem]
-    return [check_name(str(name)) for name in names]
+    return [str(name) for name in names]
 
 
 def iter_series(path: Path | str, zone: str | None = None) -> Iterator[Series]:
@@ -89,22 +95,28 @@ def _read(path: Path, stem: str, name: str | None, columns: tuple[str, ...] = CO
     except (pa.ArrowException, UnicodeDecodeError, ValueError, KeyError) as error:
         if isinstance(error, EventsError):
             raise
-        raise EventsError(stem, "a table that can be read", ascii(str(error).splitlines()[0])[1:100]) from None
+        raise EventsError(stem, "a table that can be read", ascii(str(error).splitlines()[0])[1:-1][:100]) from None
 
 # %% ../../nbs/library/events/series_files.ipynb #dd48f1ef
 def _read_parquet(path: Path, name: str | None, columns: tuple[str, ...]):
+    "Read a series, or all where it has no name; or, of the column of names, each name once."
     import pyarrow as pa
+    import pyarrow.dataset as ds
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        schema = file.schema_arrow
+        schema, n_rows = file.schema_arrow, file.metadata.num_rows
         wanted = [column for column in columns if column in schema.names]
         if not wanted:
             return pa.table({})
-        as_text = "series_id" in schema.names and pa.types.is_string(schema.field("series_id").type)
-        if name is None or not as_text:
-            return file.read(wanted)
-    return pq.read_table(path, columns=wanted, filters=[("series_id", "=", name)])
+        if wanted == ["series_id"]:  # piece by piece: a study has more rows than fit
+            pieces = file.iter_batches(1_000_000, columns=wanted)
+            names = dict.fromkeys(str(name) for piece in pieces for name in piece.column(0).unique().to_pylist())
+            return pa.table({"series_id": pa.array(list(names), pa.string())})
+    own = None if name is None or "series_id" not in schema.names else ds.field("series_id").cast(pa.string()) == name
+    if n_rows > MAX_ROWS and (n_rows := ds.dataset(path).count_rows(filter=own)) > MAX_ROWS:
+        raise EventsError(name or path.stem, f"1 to {MAX_ROWS} rows", str(n_rows))
+    return pq.read_table(path, columns=wanted, filters=own)
 
 # %% ../../nbs/library/events/series_files.ipynb #14056ffa
 def _read_csv(path: Path, columns: tuple[str, ...]):
@@ -128,10 +140,11 @@ def _read_device(path: Path, stem: str):
     start = content.find(b"DATE/TIME;", 0, 100_000)
     if start < 0:
         raise EventsError(stem, "a table that begins with DATE/TIME, as ActTrust writes it", "none")
-    names = content[start : content.find(b"\n", start)].decode("latin-1").strip().split(";")
+    head, row, *_ = [*content[start:].split(b"\n", 2), b""]
+    names = head.decode("latin-1").strip().split(";")
     wanted = [column for column in names if column in DEVICE_COLUMNS]
     types = {column: pa.string() if column == "DATE/TIME" else pa.float64() for column in wanted}
-    decimal = "," if content[start:].split(b"\n", 2)[1].count(b",") > 3 else "."
+    decimal = "," if row.count(b",") > 3 else "."
     table = pc.read_csv(
         BytesIO(content[start:]), read_options=pc.ReadOptions(encoding="latin-1"),
         parse_options=pc.ParseOptions(delimiter=";"),
@@ -142,8 +155,6 @@ def _read_device(path: Path, stem: str):
 # %% ../../nbs/library/events/series_files.ipynb #40cab35b
 def _series_of(table, name: str, zone: str | None) -> Series:
     "Make a series of a table's rows."
-    if "timestamp" not in table.column_names:
-        raise EventsError(name, "a column timestamp", ", ".join(table.column_names) or "none")
     channels = {key: _numbers(table[key], name, key) for key in LIMITS if key in table.column_names}
     utc, offset, notes = _times(table["timestamp"], name, zone)
     first = int(np.argmin(utc)) if len(utc) else 0
@@ -159,31 +170,41 @@ def _numbers(column, name: str, key: str) -> np.ndarray:
     return column.cast(pa.float64()).to_numpy()
 
 # %% ../../nbs/library/events/series_files.ipynb #083ef96a
+_UTC = "times in UTC, which say nothing of the wearer's clock"
+_UTC_NAMES = ("UTC", "+00:00", "Z", "ZULU", "GMT", "UCT")
+
+
 def _times(column, name: str, zone: str | None) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     import pyarrow as pa
 
     if pa.types.is_timestamp(column.type):
         if column.null_count:
             raise EventsError(name, "a time for every row", f"{column.null_count} without")
-        clock = (
-            column.cast(pa.timestamp("us", column.type.tz)).to_numpy().astype("datetime64[us]").astype(np.int64) / 1e6
-        )
+        clock = column.cast(pa.int64()).to_numpy() / {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[column.type.unit]
         own = column.type.tz
-        offset = np.zeros(len(clock)) if own else np.full(len(clock), np.nan)
-        zone = zone or (own if own not in (None, "UTC", "+00:00", "Etc/UTC") else None)
-        if own and not zone:
-            raise EventsError(name, "the wearer's time zone", "times in UTC, which say nothing of the wearer's clock")
+        if own and not zone and own.upper().removeprefix("ETC/") in _UTC_NAMES:
+            raise EventsError(name, "the wearer's time zone", _UTC)
+        offset = np.full(len(clock), 0.0 if own else np.nan)
+        if own and own[0] in "+-":  # an offset that all rows share
+            offset += parse_stamps(name, np.array([f"2000-01-01T00:00:00{own}".encode()]))[1]
+            clock = clock + offset
+        else:
+            zone = zone or own
     else:
         if column.null_count:
             raise EventsError(name, "a time for every row", f"{column.null_count} without")
-        clock, offset = parse_stamps(name, _bytes(column))
+        stamps = _bytes(column)
+        clock, offset = parse_stamps(name, stamps)
+        if not zone and not offset.any() and stamps[0].strip().endswith((b"Z", b"z")):
+            raise EventsError(name, "the wearer's time zone", _UTC)
+    check_years(name, clock)
+    if np.isnan(offset).any() and not np.isnan(offset).all():
+        raise EventsError(name, "an offset on every row or on none", f"{int(np.isnan(offset).sum())} without")
     if not zone and np.isnan(offset).any():
         raise EventsError(name, "the wearer's time zone", "time stamps without an offset")
     if np.isnan(offset).all():
         utc, way = device_utc(clock, zone_of(name, zone))
         return utc, wall_offsets(utc, zone_of(name, zone)), (f"the device's clock was {way}",)
-    if np.isnan(offset).any():
-        raise EventsError(name, "an offset on every row or on none", f"{int(np.isnan(offset).sum())} without")
     utc = clock - offset
     return utc, wall_offsets(utc, zone_of(name, zone)) if zone else offset, ()
 

@@ -56,7 +56,8 @@ class Settings:
         return cls(**given)
 
 # %% ../../nbs/library/serving/settings.ipynb #c337a4fe
-_READ_ELSEWHERE = {"DREEM_CASE_DATA"}  # by the tests
+_OF_PARTS = ("ECG_STORE", "ECG_MODEL", "EVENTS_STORE", "EVENTS_MODEL", "EVENTS_ZONE", "TRANSFER_MODEL")
+_READ_ELSEWHERE = {PREFIX + name for name in ("DATA", *_OF_PARTS)}  # by the tests, and by the parts
 _OF_KUBERNETES = re.compile(f"{PREFIX}(SERVICE|PORT)(_|$)")  # it sets these where a service is named dreem-case
 
 # %% ../../nbs/library/serving/settings.ipynb #291a6e13
@@ -101,7 +102,7 @@ def _parsed(variable: str, text: str, field) -> object:
 # %% ../../nbs/library/serving/settings.ipynb #5764983a
 def _unknown(variable: str, names: list[str]) -> str:
     "Say that there is no such variable, and which one may be meant."
-    endings = [name.removeprefix(PREFIX) for name in names]
+    endings = [*(name.removeprefix(PREFIX) for name in names), *_OF_PARTS]
     near = get_close_matches(variable.removeprefix(PREFIX), endings, 1)
     mend = f"did you mean {PREFIX}{near[0]}?" if near else f"there are {', '.join(names)}"
     return f"{ascii(variable)[1:-1][:80]}: expected the name of a setting, found one that is none; {mend}"

@@ -11,7 +11,7 @@ from flask import Flask
 
 from dreem_case.ecg import endpoint
 from dreem_case.ecg.ask import questions, with_labels
-from dreem_case.ecg.classifier import BeatClassifier, load_classifier, save_classifier
+from dreem_case.ecg.classifier import BeatClassifier, calibrated, load_classifier, save_classifier
 from dreem_case.ecg.cli import ecg
 from dreem_case.ecg.detect import detect_beats, match_beats
 from dreem_case.ecg.features import record_features
@@ -151,12 +151,40 @@ def test_an_answer_is_plain_json(made):
         {"fs_hz": 360, "leads": {"a": [0, 1] * 500, "b": [1, 0] * 300}},
         {"fs_hz": 360, "leads": {"a": [[1]] * 400}},
         {"fs_hz": True, "leads": {"a": [0, 1] * 500}},
+        {"fs_hz": 360, "leads": {"a": [10**400] * 500}},
+        {"fs_hz": 10**400, "leads": {"a": [0, 1, 2] * 500}},
     ],
 )
 def test_a_body_that_is_no_recording_is_refused_by_name(client, body):
     answer = client.post("/beats", json=body)
     assert answer.status_code == 422
     assert {"expected", "found"} <= set(answer.json)
+
+
+def test_a_number_of_thousands_of_digits_is_refused(client):
+    number = "1" * 5000
+    body = f'{{"fs_hz": {number}, "leads": {{"a": [0, 1]}}}}'
+    assert client.post("/beats", data=body, content_type="application/json").status_code == 422
+    assert client.get(f"/beats/{client.get('/beats').json['records'][0]}/ask?n={number}").status_code == 422
+
+
+def test_a_lead_in_volts_is_answered_as_in_millivolts_and_said(client, made):
+    lead = made[0].leads["MLII"][:7200]
+    answers = [client.post("/beats", json={"fs_hz": 360, "leads": {"MLII": (lead * k).tolist()}}) for k in (1, 0.001)]
+    times = [[beat["time_s"] for beat in answer.json["beats"]] for answer in answers]
+    assert times[0] == times[1] != []
+    assert "taken for volts" in answers[1].json["notes"][0]
+
+
+def test_a_blood_pressure_beside_a_lead_changes_nothing(client, made):
+    lead = made[0].leads["MLII"][:7200].tolist()
+    pressure = (80 + 25 * np.sin(np.arange(7200) / 40)).tolist()
+    alone, both = (
+        client.post("/beats", json={"fs_hz": 360, "leads": {"MLII": lead} | more}).json
+        for more in ({}, {"ABP": pressure})
+    )
+    assert both["beats"] == alone["beats"]
+    assert both["notes"] == ["lead ABP: by its name no ECG; not used"]
 
 
 def test_the_endpoint_names_beats_and_takes_labels(client):
@@ -185,6 +213,36 @@ def test_the_commands_score_a_folder_and_name_what_fails(tmp_path):
     assert run.exit_code == 1
     assert "beside the header" in run.output
     assert {path.stem for path in (tmp_path / "out").glob("*.json")} == {"sim01", "sim02"}
+
+
+def test_a_store_without_records_is_no_success(tmp_path):
+    run = CliRunner().invoke(ecg, ["score", "--store", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert (run.exit_code, "expected records" in run.output) == (1, True)
+    run = CliRunner().invoke(ecg, ["train", "--records", str(tmp_path), "--out", str(tmp_path / "model.json")])
+    assert (run.exit_code, "two records at least" in run.output) == (1, True)
+
+
+def test_a_record_without_annotations_does_not_spoil_the_table_of_the_others(tmp_path):
+    write_records(tmp_path, n_records=2, minutes=0.5)
+    (tmp_path / "sim01.atr").unlink()
+    run = CliRunner().invoke(ecg, ["csv", "--records", str(tmp_path), "--out", str(tmp_path / "rows.csv")])
+    assert run.exit_code == 1
+    assert "sim01: expected annotations in sim01.atr, found none" in run.output
+    assert (tmp_path / "rows.csv").read_text().startswith("sim02,")
+
+
+def test_a_model_of_few_patients_can_be_read_again(tmp_path):
+    classes = np.repeat([0, 2], 50)
+    sure = np.eye(4)[classes] * 0.999 + 0.00025  # never wrong: as soft as nothing
+    model = calibrated(shipped_model(), sure, classes)
+    save_classifier(model, tmp_path / "model.json")
+    assert load_classifier(tmp_path / "model.json").version == model.version
+
+
+def test_one_patient_is_too_few_to_hold_one_out(tmp_path):
+    write_records(tmp_path, n_records=2, minutes=0.5)
+    run = CliRunner().invoke(ecg, ["train", "--records", str(tmp_path), "--out", str(tmp_path / "model.json")])
+    assert (run.exit_code, "two patients at least" in run.output) == (1, True)
 
 
 @pytest.mark.parametrize("rhythm", RHYTHMS)
@@ -242,6 +300,17 @@ def test_a_candidate_that_calls_every_beat_normal_is_seen_in_the_shadow(tmp_path
     early = [one for one in found if one.in_use["V"] + one.in_use["S"]]
     assert early and all(0 < one.changed < 1 and one.candidate["right"] < one.in_use["right"] for one in early)
     assert differences(found).value < 0
+
+
+def test_the_shadow_tells_of_records_without_annotated_beats(tmp_path):
+    write_records(tmp_path, n_records=2, minutes=0.5)
+    (tmp_path / "sim01.atr").unlink()
+    (tmp_path / "sim02.atr").write_bytes(b"\x00\x00")  # of rhythms, say
+    asked = ["shadow", "--store", str(tmp_path), "--candidate", str(MODEL_FILE)]
+    run = CliRunner().invoke(ecg, asked)
+    assert run.exit_code == 0
+    assert run.output.count("0.0% of") == 2
+    assert "right" not in run.output
 
 
 def test_ventricular_beats_of_real_patients_who_were_not_learned_from_are_found(real_data):

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreem_case.ecg.heartbeat_csv import heartbeat_rows
+from dreem_case.ecg.heartbeat_csv import heartbeat_rows, read_csv_rows
 from dreem_case.ecg.recording import EcgError, class_of, make_beats, make_recording
 from dreem_case.ecg.wfdb_files import (
+    _wfdb,
     decode,
     encode,
     parse_header,
@@ -58,6 +59,123 @@ def test_any_text_is_a_header_or_refused(text):
 @given(st.lists(st.integers(-2048, 2047), max_size=50))
 def test_format_212_gives_back_what_was_written(values):
     assert decode("212", encode("212", np.array(values, int)))[: len(values)].tolist() == values
+
+
+@pytest.mark.parametrize(
+    ("format_", "kind", "zero", "lowest"),
+    [("16", "<i2", 0, -32768), ("61", ">i2", 0, -32768), ("160", "<u2", 32768, -32768), ("80", "u1", 128, -128)]
+    + [("32", "<i4", 0, -(2**31))],
+)
+def test_formats_of_whole_bytes_are_read_and_their_lowest_value_is_no_sample(tmp_path, format_, kind, zero, lowest):
+    units = np.concatenate([np.arange(-100, 100), np.full(50, lowest)])
+    (tmp_path / "odd.dat").write_bytes((units + zero).astype(kind).tobytes())
+    (tmp_path / "odd.hea").write_text(f"odd 1 100 250\nodd.dat {format_} 32/mV\n")
+    lead = read_wfdb(tmp_path, "odd").leads["lead 1"]
+    assert lead[:200].tolist() == [unit / 32 for unit in range(-100, 100)]
+    assert np.isnan(lead[200:]).all()
+
+
+def test_a_signal_that_is_no_voltage_is_no_lead(tmp_path):
+    wave = (500 * np.sin(np.arange(3600) / 20)).astype("<i2")
+    (tmp_path / "bp.dat").write_bytes(np.stack([wave] * 4, axis=1).tobytes())
+    units = {"II": "mV", "ABP": "mmHg", "RESP": "NU", "V": "uV"}
+    lines = [f"bp.dat 16 200/{unit} 16 0 0 0 0 {name}" for name, unit in units.items()]
+    (tmp_path / "bp.hea").write_text("\n".join(["bp 4 360 3600", *lines]))
+    recording = read_wfdb(tmp_path, "bp")
+    assert list(recording.leads) == ["II", "V"]
+    assert any("ABP: in mmHg" in note for note in recording.notes)
+    assert any("RESP: by its name no ECG" in note for note in recording.notes)
+
+
+@pytest.mark.parametrize("name", ["MLII", "aVR", "V1", "ECG I", "Ableitung II", "D3", "CM5", "Brustwand", "MLIII"])
+def test_a_lead_is_a_lead_by_whatever_name(name):
+    assert list(make_recording("any", 250, {name: np.sin(np.arange(2000) / 20)}).leads) == [name]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("x1.dat 212 200 11 1024 1011 20052 0 V1", "x1.dat 212"),  # all that may be missing
+        ("212 200", "212x1+24 200(0)/mV"),
+        ("x1.dat", "x1.mat"),
+        ("x1.dat 212 200 11 1024 1011", "x1.xyz 16 200 11 1024 1011"),  # the first file is read
+    ],
+)
+def test_what_is_unusual_in_a_header_is_read(old, new):
+    header = parse_header("x1", HEADER.replace(old, new))
+    assert len(header.leads) + header.n_elsewhere == 2
+    assert {lead.gain for lead in header.leads} == {200}
+
+
+def test_a_header_with_a_mark_of_its_encoding_is_read(folder):
+    path = folder / "made.hea"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"V1", "Brustwand \xf6\x1b".encode()))
+    assert list(read_wfdb(folder, "made").leads) == ["MLII", "Brustwand \xf6"]
+
+
+@pytest.mark.parametrize(
+    ("gain", "per_mv", "baseline"),
+    [
+        ("19273.913043478264(-10602)/mV", 19273.913043478264, -10602),  # as wfdb writes where it chooses a gain
+        ("2e-1(1234567890)/uV", 200, 1234567890),
+        ("0.2/microvolts", 200, 1024),
+        ("200000/V", 200, 1024),
+        ("200/NU", 200, 1024),
+        ("0", 200, 1024),
+    ],
+)
+def test_gain_and_baseline_are_what_the_header_says(gain, per_mv, baseline):
+    lead = parse_header("x1", HEADER.replace("212 200", f"212 {gain}")).leads[0]
+    assert (lead.name, lead.baseline, lead.unit) == ("MLII", baseline, "")
+    assert lead.gain == pytest.approx(per_mv)
+
+
+def test_what_stands_for_a_gain_and_is_none_is_no_name_of_a_lead():
+    with pytest.raises(EcgError, match="a signal's line"):
+        parse_header("x1", HEADER.replace("212 200", "212 gain"))
+
+
+def test_a_rate_of_many_digits_is_read():
+    assert parse_header("x1", HEADER.replace(" 360 ", " 333.3333333333333 ")).fs_hz == 333.3333333333333
+
+
+@pytest.mark.parametrize("gain", ["1e300", "1e-300", "1e999"])
+def test_a_gain_that_cannot_be_is_refused(gain):
+    with pytest.raises(EcgError, match="gain"):
+        parse_header("x1", HEADER.replace("212 200", f"212 {gain}"))
+
+
+def test_annotations_that_count_by_a_clock_of_their_own_are_where_they_are(folder):
+    with _wfdb() as wfdb:
+        wfdb.wrann("made", "atr", np.array([1000, 2000, 99_000]), ["N", "V", "N"], fs=1000, write_dir=str(folder))
+    beats = read_beats(folder, "made")
+    assert beats.time_s.tolist() == [1.0, 2.0]
+    assert beats.notes == ("1 annotations lie outside the record; left out",)
+
+
+def test_too_much_for_a_file_of_annotations_is_refused_before_it_is_read(folder):
+    (folder / "made.atr").write_bytes(b"\x0a\x04" * 2_100_000)
+    with pytest.raises(EcgError, match="bytes of annotations"):
+        read_beats(folder, "made")
+
+
+def test_rows_are_of_the_first_channel_or_none(folder):
+    (folder / "two.dat").write_bytes(np.stack([np.zeros(3600), np.arange(3600) % 50], axis=1).astype("<i2").tobytes())
+    (folder / "two.hea").write_text("two 2 360 3600\ntwo.dat 16 200 16 0 0 0 0 MLII\ntwo.dat 16 200 16 0 0 0 0 V1\n")
+    (folder / "two.atr").write_bytes((folder / "made.atr").read_bytes())
+    with pytest.raises(EcgError, match=r"first channel, MLII, found .*lead MLII: constant"):
+        heartbeat_rows(folder, "two")
+
+
+def test_rows_with_a_line_of_names_are_read_and_a_class_that_is_none_is_refused(tmp_path):
+    table, row = tmp_path / "rows.csv", ",".join(["5e-1"] * 187)
+    for head in ("", ",".join(f"c{i}" for i in range(187)) + ",label\n"):
+        table.write_text(f"{head}{row},4.0\n{row},0\n")
+        assert read_csv_rows(table)[1].tolist() == [4, 0]
+    for label in ("5", "0.5", "-1", "nan"):
+        table.write_text(f"{row},1\n{row},{label}\n")
+        with pytest.raises(EcgError, match=r"a class from 0 to 4 .* row 2"):
+            read_csv_rows(table)
 
 
 @pytest.mark.parametrize("name", ["..", "../made", "a/b", "", "made.hea", "a\0"])

@@ -137,6 +137,12 @@ def test_it_does_not_matter(wearer, found, change):
     assert abs(mean_ap(wearer.events, renamed) - mean_ap(wearer.events, found.events)) < 0.07
 
 
+@pytest.mark.parametrize(("epoch_s", "ap"), [(75, 0.45), (120, 0.2)])
+def test_an_epoch_beyond_a_minute_is_no_stillness(wearer, epoch_s, ap):
+    """An angle that is repeated for two minutes looks as if every other one were still."""
+    assert mean_ap(wearer.events, detect_events(as_epochs(wearer.series, epoch_s)).events) > ap
+
+
 def part_of(series, first, last):
     """Give some rows of a series as a file of its own would have them."""
     return replace(
@@ -410,6 +416,30 @@ def test_a_series_that_cannot_be_used_does_not_stop_the_others(folder, tmp_path)
     assert "bad: expected" in result.output and (tmp_path / "out" / "good.json").is_file()
 
 
+@pytest.mark.parametrize("command", [["detect", "--jobs", "1"], ["prepare"]])
+def test_a_store_without_series_is_no_success(tmp_path, command):
+    run = CliRunner().invoke(events, [*command, "--store", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert (run.exit_code, "expected series in files" in run.output) == (1, True)
+
+
+def test_marks_of_other_series_are_not_judged_as_missed(folder, tmp_path):
+    (tmp_path / "marks.csv").write_text("series_id,event,step\nnobody,onset,100\n", encoding="utf-8")
+    asked = ["evaluate", "--store", str(folder), "--events", str(tmp_path / "marks.csv")]
+    run = CliRunner().invoke(events, asked)
+    assert (run.exit_code, "marks of series of this store, found none" in run.output) == (1, True)
+
+
+def test_marks_of_series_that_are_elsewhere_lower_no_figure(folder, tmp_path):
+    truth = read_events(folder / "events.csv")
+    rows = [",".join(map(str, row)) for row in zip(truth.series, truth.event, truth.step, strict=True)]
+    for name, more in (("marks", ["elsewhere,onset,100", "elsewhere,wakeup,5000"]), ("found", [])):
+        (tmp_path / f"{name}.csv").write_text("\n".join(["series_id,event,step", *rows, *more]))
+    asked = ["evaluate", "--store", str(folder), "--found", str(tmp_path / "found.csv")]
+    run = CliRunner().invoke(events, [*asked, "--events", str(tmp_path / "marks.csv")])
+    assert "1 of 3 marked series are not in this store, and are not judged" in run.output
+    assert "ap                   1.000" in run.output
+
+
 def test_without_a_zone_the_command_asks_for_it(tmp_path):
     rows = "".join(f"2023-08-28 {9 + i // 60:02}:{i % 60:02}:00,{i % 7}\n" for i in range(300))
     (tmp_path / "watch.csv").write_text("timestamp,pim\n" + rows, encoding="utf-8")
@@ -454,6 +484,15 @@ def test_a_series_that_was_replaced_is_detected_anew(client, folder):
     answer, expected = client.get("/events/again").json, client.get("/events/judge01").json
     path.unlink()
     assert answer == expected != first
+
+
+def test_a_file_whose_name_no_series_may_have_is_named_and_not_passed_over(client, folder):
+    path = folder / "wearer (1).csv"
+    path.write_text("timestamp,enmo\n", encoding="utf-8")
+    listed, answer = client.get("/events").json["series"], client.get("/events/wearer%20(1)")
+    path.unlink()
+    assert "wearer (1)" in listed
+    assert (answer.status_code, answer.json["expected"][:13]) == (422, "a series name")
 
 
 @pytest.mark.parametrize("name", ["nobody", "..%2f..%2fetc%2fpasswd", "events", "%00", "judge00.parquet"])

@@ -37,6 +37,7 @@ from dreem_case.events.network_config import (  # noqa: E402
     config_of,
     sweep,
 )
+from dreem_case.events.study import with_channels  # noqa: E402
 from dreem_case.events.wrist import simulate_wearer  # noqa: E402
 
 torch.set_num_threads(1)
@@ -204,6 +205,12 @@ def test_a_network_is_kept_with_its_configuration_and_says_the_same(wearer, tabl
     again = load_events_network(tmp_path)
     assert again.config == TINY and again.version == model.version
     assert np.array_equal(again.likelihoods(table).near, model.likelihoods(table).near)
+
+
+def test_a_series_without_an_angle_is_refused_and_not_guessed(wearer):
+    without = minute_table(with_channels(wearer.series, ["enmo"]))
+    with pytest.raises(EventsError, match="dora: expected an angle of the arm, found enmo"):
+        load_events_network(FOLDER / "unet1d").likelihoods(without)
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path):

@@ -6,9 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from dreem_case.events import series_files
 from dreem_case.events.clock import device_utc, iso_time, parse_stamps, utc_of_wall, wall_offsets, zone_of
 from dreem_case.events.diary import read_diary, read_wrists
 from dreem_case.events.metric import EventsError
@@ -83,7 +84,10 @@ BAD = {
     "a path": (changed(series_id=lambda t: np.full(len(t["step"]), "../../etc/passwd")), "a series name"),
     "two series": (changed(series_id=lambda t: np.where(t["step"] < 9, "a", "b")), "the name of one of the series"),
     "half an offset": (
-        changed(timestamp=lambda t: np.append(t["timestamp"][:-1], t["timestamp"][-1][:19])), "the wearer's time zone",
+        changed(timestamp=lambda t: np.append(t["timestamp"][:-1], t["timestamp"][-1][:19])), "an offset on every row",
+    ),
+    "all in UTC": (
+        changed(timestamp=lambda t: np.array([s[:19] + "Z" for s in t["timestamp"]])), "the wearer's time zone",
     ),
     "a clock that was reset": (
         changed(timestamp=lambda t: np.append(t["timestamp"][:-1], "2000-01-01T00:00:00-0400")), "was a clock reset",
@@ -99,6 +103,27 @@ def test_a_fault_is_refused_by_name(tmp_path, change, message):
     path = written(tmp_path, change(columns(made())))
     with pytest.raises(EventsError, match=message):
         read_series(path)
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_table_without_commas_is_told_to_have_no_time(tmp_path, separator):
+    (tmp_path / "made.csv").write_text(separator.join(["timestamp", "enmo"]) + "\n", encoding="utf-8")
+    with pytest.raises(EventsError, match="a column timestamp, and in a CSV commas between columns, found no column"):
+        read_series(tmp_path / "made.csv")
+
+
+@pytest.mark.parametrize("parts", [[(2000, 5), (150, 60)], [(150, 60), (2000, 5)], [(300, 60), (100, 5)]])
+def test_an_epoch_that_changes_within_a_file_is_refused(parts):
+    utc = 1.6e9 + np.cumsum(np.concatenate([np.full(n, float(step)) for n, step in parts]))
+    with pytest.raises(EventsError, match=r"one epoch, here 5 s, found a part in steps of 60 s|regular epochs"):
+        make_series("made", utc, {"enmo": np.arange(len(utc)) % 7 / 100}, np.zeros(len(utc)))
+
+
+def test_rows_that_are_lost_here_and_there_are_a_gap():
+    kept = np.random.default_rng(0).random(5000) < 0.6
+    utc = 1.6e9 + 5.0 * np.flatnonzero(kept)
+    series = make_series("made", utc, {"enmo": np.arange(len(utc)) % 7 / 100}, np.zeros(len(utc)))
+    assert series.epoch_s == 5 and 0.5 < series.observed.mean() < 0.7
 
 
 def test_rows_that_are_there_twice_are_dropped(tmp_path):
@@ -133,7 +158,39 @@ def test_many_series_in_one_file_are_read_by_name(tmp_path):
         read_series(path, "nobody")
 
 
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.string()), pa.int64()])
+def test_a_series_of_many_is_read_alone_whatever_its_name_is_kept_as(tmp_path, monkeypatch, kind):
+    table = columns(made())
+    ids = pa.array(np.where(np.arange(3000) < 2900, "7", "8"))
+    ids = ids.dictionary_encode().cast(kind) if pa.types.is_dictionary(kind) else ids.cast(kind)
+    pq.write_table(pa.table(table | {"series_id": ids}), tmp_path / "many.parquet")
+    monkeypatch.setattr(series_files, "MAX_ROWS", 200)
+    assert series_in(tmp_path / "many.parquet") == ["7", "8"]
+    assert len(read_series(tmp_path / "many.parquet", "8")) == 100
+    with pytest.raises(EventsError, match="7: expected 1 to 200 rows, found 2900"):
+        read_series(tmp_path / "many.parquet", "7")
+
+
+def test_a_name_that_no_series_may_have_spoils_no_other_of_a_table(tmp_path):
+    table = columns(made())
+    path = written(tmp_path, table | {"series_id": np.where(np.arange(3000) < 100, "../x", "made")})
+    assert series_in(path) == ["../x", "made"]
+    assert len(read_series(path, "made")) == 2900
+    with pytest.raises(EventsError, match="a series name"):
+        read_series(path, "../x")
+
+
+@pytest.mark.parametrize("name", ["made.csv", "made.txt"])
+def test_a_column_that_is_there_twice_is_refused(tmp_path, name):
+    rows = "DATE/TIME;PIM;PIM\n28/08/2023 09:22:14;1;2\n"
+    text = rows if name.endswith("txt") else rows.replace(";", ",").replace("DATE/TIME", "timestamp").lower()
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(EventsError, match="made: expected"):
+        read_series(tmp_path / name, zone="Europe/Berlin")
+
+
 @given(st.binary(max_size=200), st.sampled_from(["parquet", "csv", "txt"]))
+@example(b"DATE/TIME;PIM", "txt")  # it ends within its line of names
 @settings(max_examples=60)
 def test_any_bytes_are_read_or_refused(tmp_path_factory, content, suffix):
     path = tmp_path_factory.getbasetemp() / f"any.{suffix}"
@@ -159,6 +216,28 @@ def test_a_clock_that_was_kept_and_one_that_followed_tell_the_same_moments(seaso
         assert np.array_equal(found, utc)
 
 
+@pytest.mark.parametrize(("season", "followed"), [("autumn", False), ("spring", False), ("spring", True)])
+def test_rows_of_a_clock_without_offsets_come_in_any_order(season, followed):
+    utc = CHANGES[season].timestamp() + np.arange(2880) * 60.0
+    offsets = wall_offsets(utc, BERLIN)
+    order = np.append(0, 1 + np.random.default_rng(0).permutation(2879))
+    found, _ = device_utc((utc + (offsets if followed else offsets[0]))[order], BERLIN)
+    assert np.array_equal(found, utc[order])
+
+
+def test_a_clock_that_followed_two_changes_is_followed_through_both():
+    utc = CHANGES["autumn"].timestamp() + np.arange(200 * 1440) * 60.0
+    found, said = device_utc(utc + wall_offsets(utc, BERLIN), BERLIN)
+    assert said == "followed"
+    assert np.array_equal(found, utc)
+
+
+def test_a_gap_that_hides_what_a_clock_did_is_told():
+    utc = CHANGES["autumn"].timestamp() + np.arange(2880) * 60.0
+    utc = np.delete(utc, np.arange(600, 1400))
+    assert "unless a gap hides" in device_utc(utc + wall_offsets(utc, BERLIN), BERLIN)[1]
+
+
 def test_offsets_that_change_within_a_file_are_followed(tmp_path):
     utc = datetime(2018, 11, 4, 4, tzinfo=UTC).timestamp() + 5.0 * np.arange(2880)
     zone = zone_of("made", "America/New_York")
@@ -177,6 +256,29 @@ def test_times_in_utc_alone_say_nothing_of_the_wearers_clock(tmp_path):
     assert read_series(path, zone="Asia/Tokyo").time_of(0) == "2020-09-13T21:26:40+09:00"
 
 
+@pytest.mark.parametrize("zone", ["UTC", "GMT", "Etc/GMT", "Z", "+00:00"])
+def test_utc_by_another_name_is_utc(tmp_path, zone):
+    times = pa.array(np.arange(500) * 60 + 1_600_000_000).cast(pa.timestamp("s", zone))
+    with pytest.raises(EventsError, match="times in UTC"):
+        read_series(written(tmp_path, {"timestamp": times, "pim": np.arange(500) % 7}))
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_a_column_of_times_of_any_unit_with_an_offset_is_read(tmp_path, unit):
+    times = (1_600_000_000 + 60 * np.arange(500)) * {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
+    column = pa.array(times + (unit == "ns")).cast(pa.timestamp(unit, "+05:45"))
+    series = read_series(written(tmp_path, {"timestamp": column, "pim": np.arange(500) % 7}))
+    assert (series.time_of(0), series.epoch_s, len(series)) == ("2020-09-13T18:11:40+05:45", 60, 500)
+
+
+@pytest.mark.parametrize("never", ["0001-01-01 00:00:00", "9999-12-31 23:59:59"])
+def test_a_clock_that_was_never_set_is_refused_at_once(tmp_path, never):
+    rows = [f"2018-08-14 15:{i:02}:00,0.01" for i in range(60)] + [f"{never},0.02"]
+    (tmp_path / "made.csv").write_text("\n".join(["timestamp,enmo", *rows]), encoding="utf-8")
+    with pytest.raises(EventsError, match="times from 1970 to 2100, found 1 others, first in row 61"):
+        read_series(tmp_path / "made.csv", zone="Europe/Berlin")
+
+
 @given(st.datetimes(datetime(1990, 1, 1), datetime(2037, 1, 1)), st.sampled_from(["", "Z", "-0400", "+05:30", ".250"]))
 def test_stamps_are_read_as_the_standard_library_reads_them(moment, end):
     text = moment.replace(microsecond=0).isoformat() + end
@@ -184,6 +286,15 @@ def test_stamps_are_read_as_the_standard_library_reads_them(moment, end):
     seconds, offset = parse_stamps("made", np.array([text.encode()]))
     assert seconds[0] == expected.replace(tzinfo=UTC).timestamp()
     assert expected.tzinfo is None or offset[0] == expected.utcoffset().total_seconds()
+
+
+@pytest.mark.parametrize("first_day", [3, 20])
+def test_a_month_before_the_day_is_not_taken_for_a_day(first_day):
+    days = [datetime(2018, 2, first_day + i // 24, i % 24) for i in range(7 * 24)]
+    seconds, _ = parse_stamps("made", np.array([day.strftime("%d/%m/%Y %H:%M:%S").encode() for day in days]))
+    assert np.ptp(seconds) < 7 * 86400
+    with pytest.raises(EventsError, match="the day first"):
+        parse_stamps("made", np.array([day.strftime("%m/%d/%Y %H:%M:%S").encode() for day in days]))
 
 
 @given(st.integers(1_600_000_000, 1_700_000_000))
@@ -205,6 +316,20 @@ def test_a_devices_text_and_the_table_of_it_are_the_same_series(real_data):
     for key in ("pim", "zcm", "temperature"):
         assert np.allclose(text.channels[key], table.channels[key], equal_nan=True)
     assert text.notes == ("the device's clock was kept",)
+
+
+@pytest.mark.parametrize("time", [None, datetime(9999, 12, 31)])
+def test_a_wrist_without_a_time_that_can_be_is_refused(tmp_path, time):
+    times = pa.array([time, *[datetime(2023, 8, 14, 9, minute) for minute in range(59)]], pa.timestamp("ms"))
+    written(tmp_path, {"wearer": [1] * 60, "device_time": times, "pim": range(60)}, "wrist.parquet")
+    with pytest.raises(EventsError, match="times from 1970 to 2100, found 1 others, first in row 1"):
+        read_wrists(tmp_path)
+
+
+def test_a_wrist_file_that_is_no_table_is_refused(tmp_path):
+    (tmp_path / "wrist.parquet").write_bytes(b"PAR1")
+    with pytest.raises(EventsError, match="a table that can be read"):
+        read_wrists(tmp_path)
 
 
 def test_the_diary_lies_within_the_recordings(real_data):

@@ -1,9 +1,12 @@
 import dataclasses
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import dreem_case
 from dreem_case.serving.settings import MAX_WAITING, PREFIX, Settings, SettingsError
 
 NAMES = [field.name for field in dataclasses.fields(Settings)]
@@ -78,12 +81,20 @@ def test_an_empty_text_is_refused(name):
         ("STROE", r"did you mean DREEM_CASE_STORE\?"),
         ("CACHE_MBS", "CACHE_MB"),
         ("PORTS", "expected the name of a setting"),
+        ("EVENTS_STROE", r"did you mean DREEM_CASE_EVENTS_STORE\?"),
         ("ZZZ", "there are DREEM_CASE_STORE, "),
     ],
 )
 def test_a_name_that_is_none_is_refused_with_what_may_be_meant(name, mend):
     with pytest.raises(SettingsError, match=mend):
         Settings.from_environment({PREFIX + name: "1"})
+
+
+def test_what_the_endpoints_of_parts_read_is_no_unknown_name():
+    parts = Path(dreem_case.__file__).parent.glob("*/endpoint.py")
+    read_by_parts = re.findall(r"DREEM_CASE_\w+_\w+", "".join(path.read_text(encoding="utf-8") for path in parts))
+    assert "DREEM_CASE_EVENTS_STORE" in read_by_parts
+    assert Settings.from_environment(dict.fromkeys(read_by_parts, "x")) == Settings()
 
 
 @given(name=st.sampled_from(NAMES), text=st.text())
