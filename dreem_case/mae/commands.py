@@ -107,7 +107,7 @@ def prepare(
 @click.option("--steps", type=click.IntRange(1), help="How many, instead of the shipped model's.")
 @click.option("--batch", type=click.IntRange(1), help="Examples a step, of all processes together.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="At its highest.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @_named
 def pretrain(
     batches: Path, out: Path, name: str, target: str | None, steps: int | None, batch: int | None,

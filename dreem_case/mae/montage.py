@@ -101,7 +101,8 @@ def choose_channels(channels: Sequence[EdfChannel]) -> Chosen:
         if not channel.is_annotations and not channel.problem and channel.fs_hz > 0:
             base = re.sub(r" \(\d+\)$", "", channel.label)  # of several of one name
             labels.setdefault(plain_label(base), []).append(number)
-    found, notes = [], []
+    bad = [channel for channel in channels if channel.problem and not channel.is_annotations]
+    found, notes = [], [f"{_shown(channel.label)} is left out: {channel.problem}" for channel in bad]
     for modality in MODALITIES:
         numbers = [n for alias in dict.fromkeys(modality.aliases) for n in
                    sorted(labels.get(alias, []), key=lambda n: -channels[n].fs_hz)]  # fmt: skip

@@ -110,8 +110,11 @@ def _shown(text: str) -> str:
     return ascii(text)[1:-1][:40] or "nothing"
 
 # %% ../../nbs/library/nights/edf_header.ipynb #0bd68718
-def _scale(texts: dict[str, str]) -> tuple[float, float, str, list[str]]:  # gain, offset, problem, notes
-    "Make the line from a channel's numbers to its unit."
+_MOST_VALUE = 1e30  # in any unit: beyond are numbers that a float32 of µV does not hold
+
+
+def _scale(texts: dict[str, str], bits: int = 16) -> tuple[float, float, str, list[str]]:
+    "Make the line from a channel's numbers to its unit: gain, offset, problem, notes."
     names = ("physical minimum", "physical maximum", "digital minimum", "digital maximum")
     found = [number for name in names if (number := _number(texts[name])) is not None]
     if len(found) < len(names):
@@ -127,7 +130,13 @@ def _scale(texts: dict[str, str]) -> tuple[float, float, str, list[str]]:  # gai
         notes.append("physical minimum above the maximum: read as a negative amplification")
     if digital_low > digital_high:
         notes.append("digital minimum above the maximum")
+    most = 2 ** (bits - 1)
+    if max(abs(digital_low), abs(digital_high)) > most:
+        found = f"{digital_low:.9g} to {digital_high:.9g}"
+        return 0.0, 0.0, f"expected digital limits within {bits} bits, {-most} to {most - 1}, found {found}", notes
     gain = (high - low) / (digital_high - digital_low)
+    if not abs(gain) * 2 * most + abs(low) < _MOST_VALUE:
+        return 0.0, 0.0, f"expected physical limits that a signal can have, found {low:g} to {high:g}", notes
     return gain, low - gain * digital_low, "", notes
 
 # %% ../../nbs/library/nights/edf_header.ipynb #08cfd6fc
@@ -146,7 +155,7 @@ _WIDTHS = {
 }  # fmt: skip
 
 
-def _channels(record: str, content: bytes, n: int, record_s: float) -> tuple[EdfChannel, ...]:
+def _channels(record: str, content: bytes, n: int, record_s: float, bits: int) -> tuple[EdfChannel, ...]:
     "Read the headers of all signals; raise `EdfHeaderError` where the length of a record cannot be known."
     columns, place = {}, 0
     for name, width in _WIDTHS.items():
@@ -159,7 +168,7 @@ def _channels(record: str, content: bytes, n: int, record_s: float) -> tuple[Edf
         samples, label = _whole(texts["samples"]), texts["label"] or f"channel {i + 1}"
         if samples is None or samples < 0:
             raise EdfHeaderError(record, f"a number of samples of {_shown(label)}", _shown(texts["samples"]))
-        gain, offset, problem, notes = _scale(texts)
+        gain, offset, problem, notes = _scale(texts, bits)
         seen[label] = seen.get(label, 0) + 1
         if seen[label] > 1:
             notes.append(f"one of several channels {_shown(label)}")
@@ -247,8 +256,8 @@ def _header(path: Path, record: str, head: bytes, content: bytes, n: int, size: 
     record_s = _number(_text(head[244:252]))
     if record_s is None or record_s < 0:
         raise EdfHeaderError(record, "a duration of data records", _shown(_text(head[244:252])))
-    channels = _channels(record, content, n, record_s)
     is_bdf, reserved = head[0] == 0xFF, _text(head[192:236])
+    channels = _channels(record, content, n, record_s, 24 if is_bdf else 16)
     kind = ("BDF" if is_bdf else "EDF") + (reserved[3:5] if re.match(r"[EB]DF\+[CD]", reserved) else "")
     start, notes = _start(date, time, recording)
     if not (head[8:] + content).isascii():
@@ -260,21 +269,21 @@ def _header(path: Path, record: str, head: bytes, content: bytes, n: int, size: 
         raise EdfHeaderError(record, "samples in a data record", "none")
     if not record_s and any(not channel.is_annotations for channel in channels):
         raise EdfHeaderError(record, "a duration of data records above 0", _shown(_text(head[244:252])))
-    header, about = _sized(header, _whole(_text(head[184:192])), _text(head[236:244]), size)
+    header, about = _sized(header, _text(head[184:192]), _text(head[236:244]), size)
     return replace(header, notes=(*notes, *about))
 
 # %% ../../nbs/library/nights/edf_header.ipynb #d3f4ef54
-def _sized(header: EdfHeader, declared_bytes: int | None, declared: str, size: int) -> tuple[EdfHeader, list[str]]:
+def _sized(header: EdfHeader, length: str, declared: str, size: int) -> tuple[EdfHeader, list[str]]:
     "Count the records that are there; raise `EdfRecordsError` if there are none, `EdfHeaderError` for a wrong length."
-    notes, n_declared = [], _whole(declared)
+    notes, n_declared, declared_bytes = [], _whole(declared), _whole(length)
     if declared_bytes != header.n_bytes:
         rest = size - (declared_bytes or 0)
         fits = n_declared is not None and n_declared > 0 and rest == n_declared * header.record_bytes
         if fits and declared_bytes is not None and declared_bytes > header.n_bytes:
             header = replace(header, n_bytes=declared_bytes)
         elif size - header.n_bytes != (n_declared or 0) * header.record_bytes:
-            raise EdfHeaderError(header.record, f"a header of {header.n_bytes} bytes", f"{declared_bytes} declared")
-        notes.append(f"a header of {declared_bytes} bytes declared: its records begin at {header.n_bytes}")
+            raise EdfHeaderError(header.record, f"a header of {header.n_bytes} bytes", f"{_shown(length)} declared")
+        notes.append(f"{_shown(length)} declared as the bytes of the header: its records begin at {header.n_bytes}")
     n_records, n_left = divmod(size - header.n_bytes, header.record_bytes)
     if n_records < 1:
         raise EdfRecordsError(header.record, f"data records of {header.record_bytes} bytes", f"{max(n_left, 0)} bytes")

@@ -182,6 +182,14 @@ def test_studies_that_come_from_another_folder_join_those_that_are_there(studies
         prepare([second], out, Here(), replace(scaling, size=(1.0,) * 16))
 
 
+@pytest.mark.parametrize("odd", ["NaN", "Infinity", "1e999", "-1", "0", '"x"', "[1]", "null", "1" + "0" * 400])
+def test_a_scaling_of_odd_numbers_is_refused_by_name(odd):
+    with pytest.raises(PrepareError, match=r"scaling\.json: expected"):
+        read_scaling(f'{{"middle": {[0.0] * 16}, "size": [{"1," * 7}{odd}{",1" * 8}], "n_studies": 3}}'.encode())
+    with pytest.raises(PrepareError, match=r"scaling\.json: expected"):
+        read_scaling(f'{{"middle": {[0.0] * 16}, "size": {[1.0] * 16}, "n_studies": Infinity}}'.encode())
+
+
 def test_without_a_training_patient_a_scaling_has_to_be_given(studies, prepared, tmp_path):
     name = next(name for name in find_studies([studies])[0] if split_of(name.partition("_")[0]) == "test")
     for ending in ("edf", "tsv"):

@@ -53,6 +53,11 @@ def test_what_cannot_be_pretrained_is_one_line(folder, tmp_path, more, named):
     assert done.exit_code == 1 and named in done.output and "Traceback" not in done.output
 
 
+def test_a_seed_below_zero_is_refused_as_an_argument(folder, tmp_path):
+    done = run(pretrain, folder, "--out", tmp_path, "--seed", -1)
+    assert done.exit_code == 2 and "--seed" in done.output
+
+
 def test_a_batch_that_processes_cannot_share_is_refused(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "3")
     done = run(pretrain, folder, "--out", tmp_path, "--batch", 8)

@@ -14,6 +14,7 @@ import torch
 
 from dreem_case.core.model_file import ModelError
 from dreem_case.transfer.band_models import FOLDER, band_figures, held_out, load_edge
+from dreem_case.transfer.band_trees import fit_band_trees
 from dreem_case.transfer.bands import BandError, BandNight, read_sleep_edf_bands
 from dreem_case.transfer.cascade import AHEAD, CLOUD_AWAY, curve_of, device_inputs, edge_share_at, stage_cascade
 from dreem_case.transfer.commands import transfer
@@ -103,6 +104,21 @@ def test_unscored_epochs_and_gaps_teach_nothing():
         fit_model([replace(night, stage=np.full(120, -1))], draw=SHORT)
 
 
+@pytest.mark.parametrize("n", [2, 9, 40])
+def test_a_night_shorter_than_a_piece_is_learned_from(n):
+    night = made_up(3)
+    night = BandNight("short", "a", night.bands[:n], night.stage[:n], night.epoch[:n], night.size[:n])
+    for step in range(20):
+        inputs, target = draw_batch([example_of(night)], replace(SHORT, length=400), step)
+        assert inputs.shape[2] == 400 and (target >= 0).sum() <= n * len(target)
+    fit_model([night], draw=replace(SHORT, length=400))
+
+
+def test_one_scored_epoch_is_too_little_for_trees():
+    with pytest.raises(BandError, match="two scored epochs at least, found 1"):
+        fit_band_trees([replace(made_up(1, n=60), stage=np.r_[2, np.full(59, -1)])])
+
+
 def test_ways_of_learning_get_the_same_draws_and_no_judged_person():
     nights, seen = [made_up(i, person=f"p{i // 2}") for i in range(8)], {"a": [], "b": []}
     source = load_sequence(FOLDER / "source")[0]
@@ -152,6 +168,8 @@ def test_commands_say_in_one_line_what_they_cannot_use(tmp_path):
         shown = CliRunner().invoke(transfer, [*command, bad])
         assert shown.exit_code == 1 and shown.output.count("\n") == 1
         assert shown.output.startswith("Error: bad.npz: expected")
+    shown = CliRunner().invoke(transfer, ["fine-tune", "--nights", bad, "--seed", "-1"])
+    assert shown.exit_code == 2 and "--seed" in shown.output
 
 
 def test_shipped_networks_on_real_people_whom_they_have_not_seen(real_data):
