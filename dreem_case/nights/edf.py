@@ -142,8 +142,8 @@ def _chosen(header: EdfHeader, wanted: Sequence[str] | None) -> tuple[list[int],
         else:
             usable.append(number)
     if not usable:
-        found = ascii(", ".join(channel.label for channel in header.channels))[1:-1][:160]
-        raise MissingSignalError(header.record, "an EEG derivation (or a channel named)", "; ".join(notes) or found)
+        found, why = ascii(", ".join(channel.label for channel in header.channels))[1:-1][:160], "; ".join(notes)[:400]
+        raise MissingSignalError(header.record, "an EEG derivation (or a channel named)", why or found)
     return usable, notes
 
 # %% ../../nbs/library/nights/edf.ipynb #f97f0ad3
@@ -304,8 +304,9 @@ def _scoring_for(
         try:
             own = scoring_of(header, timeline)
             return own, timeline.offset_s, list(own.notes[len(header.notes) + len(timeline.notes) :])
-        except HypnogramFileError:
-            return None, 0.0, []
+        except HypnogramFileError as error:
+            about = [f"annotations are no hypnogram: {error.found}"] if timeline.annotations else []
+            return None, 0.0, about
     scoring = read_scoring(hypnogram)
     _check_person(header, scoring)
     shift_s, notes = _shift(header, timeline, scoring)

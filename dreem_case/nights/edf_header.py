@@ -86,8 +86,8 @@ _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d{1,3})?")
 
 
 def _text(field: bytes) -> str:
-    "Decode a field, without what only fills it up."
-    field = field.strip(b" \0\t\r\n")
+    "Decode a field, without what only fills it up: a NUL ends it, unless nothing stands before."
+    field = field.strip(b" \0\t\r\n").partition(b"\0")[0].rstrip()
     for encoding in ("ascii", "utf-8"):
         try:
             return field.decode(encoding)
@@ -132,8 +132,8 @@ def _scale(texts: dict[str, str], bits: int = 16) -> tuple[float, float, str, li
         notes.append("digital minimum above the maximum")
     most = 2 ** (bits - 1)
     if max(abs(digital_low), abs(digital_high)) > most:
-        found = f"{digital_low:.9g} to {digital_high:.9g}"
-        return 0.0, 0.0, f"expected digital limits within {bits} bits, {-most} to {most - 1}, found {found}", notes
+        limits = f"{digital_low:.9g} to {digital_high:.9g}"
+        return 0.0, 0.0, f"expected digital limits within {bits} bits, {-most} to {most - 1}, found {limits}", notes
     gain = (high - low) / (digital_high - digital_low)
     if not abs(gain) * 2 * most + abs(low) < _MOST_VALUE:
         return 0.0, 0.0, f"expected physical limits that a signal can have, found {low:g} to {high:g}", notes

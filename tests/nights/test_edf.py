@@ -300,6 +300,11 @@ def test_more_annotations_than_any_night_has_are_refused(tmp_path):
 # hypnograms of recordings
 
 
+def test_annotations_that_are_no_stages_are_said(tmp_path):
+    night = open_edf(psg(tmp_path / "n.edf", texts=listed((0, 30, "Wach"), (30, 30, "Stadium 2"))))
+    assert night.hypnogram is None and noted(night, "annotations are no hypnogram: Stadium 2, Wach")
+
+
 @pytest.mark.parametrize(
     ("of_file", "words"),
     [

@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -72,6 +73,15 @@ def test_an_import_is_a_store_with_everything_kept(recordings, tmp_path):
     about = json.loads((tmp_path / "store" / "imports" / "SC4001E0.json").read_text())
     assert about["derivations"]["eeg2"]["name"] == "Pz-Oz"
     assert (about["person"], about["unscored"]) == ("SC400", [[8, 9, "Movement time"]])
+
+
+@pytest.mark.parametrize("label", ["EEG Fpz-Cz\0rest", "\0EEG Fpz-Cz", "EEG Fpz-Cz\0\0", "\tEEG Fpz-Cz\t"])
+def test_a_label_filled_up_with_other_bytes_is_its_name(label, tmp_path):
+    psg(tmp_path / "n-PSG.edf", channels=[{"label": label}])
+    about = import_pair(find_pairs(tmp_path).pairs[0], tmp_path / "store")
+    assert about["derivations"]["eeg1"]["name"] == "Fpz-Cz"
+    with h5py.File(tmp_path / "store" / "h5" / "n.h5") as file:
+        assert file["eeg1"].attrs["derivation"] == "Fpz-Cz"
 
 
 def test_names_of_patients_stay_where_they_are(tmp_path):
