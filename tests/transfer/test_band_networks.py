@@ -78,6 +78,14 @@ def test_weights_that_do_not_fit_the_manifest_are_refused(tmp_path):
             load_sequence(tmp_path / "source")
 
 
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    model, card = load_sequence(FOLDER / "edge_0")
+    next(model.networks[0].parameters()).data.view(-1)[3] = float("nan")
+    save_sequence(tmp_path / "edge", model, card)
+    with pytest.raises(ModelError, match="expected weights that are numbers"):
+        load_sequence(tmp_path / "edge")
+
+
 @pytest.mark.parametrize("name", TUNINGS)
 def test_tuning_moves_what_it_says_and_nothing_else(name):
     source = fit_model([made_up(3)], draw=SHORT)
