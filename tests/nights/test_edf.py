@@ -181,6 +181,7 @@ def test_odd_headers_lose_nothing_and_say_so(tmp_path, options, words):
         ({"n": "-1"}, EdfHeaderError, "1 to 4096 signals"),
         ({"version": "1"}, EdfHeaderError, "an EDF or BDF file"),
         ({"channels": [{"samples": "-5"}]}, EdfHeaderError, "a number of samples"),
+        ({"channels": [{"samples": "99999999"}] * 2}, EdfHeaderError, "at most 268435456 bytes, found 399999996 bytes"),
         ({"channels": [{"samples": "99999999"}]}, EdfRecordsError, "data records of 199999998 bytes"),
     ],
 )
