@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 
 import h5py
 import numpy as np
@@ -128,6 +129,13 @@ def test_more_than_a_day_has_to_be_trimmed(tmp_path):
     path = psg(tmp_path / "n.edf", onsets=[0, *(90000 + 30 * i for i in range(9))], reserved="EDF+D")
     result = run("import", path, "--out", tmp_path / "store")
     assert result.exit_code == 1 and "--trim keeps what is around sleep" in result.output
+
+
+def test_without_the_extra_a_line_says_how_to_get_it(recordings, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "edfio", None)
+    for command in (["check", recordings / "SC4001EC-Hypnogram.edf"], ["import", recordings, "--out", tmp_path / "o"]):
+        found = run(*command)
+        assert (found.exit_code, found.output) == (1, "Error: edfio is not installed: pip install 'dreem_case[edf]'\n")
 
 
 def test_record_names_are_safe():
