@@ -90,12 +90,13 @@ def read_sleep_edf_bands(path: Path | str) -> list[BandNight]:
     swing = found["peak_to_peak_uv"].astype(float)
     swing = 20 * np.log10(np.where(swing > 0, swing, np.nan))  # of a channel that is connected
     size = np.stack([found["variance_db"].astype(float), swing], axis=1)
-    names, nights = found["recording"], []
+    names, nights, seen = found["recording"], [], set()
     for rows in _runs(names):
         name = str(names[rows[0]])
         people = set(found["person"][rows].tolist())
-        if len(people) > 1 or any(night.name == name for night in nights):
+        if len(people) > 1 or name in seen:
             raise BandError(path.name, f"recording {name[:40]!a} once, of one person", "it twice, or of several")
+        seen.add(name)
         kept = np.isfinite(found["band_db"][rows]).all(axis=1) & np.isfinite(size[rows]).all(axis=1)
         bands = np.where(kept[:, None], found["band_db"][rows].astype(float), np.nan)
         own = np.where(kept[:, None], size[rows], np.nan)
