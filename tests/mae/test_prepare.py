@@ -314,6 +314,32 @@ def test_a_batch_that_is_none_is_refused_by_name(damage, tmp_path):
         read_batch(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [("stage", 9, "stage from -1 to 4, found 9"), ("seconds", 1e30, "found 1e"), ("seconds", -5, "0 to 30")],
+)
+def test_labels_that_cannot_be_are_refused(name, value, words, tmp_path):
+    import h5py
+
+    write_batch(tmp_path / "bad.h5", some())
+    with h5py.File(tmp_path / "bad.h5", "r+") as file:
+        file[name][2] = value
+    with pytest.raises(CaseFileError, match=rf"bad\.h5: expected .*{words}"):
+        read_batch(tmp_path / "bad.h5")
+
+
+@pytest.mark.parametrize(("name", "value"), [("sleep", 260), ("sleep", 5), ("apnea", 4), ("arousal", b"no")])
+def test_labels_of_the_original_layout_that_cannot_be_are_refused(name, value, tmp_path):
+    import h5py
+
+    write_original(tmp_path / "bad.h5", some(3))
+    with h5py.File(tmp_path / "bad.h5", "r+") as file:
+        del file[name]
+        file[name] = np.array([value] * 3)
+    with pytest.raises(CaseFileError, match=rf"bad\.h5: expected .*{name}"):
+        read_original(tmp_path / "bad.h5")
+
+
 def test_every_nth_epoch_of_some_splits_is_read(prepared):
     splits = [split for split in SPLITS if batch_paths(prepared[0], split)]
     whole, some = read_examples(prepared[0], *splits), read_examples(prepared[0], *splits, every=3)
