@@ -133,7 +133,7 @@ def _chosen(header: EdfHeader, wanted: Sequence[str] | None) -> tuple[list[int],
     usable: list[int] = []
     notes: list[str] = []
     if wanted is not None:
-        return [_find(header, name) for name in dict.fromkeys(wanted)], notes
+        return list(dict.fromkeys(_find(header, name) for name in wanted)), notes
     for number, channel in enumerate(header.channels):
         if not looks_like_eeg(channel.label):
             continue

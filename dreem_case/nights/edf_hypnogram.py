@@ -230,7 +230,7 @@ def sleep_span(
 def since_start(start: datetime, clock: str) -> float:  # seconds
     "Give how long after the start a time of the day comes first; raise `ValueError` for what is none."
     match = re.fullmatch(r"(\d{1,2})[:.](\d{2})(?:[:.](\d{2}))?", clock.strip())
-    if not match or int(match[1]) > 24 or int(match[2]) > 59:
+    if not match or int(match[1]) > 24 or int(match[2]) > 59 or int(match[3] or 0) > 59:
         raise ValueError(f"expected a time of the day such as 23:45, found {ascii(clock)[:20]}")
     wanted = int(match[1]) * 3600 + int(match[2]) * 60 + int(match[3] or 0)
     own = start.hour * 3600 + start.minute * 60 + start.second

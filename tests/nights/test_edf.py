@@ -142,6 +142,7 @@ def test_a_wanted_derivation_that_is_missing_is_an_error_that_lists_what_is_ther
     with pytest.raises(MissingSignalError, match=r"a channel 'C4-M1', found EEG Fpz-Cz"):
         open_edf(path, channels=["C4-M1"])
     assert list(open_edf(path, channels=["eeg fpz-cz"]).signals) == ["Fpz-Cz"]
+    assert list(open_edf(path, channels=["EEG Fpz-Cz", "fpz-cz", "Fpz-Cz"]).signals) == ["Fpz-Cz"]
 
 
 # records and headers

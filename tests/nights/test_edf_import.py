@@ -114,6 +114,15 @@ def test_lights_of_a_table_are_put_on_epochs(recordings, tmp_path):
     assert (about["lights_off_epoch"], about["lights_on_epoch"]) == (2, 9)
 
 
+@pytest.mark.parametrize("odd", ["half past ten", "25:00", "22:59:61", 7, [1]])
+def test_a_clock_time_that_is_none_is_noted_and_costs_nothing_else(recordings, tmp_path, odd):
+    (tmp_path / "lights.json").write_text(json.dumps({"SC4001": {"lights_off": odd, "lights_on": "16:15:00"}}))
+    result = run("import", recordings, "--out", tmp_path / "store", "--lights", tmp_path / "lights.json", "--json")
+    night = next(night for night in json.loads(result.stdout)["imported"] if night["record"] == "SC4001E0")
+    assert (night["lights_off_epoch"], night["lights_on_epoch"]) == (None, 4)
+    assert any("lights off is not known: expected a time of the day" in note for note in night["notes"])
+
+
 def test_nights_of_two_sources_do_not_share_a_folder(tmp_path):
     claim_folder(tmp_path / "store", "one database")
     claim_folder(tmp_path / "store", "one database")
