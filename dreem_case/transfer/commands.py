@@ -107,7 +107,7 @@ def make_bands(path: Path, out: Path | None) -> None:
 @click.option(
     "--how", default="all, kl", show_default=True, help="all, first, head, 'all, l2', 'all, kl' or 'all, frozen norms'."
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1))
 @click.option("--out", type=_OUT, help="Folder for the tuned network.")
 @_JSON
 @_named

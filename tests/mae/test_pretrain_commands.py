@@ -61,8 +61,9 @@ def test_a_training_that_leaves_the_numbers_leaves_no_model(folder, tmp_path):
     assert not (tmp_path / "manifest.json").exists()
 
 
-def test_a_seed_below_zero_is_refused_as_an_argument(folder, tmp_path):
-    done = run(pretrain, folder, "--out", tmp_path, "--seed", -1)
+@pytest.mark.parametrize("seed", [-1, 10**30])
+def test_a_seed_that_is_none_is_refused_as_an_argument(folder, tmp_path, seed):
+    done = run(pretrain, folder, "--out", tmp_path, "--seed", seed)
     assert done.exit_code == 2 and "--seed" in done.output
 
 
