@@ -114,6 +114,7 @@ def choose_channels(channels: Sequence[EdfChannel]) -> Chosen:
             notes.append(f"{modality.name}: {_shown(channels[chosen[0]].label)} taken, not {_shown(others)}")
         elif len(chosen) == 2:
             notes.append(f"{modality.name}: made of two electrodes")
+        notes += [f"{modality.name}: {about}" for n in chosen for about in channels[n].notes]
         found.append(chosen)
     return Chosen(tuple(found), tuple(notes))
 

@@ -80,6 +80,14 @@ def test_a_channel_that_cannot_be_believed_is_no_candidate():
     assert chosen.channels[0] == () and "EEG C3-M2 is left out: expected samples, found none" in chosen.notes
 
 
+def test_what_is_odd_about_a_channel_that_is_taken_is_said(tmp_path):
+    odd = {"label": "C3-M2", "physical minimum": "200,0", "physical maximum": "-200,0"}
+    opened = open_psg(psg(tmp_path / "1_1.edf", channels=[odd, {"label": "Temp", "physical minimum": "-1,0"}]))
+    said = [note for note in opened.notes if "comma" in note or "amplification" in note]
+    assert said == ["EEG C3-M2: decimal comma read as a point",
+                    "EEG C3-M2: physical minimum above the maximum: read as a negative amplification"]  # fmt: skip
+
+
 def test_a_derivation_is_made_of_two_electrodes(tmp_path):
     path = written(tmp_path, [noise("C3", offset=50.0), noise("M2", size=5.0)])
     epochs, there, _ = modality(path, "EEG C3-M2")
