@@ -3,6 +3,8 @@
 import json
 import shutil
 from dataclasses import replace
+from http.client import BadStatusLine, IncompleteRead
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ pytest.importorskip("torch")
 import torch
 
 from dreem_case.core.model_file import ModelError
+from dreem_case.transfer import remote
 from dreem_case.transfer.band_models import FOLDER, band_figures, held_out, load_edge
 from dreem_case.transfer.band_trees import fit_band_trees
 from dreem_case.transfer.bands import BandError, BandNight, read_sleep_edf_bands
@@ -166,6 +169,24 @@ def test_the_answer_of_the_device_stands_when_the_cloud_is_away():
     assert ((answer.by == CLOUD_AWAY) == (edge.max(axis=1) < 0.5)).all()
     with pytest.raises(BandError, match="cloud"):
         stage_cascade(edge, 0.5, lambda: edge[:3])
+
+
+@pytest.mark.parametrize("error", [BadStatusLine("hello"), IncompleteRead(b"{"), TimeoutError("late")])
+def test_a_cloud_that_speaks_no_http_or_stops_amid_an_answer_is_away(monkeypatch, error):
+    def urlopen(*_, **__):
+        raise error
+
+    monkeypatch.setattr(remote, "urlopen", urlopen)
+    with pytest.raises(remote.CloudAwayError):
+        remote.ask_stages("http://cloud", np.zeros((1, 3000)), "Fpz-Cz", remote.Cost())
+
+
+@pytest.mark.parametrize("value", ["1" + "0" * 400, "NaN", "null", '"x"'])
+def test_an_answer_of_the_cloud_with_other_than_numbers_is_refused(monkeypatch, value):
+    content = f'{{"probabilities": [[{value}, 0, 0, 0, 0]]}}'.encode()
+    monkeypatch.setattr(remote, "urlopen", lambda *_, **__: BytesIO(content))
+    with pytest.raises(BandError, match="cloud: expected probabilities of 1 epochs"):
+        remote.ask_stages("http://cloud", np.zeros((1, 3000)), "Fpz-Cz", remote.Cost())
 
 
 def test_commands_say_in_one_line_what_they_cannot_use(tmp_path):
