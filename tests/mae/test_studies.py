@@ -80,6 +80,18 @@ def test_a_channel_that_cannot_be_believed_is_no_candidate():
     assert chosen.channels[0] == () and "EEG C3-M2 is left out: expected samples, found none" in chosen.notes
 
 
+@pytest.mark.parametrize(("labels", "name", "numbers"), [
+    (("EOG LOC", "EEG M2"), "EOG LOC-M2", (0, 1)), (("A1", "E2"), "EOG ROC-M1", (1, 0)),
+    (("EMG CHIN1", "EMG CHIN2", "EMG CHIN3"), "EMG CHIN1-CHIN2", (0, 1)),
+    (("LOC", "M1"), "EOG LOC-M2", (0,)), (("CHIN1", "CHIN3"), "EMG CHIN1-CHIN2", (0,)),
+    (("LOC-M2", "LOC", "M2"), "EOG LOC-M2", (0,)), (("Chin EMG", "Chin1", "Chin2"), "EMG CHIN1-CHIN2", (0,)),
+])  # fmt: skip
+def test_an_electrode_alone_stands_for_a_derivation_only_where_the_other_is_missing(labels, name, numbers):
+    chosen = choose_channels([channel(label) for label in labels])
+    assert chosen.channels[NAMES.index(name)] == numbers
+    assert (f"{name}: made of two electrodes" in chosen.notes) == (len(numbers) == 2)
+
+
 def test_what_is_odd_about_a_channel_that_is_taken_is_said(tmp_path):
     odd = {"label": "C3-M2", "physical minimum": "200,0", "physical maximum": "-200,0"}
     opened = open_psg(psg(tmp_path / "1_1.edf", channels=[odd, {"label": "Temp", "physical minimum": "-1,0"}]))
