@@ -113,7 +113,7 @@ def _written(row: dict[str, Any]) -> str:
     for channel in row["channels"]:
         said = "; ".join(filter(None, [channel["problem"], *channel["notes"]]))
         label = ascii(channel["label"])[1:-1]
-        kind = f"{channel['fs_hz']:g} Hz {channel['unit']}{' EEG' * channel['is_eeg']}"
+        kind = f"{channel['fs_hz']:g} Hz {ascii(channel['unit'])[1:-1]}{' EEG' * channel['is_eeg']}"
         lines.append(f"  {label:24} {kind}  {said}".rstrip())
     for name, words in (("stages", "stages"), ("stages_trimmed", "half an hour around sleep")):
         if row[name]:
@@ -197,7 +197,7 @@ def _report(imported: dict[str, dict], problems: list[dict[str, str]], notes: li
         return
     for name, about in imported.items():
         names = ", ".join(derivation["name"] for derivation in about["derivations"].values())
-        click.echo(f"{name}: {about['n_epochs']} epochs of {names}")
+        click.echo(f"{name}: {about['n_epochs']} epochs of {ascii(names)[1:-1]}")
         for note in about["notes"]:
             click.echo(f"  {note}")
     for note in notes:

@@ -85,6 +85,13 @@ def test_a_label_filled_up_with_other_bytes_is_its_name(label, tmp_path):
         assert file["eeg1"].attrs["derivation"] == "Fpz-Cz"
 
 
+def test_no_text_of_a_file_speaks_to_the_terminal(tmp_path):
+    psg(tmp_path / "n.edf", channels=[{"label": "EEG \x1b[31mC3", "unit": "\x1b[2JV"}])
+    for command in (["check", tmp_path / "n.edf"], ["import", tmp_path, "--out", tmp_path / "store"]):
+        result = CliRunner().invoke(main, ["edf", *map(str, command)], color=True)
+        assert result.exit_code == 0 and "\x1b" not in result.output and "\\x1b[31mC3" in result.output
+
+
 def test_names_of_patients_stay_where_they_are(tmp_path):
     psg(tmp_path / "n.edf", patient="007 F 01-MAY-1951 Jane_Doe", recording="Startdate 24-APR-1989 Dr_Who X X")
     assert run("import", tmp_path / "n.edf", "--out", tmp_path / "store").exit_code == 0
