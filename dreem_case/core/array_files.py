@@ -33,14 +33,18 @@ def read_arrays(
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ArrayError(path.name, f"at most {MAX_FILE_BYTES} bytes", str(path.stat().st_size))
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            found = {name: _bounded(file, name, path.name, max_items) for name in kinds if name in file.files}
+        with path.open("rb") as stream:
+            if stream.read(4) != b"PK\x03\x04":
+                raise ArrayError(path.name, f"a file of {what} (npz)", "something else")
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as file:
+                found = {name: _bounded(file, name, path.name, max_items) for name in kinds if name in file.files}
     except OSError as error:
         raise ArrayError(path.name, f"a file of {what} (npz)", error.strerror or "none") from None
     except ArrayError:
         raise
     except Exception as error:  # zipfile, zlib and numpy have a dozen kinds for a damaged file
-        raise ArrayError(path.name, f"a file of {what} (npz)", ascii(str(error))[1:80]) from None
+        raise ArrayError(path.name, f"a file of {what} (npz)", ascii(str(error))[1:-1][:80]) from None
     for name, kind in kinds.items():
         if name not in found:
             raise ArrayError(path.name, f"an array {name}", "none")
@@ -54,7 +58,7 @@ def _bounded(file: Any, name: str, of: str, max_items: int) -> np.ndarray:  # of
     with file.zip.open(f"{name}.npy") as head:
         version = np.lib.format.read_magic(head)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape = read(head)[0]
-    if int(np.prod(shape, dtype=float)) > max_items:
-        raise ArrayError(of, f"at most {max_items} numbers", f"{name} of shape {shape}")
+        shape, _, kind = read(head)
+    if int(np.prod(shape, dtype=float)) * max(kind.itemsize / 8, 1) > max_items:  # texts can be long
+        raise ArrayError(of, f"at most {max_items} numbers", f"{name} of shape {shape}, {kind}")
     return file[name]

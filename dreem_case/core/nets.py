@@ -293,4 +293,6 @@ def load_network(
         raise ModelError(
             f"{folder}: expected weights of the network that the manifest names, found {str(error)[:120]!a}"
         ) from None
+    if not all(torch.isfinite(value).all() for value in network.state_dict().values()):
+        raise ModelError(f"{folder}: expected weights that are numbers, found others")
     return network.eval(), manifest

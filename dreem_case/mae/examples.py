@@ -9,7 +9,7 @@ __all__ = ['EVENTS', 'POSITIVE_S', 'SPLITS', 'BATCH', 'STEP', 'BatchError', 'Exa
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import numpy as np
 from ..core.files import whole_file, write_whole
 from .montage import MODALITIES, N_MODALITIES, WIDTH
 from ..nights.safe_h5 import CaseFileError, open_h5, signal_length
+from ..nights.stages import EPOCH_S
 
 # %% ../../nbs/library/mae/examples.ipynb #b461d521
 EVENTS = ("apnea_central", "apnea_obstructive", "apnea_mixed", "hypopnea_obstructive", "hypopnea_other", "desaturation",
@@ -148,6 +149,7 @@ def read_batch(
                 file[name].read_direct(arrays[name])
     if not ((arrays["who"] >= 0) & (arrays["who"] < len(about))).all():
         raise BatchError(path.name, f"studies 0 to {len(about) - 1}", f"{arrays['who'].min()} to {arrays['who'].max()}")
+    _check_labels(path.name, {"stage": (arrays["stage"], -1, 4), "seconds": (arrays["seconds"], 0, EPOCH_S + 0.01)})
     who = np.array(about, dtype=str).reshape(-1, 2)[arrays["who"]]
     stored = arrays["signals"].reshape(n, N_MODALITIES, WIDTH if with_signals else 0)
     found = Examples(stored, arrays["present"].reshape(n, N_MODALITIES) > 0, arrays["stage"],
@@ -156,6 +158,13 @@ def read_batch(
     return replace(chosen, signals=np.multiply(chosen.signals, np.float32(STEP), dtype=np.float32))
 
 # %% ../../nbs/library/mae/examples.ipynb #52c13e50
+def _check_labels(record: str, labels: Mapping[str, tuple[np.ndarray, float, float]]) -> None:  # with lowest, highest
+    "Raise `BatchError` for labels that cannot be; NaN is what nobody scored."
+    for name, (values, low, high) in labels.items():
+        if (odd := values[(values < low) | (values > high)]).size:
+            raise BatchError(record, f"{name} from {low:g} to {high:g}", f"{odd[0]:g}")
+
+
 def _about(record: str, file: h5py.File) -> list[list[str]]:  # patient and study
     "Read what a file says of itself; raise `BatchError` for another montage or version."
     n_bytes = signal_length(record, "about", file, _MOST_ABOUT)
@@ -221,7 +230,10 @@ def read_original(path: str | Path) -> Examples:
     with open_h5(path.name, path) as file:
         shape = _checked(path.name, file)
         signals = file["signals"][:].astype(np.float32).reshape(-1, N_MODALITIES, WIDTH)
-        labels = {name: np.atleast_1d(file[name][()]).astype(np.int8) for name in ("sleep", *_KINDS)}
+        found = {name: np.atleast_1d(file[name][()]) for name in ("sleep", *_KINDS)}
+        most = {"sleep": 4} | {name: len(kinds) for name, kinds in _KINDS.items()}
+        _check_labels(path.name, {name: (found[name], -1, most[name]) for name in found})
+        labels = {name: np.nan_to_num(values, nan=-1).astype(np.int8) for name, values in found.items()}
         names = {name: np.atleast_1d(file[name].asstr()[()]).astype(str) for name in ("patient", "study")}
         epoch = (
             np.atleast_1d(file["epoch"][()]).astype(np.int32) if "epoch" in file else np.arange(shape, dtype=np.int32)
@@ -244,6 +256,8 @@ def _checked(record: str, file: h5py.File) -> int:  # examples
     shape = (1, *shape) if len(shape) == 2 else shape
     if shape[1:] != (N_MODALITIES, WIDTH) or not 0 < shape[0] <= BATCH or file["signals"].dtype.kind not in "fi":
         raise BatchError(record, f"signals of 1 to {BATCH} x {N_MODALITIES} x {WIDTH}", f"{file['signals'].shape}")
+    if strange := [name for name in ("sleep", *_KINDS) if file[name].dtype.kind not in "iuf"]:
+        raise BatchError(record, f"numbers as {strange[0]}", f"{file[strange[0]].dtype}")
     sizes = {name: file[name].size for name in ("sleep", *_KINDS, "patient", "study")}
     if set(sizes.values()) != {shape[0]}:
         raise BatchError(record, f"{shape[0]} labels of each kind", f"{sizes}")

@@ -101,29 +101,36 @@ def choose_channels(channels: Sequence[EdfChannel]) -> Chosen:
         if not channel.is_annotations and not channel.problem and channel.fs_hz > 0:
             base = re.sub(r" \(\d+\)$", "", channel.label)  # of several of one name
             labels.setdefault(plain_label(base), []).append(number)
-    found, notes = [], []
+    bad = [channel for channel in channels if channel.problem and not channel.is_annotations]
+    found, notes = [], [f"{_shown(channel.label)} is left out: {channel.problem}" for channel in bad]
     for modality in MODALITIES:
         numbers = [n for alias in dict.fromkeys(modality.aliases) for n in
                    sorted(labels.get(alias, []), key=lambda n: -channels[n].fs_hz)]  # fmt: skip
-        chosen = tuple(numbers[:1]) or _electrodes(modality, labels)
+        is_alone = not numbers or any(numbers[0] in labels.get(name, ()) for name in _ALONE)
+        chosen = (_electrodes(modality, labels) if is_alone else ()) or tuple(numbers[:1])
         if not chosen:
             notes.append(f"{modality.name}: no channel")
+        elif len(chosen) == 2:
+            notes.append(f"{modality.name}: made of two electrodes")
         elif len(numbers) > 1:
             others = ", ".join(channels[n].label for n in numbers[1:])
             notes.append(f"{modality.name}: {_shown(channels[chosen[0]].label)} taken, not {_shown(others)}")
-        elif len(chosen) == 2:
-            notes.append(f"{modality.name}: made of two electrodes")
+        notes += [f"{modality.name}: {about}" for n in chosen for about in channels[n].notes]
         found.append(chosen)
     return Chosen(tuple(found), tuple(notes))
 
 # %% ../../nbs/library/mae/montage.ipynb #3eec6257
+_OTHERWISE = {"M1": "A1", "M2": "A2", "LOC": "E1", "ROC": "E2"}
+_ALONE = ("LOC", "E1", "ROC", "E2", "CHIN1")  # electrodes that stand for a derivation, unless its other one is there
+
+
 def _electrodes(modality: Modality, labels: dict[str, list[int]]) -> tuple[int, ...]:
     "Find the two electrodes of a derivation."
-    if modality.kind not in ("eeg", "eog"):
+    if modality.kind not in ("eeg", "eog", "emg"):
         return ()
     active, _, reference = modality.name.split()[-1].partition("-")
-    pair = [labels.get(plain_label(name), labels.get(name.replace("M", "A"))) for name in (active, reference)]
-    return (pair[0][0], pair[1][0]) if all(pair) else ()
+    pair = [labels.get(name) or labels.get(_OTHERWISE.get(name, name)) for name in (active, reference)]
+    return (pair[0][0], pair[1][0]) if pair[0] and pair[1] else ()
 
 
 def _shown(text: str) -> str:

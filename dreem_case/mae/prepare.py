@@ -396,8 +396,11 @@ def read_scaling(content: bytes) -> Scaling:
     try:
         found = json.loads(content)
         scaling = Scaling(tuple(map(float, found["middle"])), tuple(map(float, found["size"])), int(found["n_studies"]))
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise PrepareError("scaling.json", "a scaling", "none") from None
-    if len(scaling.middle) != N_MODALITIES or len(scaling.size) != N_MODALITIES or not min(scaling.size) > 0:
-        raise PrepareError("scaling.json", f"{N_MODALITIES} middles and sizes above 0", f"{len(scaling.size)}")
+    values = [*scaling.middle, *scaling.size]
+    if not len(scaling.middle) == len(scaling.size) == N_MODALITIES:
+        raise PrepareError("scaling.json", f"{N_MODALITIES} middles and sizes", f"{len(values)} numbers")
+    if not np.isfinite(values).all() or min(scaling.size) <= 0:
+        raise PrepareError("scaling.json", "numbers, and sizes above 0", "others")
     return scaling

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from .. import __version__
+from ..core.model_file import ModelError
 from ..core.nets import CHECKPOINT, Learned, LoopSettings, fit_network, process_share, seed_all
 from .examples import BATCH, BatchError, Examples, batch_paths, read_batch
 from .model import MaeConfig, MaskedAutoencoder, about_model, save_model
@@ -212,6 +213,9 @@ def pretrain(
         lambda network, batch: network.loss(*batch), loop, _judge(batch_paths(folder, "valid"), config, settings),
         resume=out / CHECKPOINT if (out / CHECKPOINT).is_file() else None, folder=out, about=told, together=True,
     )  # fmt: skip
+    if not all(torch.isfinite(weights).all() for weights in model.parameters()):
+        expected = f"weights that are numbers (remove {CHECKPOINT}, and take a lower learning rate)"
+        raise ModelError(f"{out}: expected {expected}, found others, and a loss of {learned.losses[-1]:.3g}")
     if process_share()[0] == 0:
         course = {"losses": [round(v, 5) for v in learned.losses], "valid": [round(-v, 5) for v in learned.judgements]}
         save_model(out, model.cpu(), {"settings": asdict(settings), "examples": len(data), "course": course,

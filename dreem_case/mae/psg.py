@@ -72,6 +72,8 @@ def open_psg(
         raise TooShortError(study, f"at least {EPOCH_S} s", f"{timeline.span_s:g} s")
     clock_s = first_s + timeline.offset_s
     labels = label_epochs(annotations, n_epochs, clock_s, study) if annotations else no_labels(n_epochs)
+    if not annotations and not any("kept without labels" in note for note in notes):
+        notes.append("no annotations: kept without labels")
     if first_s:
         notes.append(f"epochs begin {first_s:g} s behind the first sample, as the scorer's do")
     return Psg(study, patient_of(study), header, timeline, chosen.channels, first_s, labels, (*notes, *labels.notes))
@@ -109,7 +111,7 @@ def read_channels(
 
 # %% ../../nbs/library/mae/psg.ipynb #e94c0055
 _SLOW_HZ = 10.0  # below, lines between values: a filter would ring where oxygen steps
-_MOST_TERM = 2000  # of the ratio of two rates
+_MOST_TERM = 20_000  # of the ratio of two rates: less, and a night at 255.95 Hz ends seconds off
 
 
 def resampled(
@@ -190,7 +192,14 @@ def _epochs(psg: Psg, number: int, parts: list[np.ndarray], n: int) -> tuple[np.
     "Make clean epochs of a modality's channel, or of two that are subtracted."
     modality, channel = MODALITIES[number], psg.header.channels[psg.channels[number][0]]
     factor, about = unit_factor(modality, channel.unit)
-    values = parts[0] if len(parts) == 1 else parts[0] - parts[1][: len(parts[0])]
+    values = parts[0]
+    if len(parts) == 2:
+        other = psg.header.channels[psg.channels[number][1]]
+        if other.fs_hz != channel.fs_hz:
+            parts[1] = resampled(parts[1], other.fs_hz, len(values), channel.fs_hz)
+        own, said = unit_factor(modality, other.unit)
+        values = values - parts[1][: len(values)] * np.float32(own / factor)
+        about = "; ".join(dict.fromkeys(filter(None, (about, said))))
     known = values[np.isfinite(values)]
     if modality.kind == "spo2" and not channel.unit.strip() and len(known) and 0 < np.median(known) <= 1:
         factor, about = 100.0, "between 0 and 1: taken as a fraction"

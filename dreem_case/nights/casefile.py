@@ -135,8 +135,8 @@ def read_night(
 # %% ../../nbs/library/nights/casefile.ipynb #5bc7f760
 MAX_FS_HZ = 1000  # of any channel
 UNITS = {
-    "eeg": {"uv": 1.0, "microvolt": 1.0, "mv": 1e3, "millivolt": 1e3, "v": 1e6, "volt": 1e6, "nv": 1e-3,
-            "nanovolt": 1e-3},
+    "eeg": {"uv": 1.0, "uvolt": 1.0, "microvolt": 1.0, "mv": 1e3, "mvolt": 1e3, "millivolt": 1e3, "v": 1e6, "volt": 1e6,
+            "nv": 1e-3, "nanovolt": 1e-3, "microvol": 1.0, "millivol": 1e3},  # the last two in the 8 letters of EDF
     "accelerometer": {"g": 1.0, "gravity": 1.0, "mg": 1e-3, "milli-g": 1e-3, "m/s2": 1 / 9.80665, "ms-2": 1 / 9.80665},
 }
 _COUNTS = ("count", "adc", "adu", "lsb", "raw", "digital")

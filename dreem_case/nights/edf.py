@@ -39,7 +39,7 @@ _EEG = re.compile(rf"EEG(?![a-z]).*|{_ELECTRODE}(?:\s*[-:/_]\s*\w+|\s*{_ELECTROD
 
 def looks_like_eeg(label: str) -> bool:
     "Tell by its label whether a channel is an EEG derivation."
-    plain = label.strip()
+    plain = re.sub(r" \(\d+\)$", "", label.strip())  # of several of one name
     return _EEG.fullmatch(plain) is not None and not re.search(r"EOG|ECG|EKG|EMG", plain, re.IGNORECASE)
 
 
@@ -52,6 +52,7 @@ RESAMPLED_HZ = 250
 MOST_FS_HZ = 50_000  # of a channel that is resampled
 MOST_SAMPLES = 100_000_000  # of a derivation whose gaps are longer than itself: three days at 400 Hz
 _MOST_TERM = 10_000  # of the ratio of two rates
+_SLOW_CLOCK = 0.99  # of the rate that is meant, which a device's clock keeps at least
 
 # %% ../../nbs/library/nights/edf.ipynb #42f62b99
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def _chosen(header: EdfHeader, wanted: Sequence[str] | None) -> tuple[list[int],
     usable: list[int] = []
     notes: list[str] = []
     if wanted is not None:
-        return [_find(header, name) for name in dict.fromkeys(wanted)], notes
+        return list(dict.fromkeys(_find(header, name) for name in wanted)), notes
     for number, channel in enumerate(header.channels):
         if not looks_like_eeg(channel.label):
             continue
@@ -141,8 +142,8 @@ def _chosen(header: EdfHeader, wanted: Sequence[str] | None) -> tuple[list[int],
         else:
             usable.append(number)
     if not usable:
-        found = ascii(", ".join(channel.label for channel in header.channels))[1:-1][:160]
-        raise MissingSignalError(header.record, "an EEG derivation (or a channel named)", "; ".join(notes) or found)
+        found, why = ascii(", ".join(channel.label for channel in header.channels))[1:-1][:160], "; ".join(notes)[:400]
+        raise MissingSignalError(header.record, "an EEG derivation (or a channel named)", why or found)
     return usable, notes
 
 # %% ../../nbs/library/nights/edf.ipynb #f97f0ad3
@@ -163,14 +164,14 @@ def _why_not(channel: EdfChannel) -> str:
     if channel.problem:
         return channel.problem
     least = MIN_FS_HZ["eeg"]
-    if channel.fs_hz < least:
+    if channel.fs_hz < _SLOW_CLOCK * least:
         return f"expected {least} Hz or more, found {channel.fs_hz:g} Hz"
     return "" if channel.fs_hz <= MOST_FS_HZ else f"expected at most {MOST_FS_HZ} Hz, found {channel.fs_hz:g} Hz"
 
 # %% ../../nbs/library/nights/edf.ipynb #0671e1c2
 def _is_kept(fs_hz: float) -> bool:
     "Tell whether a rate is one that nights may have."
-    return fs_hz <= MAX_FS_HZ and abs(EPOCH_S * fs_hz - round(EPOCH_S * fs_hz)) < 1e-6
+    return MIN_FS_HZ["eeg"] <= fs_hz <= MAX_FS_HZ and abs(EPOCH_S * fs_hz - round(EPOCH_S * fs_hz)) < 1e-6
 
 # %% ../../nbs/library/nights/edf.ipynb #f898fb69
 class EdfNight(NamedTuple):
@@ -303,8 +304,9 @@ def _scoring_for(
         try:
             own = scoring_of(header, timeline)
             return own, timeline.offset_s, list(own.notes[len(header.notes) + len(timeline.notes) :])
-        except HypnogramFileError:
-            return None, 0.0, []
+        except HypnogramFileError as error:
+            about = [f"annotations are no hypnogram: {error.found}"] if timeline.annotations else []
+            return None, 0.0, about
     scoring = read_scoring(hypnogram)
     _check_person(header, scoring)
     shift_s, notes = _shift(header, timeline, scoring)

@@ -13,12 +13,14 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from ..core.command_line import one_line
 from .casefile import CaseFileError
 from .edf_header import EdfHeader, microvolts, read_header
 from .edf_pairs import Pair, edf_record, find_pairs, lost_nights, person_of
 
 # %% ../../nbs/library/nights/edf_cli.ipynb #99da9e39
 _KNOWN = (CaseFileError, OSError)
+_with_extra = one_line(lambda: (), "edf")
 _FILES = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Write the result as JSON.")
 
@@ -73,6 +75,7 @@ def _channel_row(header: EdfHeader, number: int) -> dict[str, Any]:
 @edf.command()
 @_FILES
 @_AS_JSON
+@_with_extra
 def check(files: Sequence[Path], as_json: bool) -> None:
     "Say what files are, and what is odd about them; end with 1 if one cannot be used."
     rows, failed = [], 0
@@ -110,7 +113,7 @@ def _written(row: dict[str, Any]) -> str:
     for channel in row["channels"]:
         said = "; ".join(filter(None, [channel["problem"], *channel["notes"]]))
         label = ascii(channel["label"])[1:-1]
-        kind = f"{channel['fs_hz']:g} Hz {channel['unit']}{' EEG' * channel['is_eeg']}"
+        kind = f"{channel['fs_hz']:g} Hz {ascii(channel['unit'])[1:-1]}{' EEG' * channel['is_eeg']}"
         lines.append(f"  {label:24} {kind}  {said}".rstrip())
     for name, words in (("stages", "stages"), ("stages_trimmed", "half an hour around sleep")):
         if row[name]:
@@ -145,6 +148,7 @@ def _pairs_of(sources: Sequence[Path], hypnogram: Path | None) -> tuple[list[Pai
               help="JSON of clock times: {record: {lights_off, lights_on}}.")  # fmt: skip
 @click.option("--source", default="", help="Where the nights come from; without it, what their folder says.")
 @_AS_JSON
+@_with_extra
 def import_(
     sources: Sequence[Path], out: Path, hypnogram: Path | None, channels: tuple[str, ...], trim: bool,
     lights: Path | None, source: str, as_json: bool,
@@ -193,7 +197,7 @@ def _report(imported: dict[str, dict], problems: list[dict[str, str]], notes: li
         return
     for name, about in imported.items():
         names = ", ".join(derivation["name"] for derivation in about["derivations"].values())
-        click.echo(f"{name}: {about['n_epochs']} epochs of {names}")
+        click.echo(f"{name}: {about['n_epochs']} epochs of {ascii(names)[1:-1]}")
         for note in about["notes"]:
             click.echo(f"  {note}")
     for note in notes:

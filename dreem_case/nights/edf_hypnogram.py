@@ -6,6 +6,8 @@ __all__ = ['EDGE_EPOCHS', 'counted', 'stage_of', 'Scoring', 'scoring_of', 'read_
 
 # %% ../../nbs/library/nights/edf_hypnogram.ipynb #bb55c538
 import re
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -68,6 +70,7 @@ def scoring_of(header: EdfHeader, timeline: Timeline) -> Scoring:
     for annotation in every:
         if match := _LIGHTS.match(annotation.text):
             lights.setdefault("on" if match[1].lower() == "on" else "off", annotation.onset_s)
+    labels = sorted([*labels, *_between(labels, every)], key=lambda label: label.onset_s)
     notes = [*header.notes, *timeline.notes]
     if any(_COUNTED.search(label.text) for label in labels):
         notes.append("scored by the rules of Rechtschaffen and Kales: stages 3 and 4 are DEEP")
@@ -76,6 +79,21 @@ def scoring_of(header: EdfHeader, timeline: Timeline) -> Scoring:
     return Scoring(
         header.record, header.start, tuple(labels), lights.get("off"), lights.get("on"), header.patient, tuple(notes)
     )
+
+# %% ../../nbs/library/nights/edf_hypnogram.ipynb #c0be7e11
+def _between(labels: Sequence[Annotation], every: Sequence[Annotation]) -> list[Annotation]:
+    "Find the words that stand where no label does; both lists are in order of time."
+    found: list[Annotation] = []
+    starts, own, stop_s = [label.onset_s for label in labels], set(map(id, labels)), float("-inf")
+    for one in every:
+        lasting_s = one.duration_s or 0.0
+        if id(one) in own:
+            stop_s = max(stop_s, one.onset_s + (lasting_s or EPOCH_S))
+        elif lasting_s >= EPOCH_S / 2 and one.onset_s >= stop_s and stage_of(one.text) in (None, UNSCORED):
+            following = bisect_left(starts, one.onset_s)
+            if following == len(starts) or one.onset_s + lasting_s <= starts[following]:
+                found.append(one)
+    return found
 
 # %% ../../nbs/library/nights/edf_hypnogram.ipynb #2aa07530
 def read_scoring(path: str | Path) -> Scoring:
@@ -163,7 +181,7 @@ def _add(row: np.ndarray, start: float, stop: float) -> None:
 # %% ../../nbs/library/nights/edf_hypnogram.ipynb #5043a6ea
 def _decided(cover: np.ndarray, words: list[str]) -> tuple[np.ndarray, list[tuple[int, int, str]], list[str]]:
     "Choose the stage of each epoch; return the reasons where there is none, and what is odd."
-    codes = np.array([stage_of(word) for word in words], np.int8)
+    codes = np.array([UNSCORED if (code := stage_of(word)) is None else code for word in words], np.int8)
     total, kinds = cover.sum(axis=0), np.array([*Stage, UNSCORED], np.int8)
     of_code = np.stack([cover[codes == code].sum(axis=0) for code in kinds])
     stages = kinds[of_code.argmax(axis=0)]
@@ -212,7 +230,7 @@ def sleep_span(
 def since_start(start: datetime, clock: str) -> float:  # seconds
     "Give how long after the start a time of the day comes first; raise `ValueError` for what is none."
     match = re.fullmatch(r"(\d{1,2})[:.](\d{2})(?:[:.](\d{2}))?", clock.strip())
-    if not match or int(match[1]) > 24 or int(match[2]) > 59:
+    if not match or int(match[1]) > 24 or int(match[2]) > 59 or int(match[3] or 0) > 59:
         raise ValueError(f"expected a time of the day such as 23:45, found {ascii(clock)[:20]}")
     wanted = int(match[1]) * 3600 + int(match[2]) * 60 + int(match[3] or 0)
     own = start.hour * 3600 + start.minute * 60 + start.second

@@ -107,8 +107,11 @@ def _lights(opened: EdfNight, lights: Mapping[str, Any]) -> tuple[dict[str, floa
     for name in ("lights_off", "lights_on"):
         scoring = opened.scoring
         since_s = getattr(scoring, f"{name}_s", None)
-        if since_s is None and name in lights and scoring is not None and scoring.start is not None:
-            since_s = since_start(scoring.start, str(lights[name]))
+        if since_s is None and lights.get(name) is not None and scoring is not None and scoring.start is not None:
+            try:
+                since_s = since_start(scoring.start, str(lights[name]))
+            except ValueError as error:
+                notes.append(f"{name.replace('_', ' ')} is not known: {error}")
         found[f"{name}_epoch"] = None if since_s is None else (since_s - first_s) / EPOCH_S
         if since_s is not None and not 0 <= since_s - first_s <= opened.night.n_epochs * EPOCH_S:
             hours = (since_s - first_s) / 3600

@@ -83,7 +83,7 @@ def _shown(value: object) -> str:
 
 # %% ../../nbs/library/nights/stages.ipynb #f4a1ac73
 _ALIASES = {
-    **dict.fromkeys(("WAKE", "W", "AWAKE"), Stage.WAKE),
+    **dict.fromkeys(("WAKE", "W", "AWAKE", "S0"), Stage.WAKE),
     **dict.fromkeys(("N1", "S1", "NREM1"), Stage.N1),
     **dict.fromkeys(("N2", "S2", "NREM2"), Stage.N2),
     **dict.fromkeys(("DEEP", "N3", "N4", "S3", "S4", "NREM3", "NREM4", "SWS"), Stage.DEEP),

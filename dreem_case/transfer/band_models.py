@@ -2,7 +2,8 @@
 
 # %% auto #0
 __all__ = ['MANY', 'N_SEEDS', 'N_ROUNDS', 'SHARES', 'FOLDER', 'N_FOLDS', 'AROUND', 'BestBands', 'fit_best', 'band_figures',
-           'fit_and_score', 'data_version', 'save_edge', 'load_edge', 'make_band_models', 'HeldOut', 'held_out']
+           'check_judged', 'fit_and_score', 'data_version', 'save_edge', 'load_edge', 'make_band_models', 'HeldOut',
+           'held_out']
 
 # %% ../../nbs/library/transfer/band_models.ipynb #28891581
 import hashlib
@@ -16,7 +17,7 @@ import numpy as np
 from ..core.agreement import accuracy, kappa, macro_f1
 from ..core.model_file import ModelError, read_manifest
 from .band_trees import BandTrees, blend, fit_band_trees
-from .bands import N_STAGES, BandError, BandNight, folds_of_people, trimmed
+from .bands import N_STAGES, BandError, BandNight, folds_of_people, night_inputs, trimmed
 from .cascade import EdgeModel, Usual, distil
 from .sequence import Draw, SequenceModel, fit_model, load_sequence, save_sequence
 
@@ -61,11 +62,20 @@ def band_figures(nights: Sequence[BandNight], said: Sequence[np.ndarray]) -> dic
     }  # fmt: skip
 
 # %% ../../nbs/library/transfer/band_models.ipynb #d71afc08
+def check_judged(nights: Sequence[BandNight]) -> None:
+    "Raise `BandError` for nights that cannot be judged: before the work, not behind it."
+    for night in nights:
+        night_inputs(night, "size")
+    if not any((night.stage >= 0).any() for night in nights):
+        raise BandError("judging", "a scored epoch at least", "none")
+
+
 def fit_and_score(train: Sequence[BandNight], test: Sequence[BandNight], **how) -> dict[str, float]:
     "Fit the best model to some people and judge it on others; raise `BandError` if a person is on both sides."
     both = {night.person for night in train} & {night.person for night in test}
     if both:
         raise BandError("people", "none in both files", f"{len(both)}, such as {min(both)[:40]!a}")
+    check_judged(test)
     model = fit_best(train, **how)
     return band_figures(test, [model.probabilities(night) for night in test])
 

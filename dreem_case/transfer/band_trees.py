@@ -52,8 +52,8 @@ def fit_band_trees(
     every: int = 1,  # learn from one epoch of so many
 ) -> BandTrees:
     "Fit boosted trees to nights; each night weighs the same. Raise `BandError` where nothing is scored."
-    if not any((night.stage >= 0).any() for night in nights):
-        raise BandError("training", "a scored epoch at least", "none")
+    if (n := sum(int((night.stage >= 0).sum()) for night in nights)) < 2:
+        raise BandError("training", "two scored epochs at least", str(n))
     rows = [tree_rows(night, kind)[seed % every :: every] for night in nights]
     labels = [night.stage[seed % every :: every] for night in nights]
     return BandTrees(Trees.of(fit_trees(rows, labels, N_STAGES, n_rounds, n_leaves, seed), n_rounds), kind)

@@ -63,8 +63,9 @@ def _arrays(path: Path | str, shapes: dict[str, tuple[int | None, str]]) -> dict
         found = read_arrays(path, {name: kinds for name, (_, kinds) in shapes.items()}, MAX_EPOCHS * N_BINS, "bands")
     except ArrayError as error:
         raise BandError(error.name, error.expected, error.found) from None
+    n = found["stage"].size
     for name, (width, _) in shapes.items():
-        wanted = (len(found["stage"]),) if width is None else (len(found["stage"]), width)
+        wanted = (n,) if width is None else (n, width)
         if found[name].shape != wanted:
             raise BandError(Path(path).name, f"{name} of shape {wanted}", f"{found[name].dtype} {found[name].shape}")
     return found
@@ -86,14 +87,16 @@ def read_sleep_edf_bands(path: Path | str) -> list[BandNight]:
         "person": (None, "iuU"), "recording": (None, "U"),
     })  # fmt: skip
     stage = _stages(path, found["stage"])
-    swing = 20 * np.log10(np.clip(np.nan_to_num(found["peak_to_peak_uv"].astype(float)), 1e-3, None))
+    swing = found["peak_to_peak_uv"].astype(float)
+    swing = 20 * np.log10(np.where(swing > 0, swing, np.nan))  # of a channel that is connected
     size = np.stack([found["variance_db"].astype(float), swing], axis=1)
-    names, nights = found["recording"], []
+    names, nights, seen = found["recording"], [], set()
     for rows in _runs(names):
         name = str(names[rows[0]])
         people = set(found["person"][rows].tolist())
-        if len(people) > 1 or any(night.name == name for night in nights):
+        if len(people) > 1 or name in seen:
             raise BandError(path.name, f"recording {name[:40]!a} once, of one person", "it twice, or of several")
+        seen.add(name)
         kept = np.isfinite(found["band_db"][rows]).all(axis=1) & np.isfinite(size[rows]).all(axis=1)
         bands = np.where(kept[:, None], found["band_db"][rows].astype(float), np.nan)
         own = np.where(kept[:, None], size[rows], np.nan)

@@ -107,7 +107,7 @@ def make_bands(path: Path, out: Path | None) -> None:
 @click.option(
     "--how", default="all, kl", show_default=True, help="all, first, head, 'all, l2', 'all, kl' or 'all, frozen norms'."
 )
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1))
 @click.option("--out", type=_OUT, help="Folder for the tuned network.")
 @_JSON
 @_named
@@ -159,11 +159,12 @@ def cascade(path: Path, budget: float, models: Path | None, as_json: bool) -> No
 
     Each person is staged by networks that have not seen this person.
     """
-    from dreem_case.transfer.band_models import FOLDER, held_out
+    from dreem_case.transfer.band_models import FOLDER, check_judged, held_out
     from dreem_case.transfer.bands import read_sleep_edf_bands
     from dreem_case.transfer.cascade import curve_of, edge_share_at
 
     nights = read_sleep_edf_bands(path)
+    check_judged(nights)
     found = held_out(nights, models or FOLDER)
     points = curve_of([night.stage for night in nights], found, (budget, *(i / 50 for i in range(51))))
     figures = vars(points[0]) | {

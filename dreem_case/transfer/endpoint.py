@@ -96,7 +96,7 @@ def check_windows(windows: np.ndarray, rate: object, derivation: object) -> tupl
     "Return windows as float32 and the derivation's name; raise `StageError` for what is none."
     try:
         hz = float(rate) if not isinstance(rate, bool) else 0.0
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         hz = 0.0
     if hz != FS_HZ:
         raise StageError(422, f'"rate" {FS_HZ}, in Hz', ascii(rate)[:40])

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlencode, urlsplit
@@ -64,7 +65,7 @@ def ask_stages(
         if error.code in _BUSY:
             raise CloudAwayError(f"{url}: status {error.code}") from None
         raise BandError("cloud", "a request that the server takes", f"status {error.code}: {_detail(error)}") from None
-    except OSError as error:
+    except (OSError, HTTPException) as error:  # the second: what speaks there speaks no HTTP, or stops amid an answer
         raise CloudAwayError(f"{url}: {str(error)[:120]}") from None
     finally:
         cost.requests, cost.seconds = cost.requests + 1, cost.seconds + time.perf_counter() - start
@@ -87,7 +88,7 @@ def _probabilities(content: bytes, n: int) -> np.ndarray:
         found = np.array(json.loads(content)["probabilities"], float)
         if len(content) > MAX_ANSWER_BYTES or found.shape != (n, 5) or not np.isfinite(found).all():
             raise ValueError(f"shape {found.shape}")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise BandError("cloud", f"probabilities of {n} epochs", ascii(str(error))[1:80]) from None
     return found
 

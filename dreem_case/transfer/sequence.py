@@ -123,7 +123,7 @@ def _piece(example: Example, draw: Draw, random: np.random.Generator) -> tuple[n
     kept = np.flatnonzero(random.random(inputs.shape[1]) >= draw.lost)
     inputs, target, length = inputs[:, kept], target[:, kept], draw.length
     n = inputs.shape[1]
-    start = int(random.integers(-length // 8, max(n - length, 0) + length // 8 + 1))
+    start = int(random.integers(-length // 8, max(n - length, 0) + min(length // 8, n - 1) + 1))
     low, high = max(start, 0), min(start + length, n)
     found = np.zeros((len(inputs), length), np.float32)
     wanted = np.full((len(target), length), -1, target.dtype)

@@ -182,6 +182,14 @@ def test_studies_that_come_from_another_folder_join_those_that_are_there(studies
         prepare([second], out, Here(), replace(scaling, size=(1.0,) * 16))
 
 
+@pytest.mark.parametrize("odd", ["NaN", "Infinity", "1e999", "-1", "0", '"x"', "[1]", "null", "1" + "0" * 400])
+def test_a_scaling_of_odd_numbers_is_refused_by_name(odd):
+    with pytest.raises(PrepareError, match=r"scaling\.json: expected"):
+        read_scaling(f'{{"middle": {[0.0] * 16}, "size": [{"1," * 7}{odd}{",1" * 8}], "n_studies": 3}}'.encode())
+    with pytest.raises(PrepareError, match=r"scaling\.json: expected"):
+        read_scaling(f'{{"middle": {[0.0] * 16}, "size": {[1.0] * 16}, "n_studies": Infinity}}'.encode())
+
+
 def test_without_a_training_patient_a_scaling_has_to_be_given(studies, prepared, tmp_path):
     name = next(name for name in find_studies([studies])[0] if split_of(name.partition("_")[0]) == "test")
     for ending in ("edf", "tsv"):
@@ -304,6 +312,32 @@ def test_a_batch_that_is_none_is_refused_by_name(damage, tmp_path):
             file["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     with pytest.raises(CaseFileError, match=r"bad\.h5: expected"):
         read_batch(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [("stage", 9, "stage from -1 to 4, found 9"), ("seconds", 1e30, "found 1e"), ("seconds", -5, "0 to 30")],
+)
+def test_labels_that_cannot_be_are_refused(name, value, words, tmp_path):
+    import h5py
+
+    write_batch(tmp_path / "bad.h5", some())
+    with h5py.File(tmp_path / "bad.h5", "r+") as file:
+        file[name][2] = value
+    with pytest.raises(CaseFileError, match=rf"bad\.h5: expected .*{words}"):
+        read_batch(tmp_path / "bad.h5")
+
+
+@pytest.mark.parametrize(("name", "value"), [("sleep", 260), ("sleep", 5), ("apnea", 4), ("arousal", b"no")])
+def test_labels_of_the_original_layout_that_cannot_be_are_refused(name, value, tmp_path):
+    import h5py
+
+    write_original(tmp_path / "bad.h5", some(3))
+    with h5py.File(tmp_path / "bad.h5", "r+") as file:
+        del file[name]
+        file[name] = np.array([value] * 3)
+    with pytest.raises(CaseFileError, match=rf"bad\.h5: expected .*{name}"):
+        read_original(tmp_path / "bad.h5")
 
 
 def test_every_nth_epoch_of_some_splits_is_read(prepared):

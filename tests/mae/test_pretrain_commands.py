@@ -35,7 +35,9 @@ def test_pretrain_leaves_a_model_and_embed_rows_with_their_labels(folder, tmp_pa
     out = tmp_path / "rows.npz"
     done = run(embed, folder, "--model", tmp_path / "model", "--split", "valid", "--out", out)
     assert done.exit_code == 0, done.output
-    found, one = np.load(out), read_batch(batch_paths(folder, "valid")[0])
+    one = read_batch(batch_paths(folder, "valid")[0])
+    with np.load(out) as file:
+        found = dict(file)
     assert found["embedding"].shape == (16, embedding_width(CONFIGS["laptop"]))
     assert found["patient"].tolist() == one.patient.tolist() and found["epoch"].tolist() == one.epoch.tolist()
 
@@ -51,6 +53,18 @@ def test_pretrain_leaves_a_model_and_embed_rows_with_their_labels(folder, tmp_pa
 def test_what_cannot_be_pretrained_is_one_line(folder, tmp_path, more, named):
     done = run(pretrain, folder, "--out", tmp_path, *more)
     assert done.exit_code == 1 and named in done.output and "Traceback" not in done.output
+
+
+def test_a_training_that_leaves_the_numbers_leaves_no_model(folder, tmp_path):
+    done = run(pretrain, folder, "--out", tmp_path, "--steps", 2, "--batch", 4, "--learning-rate", 1e30)
+    assert done.exit_code == 1 and "expected weights that are numbers" in done.output
+    assert not (tmp_path / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("seed", [-1, 10**30])
+def test_a_seed_that_is_none_is_refused_as_an_argument(folder, tmp_path, seed):
+    done = run(pretrain, folder, "--out", tmp_path, "--seed", seed)
+    assert done.exit_code == 2 and "--seed" in done.output
 
 
 def test_a_batch_that_processes_cannot_share_is_refused(folder, tmp_path, monkeypatch):

@@ -76,7 +76,28 @@ def test_of_two_candidates_the_likelier_name_counts_and_the_other_is_named():
 
 
 def test_a_channel_that_cannot_be_believed_is_no_candidate():
-    assert choose_channels([channel("EEG C3-M2", problem="expected samples, found none")]).channels[0] == ()
+    chosen = choose_channels([channel("EEG C3-M2", problem="expected samples, found none")])
+    assert chosen.channels[0] == () and "EEG C3-M2 is left out: expected samples, found none" in chosen.notes
+
+
+@pytest.mark.parametrize(("labels", "name", "numbers"), [
+    (("EOG LOC", "EEG M2"), "EOG LOC-M2", (0, 1)), (("A1", "E2"), "EOG ROC-M1", (1, 0)),
+    (("EMG CHIN1", "EMG CHIN2", "EMG CHIN3"), "EMG CHIN1-CHIN2", (0, 1)),
+    (("LOC", "M1"), "EOG LOC-M2", (0,)), (("CHIN1", "CHIN3"), "EMG CHIN1-CHIN2", (0,)),
+    (("LOC-M2", "LOC", "M2"), "EOG LOC-M2", (0,)), (("Chin EMG", "Chin1", "Chin2"), "EMG CHIN1-CHIN2", (0,)),
+])  # fmt: skip
+def test_an_electrode_alone_stands_for_a_derivation_only_where_the_other_is_missing(labels, name, numbers):
+    chosen = choose_channels([channel(label) for label in labels])
+    assert chosen.channels[NAMES.index(name)] == numbers
+    assert (f"{name}: made of two electrodes" in chosen.notes) == (len(numbers) == 2)
+
+
+def test_what_is_odd_about_a_channel_that_is_taken_is_said(tmp_path):
+    odd = {"label": "C3-M2", "physical minimum": "200,0", "physical maximum": "-200,0"}
+    opened = open_psg(psg(tmp_path / "1_1.edf", channels=[odd, {"label": "Temp", "physical minimum": "-1,0"}]))
+    said = [note for note in opened.notes if "comma" in note or "amplification" in note]
+    assert said == ["EEG C3-M2: decimal comma read as a point",
+                    "EEG C3-M2: physical minimum above the maximum: read as a negative amplification"]  # fmt: skip
 
 
 def test_a_derivation_is_made_of_two_electrodes(tmp_path):
@@ -84,6 +105,17 @@ def test_a_derivation_is_made_of_two_electrodes(tmp_path):
     epochs, there, _ = modality(path, "EEG C3-M2")
     a, b = read_channels(open_psg(path).header, open_psg(path).timeline, [0, 1])
     assert there.all() and np.allclose(epochs.ravel(), a - b, atol=0.1)
+
+
+@pytest.mark.parametrize(("unit", "rate"), [("uV", 128), ("mV", 128), ("uV", 256), ("uV", 64), ("V", 512)])
+def test_two_electrodes_may_have_a_unit_and_a_rate_each(unit, rate, tmp_path):
+    factor = {"uV": 1.0, "mV": 1e-3, "V": 1e-6}[unit]
+    tone = {hz: 20 * np.sin(2 * np.pi * 3 * np.arange(90 * hz) / hz) for hz in (128, rate)}
+    other = Column("M2", unit, (-100 * factor, 100 * factor), rate, -factor * tone[rate])
+    path = written(tmp_path, [Column("C3", "uV", (-100, 100), 128, tone[128]), other])
+    epochs, there, about = modality(path, "EEG C3-M2")
+    assert there.all() and np.allclose(epochs[1], 2 * tone[128][: epochs.shape[1]], atol=0.5)
+    assert (f"in {unit}, converted" in about) == (factor != 1)
 
 
 @pytest.mark.parametrize("unit, factor", [("uV", 1.0), ("mV", 1e-3), ("V", 1e-6), ("µV", 1.0)])
@@ -148,6 +180,13 @@ def test_a_clock_that_runs_slow_is_no_other_rate():
     assert np.allclose(made[100:1100], np.arange(1280)[100:1100] * 2, atol=0.6)
 
 
+@pytest.mark.parametrize("rate", [255.95, 400.1, 499.93])
+def test_an_odd_rate_moves_nothing_within_an_hour(rate):
+    wave = np.sin(2 * np.pi * np.arange(round(3600 * rate)) / rate / 4).astype(np.float32)
+    made = resampled(wave, rate, 3600 * 128)
+    assert np.abs(made - np.sin(2 * np.pi * np.arange(3600 * 128) / 128 / 4))[-5000:-500].max() < 0.1
+
+
 def test_gaps_of_edf_plus_stay_missing(tmp_path):
     channels = [{"label": "EEG C3-M2"}]
     path = psg(tmp_path / "1_1.edf", n_records=3, channels=channels, onsets=[0.0, 30.0, 120.0], reserved="EDF+D")
@@ -165,8 +204,10 @@ def test_annotations_of_edf_plus_are_read(tmp_path):
 
 def test_edf_plus_without_annotations_is_kept_without_labels(tmp_path):
     path = psg(tmp_path / "1_1.edf", n_records=3, channels=[{"label": "EEG C3-M2"}], onsets=[0.0, 30.0, 60.0])
-    labels = open_psg(path).labels
-    assert labels.stage.tolist() == [-1] * 3 and np.isnan(labels.seconds).all()
+    opened = open_psg(path)
+    assert opened.labels.stage.tolist() == [-1] * 3 and np.isnan(opened.labels.seconds).all()
+    assert "no annotations: kept without labels" in opened.notes
+    assert "no annotations: kept without labels" in open_psg(path, table(tmp_path, HEAD)).notes
 
 
 @pytest.mark.parametrize("content, found", [

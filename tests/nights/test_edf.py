@@ -50,6 +50,8 @@ def test_a_recording_as_it_should_be_has_its_numbers_and_no_note(tmp_path):
         ({"physical minimum": "-2e5", "physical maximum": "2e5", "unit": "nV"}, HEIGHT_UV, "in nV, converted"),
         ({"unit": ""}, HEIGHT_UV, "without a unit: taken as µV"),
         ({"unit": "furlong"}, HEIGHT_UV, "which is no unit known here"),
+        ({"physical minimum": "-0.2", "physical maximum": "0.2", "unit": "mVolt"}, HEIGHT_UV, "in mVolt, converted"),
+        ({"physical minimum": "-0.2", "physical maximum": "0.2", "unit": "millivol"}, HEIGHT_UV, "in millivol, conv"),
         ({"unit": "µV"}, HEIGHT_UV, "not plain ASCII"),
         ({"physical minimum": "200", "physical maximum": "-200"}, -HEIGHT_UV, "negative amplification"),
         ({"digital minimum": "2000", "digital maximum": "-2000"}, -HEIGHT_UV, "digital minimum above"),
@@ -70,6 +72,11 @@ def test_odd_scales_and_units_give_the_true_height_with_a_note(tmp_path, fields,
         ({"physical maximum": "nan"}, "expected a number as physical maximum, found nan"),
         ({"physical maximum": "1.000,5"}, "expected a number as physical maximum"),
         ({"physical minimum": ""}, "found nothing"),
+        ({"digital minimum": "0", "digital maximum": "65535"}, "within 16 bits, -32768 to 32767, found 0 to 65535"),
+        ({"digital maximum": "8388607"}, "found -2000 to 8388607"),
+        ({"digital maximum": "1e999"}, "found -2000 to inf"),
+        ({"physical minimum": "-1e308", "physical maximum": "1e308"}, "that a signal can have, found -1e+308"),
+        ({"physical maximum": "1e999"}, "that a signal can have"),
     ],
 )
 def test_a_channel_without_a_scale_is_left_out_and_costs_the_others_nothing(tmp_path, fields, words):
@@ -107,6 +114,21 @@ def test_an_eeg_that_is_too_slow_is_refused_by_its_rate(tmp_path, fs_hz):
         open_edf(psg(tmp_path / "n.edf", fs_hz=fs_hz))
 
 
+@pytest.mark.parametrize("duration", ["30.0003", "30.03"])
+def test_the_rate_of_a_slow_clock_is_read_and_noted(tmp_path, duration):
+    night = open_edf(psg(tmp_path / "n.edf", duration=duration))
+    assert night.signals.header("Fpz-Cz").fs_hz == 250 and noted(night, "resampled to 250 Hz")
+    assert night.n_epochs == 10 and height(night) == pytest.approx(HEIGHT_UV, rel=1e-3)
+
+
+@pytest.mark.parametrize("label", ["C3-A2", "Fp1", "EEG 1"])
+def test_two_channels_of_one_label_are_two_derivations(tmp_path, label):
+    channels = [{"label": label}, {"label": label, "physical minimum": "-400", "physical maximum": "400"}]
+    night = open_edf(psg(tmp_path / "n.edf", channels=channels))
+    assert [round(height(night, name)) for name in night.signals] == [50, 100]
+    assert noted(night, f"one of several channels {label}")
+
+
 def test_duplicate_labels_stay_apart(tmp_path):
     channels = [{}, {"physical minimum": "-400", "physical maximum": "400"}, {"label": "Fpz-Cz"}]
     night = open_edf(psg(tmp_path / "n.edf", channels=channels))
@@ -120,6 +142,7 @@ def test_a_wanted_derivation_that_is_missing_is_an_error_that_lists_what_is_ther
     with pytest.raises(MissingSignalError, match=r"a channel 'C4-M1', found EEG Fpz-Cz"):
         open_edf(path, channels=["C4-M1"])
     assert list(open_edf(path, channels=["eeg fpz-cz"]).signals) == ["Fpz-Cz"]
+    assert list(open_edf(path, channels=["EEG Fpz-Cz", "fpz-cz", "Fpz-Cz"]).signals) == ["Fpz-Cz"]
 
 
 # records and headers
@@ -136,7 +159,7 @@ def test_a_wanted_derivation_that_is_missing_is_an_error_that_lists_what_is_ther
         ({"date": "42.00.00", "time": "26.00.99"}, "no start"),
         ({"date": "", "time": ""}, "no start"),
         ({"patient": "Zoë"}, "not plain ASCII"),
-        ({"bytes": "9999"}, "9999 bytes declared"),
+        ({"bytes": "9999"}, "9999 declared as the bytes of the header"),
         ({"recording": "Startdate 02-MAY-1990 X X X"}, "starts on 02.05.1990 by EDF+, on 24.04.1989"),
         ({"duration": "30,0"}, "decimal comma in the duration"),
     ],
@@ -159,6 +182,7 @@ def test_odd_headers_lose_nothing_and_say_so(tmp_path, options, words):
         ({"n": "-1"}, EdfHeaderError, "1 to 4096 signals"),
         ({"version": "1"}, EdfHeaderError, "an EDF or BDF file"),
         ({"channels": [{"samples": "-5"}]}, EdfHeaderError, "a number of samples"),
+        ({"channels": [{"samples": "99999999"}] * 2}, EdfHeaderError, "at most 268435456 bytes, found 399999996 bytes"),
         ({"channels": [{"samples": "99999999"}]}, EdfRecordsError, "data records of 199999998 bytes"),
     ],
 )
@@ -276,6 +300,11 @@ def test_more_annotations_than_any_night_has_are_refused(tmp_path):
 
 
 # hypnograms of recordings
+
+
+def test_annotations_that_are_no_stages_are_said(tmp_path):
+    night = open_edf(psg(tmp_path / "n.edf", texts=listed((0, 30, "Wach"), (30, 30, "Stadium 2"))))
+    assert night.hypnogram is None and noted(night, "annotations are no hypnogram: Stadium 2, Wach")
 
 
 @pytest.mark.parametrize(

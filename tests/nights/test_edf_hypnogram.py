@@ -44,7 +44,7 @@ def scored(*labels, n=None, shift_s=0.0):
         ("Sleep stage W", 0), ("Sleep stage 1", 1), ("Sleep stage 2", 2), ("Sleep stage 3", 3), ("Sleep stage 4", 3),
         ("Sleep stage R", 4), ("Sleep stage N1", 1), ("Sleep stage N3", 3), ("SLEEP STAGE REM", 4), ("N2", 2), ("W", 0),
         ("Movement time", UNSCORED), ("Sleep stage ?", UNSCORED), ("Sleep stage 7", UNSCORED),
-        ("Stage wrong", UNSCORED),
+        ("Stage wrong", UNSCORED), ("S0", 0), ("SLEEP-S0", 0), ("SLEEP-MT", UNSCORED),
         ("Lights off", None), ("Arousal", None), ("3", None), ("Sleep spindle", UNSCORED),
     ],
 )  # fmt: skip
@@ -123,6 +123,22 @@ def test_bare_words_count_only_where_no_word_has_a_prefix(tmp_path):
     bare = read_scoring(hypnogram(tmp_path / "a.edf", (0, 30, "W"), (30, 30, "R")))
     beats = read_scoring(hypnogram(tmp_path / "b.edf", (0, 60, "Sleep stage 2"), (1, 0, "R"), (2, 0, "R")))
     assert (len(bare.labels), len(beats.labels)) == (2, 1)
+
+
+@pytest.mark.parametrize("stages", [("W", "N2", "R"), ("Sleep stage W", "Sleep stage 2", "Sleep stage R")])
+def test_a_word_that_nobody_knows_is_the_reason_where_no_label_is(tmp_path, stages):
+    first, second, third = stages
+    others = (30, 30, "Artefact"), (60, 30, "Bathroom"), (90, 90, "Snore"), (90, 3, "Arousal"), (210, 4, "Cough")
+    labels = (0, 30, first), (90, 60, second), (150, 30, third), (240, 30, first)
+    found = put_on_epochs(read_scoring(hypnogram(tmp_path / "h.edf", *others, *labels)))
+    assert found.stages.tolist() == [0, -1, -1, 2, 2, 4, -1, -1, 0]
+    assert found.reasons == ((1, 2, "Artefact"), (2, 3, "Bathroom"), (6, 8, "no label"))
+
+
+def test_a_bare_word_in_a_gap_between_stages_with_a_prefix_is_no_stage(tmp_path):
+    labels = (0, 30, "Sleep stage W"), (30, 30, "R"), (60, 30, "Sleep stage 2")
+    found = put_on_epochs(read_scoring(hypnogram(tmp_path / "h.edf", *labels)))
+    assert found.stages.tolist() == [0, -1, 2] and found.reasons == ((1, 2, "no label"),)
 
 
 def test_lights_are_found_and_clock_times_go_past_midnight(tmp_path):

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import sys
 
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -74,6 +76,22 @@ def test_an_import_is_a_store_with_everything_kept(recordings, tmp_path):
     assert (about["person"], about["unscored"]) == ("SC400", [[8, 9, "Movement time"]])
 
 
+@pytest.mark.parametrize("label", ["EEG Fpz-Cz\0rest", "\0EEG Fpz-Cz", "EEG Fpz-Cz\0\0", "\tEEG Fpz-Cz\t"])
+def test_a_label_filled_up_with_other_bytes_is_its_name(label, tmp_path):
+    psg(tmp_path / "n-PSG.edf", channels=[{"label": label}])
+    about = import_pair(find_pairs(tmp_path).pairs[0], tmp_path / "store")
+    assert about["derivations"]["eeg1"]["name"] == "Fpz-Cz"
+    with h5py.File(tmp_path / "store" / "h5" / "n.h5") as file:
+        assert file["eeg1"].attrs["derivation"] == "Fpz-Cz"
+
+
+def test_no_text_of_a_file_speaks_to_the_terminal(tmp_path):
+    psg(tmp_path / "n.edf", channels=[{"label": "EEG \x1b[31mC3", "unit": "\x1b[2JV"}])
+    for command in (["check", tmp_path / "n.edf"], ["import", tmp_path, "--out", tmp_path / "store"]):
+        result = CliRunner().invoke(main, ["edf", *map(str, command)], color=True)
+        assert result.exit_code == 0 and "\x1b" not in result.output and "\\x1b[31mC3" in result.output
+
+
 def test_names_of_patients_stay_where_they_are(tmp_path):
     psg(tmp_path / "n.edf", patient="007 F 01-MAY-1951 Jane_Doe", recording="Startdate 24-APR-1989 Dr_Who X X")
     assert run("import", tmp_path / "n.edf", "--out", tmp_path / "store").exit_code == 0
@@ -103,6 +121,15 @@ def test_lights_of_a_table_are_put_on_epochs(recordings, tmp_path):
     assert (about["lights_off_epoch"], about["lights_on_epoch"]) == (2, 9)
 
 
+@pytest.mark.parametrize("odd", ["half past ten", "25:00", "22:59:61", 7, [1]])
+def test_a_clock_time_that_is_none_is_noted_and_costs_nothing_else(recordings, tmp_path, odd):
+    (tmp_path / "lights.json").write_text(json.dumps({"SC4001": {"lights_off": odd, "lights_on": "16:15:00"}}))
+    result = run("import", recordings, "--out", tmp_path / "store", "--lights", tmp_path / "lights.json", "--json")
+    night = next(night for night in json.loads(result.stdout)["imported"] if night["record"] == "SC4001E0")
+    assert (night["lights_off_epoch"], night["lights_on_epoch"]) == (None, 4)
+    assert any("lights off is not known: expected a time of the day" in note for note in night["notes"])
+
+
 def test_nights_of_two_sources_do_not_share_a_folder(tmp_path):
     claim_folder(tmp_path / "store", "one database")
     claim_folder(tmp_path / "store", "one database")
@@ -118,6 +145,13 @@ def test_more_than_a_day_has_to_be_trimmed(tmp_path):
     path = psg(tmp_path / "n.edf", onsets=[0, *(90000 + 30 * i for i in range(9))], reserved="EDF+D")
     result = run("import", path, "--out", tmp_path / "store")
     assert result.exit_code == 1 and "--trim keeps what is around sleep" in result.output
+
+
+def test_without_the_extra_a_line_says_how_to_get_it(recordings, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "edfio", None)
+    for command in (["check", recordings / "SC4001EC-Hypnogram.edf"], ["import", recordings, "--out", tmp_path / "o"]):
+        found = run(*command)
+        assert (found.exit_code, found.output) == (1, "Error: edfio is not installed: pip install 'dreem_case[edf]'\n")
 
 
 def test_record_names_are_safe():

@@ -3,6 +3,8 @@
 import json
 import shutil
 from dataclasses import replace
+from http.client import BadStatusLine, IncompleteRead
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -13,7 +15,9 @@ pytest.importorskip("torch")
 import torch
 
 from dreem_case.core.model_file import ModelError
+from dreem_case.transfer import remote
 from dreem_case.transfer.band_models import FOLDER, band_figures, held_out, load_edge
+from dreem_case.transfer.band_trees import fit_band_trees
 from dreem_case.transfer.bands import BandError, BandNight, read_sleep_edf_bands
 from dreem_case.transfer.cascade import AHEAD, CLOUD_AWAY, curve_of, device_inputs, edge_share_at, stage_cascade
 from dreem_case.transfer.commands import transfer
@@ -77,6 +81,14 @@ def test_weights_that_do_not_fit_the_manifest_are_refused(tmp_path):
             load_sequence(tmp_path / "source")
 
 
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    model, card = load_sequence(FOLDER / "edge_0")
+    next(model.networks[0].parameters()).data.view(-1)[3] = float("nan")
+    save_sequence(tmp_path / "edge", model, card)
+    with pytest.raises(ModelError, match="expected weights that are numbers"):
+        load_sequence(tmp_path / "edge")
+
+
 @pytest.mark.parametrize("name", TUNINGS)
 def test_tuning_moves_what_it_says_and_nothing_else(name):
     source = fit_model([made_up(3)], draw=SHORT)
@@ -101,6 +113,21 @@ def test_unscored_epochs_and_gaps_teach_nothing():
     assert (inputs[target[:, :1].expand_as(inputs) == -1].abs() > 0).sum() <= 10 * inputs.shape[0] * inputs.shape[1]
     with pytest.raises(BandError, match="scored"):
         fit_model([replace(night, stage=np.full(120, -1))], draw=SHORT)
+
+
+@pytest.mark.parametrize("n", [2, 9, 40])
+def test_a_night_shorter_than_a_piece_is_learned_from(n):
+    night = made_up(3)
+    night = BandNight("short", "a", night.bands[:n], night.stage[:n], night.epoch[:n], night.size[:n])
+    for step in range(20):
+        inputs, target = draw_batch([example_of(night)], replace(SHORT, length=400), step)
+        assert inputs.shape[2] == 400 and (target >= 0).sum() <= n * len(target)
+    fit_model([night], draw=replace(SHORT, length=400))
+
+
+def test_one_scored_epoch_is_too_little_for_trees():
+    with pytest.raises(BandError, match="two scored epochs at least, found 1"):
+        fit_band_trees([replace(made_up(1, n=60), stage=np.r_[2, np.full(59, -1)])])
 
 
 def test_ways_of_learning_get_the_same_draws_and_no_judged_person():
@@ -144,6 +171,24 @@ def test_the_answer_of_the_device_stands_when_the_cloud_is_away():
         stage_cascade(edge, 0.5, lambda: edge[:3])
 
 
+@pytest.mark.parametrize("error", [BadStatusLine("hello"), IncompleteRead(b"{"), TimeoutError("late")])
+def test_a_cloud_that_speaks_no_http_or_stops_amid_an_answer_is_away(monkeypatch, error):
+    def urlopen(*_, **__):
+        raise error
+
+    monkeypatch.setattr(remote, "urlopen", urlopen)
+    with pytest.raises(remote.CloudAwayError):
+        remote.ask_stages("http://cloud", np.zeros((1, 3000)), "Fpz-Cz", remote.Cost())
+
+
+@pytest.mark.parametrize("value", ["1" + "0" * 400, "NaN", "null", '"x"'])
+def test_an_answer_of_the_cloud_with_other_than_numbers_is_refused(monkeypatch, value):
+    content = f'{{"probabilities": [[{value}, 0, 0, 0, 0]]}}'.encode()
+    monkeypatch.setattr(remote, "urlopen", lambda *_, **__: BytesIO(content))
+    with pytest.raises(BandError, match="cloud: expected probabilities of 1 epochs"):
+        remote.ask_stages("http://cloud", np.zeros((1, 3000)), "Fpz-Cz", remote.Cost())
+
+
 def test_commands_say_in_one_line_what_they_cannot_use(tmp_path):
     (tmp_path / "bad.npz").write_bytes(b"no file")
     bad = str(tmp_path / "bad.npz")
@@ -152,6 +197,8 @@ def test_commands_say_in_one_line_what_they_cannot_use(tmp_path):
         shown = CliRunner().invoke(transfer, [*command, bad])
         assert shown.exit_code == 1 and shown.output.count("\n") == 1
         assert shown.output.startswith("Error: bad.npz: expected")
+    shown = CliRunner().invoke(transfer, ["fine-tune", "--nights", bad, "--seed", "-1"])
+    assert shown.exit_code == 2 and "--seed" in shown.output
 
 
 def test_shipped_networks_on_real_people_whom_they_have_not_seen(real_data):

@@ -1,12 +1,14 @@
 """Bands of nights: what is read, what is refused, and that no statistic and no person crosses a split."""
 
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dreem_case.transfer import band_models
 from dreem_case.transfer.band_models import fit_and_score
 from dreem_case.transfer.bands import (
     KINDS,
@@ -60,6 +62,7 @@ def test_recordings_come_out_in_order_with_their_people(tmp_path):
     [
         ({"stage": np.full(240, 5, np.int8)}, "stages 0 to 4"),
         ({"stage": np.zeros(0, np.int8)}, "shape"),
+        ({"stage": np.int8(1)}, "stage of shape"),
         ({"band_db": None}, "array band_db"),
         ({"band_db": np.zeros((240, 5), np.float32)}, "band_db of shape"),
         ({"band_db": np.zeros((239, 4), np.float32)}, "band_db of shape"),
@@ -105,6 +108,36 @@ def test_a_damaged_file_is_read_as_before_or_refused(tmp_path_factory, seed, n_b
     except BandError:
         return
     assert sum(map(len, nights)) == 240
+
+
+def test_texts_that_promise_too_much_are_refused_before_they_are_read(tmp_path):
+    path = written(tmp_path)
+    header = b"\x93NUMPY\x01\x00\x76\x00" + b"{'descr': '<U99999999', 'fortran_order': False, 'shape': (240,), }"
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "big.npz", "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, header.ljust(128) if name == "recording.npy" else old.read(name))
+    with pytest.raises(BandError, match=r"at most .* recording of shape"):
+        read_sleep_edf_bands(tmp_path / "big.npz")
+
+
+@pytest.mark.parametrize("content", [b"", b"name:x:0", "npy"])
+def test_what_is_no_npz_is_said_in_plain_words(tmp_path, content):
+    path = tmp_path / "bands.npz"
+    if content == "npy":
+        with path.open("wb") as file:
+            np.save(file, np.zeros(3))
+    else:
+        path.write_bytes(content)
+    with pytest.raises(BandError, match=r"bands.npz: expected a file of bands \(npz\), found something else"):
+        read_sleep_edf_bands(path)
+
+
+@pytest.mark.parametrize("swing", [np.nan, -50.0, 0.0, np.inf])
+def test_an_epoch_without_a_swing_counts_as_not_recorded(tmp_path, swing):
+    given = arrays()["peak_to_peak_uv"].copy()
+    given[5] = swing
+    night = read_sleep_edf_bands(written(tmp_path, peak_to_peak_uv=given))[0]
+    assert np.flatnonzero(np.isnan(night.size).all(axis=1)).tolist() == [5] and np.isnan(night.bands[5]).all()
 
 
 def test_an_epoch_without_numbers_stays_and_counts_as_not_recorded(tmp_path):
@@ -161,6 +194,16 @@ def test_both_nights_of_a_person_come_into_one_fold():
     nights = [made_up(f"n{i}", person=f"p{i // 2}") for i in range(20)]
     folds = folds_of_people(nights, 5)
     assert all(folds[2 * i] == folds[2 * i + 1] for i in range(10)) and set(folds) == set(range(5))
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [({"stage": np.full(80, -1)}, "a scored epoch at least"), ({"bands": np.full((80, 4), np.nan)}, "with numbers")],
+)
+def test_what_cannot_be_judged_is_refused_before_anything_is_learned(monkeypatch, changed, said):
+    monkeypatch.setattr(band_models, "fit_best", lambda *_: pytest.fail("learned before it looked"))
+    with pytest.raises(BandError, match=said):
+        fit_and_score([made_up("a")], [replace(made_up("bb"), **changed)])
 
 
 def test_a_person_in_both_files_is_refused():

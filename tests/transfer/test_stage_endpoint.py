@@ -174,7 +174,7 @@ def test_another_rate_is_422(client, rate):
     refused(client.post(f"/stage?rate={rate}&derivation=C3", data=npy(windows()), content_type=NPY), 422)
 
 
-@pytest.mark.parametrize("rate", [None, True, "x", [100], {"hz": 100}, 128])
+@pytest.mark.parametrize("rate", [None, True, "x", [100], {"hz": 100}, 128, 10**400])
 @pytest.mark.parametrize("derivation", ["C3", None, 3, "", "x" * 41, "a\nb", ["C3"]])
 def test_rate_and_derivation_of_json_are_checked(client, rate, derivation):
     body = {"windows": windows(1).tolist(), "rate": rate, "derivation": derivation}
