@@ -21,19 +21,19 @@ from .stagers import shipped_model_folder
 
 # %% ../../nbs/library/staging/shipped.ipynb #74bc614d
 N_PEOPLE, SEED = 64, 11
-N_OTHERS, CALIBRATING_SEED, JUDGING_SEED = 6, 78, 77
+N_OTHERS, CALIBRATING_SEED, JUDGING_SEED = 12, 78, 77
 _SETTINGS = {"n_rounds": 100, "n_folds": 3, "n_copies": 1}
 _BLOCK, _LONG = 20, 400  # epochs: of a recording longer than this, every second block is learned from
 
 
 def described_person(
     index: int, seed: int
-) -> tuple[NightFeatures, np.ndarray]:  # and int8 (n_epochs,) labels
+) -> tuple[NightFeatures, np.ndarray, np.ndarray]:  # and int8 (n_epochs,) a scorer's labels, and hidden stages
     "Simulate and describe a recording of a population."
     from dreem_case.simulate.population import population_night
 
-    night = population_night(index, seed).night
-    return night_features(night, n_threads=1), night.hypnogram
+    made = population_night(index, seed)
+    return night_features(made.night, n_threads=1), made.night.hypnogram, made.truth
 
 # %% ../../nbs/library/staging/shipped.ipynb #ea4278fd
 def thinned(labels: np.ndarray) -> np.ndarray:  # int8 (n_epochs,), below zero: not scored
@@ -55,7 +55,10 @@ def train_shipped(
         trained = list(processes.map(described_person, range(n_people), [SEED] * n_people))
         calibrating = list(processes.map(described_person, range(n_others), [CALIBRATING_SEED] * n_others))
         judging = list(processes.map(described_person, range(n_others), [JUDGING_SEED] * n_others))
-    return fit_shipped(folder, trained, calibrating, judging)
+    return fit_shipped(
+        folder, [(night, truth) for night, _, truth in trained],
+        *([(night, labels) for night, labels, _ in others] for others in (calibrating, judging)),
+    )
 
 # %% ../../nbs/library/staging/shipped.ipynb #373484ef
 def fit_shipped(

@@ -42,7 +42,7 @@ def test_a_fixed_recording_has_the_probabilities_that_it_had(stager, person):
 def test_it_gives_the_figures_that_its_manifest_states(stager):
     stated = stager.metrics["accuracy_by_person"]
     for index in (1, 4, 5):  # the short ones
-        night, labels = described_person(index, JUDGING_SEED)
+        night, labels, _ = described_person(index, JUDGING_SEED)
         assert (stager.predict(night) == labels).mean() == pytest.approx(stated[index], abs=0.02)
 
 
@@ -60,7 +60,7 @@ def test_it_has_seen_no_default_night(stager):
 
 
 def test_it_stages_what_it_has_not_seen(stager, person):
-    night, labels = person
+    night, labels, _ = person
     assert (stager.predict(night) == labels).mean() > 0.6
 
 
@@ -96,7 +96,7 @@ def test_at_least_a_tenth_and_less_than_half_of_a_recording_is_flagged(stager, p
 def test_a_recording_unlike_all_training_is_said_to_be(stager, person):
     from dataclasses import replace
 
-    night, _ = person
+    night, _, _ = person
     shift, notes = stager.unlike_training(night)
     assert shift < stager.farthest and notes == ()
     random = np.random.default_rng(0)
