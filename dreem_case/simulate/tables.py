@@ -165,7 +165,7 @@ def confusions(
 # %% ../../nbs/library/simulate/tables.ipynb #611daf18
 def fit_scorers(
     wanted: np.ndarray,  # (5, 5) from `confusions` of real experts
-    scorers: dict,  # where to start, with "blur", "keep" and "habit"
+    scorers: dict,  # where to start, with the numbers that are not fitted
     n_rounds: int = 60,
     n_nights: int = 30,
 ) -> dict:

@@ -79,6 +79,22 @@ def test_a_sleeper_without_deep_has_none():
     assert not (sleep_course(900, rng, sleeper) == Stage.DEEP).any()
 
 
+@pytest.mark.parametrize("stage", [Stage.DEEP, Stage.REM])
+def test_no_bout_lasts_longer_than_the_longest_of_the_table(stage):
+    rng = np.random.default_rng(11)
+    longest = np.nanmax([sleep_structure(sleep_course(960, rng))[f"longest_bout_min.{stage.name}"] for _ in range(60)])
+    assert 0 < longest <= simulation_table()["sleepers"]["longest"][stage] / 2
+
+
+def test_experts_of_one_night_differ_in_care():
+    rng = np.random.default_rng(12)
+    truth = sleep_course(960, rng)
+    bouts = [sleep_structure(score_truth(truth, rng))["bouts_per_hour"] for _ in range(12)]
+    alike = simulation_table()["scorers"] | {"care": 0.0, "habit": [0.0] * 5, "lasting": [0.3, 0.3]}
+    of_alike = [sleep_structure(score_truth(truth, rng, scorers=alike))["bouts_per_hour"] for _ in range(12)]
+    assert np.std(bouts) > 1.5 * np.std(of_alike)
+
+
 def test_episodes_of_rem_bridge_short_gaps_only():
     stages = np.repeat([2, 4, 2, 4, 2, 4], [10, 5, 29, 5, 30, 5])
     assert rem_episodes(stages) == [(10, 49), (79, 84)]
