@@ -35,9 +35,11 @@ _BEYOND_HZ = 18.0  # where the fitted nights' spectra end
 
 def spectrum_shapes(
     f_hz: np.ndarray,  # (n_frequencies,) above zero
+    alpha_hz: float = ALPHA_HZ,
+    sigma_hz: float = SIGMA_HZ,
 ) -> np.ndarray:  # (4, n_frequencies) what level, slope, alpha and sigma add to a spectrum in dB
     "Return the four shapes that a background spectrum is made of."
-    peaks = ((ALPHA_HZ, _ALPHA_WIDTH_HZ), (SIGMA_HZ, _SIGMA_WIDTH_HZ))
+    peaks = ((alpha_hz, _ALPHA_WIDTH_HZ), (sigma_hz, _SIGMA_WIDTH_HZ))
     bells = [np.exp(-0.5 * ((f_hz - centre) / width) ** 2) for centre, width in peaks]
     return np.stack([np.ones_like(f_hz), np.log10(f_hz / PIVOT_HZ), *bells])
 
@@ -54,12 +56,16 @@ class Background:
     weights: np.ndarray  # (n_blocks, 4) level dB, slope dB per decade, alpha dB, sigma dB
     beyond: np.ndarray  # (n_blocks,) dB per decade that the slope changes by above 18 Hz
     deviation: np.ndarray  # (n_epochs, 4) how far each epoch is from what its stage has on average
+    peaks_hz: tuple[float, float] = (ALPHA_HZ, SIGMA_HZ)  # where this head has alpha and sigma
 
     def gain(self, f_hz: float) -> np.ndarray:  # (n_epochs,) amplitude ratio
         "Tell how much stronger each epoch is than usual around a frequency; events follow it."
         return 10 ** (self.deviation @ spectrum_shapes(np.array([f_hz]))[:, 0] / 20)
 
 # %% ../../nbs/library/simulate/eeg.ipynb #054f530e
+_PEAKS_BELOW_HZ = (0.5, 0.3)  # the background's broad peaks lie a little below alpha waves and spindles
+
+
 def draw_background(
     truth: np.ndarray,  # int8 (n_epochs,) hidden stages
     rng: np.random.Generator,
@@ -74,25 +80,28 @@ def draw_background(
     slow = lasting_noise(len(truth), 4, table["within_night_keep"], rng)
     fast = rng.standard_normal(slow.shape)
     share = np.array([table["within_night_slow_share"][stage.name] for stage in Stage])[truth, None]
-    wander = (np.sqrt(share) * slow + np.sqrt(1 - share) * fast) * np.array(table["within_night_sd"])
+    sd = np.array([table["within_night_sd"][stage.name] for stage in Stage])[truth]
+    wander = (np.sqrt(share) * slow + np.sqrt(1 - share) * fast) * sd
     deviation = night[truth] + wander
     weights = np.repeat(mean[truth] + deviation, _PER_EPOCH, axis=0)
     smooth = np.pad(weights, ((1, 1), (0, 0)), mode="edge")
     smooth = (0.25 * smooth[:-2] + 0.5 * smooth[1:-1] + 0.25 * smooth[2:]).astype(np.float32)
     beyond = np.array([table["slope_change_beyond_18_hz"][stage.name] for stage in Stage], dtype=np.float32)
-    return Background(smooth, np.repeat(beyond[truth], _PER_EPOCH), deviation)
+    peaks_hz = table["alpha_hz"] - _PEAKS_BELOW_HZ[0], table["spindle_hz"] - _PEAKS_BELOW_HZ[1]
+    return Background(smooth, np.repeat(beyond[truth], _PER_EPOCH), deviation, peaks_hz)
 
 # %% ../../nbs/library/simulate/eeg.ipynb #1f33e18b
 REGIONS = ("frontal", "occipital")
 _REGION_SHARE, _OWN_SHARE = 0.32, 0.18  # of the power of F7-O1, which holds two regions and two electrodes
-_FLOOR_HZ = 0.4  # below this the background is flat; slow drift is the headband's, not the head's
+_FLOOR_HZ = 1.0  # below this the background is flat, as the fitted nights' spectra bend; slow waves are events
 
 
-def _densities(weights: np.ndarray, beyond: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _densities(background: Background, rows: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     "Return the power density (µV²/Hz) of the frontal and the occipital source and of each electrode's own."
     f_hz = np.maximum(np.fft.rfftfreq(_BLOCK, 1 / FS_HZ), _FLOOR_HZ)
-    shapes = spectrum_shapes(f_hz).astype(np.float32)
-    steeper = beyond[:, None] * steepness_beyond(f_hz).astype(np.float32)
+    shapes = spectrum_shapes(f_hz, *background.peaks_hz).astype(np.float32)
+    weights = background.weights[rows]
+    steeper = background.beyond[rows, None] * steepness_beyond(f_hz).astype(np.float32)
     peaks = [weights[:, k : k + 1] @ shapes[k : k + 1] for k in (2, 3)]
     dips = sum(np.minimum(peak, 0) for peak in peaks)
     line = 10 ** ((weights[:, :2] @ shapes[:2] + steeper + dips) / 10)
@@ -123,7 +132,7 @@ def add_background(
     n_blocks, step = len(background.weights), 600
     for start in range(0, n_blocks, step):
         rows = slice(start, min(start + step, n_blocks))
-        *regional, own = _densities(background.weights[rows], background.beyond[rows])
+        *regional, own = _densities(background, rows)
         sources = [_coefficients(density, rng) for density in regional]
         for k, extra in enumerate(disturbance(rows, rng)):
             region = sources[REGIONS.index("occipital" if ELECTRODES[k].startswith("O") else "frontal")]
@@ -156,10 +165,10 @@ def k_complex(rng: np.random.Generator) -> np.ndarray:
     return rng.lognormal(np.log(75), 0.3) * _down_up(rng.uniform(0.2, 0.35), rng.uniform(0.4, 0.7), 0.6)
 
 # %% ../../nbs/library/simulate/eeg.ipynb #0856ee65
-def alpha_train(rng: np.random.Generator) -> np.ndarray:
-    "Make a train of alpha waves: one to five seconds around 9.5 Hz."
+def alpha_train(rng: np.random.Generator, hz: float = 9.5) -> np.ndarray:
+    "Make a train of alpha waves: one to five seconds around the head's own frequency."
     n = int(rng.uniform(1, 5) * FS_HZ)
-    phase = 2 * np.pi * rng.normal(9.5, 0.4) * np.arange(n) / FS_HZ + rng.uniform(0, 2 * np.pi)
+    phase = 2 * np.pi * rng.normal(hz, 0.4) * np.arange(n) / FS_HZ + rng.uniform(0, 2 * np.pi)
     return rng.lognormal(np.log(15), 0.4) * np.sin(np.linspace(0, np.pi, n)) * np.sin(phase)
 
 # %% ../../nbs/library/simulate/eeg.ipynb #d36b7021
@@ -233,12 +242,13 @@ def add_events(
 ) -> None:
     "Add every kind of event to the electrodes."
     table = table or simulation_table()
+    own_hz = {"spindle": table["spindle_hz"], "alpha_train": table["alpha_hz"]}
     for name, kind in EVENT_KINDS.items():
         counts = rng.poisson(event_rates(name, truth, rng, table) * EPOCH_S / 60)
         epochs = np.repeat(np.arange(len(truth)), counts)
         starts = ((epochs + rng.uniform(0, 1, len(epochs))) * EPOCH_S * FS_HZ).astype(int)
         gain = np.ones(len(truth)) if kind.follows_hz is None else background.gain(kind.follows_hz)
-        make = partial(kind.make, hz=table["spindle_hz"]) if name == "spindle" else kind.make
+        make = partial(kind.make, hz=own_hz[name]) if name in own_hz else kind.make
         uneven = 1 + 0.15 * rng.standard_normal((len(epochs), len(ELECTRODES)))
         seen = np.array(kind.electrodes) * table["event_size"][name] * uneven
         for start, weight in zip(starts, (seen * gain[epochs, None]).astype(np.float32), strict=True):

@@ -50,7 +50,8 @@ def disturbance_of(
     "Return a function that gives, for a span of blocks, the density (µV²/Hz) on each electrode: (5, n, 751)."
     table = table or simulation_table()
     f_hz = np.fft.rfftfreq(2 * BLOCK_S * FS_HZ, 1 / FS_HZ)
-    steep = (np.maximum(f_hz, 0.4) ** (table["movement"]["slope_db_per_decade"] / 10)).astype(np.float32)
+    knee_hz, power = table["movement"]["knee_hz"], -table["movement"]["slope_db_per_decade"] / 10
+    steep = ((1 + knee_hz**-power) / (1 + (f_hz / knee_hz) ** power)).astype(np.float32)  # 1 at 1 Hz
     flat = (1 / (1 + np.exp(-(f_hz - 22) / 3))).astype(np.float32)
     stage = np.repeat(truth, _PER_EPOCH)
     tone_db = np.array([table["muscle_db"][stage.name] for stage in Stage])[stage] + rng.normal(0, 2)

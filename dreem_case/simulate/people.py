@@ -29,6 +29,7 @@ class Person:
     accelerometer: str = "working"  # of ACCELEROMETERS
     alpha_db: float = 0.0  # more or less alpha than usual
     delta_db: float = 0.0
+    alpha_hz: float = 9.5
     spindle_hz: float = 12.3
     spindle_rate: float = 1.0  # factor
     spindle_db: float = 0.0
@@ -52,13 +53,14 @@ def draw_person(
         noise_db=rng.uniform(-40, -12),
         ac_coupled=bool(rng.random() < 0.5),
         accelerometer=str(rng.choice(ACCELEROMETERS, p=_ACCELEROMETER_SHARES)),
-        alpha_db=rng.normal(-1, 3),
+        alpha_db=rng.normal(0, 3),
         delta_db=_DELTA_DB_PER_YEAR * (age - _USUAL_AGE) + rng.normal(0, 1.5),
-        spindle_hz=rng.normal(12.6, 0.6),
+        alpha_hz=float(np.clip(rng.normal(9.6, 1), 7.5, 12)),
+        spindle_hz=rng.normal(12.3, 0.6),
         spindle_rate=float(np.exp(rng.normal(0, 0.4))),
         spindle_db=rng.normal(0, 2),
         movement=float(np.exp(rng.normal(0, 0.5))),
-        muscle_db=rng.normal(2, 4),
+        muscle_db=rng.normal(0, 4),
         slope_db=rng.normal(0, 1.5),
     )
 
@@ -87,6 +89,7 @@ def personal_table(
         "background": background,
         "events_per_minute": events,
         "event_size": {n: size * 10 ** (size_db.get(n, 0) / 20) for n, size in table["event_size"].items()},
+        "alpha_hz": person.alpha_hz,
         "spindle_hz": person.spindle_hz,
         "amplifier_noise_db": person.noise_db,
         "movement": table["movement"] | {"share_of_epochs": moving},

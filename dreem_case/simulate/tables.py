@@ -137,18 +137,17 @@ def fit_background(
     alike = {"common_cov": np.zeros((4, 4)), "by_stage_sd": np.zeros(4)}  # medians over nights are compared
     for _ in range(n_rounds):
         found = describe_nights(*trial_nights({**table, "between_nights": alike}, n_nights))
-        missing = []
         for stage in Stage:
             gap = spectrum_numbers(described["medians"][stage] - found["medians"][stage])
             background[stage.name] = np.round(background[stage.name] + gap, 1).tolist()
-            missing.append(described["within"][stage] ** 2 - found["within"][stage] ** 2)
+            if fit_spread:
+                missing = described["within"][stage] ** 2 - found["within"][stage] ** 2
+                spread = np.square(table["within_night_sd"][stage.name]) + 0.7 * missing
+                table["within_night_sd"][stage.name] = np.sqrt(np.maximum(spread, 0.1)).tolist()
             more = described["moving"][stage] - found["moving"][stage]
             share[stage.name] = round(float(np.clip(share[stage.name] + 0.7 * more, 0.005, 0.9)), 3)
         excess = movement["mean_excess_db"] + 0.5 * (described["mean_excess_db"] - found["mean_excess_db"])
         movement["mean_excess_db"] = round(float(np.clip(excess, 3, 30)), 1)
-        if fit_spread:
-            spread = np.square(table["within_night_sd"]) + 0.7 * np.mean(missing, axis=0)
-            table["within_night_sd"] = np.sqrt(np.maximum(spread, 0.1)).tolist()
     return table
 
 # %% ../../nbs/library/simulate/tables.ipynb #b4fa5bbc
@@ -266,7 +265,7 @@ def fit_table(
         "within_night_slow_share": slow_share(*real, table["within_night_keep"]),
     }
     table = fit_background(table, described, fit_spread=True)
-    table["within_night_sd"] = np.maximum(np.floor(table["within_night_sd"]), 1).tolist()  # whole dB
+    table["within_night_sd"] = {name: np.round(sd, 1).tolist() for name, sd in table["within_night_sd"].items()}
     table = fit_background(table, described, fit_spread=False)
     if scorers_json is not None:
         labels = read_scorers(scorers_json)

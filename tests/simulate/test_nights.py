@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.signal import welch
 
 from dreem_case.core.agreement import kappa
 from dreem_case.nights.casefile import read_night
@@ -15,6 +16,7 @@ from dreem_case.simulate import headband as simulated_headband
 from dreem_case.simulate import hypnograms as sleep_process
 from dreem_case.simulate import nights as simulate
 from dreem_case.simulate.hypnograms import DEFAULT_PLANS, NightPlan
+from dreem_case.simulate.people import Person, personal_table
 
 CASE_RECORD_STARTS = ("8e0bf011", "d8a9babd", "c5080eac", "62492470", "87748119", "9bd9224a", "8f3dc41c")
 SHORT = DEFAULT_PLANS[0].scale(0.05)
@@ -168,10 +170,8 @@ def test_the_raw_eeg_has_offsets_pops_and_hum(night):
     values = night.night.signals["eeg2"].values
     assert np.abs(np.median(values)) > 300
     assert 1e5 < np.abs(values).max() <= 4e6
-    late = values[-2 * 60 * 250 :].astype(float)
-    power = np.abs(np.fft.rfft((late - late.mean()) * np.hanning(len(late)))) ** 2
-    f_hz = np.fft.rfftfreq(len(late), 1 / 250)
-    hum, beside = power[np.abs(f_hz - 50) < 0.1].max(), np.median(power[np.abs(f_hz - 53) < 1])
+    f_hz, power = welch(values.astype(float), 250, nperseg=2500, average="median")  # which no movement moves
+    hum, beside = power[np.abs(f_hz - 50) < 0.2].max(), np.median(power[np.abs(f_hz - 53) < 1])
     assert hum > 10 * beside
 
 
@@ -205,6 +205,24 @@ def test_a_blink_is_largest_in_the_middle_of_the_forehead_and_eye_movements_oppo
     kinds = simulated_eeg.EVENT_KINDS
     blink, turn = kinds["blink"].electrodes, kinds["rapid_eye_movement"].electrodes
     assert blink[2] > blink[0] > blink[3] and turn[0] < 0 < turn[1]
+
+
+def test_alpha_lies_at_the_heads_own_frequency():
+    def low_to_high(alpha_hz):
+        own = personal_table(Person(alpha_hz=alpha_hz))
+        truth = np.zeros(40, np.int8)
+        o1 = simulate.electrode_potentials(truth, np.zeros(400), np.random.default_rng(0), own)[3]
+        f_hz, power = welch(o1, 250, nperseg=1000)
+        return power[np.abs(f_hz - 8) < 0.5].mean() / power[np.abs(f_hz - 11) < 0.5].mean()
+
+    assert low_to_high(8.0) > 4 * low_to_high(11.0)
+
+
+def test_movement_noise_is_flat_below_its_knee_and_steep_above():
+    truth, movements, rng = np.zeros(40, np.int8), np.full(400, 60.0), np.random.default_rng(0)
+    density = next(simulated_headband.disturbance_of(truth, movements, rng)(slice(0, 400), rng))
+    half, one, ten, twenty = 10 * np.log10(np.median(density, axis=0)[[3, 6, 60, 120]])  # bins of 1/6 Hz
+    assert 0 < half - one < 1.5 and abs(ten - twenty - 9) < 1 and abs(one - ten - 23.6) < 1
 
 
 def test_spindles_are_in_n2_and_slow_waves_in_deep():
