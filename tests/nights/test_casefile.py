@@ -253,6 +253,7 @@ WAVE = (30 * np.sin(np.arange(15_000) / 7)).astype("f4")
         ({"units": ["uV"]}, 1),
         ({}, 1),
         ({"units": "mV", "scale_factor": 0.5, "add_offset": 0.0}, 2e-3),
+        ({"units": "mV", "scale_factor": "0.5"}, 2e-3),
     ],
 )
 def test_eeg_in_any_unit_that_the_file_names_comes_in_microvolts(altered, attributes, factor):
@@ -292,8 +293,10 @@ def test_a_unit_that_is_not_known_is_named_in_a_note(altered):
     assert (night.signals["eeg1"].values == WAVE).all()
 
 
-@pytest.mark.parametrize(("given", "fs_hz"), [(200, 200), ("256 Hz", 256), ("500", 500), (np.float32(100), 100)])
-@pytest.mark.parametrize("name", ["fs", "sampling_rate", "sfreq"])
+@pytest.mark.parametrize(
+    ("given", "fs_hz"), [(200, 200), ("256 Hz", 256), ("500", 500), (np.float32(100), 100), ("2e2hz ", 200)]
+)
+@pytest.mark.parametrize("name", ["fs", "sampling_rate", "sfreq", "SampleRate", "Sampling Rate Hz"])
 def test_a_rate_that_the_file_names_counts(altered, name, given, fs_hz):
     def change(file):
         for channel in EEG_NAMES:
@@ -305,7 +308,18 @@ def test_a_rate_that_the_file_names_counts(altered, name, given, fs_hz):
     assert any(f"at {fs_hz} Hz, by the file's attributes" in note for note in night.notes)
 
 
-@pytest.mark.parametrize("given", [7, 0, -250, 1e9, np.nan, np.inf, 250.001])
+def test_a_rate_of_the_whole_file_is_that_of_eeg_which_names_none(altered):
+    def change(file):
+        file.attrs["fs"] = 500
+        described("eeg1", np.zeros(60 * 500))(file)
+        described("eeg2", np.zeros(60 * 200), sampling_rate=200)(file)
+
+    signals = open_night(altered(change)).signals
+    rates = [signals.header(name).fs_hz for name in ("eeg1", "eeg2", "accelerometer_x")]
+    assert rates == [500, 200, 50]
+
+
+@pytest.mark.parametrize("given", [7, 0, -250, 1e9, np.nan, np.inf, 250.001, "0.5 kHz", "n/a"])
 def test_a_rate_that_is_of_no_use_loses_its_channel_only(altered, given):
     night = open_night(altered(described("eeg1", WAVE, fs=given)))
     assert "eeg1" not in night.signals
