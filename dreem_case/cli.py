@@ -146,12 +146,14 @@ def download(place: StorePlace, out: Path, as_json: bool, records: tuple[str, ..
     store, found, not_used = _open(place)
     wanted = list(dict.fromkeys(records)) or found
     try:
+        expected = store.source
         out.mkdir(parents=True, exist_ok=True)
         source = copy_source(store, out)
     except OSError as error:
-        raise _CannotBegin(f"{out}: {error}") from error
-    if source != store.source:
-        raise _CannotBegin(f"{out}: expected a folder for {store.source}, found one that holds {source}")
+        at = place.uri if isinstance(error, StoreUnavailable) else out
+        raise _CannotBegin(f"{at}: {error}") from error
+    if source != expected:
+        raise _CannotBegin(f"{out}: expected a folder for {expected}, found one that holds {source}")
     n_copied, n_current, problems = _copy_all(store, wanted, out)
     n_failed = len(wanted) - n_copied - n_current
     counts = {"copied": n_copied, "there already": n_current, "failed": n_failed}
@@ -560,7 +562,7 @@ def evaluate(
     from dreem_case.many.training_set import NightTables, survey_store
     from dreem_case.many.validate import check_folds, cross_validate, judge_model
 
-    if (model is None) == (folds is None):
+    if bool(model) == bool(folds):
         raise click.UsageError("expected --model or --folds, found " + ("both" if model else "neither"))
     if model and (stager or seed is not None):
         raise click.UsageError("expected --stager and --seed with --folds, found them with --model, which has its own")

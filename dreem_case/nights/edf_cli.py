@@ -163,6 +163,8 @@ def import_(
     problems: list[dict[str, str]] = []
     try:
         pairs, notes, place = _pairs_of(sources, hypnogram)
+        if not any(pair.psg.exists() for pair in pairs):
+            raise CaseFileError(", ".join(map(str, sources)), "recordings in EDF or BDF", "none")
         claim_folder(out, source_of(place, source))
     except _KNOWN as error:
         raise click.ClickException(str(error)) from error

@@ -141,6 +141,15 @@ def test_nights_of_two_sources_do_not_share_a_folder(tmp_path):
         claim_folder(tmp_path / "bare", "another one")
 
 
+def test_where_no_recording_is_found_no_folder_is_claimed(recordings, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for source in ("recordngs", "empty"):
+        result = run("import", tmp_path / source, "--out", tmp_path / "store")
+        assert result.exit_code == 1
+        assert f"{source}: expected recordings in EDF or BDF, found none" in result.output
+    assert not (tmp_path / "store").exists()
+
+
 def test_more_than_a_day_has_to_be_trimmed(tmp_path):
     path = psg(tmp_path / "n.edf", onsets=[0, *(90000 + 30 * i for i in range(9))], reserved="EDF+D")
     result = run("import", path, "--out", tmp_path / "store")
