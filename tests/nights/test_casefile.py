@@ -35,7 +35,7 @@ from dreem_case.nights.safe_h5 import (
     WrongShapeError,
     WrongTypeError,
 )
-from dreem_case.nights.stages import STAGE_NAMES, UNSCORED, HypnogramError, parse_hypnogram
+from dreem_case.nights.stages import STAGE_NAMES, UNSCORED, HypnogramError, Stage
 
 REAL_DATA = Path(os.environ.get("DREEM_CASE_DATA", Path(__file__).parents[2] / "../shared/data"))
 
@@ -218,7 +218,7 @@ def test_labels_meet_the_signal_at_its_start_whatever_the_lengths(tmp_path_facto
     night = open_night(folder / "night-1.h5", folder / "night-1.json")
     assert night.n_epochs == len(night.hypnogram) == n_epochs
     assert night.hypnogram.dtype == np.int8
-    assert night.hypnogram[: len(names)].tolist() == parse_hypnogram(names).tolist()
+    assert night.hypnogram[: len(names)].tolist() == [Stage[name] for name in names]
     assert (night.hypnogram[len(names) :] == UNSCORED).all()
     assert night.n_scored == len(names)
     unscored = f"{len(names)} labels for {n_epochs} epochs; the rest is unscored"
