@@ -191,7 +191,7 @@ def _rate(record: str, name: str, kind: str, *given: dict[str, str | float]) -> 
     if not MIN_FS_HZ[kind] <= fs_hz <= MAX_FS_HZ or abs(EPOCH_S * fs_hz - round(EPOCH_S * fs_hz)) > 1e-6:
         expected = f"{name} at {MIN_FS_HZ[kind]} to {MAX_FS_HZ} Hz, with whole samples in {EPOCH_S} s"
         found = ascii(own)[:40] if isinstance(own, str) else f"{own:.12g} Hz"
-        raise WrongRateError(record, expected, f"{found} by its attribute")
+        raise WrongRateError(record, expected, f"{found} by the file's attributes")
     return fs_hz
 
 # %% ../../nbs/library/nights/casefile.ipynb #24526154

@@ -31,7 +31,7 @@ def attributes(dataset: h5py.Dataset) -> dict[str, str | float]:  # by name in l
         value = np.ravel(dataset.attrs[name])[0]
         value = value.decode(errors="replace") if isinstance(value, bytes) else value
         if not isinstance(value, str) or len(value) <= MAX_ATTRIBUTE_BYTES:
-            found[name.lower()] = value if isinstance(value, str) else float(value)
+            found[name.lower()] = str(value) if isinstance(value, str) else float(value)
     return found
 
 # %% ../../nbs/library/nights/stored_signal.ipynb #26e27043
