@@ -119,6 +119,10 @@ def test_lights_of_a_table_are_put_on_epochs(recordings, tmp_path):
     run("import", recordings, "--out", tmp_path / "store", "--lights", table)
     about = json.loads((tmp_path / "store" / "imports" / "SC4001E0.json").read_text())
     assert (about["lights_off_epoch"], about["lights_on_epoch"]) == (2, 9)
+    (recordings / "SC4001EC-Hypnogram.edf").unlink()
+    run("import", recordings, "--out", tmp_path / "unscored", "--lights", table)
+    about = json.loads((tmp_path / "unscored" / "imports" / "SC4001E0.json").read_text())
+    assert (about["lights_off_epoch"], about["lights_on_epoch"]) == (2, 9)
 
 
 @pytest.mark.parametrize("odd", ["half past ten", "25:00", "22:59:61", 7, [1]])
