@@ -160,8 +160,8 @@ def _scale(kind: str, given: dict[str, str | float]) -> tuple[float, float, str,
         value if np.isfinite(value := _number(given.get(name, usual))) else usual
         for name, usual in (("scale_factor", 1.0), ("add_offset", 0.0))
     )
-    is_scaled, plain, said = (scale, offset) != (1, 0), plain_unit(own), ascii(own.strip())[1:-1][:20]
     scale = scale or 1.0
+    is_scaled, plain, said = (scale, offset) != (1, 0), plain_unit(own), ascii(own.strip())[1:-1][:20]
     if plain in UNITS[kind]:
         factor = UNITS[kind][plain]
         about = f"in {own.strip()}, converted to {case_unit}" if factor != 1 else ""

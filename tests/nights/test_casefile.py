@@ -263,6 +263,7 @@ WAVE = (30 * np.sin(np.arange(15_000) / 7)).astype("f4")
         ({}, 1),
         ({"units": "mV", "scale_factor": 0.5, "add_offset": 0.0}, 2e-3),
         ({"units": "mV", "scale_factor": "0.5"}, 2e-3),
+        ({"scale_factor": 0.0}, 1),
     ],
 )
 def test_eeg_in_any_unit_that_the_file_names_comes_in_microvolts(altered, attributes, factor):
