@@ -175,7 +175,8 @@ def import_(
             own_lights = times.get(pair.record[:6]) or times.get(name)
             imported[name] = import_pair(pair, out, channels or None, trim, own_lights)
         except _KNOWN as error:
-            problems.append({"record": pair.record, "detail": str(error)})
+            said = str(error).removeprefix(f"{pair.record}: ")
+            problems.append({"record": pair.record, "detail": f"{pair.record}: {said}"})
     _report(imported, problems, notes, as_json)
     sys.exit(1 if problems or not imported else 0)
 

@@ -154,6 +154,15 @@ def test_where_no_recording_is_found_no_folder_is_claimed(recordings, tmp_path):
     assert not (tmp_path / "store").exists()
 
 
+def test_a_recording_that_the_disk_does_not_take_is_named(recordings, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("dreem_case.nights.edf_import._write_h5", full)
+    result = run("import", recordings / "SC4001E0-PSG.edf", "--out", tmp_path / "store")
+    assert (result.exit_code, result.stderr) == (1, "not imported: SC4001E0: [Errno 28] No space left on device\n")
+
+
 def test_more_than_a_day_has_to_be_trimmed(tmp_path):
     path = psg(tmp_path / "n.edf", onsets=[0, *(90000 + 30 * i for i in range(9))], reserved="EDF+D")
     result = run("import", path, "--out", tmp_path / "store")
