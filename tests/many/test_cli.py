@@ -388,6 +388,7 @@ def test_a_scoring_that_cannot_begin_says_why(scoring, tmp_path, monkeypatch):
         ({"--out": "s3://absent-bucket", "--endpoint": "http://127.0.0.1:9"}, "s3://absent-bucket: expected a place"),
         ({"--dask": "tcp://127.0.0.1:9"}, "expected a Dask scheduler at tcp://127.0.0.1:9, found none"),
         ({"--dask": "tcp://127.0.0.1:9", "--n-jobs": 1}, "found both"),
+        ({"--time-limit-s": "inf"}, "not a valid integer range"),
     ]:
         words = [word for pair in (options | other).items() for word in pair]
         code, said, beside = run("score", *words)
