@@ -397,8 +397,8 @@ def create_app(settings: Settings | None = None) -> OpenAPI:  # None: from the e
             raise
         raise StartError(f"{error}{mend}") from None
     app = make_app(answers, metrics, [origin.strip() for origin in settings.cors.split(",") if origin])
-    for part in filter(None, settings.parts.split(",")):
-        blueprint = _blueprint(part.strip())
+    for part in dict.fromkeys(filter(None, map(str.strip, settings.parts.split(",")))):
+        blueprint = _blueprint(part)
         app.register_blueprint(blueprint)
         app.api_doc["paths"].update(getattr(blueprint, "openapi_paths", {}))  # what it says of its own endpoints
     metrics.serves(answers.pool.model_version)

@@ -146,12 +146,14 @@ def download(place: StorePlace, out: Path, as_json: bool, records: tuple[str, ..
     store, found, not_used = _open(place)
     wanted = list(dict.fromkeys(records)) or found
     try:
+        expected = store.source
         out.mkdir(parents=True, exist_ok=True)
         source = copy_source(store, out)
     except OSError as error:
-        raise _CannotBegin(f"{out}: {error}") from error
-    if source != store.source:
-        raise _CannotBegin(f"{out}: expected a folder for {store.source}, found one that holds {source}")
+        at = place.uri if isinstance(error, StoreUnavailable) else out
+        raise _CannotBegin(f"{at}: {error}") from error
+    if source != expected:
+        raise _CannotBegin(f"{out}: expected a folder for {expected}, found one that holds {source}")
     n_copied, n_current, problems = _copy_all(store, wanted, out)
     n_failed = len(wanted) - n_copied - n_current
     counts = {"copied": n_copied, "there already": n_current, "failed": n_failed}
@@ -203,12 +205,13 @@ def _show(bar: tqdm, before: int, n_bytes: int) -> None:
 @click.option("--dask", "scheduler", help="Address of a Dask scheduler whose workers do the work: tcp://host:8786.")
 @click.option("--n-jobs", type=click.IntRange(1), help="Processes of this machine; without it, one for each core.")
 @click.option("--memory-mb", type=click.IntRange(500), default=1500, show_default=True, help="Most for one night.")
-@click.option("--time-limit-s", type=click.FloatRange(1), default=60, show_default=True, help="Most for one night.")
+@click.option("--time-limit-s", type=click.IntRange(1, 86_400), default=60, show_default=True,
+              help="Most for one night.")
 @_with_cache
 @_AS_JSON
 def score(
     place: StorePlace, model: str | None, out: str, scheduler: str | None, n_jobs: int | None, memory_mb: int,
-    time_limit_s: float, cache: str, cache_mb: int, as_json: bool,
+    time_limit_s: int, cache: str, cache_mb: int, as_json: bool,
 ) -> None:
     """Score the nights of a store.
 
@@ -560,7 +563,7 @@ def evaluate(
     from dreem_case.many.training_set import NightTables, survey_store
     from dreem_case.many.validate import check_folds, cross_validate, judge_model
 
-    if (model is None) == (folds is None):
+    if bool(model) == bool(folds):
         raise click.UsageError("expected --model or --folds, found " + ("both" if model else "neither"))
     if model and (stager or seed is not None):
         raise click.UsageError("expected --stager and --seed with --folds, found them with --model, which has its own")

@@ -127,7 +127,7 @@ def train(
     stager = new_stager(name, **settings, **threads)
     nights = nights.read_by(stager)
     needed = check_memory(stager, nights, available_memory() if available is None else available)
-    found = None
+    data, found = _data(nights), None  # the store is asked before the work, which its silence would cost
     if n_folds:
         on_step(f"judging {name} by {n_folds} folds of {len(nights)} nights")
         settled = {**settings, **threads}
@@ -136,7 +136,7 @@ def train(
     stager.fit(nights, nights.labels, seed=seed)
     report = {
         "stager": name, "model_version": stager.version, "seed": seed, "folds": n_folds, "settings": _settings(stager),
-        "data": _data(nights), "left_out": list(left_out), "versions": _versions(), "validation": found,
+        "data": data, "left_out": list(left_out), "versions": _versions(), "validation": found,
         "seconds": round(time.perf_counter() - start, 1), "threads": n_jobs,
         "needed_memory_mb": round(needed / 1e6), "peak_memory_mb": round(_peak_memory() / 1e6),
     }

@@ -141,7 +141,7 @@ UNITS = {
 }
 _COUNTS = ("count", "adc", "adu", "lsb", "raw", "digital")
 _UNIT_NAMES = ("units", "unit", "physical_dimension", "dimension")
-_RATE_NAMES = ("fs", "sampling_rate", "samplingrate", "sample_rate", "sampling_frequency", "sfreq", "fs_hz", "rate")
+_RATE_NAMES = ("fs", "samplingrate", "samplerate", "samplingfrequency", "sfreq", "srate", "rate")  # in plain letters
 
 
 def plain_unit(text: str) -> str:
@@ -157,11 +157,11 @@ def _scale(kind: str, given: dict[str, str | float]) -> tuple[float, float, str,
     case_unit = "µV" if kind == "eeg" else "g"
     own = next((value for name in _UNIT_NAMES if isinstance(value := given.get(name), str)), "")
     scale, offset = (
-        float(value) if isinstance(value := given.get(name, usual), float) and np.isfinite(value) else usual
+        value if np.isfinite(value := _number(given.get(name, usual))) else usual
         for name, usual in (("scale_factor", 1.0), ("add_offset", 0.0))
     )
-    is_scaled, plain, said = (scale, offset) != (1, 0), plain_unit(own), ascii(own.strip())[1:-1][:20]
     scale = scale or 1.0
+    is_scaled, plain, said = (scale, offset) != (1, 0), plain_unit(own), ascii(own.strip())[1:-1][:20]
     if plain in UNITS[kind]:
         factor = UNITS[kind][plain]
         about = f"in {own.strip()}, converted to {case_unit}" if factor != 1 else ""
@@ -172,19 +172,27 @@ def _scale(kind: str, given: dict[str, str | float]) -> tuple[float, float, str,
     return scale, offset, case_unit, unknown or is_scaled * f"scaled by scale_factor and add_offset to {case_unit}"
 
 
-def _rate(record: str, name: str, kind: str, given: dict[str, str | float]) -> float:  # Hz
+def _number(value: str | float) -> float:
+    "Read a number, which may be written as a text; NaN for what is none."
+    try:
+        return float(value)
+    except ValueError:
+        return float("nan")
+
+
+def _rate(record: str, name: str, kind: str, *given: dict[str, str | float]) -> float:  # Hz
     "Return a channel's rate by its attributes or else the case's; raise `WrongRateError` for one that is of no use."
-    own = next((given[attribute] for attribute in _RATE_NAMES if attribute in given), None)
     usual = EEG_FS_HZ if kind == "eeg" else ACCELEROMETER_FS_HZ
-    if isinstance(own, str):
-        number = re.match(r"\s*(\d{1,6}(\.\d{1,9})?)\s*(hz)?\s*$", own.casefold())
-        own = float(number[1]) if number else None
-    if own is None or own == usual:
+    plain = [{re.sub("[ _-]|hz$", "", name): value for name, value in found.items() if value != ""} for found in given]
+    own = next((found[attribute] for found in plain for attribute in _RATE_NAMES if attribute in found), usual)
+    fs_hz = _number(own.strip().casefold().removesuffix("hz") if isinstance(own, str) else own)
+    if fs_hz == usual:
         return usual
-    if not MIN_FS_HZ[kind] <= own <= MAX_FS_HZ or abs(EPOCH_S * own - round(EPOCH_S * own)) > 1e-6:
+    if not MIN_FS_HZ[kind] <= fs_hz <= MAX_FS_HZ or abs(EPOCH_S * fs_hz - round(EPOCH_S * fs_hz)) > 1e-6:
         expected = f"{name} at {MIN_FS_HZ[kind]} to {MAX_FS_HZ} Hz, with whole samples in {EPOCH_S} s"
-        raise WrongRateError(record, expected, f"{own:.12g} Hz by its attribute")
-    return own
+        found = ascii(own)[:40] if isinstance(own, str) else f"{own:.12g} Hz"
+        raise WrongRateError(record, expected, f"{found} by the file's attributes")
+    return fs_hz
 
 # %% ../../nbs/library/nights/casefile.ipynb #24526154
 class _Channel(NamedTuple):
@@ -213,7 +221,7 @@ def _open_channel(record: str, path: Path, name: str, file: h5py.File) -> _Chann
     usual_fs_hz, _, kind = _FORMAT[name]
     n_samples = signal_length(record, name, file, max_samples=MAX_HOURS * 3600 * MAX_FS_HZ)
     given = attributes(file[name])
-    fs_hz = _rate(record, name, kind, given)
+    fs_hz = _rate(record, name, kind, given, attributes(file["/"]) if kind == "eeg" else {})
     if n_samples > (most := round(MAX_HOURS * 3600 * fs_hz)):
         raise TooLongError(record, f"at most {most} samples in {name}", f"{n_samples}")
     if kind == "eeg" and n_samples < EPOCH_S * fs_hz:

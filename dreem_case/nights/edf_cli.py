@@ -163,6 +163,8 @@ def import_(
     problems: list[dict[str, str]] = []
     try:
         pairs, notes, place = _pairs_of(sources, hypnogram)
+        if not any(pair.psg.exists() for pair in pairs):
+            raise CaseFileError(", ".join(map(str, sources)), "recordings in EDF or BDF", "none")
         claim_folder(out, source_of(place, source))
     except _KNOWN as error:
         raise click.ClickException(str(error)) from error
@@ -173,7 +175,8 @@ def import_(
             own_lights = times.get(pair.record[:6]) or times.get(name)
             imported[name] = import_pair(pair, out, channels or None, trim, own_lights)
         except _KNOWN as error:
-            problems.append({"record": pair.record, "detail": str(error)})
+            said = str(error).removeprefix(f"{pair.record}: ")
+            problems.append({"record": pair.record, "detail": f"{pair.record}: {said}"})
     _report(imported, problems, notes, as_json)
     sys.exit(1 if problems or not imported else 0)
 

@@ -41,7 +41,6 @@ class EdfChannel:
 
     label: str  # made different from the others'
     unit: str  # as in the file
-    prefilter: str
     n_per_record: int  # samples in a data record
     start: int  # samples before its own in a record
     fs_hz: float  # 0 where records have no duration
@@ -178,8 +177,7 @@ def _channels(record: str, content: bytes, n: int, record_s: float, bits: int) -
         fs_hz = samples / record_s if record_s else 0.0
         problem = problem or ("" if samples else "expected samples in a data record, found none")
         channels.append(
-            EdfChannel(label, texts["unit"], texts["prefilter"], samples, start, fs_hz, gain, offset, problem,
-                       tuple(notes))
+            EdfChannel(label, texts["unit"], samples, start, fs_hz, gain, offset, problem, tuple(notes))
         )
     return tuple(channels)
 

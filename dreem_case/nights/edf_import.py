@@ -105,11 +105,11 @@ def _lights(opened: EdfNight, lights: Mapping[str, Any]) -> tuple[dict[str, floa
     notes: list[str] = []
     first_s = opened.shift_s  # the night's first sample, on the scoring's clock
     for name in ("lights_off", "lights_on"):
-        scoring = opened.scoring
-        since_s = getattr(scoring, f"{name}_s", None)
-        if since_s is None and lights.get(name) is not None and scoring is not None and scoring.start is not None:
+        since_s = getattr(opened.scoring, f"{name}_s", None)
+        start = (opened.scoring or opened.header).start
+        if since_s is None and lights.get(name) is not None and start is not None:
             try:
-                since_s = since_start(scoring.start, str(lights[name]))
+                since_s = since_start(start, str(lights[name]))
             except ValueError as error:
                 notes.append(f"{name.replace('_', ' ')} is not known: {error}")
         found[f"{name}_epoch"] = None if since_s is None else (since_s - first_s) / EPOCH_S

@@ -113,8 +113,8 @@ class _Bucket:
         return self.folder("h5") + name
 
     def folder(self, place: str) -> str:  # ends in a slash, or is empty
-        "Say where 'h5' or 'hypnograms' lies; h5 files right under the prefix work too."
-        inner = f"{self.prefix}{place}/"
+        "Say where 'h5' or 'hypnograms' lies, or '', what is around them; h5 files right under the prefix work too."
+        inner = f"{self.prefix}{place}/" if place else self.prefix
         if place != "h5":
             return inner
         for folder in (inner, self.prefix):

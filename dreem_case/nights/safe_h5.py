@@ -178,9 +178,11 @@ _MOST_STEPS = 16  # from soft link to soft link, as HDF5 follows them
 
 
 def _address(record: str, name: str, file: h5py.File) -> int:
-    "Find where an object's header lies, without opening it; raise `UnsafeFileError` for soft links without end."
+    "Find where an object's header lies, without opening it; raise for soft links without end, or to nothing."
     path = name.encode()
     for _ in range(_MOST_STEPS):
+        if not file.id.links.exists(path):
+            raise WrongShapeError(record, f"a dataset {name}", "a link that leads nowhere")
         info = file.id.links.get_info(path)
         if info.type == h5py.h5l.TYPE_HARD:
             return info.u

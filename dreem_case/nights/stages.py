@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['EPOCH_S', 'UNSCORED', 'STAGES', 'STAGE_NAMES', 'DISPLAY_ORDER', 'STAGE_COLORS', 'NUMBERINGS', 'Stage', 'RecordError',
-           'HypnogramError', 'parse_hypnogram', 'understand_labels', 'format_hypnogram']
+           'HypnogramError', 'understand_labels', 'format_hypnogram']
 
 # %% ../../nbs/library/nights/stages.ipynb #b4bd932c
 import re
@@ -52,23 +52,6 @@ class RecordError(ValueError):
 
 class HypnogramError(RecordError):
     "A hypnogram that cannot be understood or written."
-
-# %% ../../nbs/library/nights/stages.ipynb #9a63cd38
-def parse_hypnogram(
-    names: Iterable[str],  # stage names, one per epoch
-    record: str = "hypnogram",  # the record's name, for the error message
-) -> np.ndarray:  # int8 (n,) codes of `Stage`
-    """Translate stage names to codes.
-
-    Raises `HypnogramError` for the first entry that is not the exact name of a stage.
-    """
-    codes = []
-    for epoch, name in enumerate(names):
-        if not isinstance(name, str) or name not in Stage.__members__:
-            expected = f"one of {', '.join(STAGE_NAMES)} at epoch {epoch}"
-            raise HypnogramError(record, expected, _shown(name))
-        codes.append(Stage[name])
-    return np.array(codes, dtype=np.int8)
 
 # %% ../../nbs/library/nights/stages.ipynb #429e5b8f
 _SHOWN = 40  # most characters of a foreign value in a message

@@ -104,6 +104,9 @@ class Store(ABC):
         unused = [entry for entry in files if looks_like_record(entry[0]) and not _is_record(*entry)]
         labels = [(name, kind) for name, kind in self._entries("hypnograms") if name.endswith(".json")]
         reasons = [_why_not(name, kind) for name, kind in unused]
+        if (beside := list(self._entries(""))) != files:
+            meant = (name for name, _ in beside if looks_like_record(name))
+            reasons += [f"{ascii(name)[:60]}: expected a file in h5/, found one beside it" for name in meant]
         reasons += [_why_not_labels(name, kind, name[:-5] in records) for name, kind in labels]
         return [reason for reason in reasons if reason]
 
@@ -145,7 +148,7 @@ class Store(ABC):
 
     @abstractmethod
     def _entries(self, place: str, start: str = "") -> Iterator[tuple[str, str]]:
-        "Name the files in `h5` or `hypnograms` behind `start`, in order: 'file', or what it is instead."
+        "Name the files in `h5` or `hypnograms`, or around them (''), behind `start` in order: 'file' or another kind."
 
 # %% ../../nbs/library/nights/store.ipynb #768293cf
 def h5_name(record: str) -> str:

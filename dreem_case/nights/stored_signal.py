@@ -31,12 +31,13 @@ def attributes(dataset: h5py.Dataset) -> dict[str, str | float]:  # by name in l
         value = np.ravel(dataset.attrs[name])[0]
         value = value.decode(errors="replace") if isinstance(value, bytes) else value
         if not isinstance(value, str) or len(value) <= MAX_ATTRIBUTE_BYTES:
-            found[name.lower()] = value if isinstance(value, str) else float(value)
+            found[name.lower()] = str(value) if isinstance(value, str) else float(value)
     return found
 
 # %% ../../nbs/library/nights/stored_signal.ipynb #26e27043
 _CHEAP_BYTES = 2**16  # of a chunk that is unpacked for a look at one second of it
 _LOOK_S = 300  # from look to look: what changes for less between two of them is no night
+_LEAST_LOOKS = 100  # in a short recording they are closer
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,8 @@ class StoredSignal:
 
     def flat_value(self) -> float | None:
         "Give the one value in all seconds looked at, NaN for none; None where it changes or a look is not cheap."
-        looks = range(self.start, min(self.stop, self._end), round(_LOOK_S * self.fs_hz))
-        first = None
+        step = min(round(_LOOK_S * self.fs_hz), max(self.n_samples // _LEAST_LOOKS, 1))
+        looks, first = range(self.start, min(self.stop, self._end), step), None
         with open_h5(self.record, self.path) as file:
             signal_length(self.record, self.name, file)
             created, n_bytes = file[self.name].id.get_create_plist(), file[self.name].id.get_type().get_size()

@@ -23,7 +23,7 @@ HEAD = "onset\tduration\tdescription\n"
 
 
 def channel(label, fs_hz=256.0, unit="uV", problem=""):
-    return EdfChannel(label, unit, "", int(fs_hz), 0, fs_hz, 1.0, 0.0, problem)
+    return EdfChannel(label, unit, int(fs_hz), 0, fs_hz, 1.0, 0.0, problem)
 
 
 def table(tmp_path, content):

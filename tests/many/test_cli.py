@@ -210,6 +210,14 @@ def test_nights_do_not_go_among_those_of_another_source(place, out, content):
     assert copies(out) == ["z.h5"]
 
 
+def test_a_store_that_does_not_tell_its_source_ends_a_download_in_a_sentence(place, between, out):
+    run("download", "--out", out)
+    between.fault, between.only = say(403), ("GET", "manifest.json")
+    code, _, beside = run("download", "--out", out)
+    assert code == 2
+    assert f"Error: {place.address}: expected an answer from the store, found status 403" in beside
+
+
 def test_the_module_is_a_program(tmp_path):
     words = [sys.executable, "-m", "dreem_case.cli", "records", "--store", tmp_path]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60)
@@ -380,6 +388,7 @@ def test_a_scoring_that_cannot_begin_says_why(scoring, tmp_path, monkeypatch):
         ({"--out": "s3://absent-bucket", "--endpoint": "http://127.0.0.1:9"}, "s3://absent-bucket: expected a place"),
         ({"--dask": "tcp://127.0.0.1:9"}, "expected a Dask scheduler at tcp://127.0.0.1:9, found none"),
         ({"--dask": "tcp://127.0.0.1:9", "--n-jobs": 1}, "found both"),
+        ({"--time-limit-s": "inf"}, "not a valid integer range"),
     ]:
         words = [word for pair in (options | other).items() for word in pair]
         code, said, beside = run("score", *words)

@@ -283,6 +283,13 @@ def alive_in(session):
     return [stat for stat in stats if int(stat[3]) == session and stat[0] not in "ZX"]
 
 
+def test_an_evaluation_is_of_a_model_or_of_folds(place):
+    for words, found in [((), "neither"), (("--model", ""), "neither"), (("--model", "m", "--folds", 2), "both")]:
+        code, _, told = run("evaluate", *place, *words)
+        assert code == 2
+        assert f"expected --model or --folds, found {found}" in told
+
+
 def test_an_empty_store_and_a_store_without_labels_are_refused(tmp_path, mixed):
     (tmp_path / "empty").mkdir()
     rest = ("--cache", tmp_path / "cache", "--n-jobs", 1)

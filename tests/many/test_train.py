@@ -19,7 +19,7 @@ from dreem_case.many.train import (
     write_training,
 )
 from dreem_case.many.training_set import NightTables, survey_store
-from dreem_case.nights.store import StorePlace, open_store
+from dreem_case.nights.store import StorePlace, StoreUnavailable, open_store
 from dreem_case.staging.feature_cache import FeatureCache
 from dreem_case.staging.stagers import load_stager, new_stager
 from tests.many.test_training_set import Here
@@ -117,6 +117,17 @@ def test_cross_validation_goes_into_the_manifest(tables, tmp_path):
     assert len(training.report["validation"]["nights"]) == 3
     done = [f"{n} of 3 folds done" for n in (1, 2, 3)]
     assert steps == ["judging forest by 3 folds of 3 nights", *done, "training forest on 3 nights"]
+
+
+def test_a_store_that_does_not_tell_its_source_is_found_out_before_the_fit(tables):
+    def away(record):
+        raise StoreUnavailable("no answer")
+
+    silent = type("Silent", (), {"source": property(away)})()
+    steps = []
+    with pytest.raises(StoreUnavailable, match="no answer"):
+        train("forest", NightTables(silent, tables.cache, tables.nights), [], on_step=steps.append)
+    assert steps == []
 
 
 def test_of_many_nights_there_is_a_hash_that_any_change_changes(tables, monkeypatch):

@@ -35,7 +35,7 @@ from dreem_case.nights.safe_h5 import (
     WrongShapeError,
     WrongTypeError,
 )
-from dreem_case.nights.stages import STAGE_NAMES, UNSCORED, HypnogramError, parse_hypnogram
+from dreem_case.nights.stages import STAGE_NAMES, UNSCORED, HypnogramError, Stage
 
 REAL_DATA = Path(os.environ.get("DREEM_CASE_DATA", Path(__file__).parents[2] / "../shared/data"))
 
@@ -66,6 +66,14 @@ def replacing(name, **options):
         if name in file:
             del file[name]
         file.create_dataset(name, **options)
+
+    return change
+
+
+def leading(name, place):
+    def change(file):
+        del file[name]
+        file[name] = h5py.SoftLink(place)
 
     return change
 
@@ -131,6 +139,7 @@ def test_files_are_float32_uncompressed_and_in_one_piece(tmp_path):
             2,
             "eeg3 is left out: expected integers or floats in eeg3, found HDF5 type TypeStringID",
         ),
+        (leading("eeg3", "/nowhere"), 2, "eeg3 is left out: expected a dataset eeg3, found a link that leads nowhere"),
         (
             replacing("eeg3", shape=24 * 3600 * 250 + 1, dtype="f4", chunks=10**5),
             2,
@@ -218,7 +227,7 @@ def test_labels_meet_the_signal_at_its_start_whatever_the_lengths(tmp_path_facto
     night = open_night(folder / "night-1.h5", folder / "night-1.json")
     assert night.n_epochs == len(night.hypnogram) == n_epochs
     assert night.hypnogram.dtype == np.int8
-    assert night.hypnogram[: len(names)].tolist() == parse_hypnogram(names).tolist()
+    assert night.hypnogram[: len(names)].tolist() == [Stage[name] for name in names]
     assert (night.hypnogram[len(names) :] == UNSCORED).all()
     assert night.n_scored == len(names)
     unscored = f"{len(names)} labels for {n_epochs} epochs; the rest is unscored"
@@ -253,6 +262,8 @@ WAVE = (30 * np.sin(np.arange(15_000) / 7)).astype("f4")
         ({"units": ["uV"]}, 1),
         ({}, 1),
         ({"units": "mV", "scale_factor": 0.5, "add_offset": 0.0}, 2e-3),
+        ({"units": "mV", "scale_factor": "0.5"}, 2e-3),
+        ({"scale_factor": 0.0}, 1),
     ],
 )
 def test_eeg_in_any_unit_that_the_file_names_comes_in_microvolts(altered, attributes, factor):
@@ -292,8 +303,10 @@ def test_a_unit_that_is_not_known_is_named_in_a_note(altered):
     assert (night.signals["eeg1"].values == WAVE).all()
 
 
-@pytest.mark.parametrize(("given", "fs_hz"), [(200, 200), ("256 Hz", 256), ("500", 500), (np.float32(100), 100)])
-@pytest.mark.parametrize("name", ["fs", "sampling_rate", "sfreq"])
+@pytest.mark.parametrize(
+    ("given", "fs_hz"), [(200, 200), ("256 Hz", 256), ("500", 500), (np.float32(100), 100), ("2e2hz ", 200)]
+)
+@pytest.mark.parametrize("name", ["fs", "sampling_rate", "sfreq", "SampleRate", "Sampling Rate Hz"])
 def test_a_rate_that_the_file_names_counts(altered, name, given, fs_hz):
     def change(file):
         for channel in EEG_NAMES:
@@ -305,11 +318,24 @@ def test_a_rate_that_the_file_names_counts(altered, name, given, fs_hz):
     assert any(f"at {fs_hz} Hz, by the file's attributes" in note for note in night.notes)
 
 
-@pytest.mark.parametrize("given", [7, 0, -250, 1e9, np.nan, np.inf, 250.001])
+def test_a_rate_of_the_whole_file_is_that_of_eeg_which_names_none(altered):
+    def change(file):
+        file.attrs["fs"] = 500
+        described("eeg1", np.zeros(60 * 500))(file)
+        described("eeg2", np.zeros(60 * 200), sampling_rate=200)(file)
+
+    signals = open_night(altered(change)).signals
+    rates = [signals.header(name).fs_hz for name in ("eeg1", "eeg2", "accelerometer_x")]
+    assert rates == [500, 200, 50]
+
+
+@pytest.mark.parametrize("given", [7, 0, -250, 1e9, np.nan, np.inf, 250.001, "0.5 kHz", "n/a"])
 def test_a_rate_that_is_of_no_use_loses_its_channel_only(altered, given):
     night = open_night(altered(described("eeg1", WAVE, fs=given)))
     assert "eeg1" not in night.signals
-    assert any("eeg1 is left out: expected eeg1 at 100 to 1000 Hz" in note for note in night.notes)
+    (note,) = (note for note in night.notes if "eeg1" in note)
+    assert note.startswith("eeg1 is left out: expected eeg1 at 100 to 1000 Hz")
+    assert "np." not in note
 
 
 @pytest.mark.parametrize("fs_hz", [200, 256, 500])

@@ -119,6 +119,10 @@ def test_lights_of_a_table_are_put_on_epochs(recordings, tmp_path):
     run("import", recordings, "--out", tmp_path / "store", "--lights", table)
     about = json.loads((tmp_path / "store" / "imports" / "SC4001E0.json").read_text())
     assert (about["lights_off_epoch"], about["lights_on_epoch"]) == (2, 9)
+    (recordings / "SC4001EC-Hypnogram.edf").unlink()
+    run("import", recordings, "--out", tmp_path / "unscored", "--lights", table)
+    about = json.loads((tmp_path / "unscored" / "imports" / "SC4001E0.json").read_text())
+    assert (about["lights_off_epoch"], about["lights_on_epoch"]) == (2, 9)
 
 
 @pytest.mark.parametrize("odd", ["half past ten", "25:00", "22:59:61", 7, [1]])
@@ -139,6 +143,24 @@ def test_nights_of_two_sources_do_not_share_a_folder(tmp_path):
     (tmp_path / "bare" / "h5" / "a.h5").touch()
     with pytest.raises(ImportPlaceError, match=r"found nights without a manifest.json"):
         claim_folder(tmp_path / "bare", "another one")
+
+
+def test_where_no_recording_is_found_no_folder_is_claimed(recordings, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for source in ("recordngs", "empty"):
+        result = run("import", tmp_path / source, "--out", tmp_path / "store")
+        assert result.exit_code == 1
+        assert f"{source}: expected recordings in EDF or BDF, found none" in result.output
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_recording_that_the_disk_does_not_take_is_named(recordings, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("dreem_case.nights.edf_import._write_h5", full)
+    result = run("import", recordings / "SC4001E0-PSG.edf", "--out", tmp_path / "store")
+    assert (result.exit_code, result.stderr) == (1, "not imported: SC4001E0: [Errno 28] No space left on device\n")
 
 
 def test_more_than_a_day_has_to_be_trimmed(tmp_path):

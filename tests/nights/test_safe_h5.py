@@ -577,6 +577,13 @@ def test_a_flat_signal_in_small_chunks_is_known_without_being_read(make):
     assert signal.flat_value() is None  # to look would be to unpack it all
 
 
+def test_a_short_signal_that_begins_flat_is_not_flat(make):
+    n = 250 * 240
+    values = COUNTS[np.arange(n) % len(COUNTS)]
+    values[:500] = 0
+    assert StoredSignal("night-1", make(data=values, chunks=1000), "eeg1", 250, "µV", "eeg", 0, n).flat_value() is None
+
+
 @pytest.mark.skipif(not OPEN_FILES.is_dir(), reason="open files cannot be listed here")
 def test_no_file_stays_open(make):
     path = make(data=COUNTS)

@@ -154,7 +154,10 @@ def test_an_h5_folder_without_nights_hides_none_beside_it(empty, content):
 
 def test_nights_in_an_h5_folder_come_before_those_beside_it(place, content):
     place.write("z.h5", content)
+    place.write("z.txt", content)
     assert place.open().records() == ["a", "b"]
+    assert place.open().passed_over() == ["'z.h5': expected a file in h5/, found one beside it"]
+    assert place.open("h5").passed_over() == []
 
 
 def test_an_empty_h5_folder_is_filled_later(empty, content):

@@ -562,6 +562,12 @@ def test_a_model_that_takes_too_long_to_load_is_told_with_a_mend(make, folder, s
         make(folder, short_model, tmp_path)
 
 
+def test_a_part_that_is_named_twice_is_served_once(make, folder, short_model, tmp_path):
+    app = make(folder, short_model, tmp_path, parts="events, ,events,")
+    assert app.test_client().get("/events/nobody").status_code == 404
+    assert list(app.blueprints).count("events") == 1
+
+
 def test_the_check_says_what_is_served(app, short_model):
     result = app.test_cli_runner().invoke(args=["check"])
     version = load_stager(short_model).version

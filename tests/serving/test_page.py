@@ -17,7 +17,7 @@ from werkzeug.serving import make_server
 from dreem_case.api import create_app, make_app
 from dreem_case.nights.plots import QUALITY_COLORS
 from dreem_case.nights.sleep_statistics import sleep_statistics
-from dreem_case.nights.stages import DISPLAY_ORDER, EPOCH_S, STAGE_COLORS, STAGES, Stage, parse_hypnogram
+from dreem_case.nights.stages import DISPLAY_ORDER, EPOCH_S, STAGE_COLORS, STAGES, Stage
 from dreem_case.nights.store import RecordNotFound, open_store
 from dreem_case.serving.answers import Answer, Busy
 from dreem_case.serving.metrics import Metrics
@@ -96,7 +96,7 @@ def of_length(details: dict, record: str, n_epochs: int, **changes) -> dict:
 
 
 def statistics_of(stages: list[str]) -> dict:
-    numbers = vars(sleep_statistics(parse_hypnogram(stages), Stage.WAKE, Stage.REM, STAGES, EPOCH_S)).copy()
+    numbers = vars(sleep_statistics([Stage[name] for name in stages], Stage.WAKE, Stage.REM, STAGES, EPOCH_S)).copy()
     by_stage = {Stage(code).name: minutes for code, minutes in numbers.pop("stage_min").items()}
     return {name: None if value != value else value for name, value in numbers.items()} | {"stage_min": by_stage}
 

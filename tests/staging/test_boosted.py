@@ -14,7 +14,7 @@ from dreem_case.core.agreement import kappa
 from dreem_case.core.model_file import ModelError, from_json, read_model, to_json, write_model
 from dreem_case.core.trees import fit_trees
 from dreem_case.staging import boosted
-from dreem_case.staging.boosted import BoostedStager, lose_channels
+from dreem_case.staging.boosted import BoostedStager
 from dreem_case.staging.design_matrix import FeaturesDiffer, table_from_bins
 from dreem_case.staging.stager import fit_folds
 from tests.conftest import ROOT
@@ -133,7 +133,7 @@ def test_trees_that_no_longer_help_are_not_fitted(nights, monkeypatch):
 
 def test_copies_lose_channels_and_never_all():
     night, random = make_night(), np.random.default_rng(0)
-    copies = [lose_channels(night, random) for _ in range(60)]
+    copies = [boosted._without(night, boosted._draw_loss(night, random)) for _ in range(60)]
     assert {len(copy.channel_names) for copy in copies} == {1, 2, 3}
     assert 10 < sum(np.isnan(copy.accelerometer).all() for copy in copies) < 50
     assert any((copy.weights == 0).any() for copy in copies)

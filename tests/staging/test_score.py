@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dreem_case.nights.night import Night, Signal
-from dreem_case.nights.stages import Stage, parse_hypnogram
+from dreem_case.nights.stages import Stage
 from dreem_case.nights.store import open_store
 from dreem_case.staging.clean import Quality
 from dreem_case.staging.forest import ForestStager
@@ -46,7 +46,7 @@ def test_every_whole_epoch_has_a_row(nights, score):
     assert score.stages.shape == score.usable.shape == score.confidence.shape == (n,)
     assert score.probabilities.shape == (n, 5)
     assert score.quality.shape == score.weights.shape == (7, n)
-    assert np.array_equal(parse_hypnogram(score.stage_names), score.stages)
+    assert score.stage_names == [Stage(code).name for code in score.stages]
 
 
 def test_the_hypnogram_of_the_night_is_not_looked_at(nights, stager, score):
