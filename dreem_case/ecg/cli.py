@@ -85,19 +85,21 @@ def simulate(out: Path, n_records: int, minutes: float, seed: int) -> None:
 @_named
 def train(folder: Path, out: Path, kind: str, everyone: bool, mlflow: bool) -> None:
     "Fit a model to annotated records, and write it with its card."
-    from dreem_case.ecg.study import model_with_card, split_of
+    from dreem_case.ecg.study import model_with_card, patients_said, split_of
 
     if mlflow:
         load_mlflow()
     learn, judge = split_of(folder)
-    model = model_with_card(folder, [*learn, *judge] if everyone else learn, kind)
+    records = [*learn, *judge] if everyone else learn
+    click.echo(patients_said(folder, records))
+    model = model_with_card(folder, records, kind)
     if kind == "trees":
         from dreem_case.ecg.classifier import save_classifier as save
     else:
         from dreem_case.ecg.network import save_beat_network as save
     save(model, out)
     if mlflow:
-        log_run(model.version, {"records": len(learn) + everyone * len(judge)}, {}, model.card)
+        log_run(model.version, {"records": len(records)}, {}, model.card)
     click.echo(f"model {model.version} in {out}")
 
 # %% ../../nbs/library/ecg/cli.ipynb #1654139f
@@ -109,7 +111,10 @@ def train(folder: Path, out: Path, kind: str, everyone: bool, mlflow: bool) -> N
 def evaluate(folder: Path, results: Path, shifts: bool) -> None:
     "Judge the method on annotated records: train on one half of the patients, judge the other, and all the rest."
     from dreem_case.ecg.findings import study
+    from dreem_case.ecg.study import patients_said, split_of
 
+    learn, judge = split_of(folder)
+    click.echo(patients_said(folder, [*learn, *judge]))
     study(folder, results, shifts=shifts)
     for name, figure in json.loads(results.read_text(encoding="utf-8")).items():
         click.echo(f"{name:45} {figure['value']}")
@@ -125,9 +130,10 @@ def search(folder: Path, history: Path, trials: int, epochs: int) -> None:
     "Search for a network's settings on folds of the patients that it learns from."
     from dreem_case.ecg.network_training import BeatNetSettings
     from dreem_case.ecg.network_training import search as searched
-    from dreem_case.ecg.study import open_case, split_of, with_made
+    from dreem_case.ecg.study import open_case, patients_said, split_of, with_made
 
-    cases = {record: open_case(folder, record) for record in split_of(folder)[0]}
+    click.echo(patients_said(folder, records := split_of(folder)[0]))
+    cases = {record: open_case(folder, record) for record in records}
     base = BeatNetSettings(epochs=epochs, beats_per_epoch=8000)
     click.echo(searched(*with_made(cases, list(cases)), history, trials, base=base, told=click.echo))
 

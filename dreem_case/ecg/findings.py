@@ -64,7 +64,10 @@ def of_judged(model: BeatClassifier, cases: Mapping[str, Case], judge: Sequence[
     weighted = answers_of(model, cases, judge)
     answers = judged(cases, weighted)
     figures, found = gross(answers), {}
-    low, high = interval_over_patients(by_record(answers))
+    matrices: dict[str, np.ndarray] = {}
+    for record, matrix in by_record(answers).items():
+        matrices[cases[record].patient] = matrices.get(cases[record].patient, 0) + matrix
+    low, high = interval_over_patients(matrices)
     found |= {f"ds2.{name}": value for name, value in figures.items()} | {"ds2.f3_low": low, "ds2.f3_high": high}
     rest = gross({record: pair for record, pair in answers.items() if record != "232"})
     if "232" in answers:

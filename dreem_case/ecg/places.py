@@ -11,7 +11,7 @@ from pathlib import Path
 from ..core import places
 from ..core.places import StoredFile
 from .recording import EcgError
-from .wfdb_files import NAME, SAMPLES, check_record
+from .wfdb_files import NAME, PATIENTS, SAMPLES, check_record
 
 # %% ../../nbs/library/ecg/places.ipynb #67e80088
 MITDB = "s3://physionet-open/mitdb/1.0.0"
@@ -48,12 +48,13 @@ def list_records(place: str, endpoint: str | None = None) -> list[str]:
 
 
 def record_files(place: str, record: str, endpoint: str | None = None) -> dict[str, StoredFile]:  # by name
-    "Find the files of a record, with their versions; raise `NoRecord` without a header."
+    "Find the files of a record and whose it is, with their versions; raise `NoRecord` without a header."
     check_record(record)
-    found = {name: file for name, file in places.files_in(place, endpoint).items() if Path(name).stem == record}
+    found = {name: file for name, file in places.files_in(place, endpoint).items()
+             if name == PATIENTS or (Path(name).stem == record and _is_of_record(name))}  # fmt: skip
     if f"{record}.hea" not in found:
         raise NoRecord(record, "a record of this store", "none of this name")
-    return {name: file for name, file in found.items() if _is_of_record(name)}
+    return found
 
 
 @contextmanager

@@ -245,6 +245,44 @@ def test_one_patient_is_too_few_to_hold_one_out(tmp_path):
     assert (run.exit_code, "two patients at least" in run.output) == (1, True)
 
 
+def _of_two(folder, way):
+    """Write six records of two people, told by a comment of the header or by a table."""
+    records = write_records(folder, n_records=6, minutes=0.5)
+    for i, record in enumerate(records):
+        if way == "the header's comment":
+            with (folder / f"{record}.hea").open("a") as file:
+                file.write(f"# patient {i // 3 + 1}\n# PVCs, noise\n")
+    if way == "patients.csv":
+        rows = [f"{record},{i // 3 + 1}" for i, record in enumerate(records)]
+        (folder / "patients.csv").write_text("\n".join(["record,patient", *rows]))
+    return records
+
+
+@pytest.mark.parametrize("way", ["the header's comment", "patients.csv"])
+def test_records_of_one_person_stand_on_one_side_of_the_split_and_it_is_said_by_what(tmp_path, way):
+    records = _of_two(tmp_path, way)
+    assert split_of(tmp_path) == (records[:3], records[3:])
+    run = CliRunner().invoke(ecg, ["train", "--records", str(tmp_path), "--out", str(tmp_path / "model.json")])
+    assert f"records: 3; patients: 1, each by {way}" in run.output
+    assert (run.exit_code, "two patients at least" in run.output) == (1, True)  # to be honest about
+
+
+def test_the_shadow_counts_people_and_not_records(tmp_path):
+    records = _of_two(tmp_path, "patients.csv")
+    same = list(shadow(str(tmp_path), shipped_model(), shipped_model(), records))
+    assert differences(same, "flagged").n_groups == 2
+
+
+def test_a_table_of_patients_that_leaves_a_record_out_or_is_no_table_is_refused(tmp_path):
+    records = _of_two(tmp_path, "patients.csv")
+    (tmp_path / "patients.csv").write_text(f"{records[0]},1\n")
+    with pytest.raises(EcgError, match=f"{records[1]}: expected one row {records[1]},patient in patients.csv, found 0"):
+        split_of(tmp_path)
+    (tmp_path / "patients.csv").write_bytes(b"\xff\xfe1")
+    with pytest.raises(EcgError, match=r"patients.csv: expected a table"):
+        split_of(tmp_path)
+
+
 @pytest.mark.parametrize("rhythm", RHYTHMS)
 def test_paced_beats_are_named_so_and_no_other_beats_are(rhythm):
     recording, beats = simulate_record("r", rhythm, minutes=2, seed=3)
