@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .clock import check_years, device_utc, parse_stamps, wall_offsets, zone_of
+from .clock import check_years, device_utc, kept_offset, parse_stamps, wall_offsets, zone_of
 from .metric import EventsError
 from .series import LIMITS, Series, check_name, make_series
 
@@ -206,7 +206,9 @@ def _times(column, name: str, zone: str | None) -> tuple[np.ndarray, np.ndarray,
         utc, way = device_utc(clock, zone_of(name, zone))
         return utc, wall_offsets(utc, zone_of(name, zone)), (f"the device's clock was {way}",)
     utc = clock - offset
-    return utc, wall_offsets(utc, zone_of(name, zone)) if zone else offset, ()
+    if zone:
+        return utc, wall_offsets(utc, zone_of(name, zone)), ()
+    return utc, offset, kept_offset(name, utc, offset)
 
 # %% ../../nbs/library/events/series_files.ipynb #0fda2c9a
 def _bytes(column) -> np.ndarray:  # an arrow column of text -> bytes (n,)
