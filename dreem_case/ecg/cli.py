@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from ..core.command_line import one_line
+from ..core.command_line import all_or, one_line
 from ..core.tracking import TrackingError, load_mlflow, log_run
 from .recording import CLASSES, EcgError
 
@@ -175,13 +175,7 @@ def _model(model_file: Path | None) -> object:
     return load_model(model_file) if model_file else shipped_model()
 
 
-def _all_or(records: tuple[str, ...], store: str) -> list[str]:
-    "Give the records asked for, or all of the store; raise `EcgError` where it holds none."
-    from dreem_case.ecg.places import list_records
-
-    if not (found := list(records or list_records(store))):
-        raise EcgError(store, "records, each with a header <record>.hea", "none")
-    return found
+_FILES = "records, each with a header <record>.hea"
 
 # %% ../../nbs/library/ecg/cli.ipynb #c3fd7ab7
 @ecg.command()
@@ -193,13 +187,13 @@ def _all_or(records: tuple[str, ...], store: str) -> list[str]:
 def score(store: str, out: Path, model_file: Path | None, records: tuple[str, ...]) -> None:
     "Name the beats of records; without names, of all records of the store."
     from dreem_case.core.files import write_whole
-    from dreem_case.ecg.places import record_folder
+    from dreem_case.ecg.places import list_records, record_folder
     from dreem_case.ecg.score import answer_json, score_recording
     from dreem_case.ecg.wfdb_files import read_wfdb
 
     model, failed = _model(model_file), 0
     out.mkdir(parents=True, exist_ok=True)
-    for record in _all_or(records, store):
+    for record in all_or(records, list_records, store, _FILES):
         try:
             with record_folder(store, record) as folder:
                 answer = answer_json(score_recording(read_wfdb(folder, record), model))
@@ -225,11 +219,12 @@ def shadow(store: str, candidate: Path, as_json: bool, model_file: Path | None, 
     "Run a candidate beside the model in use on stored records, and tell what would change, patient by patient."
     from dataclasses import asdict
 
+    from dreem_case.ecg.places import list_records
     from dreem_case.ecg.shadow import differences
     from dreem_case.ecg.shadow import shadow as compared
 
-    found, failed = [], 0
-    for one in compared(store, _model(model_file), _model(candidate), _all_or(records, store)):
+    found, failed, asked = [], 0, all_or(records, list_records, store, _FILES)
+    for one in compared(store, _model(model_file), _model(candidate), asked):
         if isinstance(one, EcgError):
             click.echo(str(one), err=True)
             failed += 1
