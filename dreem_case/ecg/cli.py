@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from ..core.command_line import all_or, one_line
+from ..core.command_line import all_or, check_out, one_line
 from ..core.tracking import TrackingError, load_mlflow, log_run
 from .recording import CLASSES, EcgError
 
@@ -25,6 +25,7 @@ _named = one_line(lambda: (EcgError, TrackingError, OSError), "ecg,nets,edge")
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _RECORDS = click.argument("records", nargs=-1)
+_FILES = "records, each with a header <record>.hea"
 
 # %% ../../nbs/library/ecg/cli.ipynb #6646bf06
 @ecg.command()
@@ -47,12 +48,14 @@ def download(out: Path, store: str, endpoint: str | None, records: tuple[str, ..
 @_named
 def csv(folder: Path, out: Path) -> None:
     "Make the table of 187 samples a beat from the records, with each row's record."
+    from dreem_case.core.files import whole_file
     from dreem_case.ecg.heartbeat_csv import csv_lines
     from dreem_case.ecg.wfdb_files import records_in
 
     n, failed = 0, 0
-    with out.open("w", encoding="utf-8") as file:
-        for record in records_in(folder):
+    records = all_or((), records_in, str(folder), _FILES)
+    with whole_file(out) as partial, partial.open("w", encoding="utf-8") as file:
+        for record in records:
             try:
                 for line in csv_lines(folder, [record]):
                     n += file.write(line + "\n") > 0
@@ -87,6 +90,7 @@ def train(folder: Path, out: Path, kind: str, everyone: bool, mlflow: bool) -> N
     "Fit a model to annotated records, and write it with its card."
     from dreem_case.ecg.study import model_with_card, patients_said, split_of
 
+    check_out(out, is_folder=kind != "trees")
     if mlflow:
         load_mlflow()
     learn, judge = split_of(folder)
@@ -105,7 +109,7 @@ def train(folder: Path, out: Path, kind: str, everyone: bool, mlflow: bool) -> N
 # %% ../../nbs/library/ecg/cli.ipynb #1654139f
 @ecg.command()
 @click.option("--records", "folder", required=True, type=_FOLDER, help="Folder of annotated records.")
-@click.option("--results", required=True, type=click.Path(path_type=Path), help="File for the figures.")
+@click.option("--results", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File for the figures.")
 @click.option("--shifts/--no-shifts", default=True, show_default=True)
 @_named
 def evaluate(folder: Path, results: Path, shifts: bool) -> None:
@@ -174,8 +178,6 @@ def _model(model_file: Path | None) -> object:
 
     return load_model(model_file) if model_file else shipped_model()
 
-
-_FILES = "records, each with a header <record>.hea"
 
 # %% ../../nbs/library/ecg/cli.ipynb #c3fd7ab7
 @ecg.command()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from ..core.command_line import all_or, one_line
+from ..core.command_line import all_or, check_out, one_line
 from ..core.tracking import TrackingError, load_mlflow, log_run
 from .metric import EventsError
 
@@ -30,6 +30,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _MODEL = click.Path(exists=True, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _NAMES = click.argument("names", nargs=-1)
+_NEW = click.Path(dir_okay=False, path_type=Path)
 _FILES = "series in files that end with .parquet, .csv or .txt"
 
 # %% ../../nbs/library/events/cli.ipynb #b4a2ed8e
@@ -95,9 +96,14 @@ def train(
     mlflow, out, overrides,
 ) -> None:  # fmt: skip
     """Fit boosted minutes to marked nights, or a network (model=spec2dcnn extractor=panns ...), and write the model."""
+    is_network = network or bool(overrides)
+    check_out(out, is_folder=is_network)
+    trees_only = {"--prepared": prepared, "--diary": diary, "--counts": counts, "--channels": channels}
+    if is_network and (given := [name for name, value in trees_only.items() if value]):
+        raise EventsError("training", "options of a network", ", ".join(given))
     if mlflow:
         load_mlflow()
-    if network or overrides:
+    if is_network:
         _train_networks(store, zone, marks, n_simulated, multirun, mlflow, out, overrides)
         return
     from dreem_case.events.detect import joined, read_events
@@ -237,7 +243,7 @@ def truth_of(truth, names):
 @_ZONE
 @click.option("--model", type=_MODEL, help="Model file or folder; without it the shipped one that fits the device.")
 @click.option("--out", type=_OUT, help="Folder for <series>.json and <series>.csv, a row for each night.")
-@click.option("--submission", type=_OUT, help="One table of all events: row_id,series_id,step,event,score.")
+@click.option("--submission", type=_NEW, help="One table of all events: row_id,series_id,step,event,score.")
 @click.option("--jobs", default=None, type=click.IntRange(1, 256), help="Processes; without it one for each core.")
 @click.option("--dask", default=None, help="Scheduler of a Dask cluster, instead: tcp://host:8786.")
 @_NAMES

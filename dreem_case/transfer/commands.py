@@ -108,7 +108,7 @@ def make_bands(path: Path, out: Path | None) -> None:
     "--how", default="all, kl", show_default=True, help="all, first, head, 'all, l2', 'all, kl' or 'all, frozen norms'."
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1))
-@click.option("--out", type=_OUT, help="Folder for the tuned network.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the tuned network.")
 @_JSON
 @_named
 def fine_tune(
@@ -149,7 +149,8 @@ def fine_tune(
     help="Nights of bands with variance and swing (npz, form of Sleep-EDF's).",
 )
 @click.option(
-    "--budget", default=0.25, show_default=True, type=click.FloatRange(0, 1), help="Share of epochs that may be sent."
+    "--budget", default=0.25, show_default=True, type=click.FloatRange(0, 1),
+    help="Share of epochs that may be sent, of the people learned from.",
 )
 @click.option("--models", type=_FOLDER, help="Folder with cloud_* and edge_*; without it the shipped ones.")
 @_JSON

@@ -261,6 +261,14 @@ def some(n=5, seed=0):
                     np.array([f"{patient}_1" for patient in who]), np.arange(n, dtype=np.int32))  # fmt: skip
 
 
+def test_simulated_studies_of_other_settings_are_not_taken_for_those_asked_for(tmp_path):
+    simulate_studies(tmp_path, 1, 0.1, n_jobs=1)
+    with pytest.raises(FileExistsError, match=r'expected studies of \{"hours": 0.2, "seed": 1\}, found those of'):
+        simulate_studies(tmp_path, 1, 0.2, n_jobs=1)
+    with pytest.raises(FileExistsError, match='"seed": 2'):
+        simulate_studies(tmp_path, 1, 0.1, seed=2, n_jobs=1)
+
+
 def test_a_batch_comes_back_as_it_was(tmp_path):
     before = some()
     write_batch(tmp_path / "a.h5", before)
