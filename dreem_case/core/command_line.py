@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import click
@@ -50,10 +51,14 @@ def all_or(
 
 # %% ../../nbs/library/core/command_line.ipynb #b86424bb
 def check_out(out: Path, is_folder: bool) -> None:
-    "End the command where its result is a folder and a file is in its place, or the other way round."
+    "End the command where a file is in the place of a folder, or the other way round; raise `OSError` for no access."
     if out.exists() and out.is_dir() != is_folder:
         expected, found = ("a folder", "a file") if is_folder else ("a file", "a folder")
         raise click.ClickException(f"{out}: expected {expected} for the result, found {found}")
+    folder = out if out.is_dir() else out.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryFile(dir=folder):
+        pass
 
 # %% ../../nbs/library/core/command_line.ipynb #3fd74912
 class LazyGroup(click.Group):

@@ -140,7 +140,6 @@ def train(
     near = NEAR_DIARY_MIN if diary or counts else NEAR_MIN
     subsets = bool(diary) and len(groups) > 1
     model = fit_minutes(tables, truth, groups, rounds, tuple(range(seeds)), {"data": data}, rows, near, subsets)
-    out.parent.mkdir(parents=True, exist_ok=True)
     save_minutes(model, out)
     if mlflow:
         log_run(model.version, model.card, {}, model.card)

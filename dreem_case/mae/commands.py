@@ -161,7 +161,6 @@ def embed(batches: Path, out: Path, folder: Path | None, split: str) -> None:
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     content = io.BytesIO()
     np.savez_compressed(content, **joined)
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(out, content.getvalue())
     click.echo(f"{out}: {len(joined['stage'])} rows of {joined['embedding'].shape[1]}")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from ..core.command_line import one_line
+from ..core.command_line import check_out, one_line
 from .edge_commands import edge, train_networks
 
 # %% ../../nbs/library/transfer/commands.ipynb #1a1e4ddb
@@ -108,7 +108,7 @@ def make_bands(path: Path, out: Path | None) -> None:
     "--how", default="all, kl", show_default=True, help="all, first, head, 'all, l2', 'all, kl' or 'all, frozen norms'."
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1))
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the tuned network.")
+@click.option("--out", type=_OUT, help="Folder for the tuned network.")
 @_JSON
 @_named
 def fine_tune(
@@ -125,6 +125,8 @@ def fine_tune(
 
     if how not in TUNINGS:
         raise BandError("--how", f"one of {'; '.join(TUNINGS)}", ascii(how)[:40])
+    if out:
+        check_out(out, is_folder=True)
     nights, model = _read(path), load_sequence(source or FOLDER / "source")[0]
     people = list(dict.fromkeys(night.person for night in nights))
     inside = [night for night in nights if night.person in people[:first]]

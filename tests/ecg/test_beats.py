@@ -250,6 +250,15 @@ def test_a_place_that_cannot_take_the_model_is_told_before_anything_is_learned(t
     assert (run.exit_code, f"for the result, found {found}" in run.output) == (1, True)
 
 
+def test_a_place_without_access_is_told_before_anything_is_learned(tmp_path, monkeypatch):
+    def closed(dir):
+        raise PermissionError(13, "Permission denied", str(dir))
+
+    monkeypatch.setattr("dreem_case.core.command_line.TemporaryFile", closed)
+    run = CliRunner().invoke(ecg, ["train", "--records", str(tmp_path), "--out", str(tmp_path / "new" / "m.json")])
+    assert (run.exit_code, "Permission denied" in run.output) == (1, True)
+
+
 @pytest.mark.parametrize("content", ["time,class\n", "[1]", '{"a": 1}', "\udcff"])
 def test_a_results_file_that_is_none_is_told_before_anything_is_learned(tmp_path, content):
     write_records(tmp_path, n_records=2, minutes=0.5)

@@ -194,8 +194,10 @@ def test_without_a_training_patient_a_scaling_has_to_be_given(studies, prepared,
     name = next(name for name in find_studies([studies])[0] if split_of(name.partition("_")[0]) == "test")
     for ending in ("edf", "tsv"):
         shutil.copy(studies / f"{name}.{ending}", tmp_path)
-    with pytest.raises(PrepareError, match="a training patient"):
+    (tmp_path / "9_1.edf").write_bytes(b"none")
+    with pytest.raises(PrepareError, match=r"a training patient.*1 studies of other patients and 1 left out \(9_1: "):
         prepare([tmp_path], tmp_path / "out", Here())
+    (tmp_path / "9_1.edf").unlink()
     scaling = read_scaling((prepared[0] / "scaling.json").read_bytes())
     done = prepare([tmp_path], tmp_path / "out", Here(), scaling)
     assert done.problems == {}
