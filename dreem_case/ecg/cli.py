@@ -113,7 +113,10 @@ def train(folder: Path, out: Path, kind: str, everyone: bool, mlflow: bool) -> N
 @click.option("--shifts/--no-shifts", default=True, show_default=True)
 @_named
 def evaluate(folder: Path, results: Path, shifts: bool) -> None:
-    "Judge the method on annotated records: train on one half of the patients, judge the other, and all the rest."
+    """Judge the method on annotated records: train on one half of the patients, judge the other, and all the rest.
+
+    Whose a record is says patients.csv (record,patient) beside the records, else a comment `# patient 1` of its header.
+    """
     from dreem_case.ecg.findings import study
     from dreem_case.ecg.study import patients_said, split_of
 

@@ -252,7 +252,7 @@ def patient_in(folder: Path | str, record: str) -> tuple[str, str]:  # patient, 
     if path.stat().st_size > MAX_ANNOTATION_BYTES:
         raise EcgError(PATIENTS, f"at most {MAX_ANNOTATION_BYTES} bytes", str(path.stat().st_size))
     try:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(path.read_text("utf-8-sig").splitlines())]
+        rows = [[cell.strip() for cell in row] for row in csv.reader(path.read_text(encoding="utf-8-sig").splitlines())]
     except (UnicodeDecodeError, csv.Error) as error:
         raise EcgError(PATIENTS, "a table of record,patient in UTF-8", str(error)[:80]) from None
     own = {row[1] for row in rows if len(row) == 2 and row[0] == record}
