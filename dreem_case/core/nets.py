@@ -233,10 +233,14 @@ def check_checkpoint(path: Path | str, about: Mapping) -> None:
         raise ModelError(f"{path}: expected a checkpoint, found {error.strerror or error}") from None
     except (zipfile.BadZipFile, RuntimeError, KeyError, TypeError, ValueError, EOFError) as error:
         raise ModelError(f"{path}: expected a checkpoint, found something else ({ascii(str(error))[1:80]})") from None
-    for name in sorted({*about, *(found if isinstance(found, dict) else {})}):
-        if found.get(name) != about.get(name):
-            was, wanted = (ascii(of.get(name))[:200] for of in (found, about))
-            raise ModelError(f"{path}: expected a checkpoint of {name} {wanted}, found {was}")
+    found = found if isinstance(found, dict) else {}
+    for name in sorted({*about, *found}):
+        if (was := found.get(name)) != (wanted := about.get(name)):
+            if isinstance(was, Mapping) and isinstance(wanted, Mapping):  # of many settings, those that differ
+                odd = [key for key in {**wanted, **was} if was.get(key) != wanted.get(key)]
+                was, wanted = ({key: of.get(key) for key in odd} for of in (was, wanted))
+            said = f"expected a checkpoint of {name} {ascii(wanted)[:200]}, found {ascii(was)[:200]}"
+            raise ModelError(f"{path}: {said}")
 
 # %% ../../nbs/library/core/nets.ipynb #6d4585e1
 def process_share() -> tuple[int, int]:  # which one, of how many

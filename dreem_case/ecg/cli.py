@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from ..core.command_line import one_line
+from ..core.command_line import all_or, check_out, one_line
 from ..core.tracking import TrackingError, load_mlflow, log_run
 from .recording import CLASSES, EcgError
 
@@ -25,6 +25,7 @@ _named = one_line(lambda: (EcgError, TrackingError, OSError), "ecg,nets,edge")
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _RECORDS = click.argument("records", nargs=-1)
+_FILES = "records, each with a header <record>.hea"
 
 # %% ../../nbs/library/ecg/cli.ipynb #6646bf06
 @ecg.command()
@@ -47,12 +48,14 @@ def download(out: Path, store: str, endpoint: str | None, records: tuple[str, ..
 @_named
 def csv(folder: Path, out: Path) -> None:
     "Make the table of 187 samples a beat from the records, with each row's record."
+    from dreem_case.core.files import whole_file
     from dreem_case.ecg.heartbeat_csv import csv_lines
     from dreem_case.ecg.wfdb_files import records_in
 
     n, failed = 0, 0
-    with out.open("w", encoding="utf-8") as file:
-        for record in records_in(folder):
+    records = all_or((), records_in, str(folder), _FILES)
+    with whole_file(out) as partial, partial.open("w", encoding="utf-8") as file:
+        for record in records:
             try:
                 for line in csv_lines(folder, [record]):
                     n += file.write(line + "\n") > 0
@@ -85,31 +88,40 @@ def simulate(out: Path, n_records: int, minutes: float, seed: int) -> None:
 @_named
 def train(folder: Path, out: Path, kind: str, everyone: bool, mlflow: bool) -> None:
     "Fit a model to annotated records, and write it with its card."
-    from dreem_case.ecg.study import model_with_card, split_of
+    from dreem_case.ecg.study import model_with_card, patients_said, split_of
 
+    check_out(out, is_folder=kind != "trees")
     if mlflow:
         load_mlflow()
     learn, judge = split_of(folder)
-    model = model_with_card(folder, [*learn, *judge] if everyone else learn, kind)
+    records = [*learn, *judge] if everyone else learn
+    click.echo(patients_said(folder, records))
+    model = model_with_card(folder, records, kind)
     if kind == "trees":
         from dreem_case.ecg.classifier import save_classifier as save
     else:
         from dreem_case.ecg.network import save_beat_network as save
     save(model, out)
     if mlflow:
-        log_run(model.version, {"records": len(learn) + everyone * len(judge)}, {}, model.card)
+        log_run(model.version, {"records": len(records)}, {}, model.card)
     click.echo(f"model {model.version} in {out}")
 
 # %% ../../nbs/library/ecg/cli.ipynb #1654139f
 @ecg.command()
 @click.option("--records", "folder", required=True, type=_FOLDER, help="Folder of annotated records.")
-@click.option("--results", required=True, type=click.Path(path_type=Path), help="File for the figures.")
+@click.option("--results", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File for the figures.")
 @click.option("--shifts/--no-shifts", default=True, show_default=True)
 @_named
 def evaluate(folder: Path, results: Path, shifts: bool) -> None:
-    "Judge the method on annotated records: train on one half of the patients, judge the other, and all the rest."
-    from dreem_case.ecg.findings import study
+    """Judge the method on annotated records: train on one half of the patients, judge the other, and all the rest.
 
+    Whose a record is says patients.csv (record,patient) beside the records, else a comment `# patient 1` of its header.
+    """
+    from dreem_case.ecg.findings import study
+    from dreem_case.ecg.study import patients_said, split_of
+
+    learn, judge = split_of(folder)
+    click.echo(patients_said(folder, [*learn, *judge]))
     study(folder, results, shifts=shifts)
     for name, figure in json.loads(results.read_text(encoding="utf-8")).items():
         click.echo(f"{name:45} {figure['value']}")
@@ -125,9 +137,10 @@ def search(folder: Path, history: Path, trials: int, epochs: int) -> None:
     "Search for a network's settings on folds of the patients that it learns from."
     from dreem_case.ecg.network_training import BeatNetSettings
     from dreem_case.ecg.network_training import search as searched
-    from dreem_case.ecg.study import open_case, split_of, with_made
+    from dreem_case.ecg.study import open_case, patients_said, split_of, with_made
 
-    cases = {record: open_case(folder, record) for record in split_of(folder)[0]}
+    click.echo(patients_said(folder, records := split_of(folder)[0]))
+    cases = {record: open_case(folder, record) for record in records}
     base = BeatNetSettings(epochs=epochs, beats_per_epoch=8000)
     click.echo(searched(*with_made(cases, list(cases)), history, trials, base=base, told=click.echo))
 
@@ -169,14 +182,6 @@ def _model(model_file: Path | None) -> object:
     return load_model(model_file) if model_file else shipped_model()
 
 
-def _all_or(records: tuple[str, ...], store: str) -> list[str]:
-    "Give the records asked for, or all of the store; raise `EcgError` where it holds none."
-    from dreem_case.ecg.places import list_records
-
-    if not (found := list(records or list_records(store))):
-        raise EcgError(store, "records, each with a header <record>.hea", "none")
-    return found
-
 # %% ../../nbs/library/ecg/cli.ipynb #c3fd7ab7
 @ecg.command()
 @click.option("--store", required=True, help="Folder or bucket of records.")
@@ -187,13 +192,13 @@ def _all_or(records: tuple[str, ...], store: str) -> list[str]:
 def score(store: str, out: Path, model_file: Path | None, records: tuple[str, ...]) -> None:
     "Name the beats of records; without names, of all records of the store."
     from dreem_case.core.files import write_whole
-    from dreem_case.ecg.places import record_folder
+    from dreem_case.ecg.places import list_records, record_folder
     from dreem_case.ecg.score import answer_json, score_recording
     from dreem_case.ecg.wfdb_files import read_wfdb
 
     model, failed = _model(model_file), 0
     out.mkdir(parents=True, exist_ok=True)
-    for record in _all_or(records, store):
+    for record in all_or(records, list_records, store, _FILES):
         try:
             with record_folder(store, record) as folder:
                 answer = answer_json(score_recording(read_wfdb(folder, record), model))
@@ -219,11 +224,12 @@ def shadow(store: str, candidate: Path, as_json: bool, model_file: Path | None, 
     "Run a candidate beside the model in use on stored records, and tell what would change, patient by patient."
     from dataclasses import asdict
 
+    from dreem_case.ecg.places import list_records
     from dreem_case.ecg.shadow import differences
     from dreem_case.ecg.shadow import shadow as compared
 
-    found, failed = [], 0
-    for one in compared(store, _model(model_file), _model(candidate), _all_or(records, store)):
+    found, failed, asked = [], 0, all_or(records, list_records, store, _FILES)
+    for one in compared(store, _model(model_file), _model(candidate), asked):
         if isinstance(one, EcgError):
             click.echo(str(one), err=True)
             failed += 1

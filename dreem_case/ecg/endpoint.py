@@ -64,8 +64,8 @@ def _read(record: str, files: tuple[tuple[str, StoredFile], ...]) -> Recording:
 # %% ../../nbs/library/ecg/endpoint.ipynb #f9e1a8c5
 def _json_body() -> dict:
     "Read a body of limited size; raise `EcgError` unless it is an object."
+    sent = read_body(MAX_BODY_BYTES)
     try:
-        sent = read_body(MAX_BODY_BYTES)
         body = json.loads(sent) if request.is_json else None
     except (ValueError, RecursionError):  # no JSON, no text, a number of thousands of digits
         body = None

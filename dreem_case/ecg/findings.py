@@ -17,7 +17,7 @@ from .classifier import BeatClassifier
 from .heartbeat_csv import heartbeat_rows
 from .judge import by_record, gross, interval_over_patients
 from .monitor import Reference, make_reference, stands_out, watched
-from .recording import DS1, DS2
+from .recording import DS1, DS2, EcgError
 from .shifts import SHIFTS
 from dreem_case.ecg.study import (
     Case,
@@ -52,7 +52,11 @@ def data_of(folder: Path | str) -> str:
 def write_findings(path: Path | str, found: Mapping[str, float], data: str, budget: str = "full") -> None:
     "Add figures to a results file, each as {value, data, date, budget}; those of other data stay."
     path = Path(path)
-    old = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    try:
+        old = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        _ = [figure["value"] for figure in old.values()]
+    except (ValueError, AttributeError, TypeError, KeyError):
+        raise EcgError(path.name, "a file of figures in JSON", "something else") from None
     made = {"data": data, "date": date.today().isoformat(), "budget": budget}
     new = {f"{data}.{name}": {"value": value, **made} for name, value in found.items() if np.all(np.isfinite(value))}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +68,10 @@ def of_judged(model: BeatClassifier, cases: Mapping[str, Case], judge: Sequence[
     weighted = answers_of(model, cases, judge)
     answers = judged(cases, weighted)
     figures, found = gross(answers), {}
-    low, high = interval_over_patients(by_record(answers))
+    matrices: dict[str, np.ndarray] = {}
+    for record, matrix in by_record(answers).items():
+        matrices[cases[record].patient] = matrices.get(cases[record].patient, 0) + matrix
+    low, high = interval_over_patients(matrices)
     found |= {f"ds2.{name}": value for name, value in figures.items()} | {"ds2.f3_low": low, "ds2.f3_high": high}
     rest = gross({record: pair for record, pair in answers.items() if record != "232"})
     if "232" in answers:
@@ -191,6 +198,7 @@ def study(
     "Work out every figure of a folder of annotated records; gives the model of its first half."
     learn, judge = split_of(folder)
     data = data_of(folder)
+    write_findings(results, {}, data)  # a file that takes none is told before hours are spent
     cases = {record: open_case(folder, record) for record in [*learn, *judge]}
     model = train(cases, learn, n_rounds=n_rounds)
     write_findings(results, of_judged(model, cases, judge), data)

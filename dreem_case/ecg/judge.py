@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from ..core.agreement import mean_of_known
 from .recording import CLASSES
 
 # %% ../../nbs/library/ecg/judge.ipynb #2462e49f
@@ -33,7 +34,7 @@ def figures_of(matrix: np.ndarray) -> dict[str, float]:
     f1 = f1_by_class(matrix)
     with np.errstate(invalid="ignore"):
         se, ppv = np.diag(matrix) / matrix.sum(axis=1), np.diag(matrix) / matrix.sum(axis=0)
-    found = {"f3": float(np.nanmean(f1[:3])), "f4": float(np.nanmean(f1))}
+    found = {"f3": mean_of_known(f1[:3]), "f4": mean_of_known(f1)}
     for i, name in enumerate(CLASSES[:4]):
         letter = name.lower()
         found |= {f"{letter}_f1": float(f1[i]), f"{letter}_se": float(se[i]), f"{letter}_ppv": float(ppv[i])}

@@ -30,6 +30,7 @@ from dreem_case.ecg.classifier import (
 )
 from .features import group_of
 from .network import BeatNet, NetworkClassifier, network_inputs
+from .recording import EcgError
 
 # %% ../../nbs/library/ecg/network_training.ipynb #49641db8
 @dataclass(frozen=True)
@@ -242,6 +243,9 @@ def search(
     "Search for settings on patient folds; gives the best, and writes what was tried after each trial."
     import optuna
 
+    if Path(history).exists():
+        raise EcgError(Path(history).name, "a new file for the history", "one that is there: trials are kept")
+    Path(history).parent.mkdir(parents=True, exist_ok=True)
     fold = fold_of(patients, n_folds, base.seed)
 
     def objective(trial: optuna.Trial) -> float:

@@ -13,9 +13,9 @@ from ..core.resampling import Interval, paired_difference
 from .classifier import BeatClassifier
 from .detect import match_beats
 from .places import list_records, record_folder
-from .recording import CLASSES, Beats, EcgError, Recording, patient_of
+from .recording import CLASSES, Beats, EcgError, Recording
 from .score import BeatAnswers, score_recording
-from .wfdb_files import read_beats, read_wfdb
+from .wfdb_files import patient_in, read_beats, read_wfdb
 
 # %% ../../nbs/library/ecg/shadow.ipynb #0595edf2
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Compared:
     "What two models say of a record."
 
     record: str
+    patient: str
     n_beats: int
     changed: float  # share of the beats that another class, or none, would be given
     # shares of the beats, "flagged", "refused", and "right" where they are annotated; counts of N, S, V, F
@@ -30,7 +31,9 @@ class Compared:
     candidate: dict[str, float]
 
 # %% ../../nbs/library/ecg/shadow.ipynb #88788833
-def compare(recording: Recording, beats: Beats | None, in_use: BeatClassifier, candidate: BeatClassifier) -> Compared:
+def compare(
+    recording: Recording, patient: str, beats: Beats | None, in_use: BeatClassifier, candidate: BeatClassifier
+) -> Compared:
     "Name a record's beats with both models; raise `EcgError` where there are fewer than two."
     first = score_recording(recording, in_use, beats.time_s if beats else None)
     second = score_recording(recording, candidate, first.time_s)
@@ -43,7 +46,7 @@ def compare(recording: Recording, beats: Beats | None, in_use: BeatClassifier, c
         truth[found] = beats.classes[annotated]
     changed = float((first.classes != second.classes).mean())
     sides = (_summed_up(answers, truth) for answers in (first, second))
-    return Compared(recording.record, len(first.time_s), changed, *sides)
+    return Compared(recording.record, patient, len(first.time_s), changed, *sides)
 
 # %% ../../nbs/library/ecg/shadow.ipynb #0df85143
 def _summed_up(answers: BeatAnswers, truth: np.ndarray | None) -> dict[str, float]:
@@ -64,7 +67,8 @@ def shadow(
     for record in records or list_records(place):
         try:
             with record_folder(place, record) as folder:
-                yield compare(read_wfdb(folder, record), read_beats(folder, record), in_use, candidate)
+                recording, beats = read_wfdb(folder, record), read_beats(folder, record)
+                yield compare(recording, patient_in(folder, record)[0], beats, in_use, candidate)
         except EcgError as error:
             yield error
 
@@ -77,7 +81,7 @@ def differences(
     for one in compared:
         if figure in one.in_use and figure in one.candidate:
             for side, figures in zip(sides, (one.candidate, one.in_use), strict=True):
-                side.setdefault(patient_of(one.record), []).append(figures[figure])
+                side.setdefault(one.patient, []).append(figures[figure])
     if len(sides[0]) < 2:
         return None
     return paired_difference(*({patient: np.mean(own) for patient, own in side.items()} for side in sides)).mean

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from ..core.command_line import one_line
+from ..core.command_line import all_or, check_out, one_line
 from ..core.tracking import TrackingError, load_mlflow, log_run
 from .metric import EventsError
 
@@ -30,15 +30,8 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _MODEL = click.Path(exists=True, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _NAMES = click.argument("names", nargs=-1)
-
-
-def _all_or(names: tuple[str, ...], store: str) -> list[str]:
-    "Give the names asked for, or all of the store; raise `EventsError` where it holds none."
-    from dreem_case.events.places import list_series
-
-    if not (found := list(names or list_series(store))):
-        raise EventsError(store, "series in files that end with .parquet, .csv or .txt", "none")
-    return found
+_NEW = click.Path(dir_okay=False, path_type=Path)
+_FILES = "series in files that end with .parquet, .csv or .txt"
 
 # %% ../../nbs/library/events/cli.ipynb #b4a2ed8e
 @events.command()
@@ -66,11 +59,11 @@ def simulate(out: Path, n_wearers: int, counts: bool, kind: str, seed: int) -> N
 @_named
 def prepare(store: str, zone: str | None, out: Path, names: tuple[str, ...]) -> None:
     "Compute what training needs of each series, once."
-    from dreem_case.events.places import open_series
+    from dreem_case.events.places import list_series, open_series
     from dreem_case.events.prepared import write_prepared
 
     failed = 0
-    for name in _all_or(names, store):
+    for name in all_or(names, list_series, store, _FILES):
         try:
             write_prepared(out, open_series(store, name, zone))
         except EventsError as error:
@@ -103,9 +96,14 @@ def train(
     mlflow, out, overrides,
 ) -> None:  # fmt: skip
     """Fit boosted minutes to marked nights, or a network (model=spec2dcnn extractor=panns ...), and write the model."""
+    is_network = network or bool(overrides)
+    check_out(out, is_folder=is_network)
+    trees_only = {"--prepared": prepared, "--diary": diary, "--counts": counts, "--channels": channels}
+    if is_network and (given := [name for name, value in trees_only.items() if value]):
+        raise EventsError("training", "options of a network", ", ".join(given))
     if mlflow:
         load_mlflow()
-    if network or overrides:
+    if is_network:
         _train_networks(store, zone, marks, n_simulated, multirun, mlflow, out, overrides)
         return
     from dreem_case.events.detect import joined, read_events
@@ -142,7 +140,6 @@ def train(
     near = NEAR_DIARY_MIN if diary or counts else NEAR_MIN
     subsets = bool(diary) and len(groups) > 1
     model = fit_minutes(tables, truth, groups, rounds, tuple(range(seeds)), {"data": data}, rows, near, subsets)
-    out.parent.mkdir(parents=True, exist_ok=True)
     save_minutes(model, out)
     if mlflow:
         log_run(model.version, model.card, {}, model.card)
@@ -245,7 +242,7 @@ def truth_of(truth, names):
 @_ZONE
 @click.option("--model", type=_MODEL, help="Model file or folder; without it the shipped one that fits the device.")
 @click.option("--out", type=_OUT, help="Folder for <series>.json and <series>.csv, a row for each night.")
-@click.option("--submission", type=_OUT, help="One table of all events: row_id,series_id,step,event,score.")
+@click.option("--submission", type=_NEW, help="One table of all events: row_id,series_id,step,event,score.")
 @click.option("--jobs", default=None, type=click.IntRange(1, 256), help="Processes; without it one for each core.")
 @click.option("--dask", default=None, help="Scheduler of a Dask cluster, instead: tcp://host:8786.")
 @_NAMES
@@ -255,7 +252,7 @@ def detect(store, zone, model, out, submission, jobs, dask, names) -> None:
     from dreem_case.core.files import write_whole
     from dreem_case.core.workers import DaskWorkers, LocalWorkers, WorkersError
     from dreem_case.events.detect import details_json, night_csv, night_rows, submission_lines
-    from dreem_case.events.places import detect_many
+    from dreem_case.events.places import detect_many, list_series
 
     if not out and not submission:
         raise EventsError("output", "--out, --submission or both", "neither")
@@ -269,7 +266,7 @@ def detect(store, zone, model, out, submission, jobs, dask, names) -> None:
             write_whole(out / f"{name}.csv", night_csv(night_rows(found)).encode())
         click.echo(f"{name}: {len(found.events) // 2} nights")
 
-    asked = _all_or(names, store)
+    asked = all_or(names, list_series, store, _FILES)
     try:
         with DaskWorkers(dask) if dask else LocalWorkers(jobs) as workers:
             failed = detect_many(store, asked, workers, zone, str(model) if model else None, keep)

@@ -143,7 +143,9 @@ def read_events(path: Path | str) -> EventTable:
         ]
     except OSError:
         raise EventsError(path.name, "a table of events", "no file") from None
-    except (KeyError, ValueError, TypeError, csv.Error) as error:
+    except KeyError as error:
+        raise EventsError(path.name, "columns series_id, event, step", f"no {error.args[0]}") from None
+    except (ValueError, TypeError, csv.Error) as error:
         raise EventsError(path.name, "columns series_id, event, step", ascii(str(error))[1:-1][:60]) from None
     return event_table(columns)
 

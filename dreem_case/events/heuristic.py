@@ -81,10 +81,7 @@ def count_stillness(series: Series, channel: str = "pim") -> np.ndarray:  # bool
     return sum(w * padded[i : i + len(counts)] for i, w in enumerate(WEIGHTS)) < 1
 
 # %% ../../nbs/library/events/heuristic.ipynb #274fd1d2
-def heuristic_events(
-    series: Series,
-    worn: np.ndarray | None = None,  # bool (n,): elsewhere nothing is still
-) -> EventTable:
+def heuristic_events(series: Series) -> EventTable:
     "Find one onset and one wakeup a day by a rule; none where no block is long enough."
     angles = "anglez" in series.channels
     counted = next((key for key in ("pim", "zcm", "tat", "enmo") if key in series.channels), None)
@@ -92,7 +89,7 @@ def heuristic_events(
     if not angles:  # a break of some minutes is none
         width = max(round(WIDTH_MIN * 60 / series.epoch_s), 1)
         still = median_filter(still, width, mode="nearest")
-    still &= series.observed if worn is None else worn & series.observed
+    still &= series.observed
     rows = []
     for day in days_of(series.utc, series.offset_s):
         block = longest_block(still[day], 60 / series.epoch_s)

@@ -165,7 +165,9 @@ def load_minutes(path: Path | str) -> MinuteModel:
         return MinuteModel(trees, columns, groups, str(content["version"])[:60], dict(content["card"]))
     except OSError:
         raise EventsError(path.name, "a model file", "none") from None
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except KeyError as error:
+        raise EventsError(path.name, f"a model of {KIND}", f"no {error.args[0]}") from None
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise EventsError(path.name, f"a model of {KIND}", ascii(str(error))[1:-1][:80]) from None
 
 # %% ../../nbs/library/events/model.ipynb #eb41623f

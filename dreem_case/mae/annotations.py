@@ -5,6 +5,7 @@ __all__ = ['MAX_BYTES', 'AnnotationsError', 'read_tsv', 'event_of', 'Labels', 'g
 
 # %% ../../nbs/library/mae/annotations.ipynb #fc45d710
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,9 +42,12 @@ def read_tsv(path: str | Path) -> tuple[list[Annotation], list[str]]:  # in orde
         raise FileUnavailable(path.name, str(error.strerror)) from error
     if not content.strip(b"\0 \t\r\n"):
         raise AnnotationsError(path.name, "annotations", "NUL bytes only" if b"\0" in content else "an empty file")
-    text = content.decode("utf-8-sig", errors="replace").replace("\0", "")
+    coding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
+    text = content.decode(coding, errors="replace").replace("\0", "")
     lines = [line for line in text.splitlines() if line.strip()]
-    columns = [name.strip().casefold() for name in lines[0].split("\t")]
+    if not lines:
+        raise AnnotationsError(path.name, "annotations", "an empty file")
+    columns = [name.casefold() for name in _cells(lines[0])]
     if not {"onset", "duration", "description"} <= set(columns):
         raise AnnotationsError(path.name, "columns onset, duration and description", ascii(lines[0])[1:60])
     places = [columns.index(name) for name in ("onset", "duration", "description")]
@@ -52,9 +56,15 @@ def read_tsv(path: str | Path) -> tuple[list[Annotation], list[str]]:  # in orde
     return _rows(lines[1:], places)
 
 # %% ../../nbs/library/mae/annotations.ipynb #ffea09e0
+def _cells(line: str) -> list[str]:
+    "Cut a line at its tabs, and take off the quotation marks that some programs put around texts."
+    cells = [cell.strip() for cell in line.split("\t")]
+    return [cell[1:-1].replace('""', '"').strip() if re.fullmatch('".*"', cell) else cell for cell in cells]
+
+
 def _number(text: str) -> float | None:
     "Read seconds, with a point or a comma; None for what are none."
-    plain = text.strip().replace(",", ".")
+    plain = text.replace(",", ".")
     return float(plain) if re.fullmatch(r"[+-]?\d{1,9}(\.\d{0,12})?", plain) else None
 
 # %% ../../nbs/library/mae/annotations.ipynb #82e88965
@@ -62,10 +72,10 @@ def _rows(lines: Sequence[str], places: Sequence[int]) -> tuple[list[Annotation]
     "Make annotations of lines, and count those of which none can be made."
     found, lost = [], Counter[str]()
     for line in lines:
-        cells = line.split("\t")
+        cells = _cells(line)
         cells += [""] * (max(places) + 1 - len(cells))
         onset, duration = _number(cells[places[0]]), _number(cells[places[1]])
-        word = cells[places[2]].strip()
+        word = cells[places[2]]
         if onset is None or abs(onset) > MAX_SPAN_S:
             lost["lines without a time"] += 1
         elif not word:

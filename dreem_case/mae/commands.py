@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from ..core.command_line import one_line
+from ..core.command_line import check_out, one_line
 
 # %% ../../nbs/library/mae/commands.ipynb #d0e53bc0
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -103,8 +103,9 @@ def prepare(
 @mae.command()
 @_BATCHES
 @click.option("--out", required=True, type=_OUT, help="Folder for checkpoints and the model; a run cut short goes on.")
-@click.option("--config", "name", default="laptop", show_default=True, help="laptop or original-76m.")
-@click.option("--target", help="waveform, log_power, summary or cluster, instead of the configuration's.")
+@click.option("--config", "name", default="laptop", show_default=True, type=click.Choice(["laptop", "original-76m"]))
+@click.option("--target", type=click.Choice(["waveform", "log_power", "summary", "cluster"]),
+              help="What it learns to fill in, instead of the configuration's.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(1), help="How many, instead of the shipped model's.")
 @click.option("--batch", type=click.IntRange(1), help="Examples a step, of all processes together.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="At its highest.")
@@ -123,8 +124,6 @@ def pretrain(
     from dreem_case.mae.pretraining import pretrain as learn
     from dreem_case.mae.shipped import SETTINGS
 
-    if name not in CONFIGS:
-        raise ModelError(f"--config: expected one of {', '.join(CONFIGS)}, found {ascii(name)[:40]}")
     config = config_of(asdict(CONFIGS[name]) | ({"target": target} if target else {}), "--target")
     given = {"steps": steps, "batch": batch, "learning_rate": learning_rate, "seed": seed}
     settings = replace(SETTINGS, **{key: value for key, value in given.items() if value is not None})
@@ -151,6 +150,7 @@ def embed(batches: Path, out: Path, folder: Path | None, split: str) -> None:
     from dreem_case.mae.examples import BatchError, batch_paths, read_batch
     from dreem_case.mae.model import load_model
 
+    check_out(out, is_folder=False)
     model, parts = load_model(folder), []
     for path in batch_paths(batches, split):
         found = read_batch(path)

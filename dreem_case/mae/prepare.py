@@ -334,7 +334,7 @@ def prepare(
             done.problems[study] = found["error"]
         else:
             surveys[study] = _as_survey(found)
-    scaling = _agreed_scaling(outputs, surveys, scaling)
+    scaling = _agreed_scaling(outputs, surveys, scaling, list(done.problems.values()))
     outputs.write("scaling.json", json.dumps(asdict(scaling), indent=1).encode())
     already = set(outputs.names("studies"))
     work = partial(_write_study, job, scaling)
@@ -377,7 +377,9 @@ def _as_survey(found: Mapping) -> Survey:
     return Survey(**{name: found[name] for name in Survey.__dataclass_fields__})
 
 # %% ../../nbs/library/mae/prepare.ipynb #a5caacbc
-def _agreed_scaling(outputs: Outputs, surveys: Mapping[str, Survey], given: Scaling | None) -> Scaling:
+def _agreed_scaling(
+    outputs: Outputs, surveys: Mapping[str, Survey], given: Scaling | None, left_out: Sequence[str]
+) -> Scaling:
     "Give the scaling that lies there, is given, or is made of training patients; raise `PrepareError` for none or two."
     content = outputs.read("scaling.json")
     kept = read_scaling(content) if content else given
@@ -385,9 +387,9 @@ def _agreed_scaling(outputs: Outputs, surveys: Mapping[str, Survey], given: Scal
         raise PrepareError("scaling.json", "the scaling that is given, or none", "another one; choose another place")
     own = [s for _, s in sorted(surveys.items()) if split_of(s.patient) == "train"]
     if not kept and not own:
-        raise PrepareError(
-            "studies", "a training patient, or a scaling from elsewhere", f"{len(surveys)} studies without"
-        )
+        found = f"{len(surveys)} studies of other patients" + f" and {len(left_out)} left out" * bool(left_out)
+        why = f" ({left_out[0][:300]})" if left_out else ""
+        raise PrepareError("studies", "a training patient, or a scaling from elsewhere", found + why)
     return kept or make_scaling(own)
 
 # %% ../../nbs/library/mae/prepare.ipynb #a3b464fb

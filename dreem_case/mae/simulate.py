@@ -7,6 +7,7 @@ __all__ = ['SECOND_STUDIES', 'Study', 'simulate_study', 'Column', 'study_columns
 # %% ../../nbs/library/mae/simulate.ipynb #981f0925
 import csv
 import io
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -224,9 +225,13 @@ def simulate_studies(
     n_jobs: int | None = None,  # processes; None: one for each core
     on_study: Callable[[str], object] = lambda study: None,  # called for each that is there
 ) -> list[str]:  # names of studies
-    "Simulate patients' studies and write them; those that are there already stay."
+    "Simulate patients' studies and write them; those that are there already stay; raise `FileExistsError` for others."
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    note, given = folder / "simulated.json", json.dumps({"hours": hours, "seed": seed})
+    if note.exists() and (was := note.read_text(encoding="utf-8", errors="replace")[:80]) != given:
+        raise FileExistsError(f"{folder}: expected studies of {given}, found those of {was!a}")
+    write_whole(note, given.encode())
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(["patient", "age", "sex", "diagnosis"])

@@ -43,9 +43,6 @@ def prepared_studies(
             shutil.rmtree(studies)
     return folder
 
-
-
-
 # %% ../../nbs/library/mae/study.ipynb #0ce48a5a
 NCH = {  # %, of epochs of children
     "WAKE": 18.0, "N1": 3.5, "N2": 38.0, "DEEP": 24.0, "REM": 17.0,

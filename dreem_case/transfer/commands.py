@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from ..core.command_line import one_line
+from ..core.command_line import check_out, one_line
 from .edge_commands import edge, train_networks
 
 # %% ../../nbs/library/transfer/commands.ipynb #1a1e4ddb
@@ -125,6 +125,8 @@ def fine_tune(
 
     if how not in TUNINGS:
         raise BandError("--how", f"one of {'; '.join(TUNINGS)}", ascii(how)[:40])
+    if out:
+        check_out(out, is_folder=True)
     nights, model = _read(path), load_sequence(source or FOLDER / "source")[0]
     people = list(dict.fromkeys(night.person for night in nights))
     inside = [night for night in nights if night.person in people[:first]]
@@ -149,7 +151,8 @@ def fine_tune(
     help="Nights of bands with variance and swing (npz, form of Sleep-EDF's).",
 )
 @click.option(
-    "--budget", default=0.25, show_default=True, type=click.FloatRange(0, 1), help="Share of epochs that may be sent."
+    "--budget", default=0.25, show_default=True, type=click.FloatRange(0, 1),
+    help="Share of epochs that may be sent, of the people learned from.",
 )
 @click.option("--models", type=_FOLDER, help="Folder with cloud_* and edge_*; without it the shipped ones.")
 @_JSON

@@ -5,6 +5,7 @@ __all__ = ['edge', 'train_networks']
 
 # %% ../../nbs/library/transfer/edge_commands.ipynb #b062855f
 import json
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import click
@@ -82,6 +83,9 @@ def _scored(store: object, record: str, stager: object) -> tuple | None:  # wind
 @one_line(lambda: (OSError,), "edf,nets,edge")
 def train_networks(folder: Path, people: int, only: tuple[str, ...], anew: bool) -> None:
     "Train every network on simulated people, judge it on others, and make the small one ready to ship."
+    if unknown := set(only) - (known := entry_points(group="dreem_case.stagers").names):
+        expected, found = ", ".join(sorted(known)), ascii(min(unknown))[:40]
+        raise click.ClickException(f"--only: expected some of {expected}, found {found}")
     from dreem_case.transfer.network_training import NETWORKS, train_all
 
     if anew:

@@ -292,6 +292,8 @@ def train_all(
         if name == "small-sequence":
             found["edge"] = _ship(stager, people, ship or shipped_network_folder(), found)
         keep(name, found)
+    if "small-sequence" not in names:
+        return table
     if "small-sequence, random epochs" not in table:
         keep("small-sequence, random epochs", judged_by_random_epochs(people, seed, passes))
     if "small-sequence, no low-pass" not in table:

@@ -18,6 +18,7 @@ from dreem_case.ecg.features import record_features
 from dreem_case.ecg.filtering import FS_HZ, Signals, filtered
 from dreem_case.ecg.findings import _loss
 from dreem_case.ecg.imputation import WAYS, distance, filled
+from dreem_case.ecg.judge import gross
 from dreem_case.ecg.monitor import make_reference, stands_out, watched
 from dreem_case.ecg.recording import EcgError, make_recording
 from dreem_case.ecg.score import MODEL_FILE, answer_json, score_recording, shipped_model
@@ -161,6 +162,13 @@ def test_a_body_that_is_no_recording_is_refused_by_name(client, body):
     assert {"expected", "found"} <= set(answer.json)
 
 
+@pytest.mark.parametrize("path", ["/beats", "/beats/sim01/labels"])
+def test_a_body_that_is_too_long_is_413(client, monkeypatch, path):
+    monkeypatch.setattr(endpoint, "MAX_BODY_BYTES", 10)
+    answer = client.post(path, json={"leads": {}, "labels": {}})
+    assert (answer.status_code, answer.json["expected"]) == (413, "at most 10 bytes")
+
+
 def test_a_number_of_thousands_of_digits_is_refused(client):
     number = "1" * 5000
     body = f'{{"fs_hz": {number}, "leads": {{"a": [0, 1]}}}}'
@@ -222,6 +230,48 @@ def test_a_store_without_records_is_no_success(tmp_path):
     assert (run.exit_code, "two records at least" in run.output) == (1, True)
 
 
+def test_no_records_make_no_table_and_a_stopped_run_leaves_the_one_before(tmp_path, monkeypatch):
+    (tmp_path / "rows.csv").write_text("as it was")
+    asked = ["csv", "--records", str(tmp_path), "--out", str(tmp_path / "rows.csv")]
+    run = CliRunner().invoke(ecg, asked)
+    assert (run.exit_code, "expected records" in run.output) == (1, True)
+    write_records(tmp_path, n_records=2, minutes=0.5)
+    monkeypatch.setattr("dreem_case.ecg.heartbeat_csv.csv_lines", lambda *_: iter([]).throw(KeyboardInterrupt))
+    assert CliRunner().invoke(ecg, asked).exit_code == 1
+    assert (tmp_path / "rows.csv").read_text() == "as it was"
+    assert not list(tmp_path.glob(".rows*"))
+
+
+@pytest.mark.parametrize(("kind", "found"), [("trees", "a folder"), ("network", "a file")])
+def test_a_place_that_cannot_take_the_model_is_told_before_anything_is_learned(tmp_path, kind, found):
+    place = tmp_path if kind == "trees" else tmp_path / "a.json"
+    (tmp_path / "a.json").touch()
+    run = CliRunner().invoke(ecg, ["train", "--records", str(tmp_path), "--out", str(place), "--kind", kind])
+    assert (run.exit_code, f"for the result, found {found}" in run.output) == (1, True)
+
+
+def test_a_place_without_access_is_told_before_anything_is_learned(tmp_path, monkeypatch):
+    def closed(dir):
+        raise PermissionError(13, "Permission denied", str(dir))
+
+    monkeypatch.setattr("dreem_case.core.command_line.TemporaryFile", closed)
+    run = CliRunner().invoke(ecg, ["train", "--records", str(tmp_path), "--out", str(tmp_path / "new" / "m.json")])
+    assert (run.exit_code, "Permission denied" in run.output) == (1, True)
+
+
+@pytest.mark.parametrize("content", ["time,class\n", "[1]", '{"a": 1}', "\udcff"])
+def test_a_results_file_that_is_none_is_told_before_anything_is_learned(tmp_path, content):
+    write_records(tmp_path, n_records=2, minutes=0.5)
+    (tmp_path / "r.json").write_text(content, errors="surrogateescape")
+    run = CliRunner().invoke(ecg, ["evaluate", "--records", str(tmp_path), "--results", str(tmp_path / "r.json")])
+    assert run.exit_code == 1
+    assert "r.json: expected a file of figures in JSON, found something else" in run.output
+
+
+def test_no_beat_to_judge_is_no_figure_and_no_warning():
+    assert np.isnan(gross({"r": (np.array([0, 2]), np.array([-1, -1]))})["f3"])
+
+
 def test_a_record_without_annotations_does_not_spoil_the_table_of_the_others(tmp_path):
     write_records(tmp_path, n_records=2, minutes=0.5)
     (tmp_path / "sim01.atr").unlink()
@@ -243,6 +293,44 @@ def test_one_patient_is_too_few_to_hold_one_out(tmp_path):
     write_records(tmp_path, n_records=2, minutes=0.5)
     run = CliRunner().invoke(ecg, ["train", "--records", str(tmp_path), "--out", str(tmp_path / "model.json")])
     assert (run.exit_code, "two patients at least" in run.output) == (1, True)
+
+
+def _of_two(folder, way):
+    """Write six records of two people, told by a comment of the header or by a table."""
+    records = write_records(folder, n_records=6, minutes=0.5)
+    for i, record in enumerate(records):
+        if way == "the header's comment":
+            with (folder / f"{record}.hea").open("a") as file:
+                file.write(f"# patient {i // 3 + 1}\n# PVCs, noise\n")
+    if way == "patients.csv":
+        rows = [f"{record},{i // 3 + 1}" for i, record in enumerate(records)]
+        (folder / "patients.csv").write_text("\n".join(["record,patient", *rows]))
+    return records
+
+
+@pytest.mark.parametrize("way", ["the header's comment", "patients.csv"])
+def test_records_of_one_person_stand_on_one_side_of_the_split_and_it_is_said_by_what(tmp_path, way):
+    records = _of_two(tmp_path, way)
+    assert split_of(tmp_path) == (records[:3], records[3:])
+    run = CliRunner().invoke(ecg, ["train", "--records", str(tmp_path), "--out", str(tmp_path / "model.json")])
+    assert f"records: 3; patients: 1, each by {way}" in run.output
+    assert (run.exit_code, "two patients at least" in run.output) == (1, True)  # to be honest about
+
+
+def test_the_shadow_counts_people_and_not_records(tmp_path):
+    records = _of_two(tmp_path, "patients.csv")
+    same = list(shadow(str(tmp_path), shipped_model(), shipped_model(), records))
+    assert differences(same, "flagged").n_groups == 2
+
+
+def test_a_table_of_patients_that_leaves_a_record_out_or_is_no_table_is_refused(tmp_path):
+    records = _of_two(tmp_path, "patients.csv")
+    (tmp_path / "patients.csv").write_text(f"{records[0]},1\n")
+    with pytest.raises(EcgError, match=f"{records[1]}: expected one row {records[1]},patient in patients.csv, found 0"):
+        split_of(tmp_path)
+    (tmp_path / "patients.csv").write_bytes(b"\xff\xfe1")
+    with pytest.raises(EcgError, match=r"patients.csv: expected a table"):
+        split_of(tmp_path)
 
 
 @pytest.mark.parametrize("rhythm", RHYTHMS)

@@ -173,6 +173,9 @@ def test_every_trial_of_a_search_is_kept(examples, tmp_path):
     first = min((t for t in kept["trials"] if t["state"] == "complete"), key=lambda trial: trial["surprise"])
     assert best.dropout == first["settings"]["dropout"]
     assert len(lines) == 6
+    with pytest.raises(EcgError, match=r"search.json: expected a new file for the history"):
+        search(examples, patients, tmp_path / "search.json", 1, base=short)
+    assert json.loads((tmp_path / "search.json").read_text()) == kept
 
 
 def test_the_command_writes_an_onnx_file_that_names_beats_alike(folder, model, tmp_path):

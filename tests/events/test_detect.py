@@ -422,6 +422,25 @@ def test_a_store_without_series_is_no_success(tmp_path, command):
     assert (run.exit_code, "expected series in files" in run.output) == (1, True)
 
 
+@pytest.mark.parametrize(("more", "said"), [
+    (["--simulated", "1"], "expected a file for the result, found a folder"),
+    (["--network", "--simulated", "1", "--counts"], "expected options of a network, found --counts"),
+    (["--prepared", ".", "model=spec1d"], "expected options of a network, found --prepared"),
+])  # fmt: skip
+def test_a_training_that_would_not_do_what_is_asked_does_not_begin(tmp_path, more, said):
+    result = CliRunner().invoke(events, ["train", "--out", str(tmp_path), *more])
+    assert (result.exit_code, said in result.output) == (1, True)
+
+
+def test_a_table_of_something_else_is_told_what_it_lacks(tmp_path):
+    (tmp_path / "marks.csv").write_text("series,event,step\na,onset,1\n")
+    with pytest.raises(EventsError, match="series_id, event, step, found no series_id"):
+        read_events(tmp_path / "marks.csv")
+    (tmp_path / "model.json").write_text("{}")
+    with pytest.raises(EventsError, match="a model of boosted minutes, found no kind"):
+        load_minutes(tmp_path / "model.json")
+
+
 def test_marks_of_other_series_are_not_judged_as_missed(folder, tmp_path):
     (tmp_path / "marks.csv").write_text("series_id,event,step\nnobody,onset,100\n", encoding="utf-8")
     asked = ["evaluate", "--store", str(folder), "--events", str(tmp_path / "marks.csv")]

@@ -1,6 +1,6 @@
 """Files of any order, epoch and clock become the same series; what can only be a fault is refused by name."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ from dreem_case.events.clock import device_utc, iso_time, parse_stamps, utc_of_w
 from dreem_case.events.diary import read_diary, read_wrists
 from dreem_case.events.metric import EventsError
 from dreem_case.events.series import make_series
-from dreem_case.events.series_files import iter_series, read_series, series_in, write_series
+from dreem_case.events.series_files import read_series, series_in, write_series
 
 WEST = -14400.0
 
@@ -153,7 +153,7 @@ def test_many_series_in_one_file_are_read_by_name(tmp_path):
     order = np.random.default_rng(0).permutation(6000)
     path = written(tmp_path, {key: np.append(one[key], two[key])[order] for key in one})
     assert sorted(series_in(path)) == ["made", "other"]
-    assert [len(series) for series in iter_series(path)] == [3000, 3000]
+    assert [len(read_series(path, name)) for name in series_in(path)] == [3000, 3000]
     with pytest.raises(EventsError, match="1 to"):
         read_series(path, "nobody")
 
@@ -246,6 +246,18 @@ def test_offsets_that_change_within_a_file_are_followed(tmp_path):
     series = read_series(written(tmp_path, {"series_id": ["made"] * 2880, "timestamp": stamps, "enmo": enmo}))
     assert series.observed.all() and len(series) == 2880
     assert (series.time_of(1439), series.time_of(1440)) == ("2018-11-04T01:59:55-04:00", "2018-11-04T01:00:00-05:00")
+
+
+@pytest.mark.parametrize(("first", "zone", "notes"), [
+    ("2023-10-28T12:00:00+0200", None, 1), ("2023-10-28T12:00:00+0200", "Europe/Berlin", 0),
+    ("2023-10-28T12:00:00+0530", None, 0), ("2023-09-28T12:00:00+0200", None, 0),
+])  # fmt: skip
+def test_an_offset_that_stays_through_a_change_of_clocks_is_told(tmp_path, first, zone, notes):
+    start = datetime.fromisoformat(first)
+    stamps = [(start + timedelta(minutes=i)).isoformat() for i in range(2880)]
+    enmo = np.random.default_rng(0).exponential(0.03, 2880)
+    series = read_series(written(tmp_path, {"timestamp": stamps, "enmo": enmo}), zone=zone)
+    assert sum("+02:00 where clocks in Europe/Berlin" in note for note in series.notes) == len(series.notes) == notes
 
 
 def test_times_in_utc_alone_say_nothing_of_the_wearers_clock(tmp_path):

@@ -194,8 +194,10 @@ def test_without_a_training_patient_a_scaling_has_to_be_given(studies, prepared,
     name = next(name for name in find_studies([studies])[0] if split_of(name.partition("_")[0]) == "test")
     for ending in ("edf", "tsv"):
         shutil.copy(studies / f"{name}.{ending}", tmp_path)
-    with pytest.raises(PrepareError, match="a training patient"):
+    (tmp_path / "9_1.edf").write_bytes(b"none")
+    with pytest.raises(PrepareError, match=r"a training patient.*1 studies of other patients and 1 left out \(9_1: "):
         prepare([tmp_path], tmp_path / "out", Here())
+    (tmp_path / "9_1.edf").unlink()
     scaling = read_scaling((prepared[0] / "scaling.json").read_bytes())
     done = prepare([tmp_path], tmp_path / "out", Here(), scaling)
     assert done.problems == {}
@@ -259,6 +261,14 @@ def some(n=5, seed=0):
     who = [f"1000{i % 2}" for i in range(n)]
     return Examples(signals, present, rng.integers(-1, 5, n).astype(np.int8), seconds, np.array(who),
                     np.array([f"{patient}_1" for patient in who]), np.arange(n, dtype=np.int32))  # fmt: skip
+
+
+def test_simulated_studies_of_other_settings_are_not_taken_for_those_asked_for(tmp_path):
+    simulate_studies(tmp_path, 1, 0.1, n_jobs=1)
+    with pytest.raises(FileExistsError, match=r'expected studies of \{"hours": 0.2, "seed": 1\}, found those of'):
+        simulate_studies(tmp_path, 1, 0.2, n_jobs=1)
+    with pytest.raises(FileExistsError, match='"seed": 2'):
+        simulate_studies(tmp_path, 1, 0.1, seed=2, n_jobs=1)
 
 
 def test_a_batch_comes_back_as_it_was(tmp_path):

@@ -45,14 +45,14 @@ def test_pretrain_leaves_a_model_and_embed_rows_with_their_labels(folder, tmp_pa
 @pytest.mark.parametrize(
     ("more", "named"),
     [
-        (["--config", "huge"], "--config: expected one of laptop, original-76m, found 'huge'"),
-        (["--target", "sound"], "a target of waveform, log_power, summary, cluster"),
+        (["--config", "huge"], "'huge' is not one of 'laptop', 'original-76m'"),
+        (["--target", "sound"], "'sound' is not one of 'waveform', 'log_power', 'summary', 'cluster'"),
         (["--batch", "17"], "expected 17 for a batch at least, found 16"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_pretrained_is_one_line(folder, tmp_path, more, named):
+def test_what_cannot_be_pretrained_is_named(folder, tmp_path, more, named):
     done = run(pretrain, folder, "--out", tmp_path, *more)
-    assert done.exit_code == 1 and named in done.output and "Traceback" not in done.output
+    assert done.exit_code > 0 and named in done.output and "Traceback" not in done.output
 
 
 def test_a_training_that_leaves_the_numbers_leaves_no_model(folder, tmp_path):
@@ -80,6 +80,12 @@ def test_embed_refuses_a_model_of_another_kind_and_a_split_without_files(folder,
     done = run(embed, folder, "--split", "test", "--out", tmp_path / "rows.npz")
     assert done.exit_code == 1 and "expected files of examples in test" in done.output
     assert not (tmp_path / "rows.npz").exists()
+
+
+def test_an_embedding_is_put_where_it_can_be(folder, tmp_path):
+    done = run(embed, folder, "--split", "train", "--out", tmp_path)
+    assert done.exit_code == 1 and "expected a file for the result, found a folder" in done.output
+    assert run(embed, folder, "--split", "train", "--out", tmp_path / "new" / "rows.npz").exit_code == 0
 
 
 def test_a_judged_patient_is_not_learned_from():

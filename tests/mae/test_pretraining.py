@@ -158,7 +158,7 @@ def checkpoint_with(path, change) -> None:
         (lambda about: about["montage"].update(rate=100), "expected a checkpoint of montage"),
         (lambda about: about.update(version=0), "expected a checkpoint of version 1, found 0"),
         (lambda about: about["config"].update(width=64), "expected a checkpoint of config"),
-        (lambda about: about["settings"].update(seed=1), "expected a checkpoint of settings"),
+        (lambda about: about["settings"].update(seed=1), r"settings \{'seed': 0\}, found \{'seed': 1\}"),
         (lambda about: about.update(examples=5), "expected a checkpoint of examples 72, found 5"),
         (lambda about: about.clear(), "expected a checkpoint of"),
     ],

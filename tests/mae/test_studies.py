@@ -235,6 +235,17 @@ def test_commas_a_bom_windows_lines_and_columns_in_another_order_are_read(tmp_pa
     assert notes == []
 
 
+@pytest.mark.parametrize("coding", ["utf-8", "utf-16", "utf-16-le", "utf-16-be"])
+def test_texts_in_quotation_marks_and_utf_16_are_read(coding, tmp_path):
+    text = '"Onset"\t"Duration"\t"Description"\r\n"0"\t"30,0"\t"Sleep stage N2"\r\n5\t"9"\t"""left"" arousal"\r\n'
+    mark = {"utf-16-le": "\ufeff", "utf-16-be": "\ufeff"}.get(coding, "")
+    found, notes = read_tsv(table(tmp_path, (mark + text).encode(coding)))
+    assert [(a.onset_s, a.duration_s, a.text) for a in found] == [(0, 30, "Sleep stage N2"), (5, 9, '"left" arousal')]
+    assert notes == []
+    with pytest.raises(AnnotationsError, match="an empty file"):
+        read_tsv(table(tmp_path, f"{mark}\n".encode(coding)))
+
+
 def test_lines_that_cannot_be_are_counted(tmp_path):
     lines = ["0\t-5\tHypopnea", "x\t5\tHypopnea", "3\t5\t", "1e9999\t5\tHypopnea", "7\t5\tHypopnea"]
     found, notes = read_tsv(table(tmp_path, HEAD + "\n".join(lines)))

@@ -264,6 +264,22 @@ def test_records_that_overlap_or_do_not_say_when_they_were_are_errors(tmp_path):
         open_edf(psg(tmp_path / "n.edf", onsets=[0, *(10**8 + 30 * i for i in range(9))], reserved="EDF+D"))
 
 
+@pytest.mark.parametrize(("step", "kind", "words"), [
+    (29.9995, "EDF+C", ""), (29.95, "EDF+C", ""), (29.72, "EDF+C", "data record 11 at 330 s"),  # 3 s in all
+    (29.0, "EDF+C", "data record 1 at 30 s"), (29.95, "EDF+D", "data record 1 at 30 s"),
+])  # fmt: skip
+def test_a_clock_of_onsets_that_runs_slow_is_noted_as_long_as_no_epoch_moves(tmp_path, step, kind, words):
+    path = psg(tmp_path / "n.edf", n_records=12, onsets=[round(step * i, 4) for i in range(12)], reserved=kind)
+    if words:
+        with pytest.raises(EdfRecordsError, match=words):
+            open_edf(path)
+        return
+    night = open_edf(path)
+    steady = open_edf(psg(tmp_path / "m.edf", n_records=12))
+    assert np.array_equal(night.signals["Fpz-Cz"].values, steady.signals["Fpz-Cz"].values)
+    assert noted(night, "fall behind the samples") == (step < 29.99)
+
+
 def test_a_small_file_does_not_become_a_huge_night(tmp_path):
     channels = [USUAL | {"samples": "100"}, {"label": "EDF Annotations", "samples": "16"}]
     records = b"".join(bytes(200) + listed(onset=onset).ljust(32, b"\0") for onset in (0, 250000))

@@ -4,12 +4,14 @@ import json
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="networks are an extra: pip install dreem_case[nets]")
 pytest.importorskip("lightning", reason="networks are an extra: pip install dreem_case[nets]")
 pytest.importorskip("onnxruntime", reason="devices are an extra: pip install dreem_case[edge]")
 
 from dreem_case.transfer import network_training  # noqa: E402
+from dreem_case.transfer.edge_commands import train_networks  # noqa: E402
 from dreem_case.transfer.network_stager import SmallSequenceStager, load_network_stager  # noqa: E402
 from dreem_case.transfer.network_training import (  # noqa: E402
     People,
@@ -73,6 +75,15 @@ def test_a_training_that_was_stopped_goes_on_with_what_is_missing(people, tmp_pa
     (tmp_path / "n.json").write_text(json.dumps(table))
     train_all(tmp_path, **settings, say=said.append)
     assert len(said) == 5 and said[-1].startswith("small-sequence, random epochs")
+
+
+def test_only_what_is_named_is_trained(people, tmp_path, monkeypatch):
+    monkeypatch.setattr(network_training, "simulated_people", lambda *_, **__: people)
+    monkeypatch.setattr(network_training, "judged_by_night", lambda *_: ({}, None))
+    assert list(train_all(tmp_path, names=("boosted",), path=tmp_path / "n.json", say=str)) == ["boosted"]
+    run = CliRunner().invoke(train_networks, ["--only", "nothing", "--folder", str(tmp_path / "pairs")])
+    assert (run.exit_code, "found 'nothing'" in run.output) == (1, True)
+    assert not (tmp_path / "pairs").exists()
 
 
 def test_on_another_device_all_learn_from_the_same_nights_and_are_judged_on_the_same_others(people):
