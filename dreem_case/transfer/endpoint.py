@@ -77,11 +77,12 @@ def _asked() -> tuple[np.ndarray, object, object]:  # windows, rate, derivation
 
 # %% ../../nbs/library/transfer/endpoint.ipynb #51995c46
 def _table(rows: list) -> np.ndarray:
-    "Make a table of rows of numbers."
+    "Make a table of rows of numbers, NaN for each null."
     if len(rows) > MAX_EPOCHS:
         raise StageError(413, f"at most {MAX_EPOCHS} epochs", f"{len(rows)}")
     if any(not isinstance(row, list) or len(row) != N_SAMPLES for row in rows):
         raise StageError(422, f"rows of {N_SAMPLES} numbers", "others")
+    rows = [[np.nan if value is None else value for value in row] if None in row else row for row in rows]
     try:
         table = np.array(rows)
     except (ValueError, OverflowError):  # rows of rows, of several lengths
@@ -107,7 +108,7 @@ def check_windows(windows: np.ndarray, rate: object, derivation: object) -> tupl
     if windows.shape[0] < 1 or windows.shape[1] != N_SAMPLES:
         raise StageError(422, f"1 to {MAX_EPOCHS} rows of {N_SAMPLES} numbers", f"shape {windows.shape}")
     if (np.abs(windows.astype(float)) > MAX_UV).any():
-        raise StageError(422, f"numbers of at most {MAX_UV:g} µV, NaN where nothing is known", "larger ones")
+        raise StageError(422, f"numbers of at most {MAX_UV:g} µV, null or NaN where nothing is known", "larger ones")
     return windows.astype(np.float32), derivation
 
 # %% ../../nbs/library/transfer/endpoint.ipynb #eab5259b
@@ -168,8 +169,8 @@ def _said(error: StageError) -> tuple:
 
 # %% ../../nbs/library/transfer/endpoint.ipynb #e3a60c34
 _WINDOWS = {
-    "type": "array", "minItems": 1, "maxItems": MAX_EPOCHS, "description": "µV, an epoch a row",
-    "items": {"type": "array", "minItems": N_SAMPLES, "maxItems": N_SAMPLES, "items": {"type": "number"}},
+    "type": "array", "minItems": 1, "maxItems": MAX_EPOCHS, "description": "µV, an epoch a row, null: unknown",
+    "items": {"type": "array", "minItems": N_SAMPLES, "maxItems": N_SAMPLES, "items": {"type": ["number", "null"]}},
 }  # fmt: skip
 _NAMED = {"rate": {"type": "number", "enum": [FS_HZ]}, "derivation": {"type": "string", "maxLength": 40}}
 _STAGE = {"type": "string", "enum": list(STAGE_NAMES)}

@@ -83,6 +83,8 @@ def test_an_epoch_of_nan_is_not_usable_and_the_others_are_staged(client):
     found = client.post(ASKED, data=npy(sent), content_type=NPY).get_json()
     assert found["usable"] == [True, True, False, True, True]
     assert np.isfinite(found["probabilities"]).all()
+    rows = [[None] * 3000 if i == 2 else row for i, row in enumerate(sent.tolist())]  # as strict JSON says it
+    assert client.post("/stage", json={"windows": rows, "rate": 100, "derivation": "Fpz-Cz"}).get_json() == found
 
 
 @pytest.mark.parametrize("gain", [1e-6, 1e-3, 1e3])
