@@ -358,7 +358,7 @@ def make_app(
     metrics.watch(app)
     app.after_request(_with_headers)
     if origins:
-        CORS(app, origins=list(origins), methods=["GET", "HEAD"], expose_headers=["ETag", "Retry-After"])
+        CORS(app, origins=list(origins), methods=["GET", "HEAD", "POST"], expose_headers=["ETag", "Retry-After"])
     Compress(app)
     handlers = {RecordNotFound: _not_found, NightRefused: _refused, Busy: _busy, HTTPException: _by_http}
     for error, handler in (handlers | dict.fromkeys(_LATER, _later)).items():
