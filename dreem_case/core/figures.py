@@ -111,10 +111,10 @@ def amplitude_distribution(
     """Draw the share of samples beyond each amplitude, per channel, on logarithmic axes."""
     levels_uv = np.logspace(0, 6.7, 120)
     colors = sns.color_palette("colorblind", len(values_by_name))
-    for color, (name, values) in zip(colors, values_by_name.items(), strict=True):
+    for i, (color, (name, values)) in enumerate(zip(colors, values_by_name.items(), strict=True)):
         ordered = np.sort(np.abs(values))
         share = 1 - np.searchsorted(ordered, levels_uv) / len(ordered)
-        ax.plot(levels_uv, np.maximum(share, 1e-7), label=name, color=color)
+        ax.plot(levels_uv, np.maximum(share, 1e-7), label=name, color=color, linestyle=("-", "--", ":")[i % 3])
     ax.axvline(limit_uv, color=MUTED, linestyle="--", linewidth=1)
     ax.annotate(f" ±{limit_uv:.0f} µV", (limit_uv, 1), va="top", fontsize=8, color=MUTED)
     ax.set(xscale="log", yscale="log", xlabel="amplitude |x| (µV)", ylabel="share of samples beyond",
@@ -181,7 +181,7 @@ def score_per_night(
         ax.axhline(np.nanmean(values), color=color, linewidth=0.8, alpha=0.6)
     ax.set_xticks(x, night_names, rotation=30 if len(x) > 10 else 0, fontsize=8)
     ax.set(ylabel=ylabel, title=title)
-    ax.legend(fontsize=8)
+    ax.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.12 - 0.06 * (len(x) > 10)))
     return ax
 
 # %% ../../nbs/library/core/figures.ipynb #e02a5a75
@@ -241,6 +241,9 @@ def score_by_step(
     return ax
 
 # %% ../../nbs/library/core/figures.ipynb #da48e6da
+_LEAST_EPOCHS = 10  # of a bin that is drawn: the share of fewer says little
+
+
 def reliability_diagram(
     found: Mapping[str, Reliability],  # model -> what it says and what is true
     axes: Sequence[Axes],  # two: the diagram, and below it the epochs by bin
@@ -249,13 +252,13 @@ def reliability_diagram(
     """Draw the share that is right against the probability that was given, with the epochs of each bin below."""
     axes[0].plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle="--", label="says what is true")
     for (name, one), color, marker in zip(found.items(), _SERIES, "osD^v", strict=False):
-        used = one.counts > 0
+        used = one.counts >= _LEAST_EPOCHS
         label = f"{name} (error {one.error:.3f})"
         axes[0].plot(one.said[used], one.right[used], "-", marker=marker, color=color, markersize=5, label=label)
         edges = np.linspace(0, 1, len(one.counts) + 1)
         axes[1].stairs(100 * one.counts / one.counts.sum(), edges, color=color, linewidth=1.5)
     axes[0].set(ylabel="share that is right", title=title, xlim=(0.15, 1.02), ylim=(0, 1.02))
-    axes[0].legend(fontsize=8, loc="upper left")
+    axes[0].legend(fontsize=8, loc="lower right")
     axes[1].set(xlabel="probability of the stage that was chosen", ylabel="epochs (%)", xlim=(0.15, 1.02))
     return axes
 

@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.ticker import MultipleLocator
 from scipy.signal import spectrogram as _spectrogram
 
 from ..core.figures import ACCENT, GRID, INK, MUTED, SECOND_ACCENT
@@ -23,9 +24,13 @@ def _epoch_edges_h(n_epochs: int) -> np.ndarray:
 
 
 def hours_axis(ax: Axes, n_epochs: int) -> Axes:
-    """Make x the hours since the start of the recording, from 0 to the last epoch."""
-    ax.set_xlim(0, n_epochs * EPOCH_S / 3600)
-    ax.set_xlabel("time since start (h)")
+    """Make x the hours since the start of the recording, from 0 to the last epoch; minutes for less than two."""
+    hours = n_epochs * EPOCH_S / 3600
+    ax.set_xlim(0, hours)
+    ax.set_xlabel("time since start (h)" if hours >= 2 else "time since start (min)")
+    if hours < 2:
+        ax.xaxis.set_major_locator(MultipleLocator((5 if hours < 0.7 else 15) / 60))
+        ax.xaxis.set_major_formatter(lambda x, _: f"{60 * x:.0f}")
     return ax
 
 # %% ../../nbs/library/nights/plots.ipynb #87acdf5c

@@ -136,21 +136,32 @@ def test_the_middle_of_a_constant_spectrum_is_that_constant_and_a_stage_is_named
     assert all((line.get_ydata() == 7).all() for line in ax.lines)
 
 
+@pytest.mark.parametrize(
+    ("n_epochs", "label", "ticks"), [(50, "min", " 0 5 10 15 20 25"), (239, "min", " 0 15 30 45"), (960, "h", " ")]
+)
+def test_a_short_recording_has_minutes_on_its_axis(ax, n_epochs, label, ticks):
+    plots.hours_axis(ax, n_epochs)
+    assert ax.get_xlabel() == f"time since start ({label})"
+    ax.figure.canvas.draw()
+    assert ticks in " ".join(text.get_text() for text in ax.get_xticklabels())
+
+
 def test_flagged_epochs_have_a_strip_of_their_own_under_the_disagreement():
     fig, axes = plt.subplots(4, 1)
     plots.hypnogram_pair(np.array([0, 1, 2]), np.array([0, 1, 3]), axes, flagged=np.array([True, False, False]))
     assert [ax.patches[0].get_data().values.tolist() for ax in axes[2:]] == [[0, 0, 1], [1, 0, 0]]
-    assert [ax.get_xlabel() for ax in axes] == ["", "", "", "time since start (h)"]
+    assert [ax.get_xlabel() for ax in axes] == ["", "", "", "time since start (min)"]
     plt.close(fig)
 
 
-def test_a_reliability_diagram_has_a_point_for_every_bin_with_epochs():
+def test_a_reliability_diagram_has_a_point_for_every_bin_of_ten_epochs():
     fig, axes = plt.subplots(2, 1)
-    found = reliability(np.array([0, 0, 1, 0]), np.array([[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.55, 0.45]]))
+    given = np.repeat([[0.9, 0.1], [0.55, 0.45], [0.7, 0.3]], [30, 10, 9], axis=0)
+    found = reliability(np.r_[np.tile([0, 0, 1], 10), np.zeros(19, int)], given)
     figures.reliability_diagram({"model": found}, axes)
     said, right = axes[0].lines[1].get_data()
     assert said.tolist() == pytest.approx([0.55, 0.9]) and right.tolist() == pytest.approx([1, 2 / 3])
-    assert sorted(axes[1].patches[0].get_data().values)[-2:] == [25, 75]
+    assert sorted(axes[1].patches[0].get_data().values)[-3:] == pytest.approx([900 / 49, 1000 / 49, 3000 / 49])
     plt.close(fig)
 
 
