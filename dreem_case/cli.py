@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from . import __version__
 from .core.cache import cache_folder
-from .core.command_line import LazyGroup
+from .core.command_line import LazyGroup, NumberRange
 from .nights.casefile import CaseFileError, FileUnavailable
 from .nights.download import copy_record, copy_source
 from .nights.stages import NUMBERINGS
@@ -266,7 +266,7 @@ def _show_night(bar: tqdm, summary, row: dict | None) -> None:
 @_with_bucket
 @click.option("--nights", "n_nights", type=click.IntRange(1), default=7, show_default=True, help="How many.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Another seed makes other nights.")
-@click.option("--hours", type=click.FloatRange(0.1, 12), help="Length of a night; without it, as in the case.")
+@click.option("--hours", type=NumberRange(0.1, 12), help="Length of a night; without it, as in the case.")
 @_AS_JSON
 def simulate(
     out: str, endpoint: str | None, region: str | None, n_nights: int, seed: int, hours: float | None, as_json: bool

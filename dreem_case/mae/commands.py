@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from ..core.command_line import check_out, one_line
+from ..core.command_line import NumberRange, check_out, one_line
 
 # %% ../../nbs/library/mae/commands.ipynb #d0e53bc0
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -45,7 +45,7 @@ _JOBS = click.option("--jobs", type=click.IntRange(1, 256), help="Processes; wit
 @mae.command()
 @click.option("--out", required=True, type=_OUT, help="Folder for EDF and TSV files, and health_record.csv.")
 @click.option("--patients", default=28, show_default=True, type=click.IntRange(1, 2000))
-@click.option("--hours", default=8.0, show_default=True, type=click.FloatRange(0.25, 12), help="Of a study.")
+@click.option("--hours", default=8.0, show_default=True, type=NumberRange(0.25, 12), help="Of a study.")
 @click.option("--seed", default=1, show_default=True, type=_SEED)
 @_JOBS
 @_named
@@ -108,7 +108,7 @@ def prepare(
               help="What it learns to fill in, instead of the configuration's.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(1), help="How many, instead of the shipped model's.")
 @click.option("--batch", type=click.IntRange(1), help="Examples a step, of all processes together.")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="At its highest.")
+@click.option("--learning-rate", type=NumberRange(0, min_open=True), help="At its highest.")
 @click.option("--seed", type=_SEED, default=0, show_default=True)
 @_named
 def pretrain(

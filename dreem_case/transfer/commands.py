@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from ..core.command_line import check_out, one_line
+from ..core.command_line import NumberRange, check_out, one_line
 from .edge_commands import edge, train_networks
 
 # %% ../../nbs/library/transfer/commands.ipynb #1a1e4ddb
@@ -151,7 +151,7 @@ def fine_tune(
     help="Nights of bands with variance and swing (npz, form of Sleep-EDF's).",
 )
 @click.option(
-    "--budget", default=0.25, show_default=True, type=click.FloatRange(0, 1),
+    "--budget", default=0.25, show_default=True, type=NumberRange(0, 1),
     help="Share of epochs that may be sent, of the people learned from.",
 )
 @click.option("--models", type=_FOLDER, help="Folder with cloud_* and edge_*; without it the shipped ones.")
