@@ -3,9 +3,10 @@
 # %% auto #0
 __all__ = ['HIGH', 'LOW', 'REFRACTORY_S', 'T_WAVE_S', 'LATE', 'SLOW', 'BLOCK_S', 'NEAR_BLOCKS', 'STANDS_OUT', 'ALIKE',
            'ALIKE_FEW', 'SHARP', 'STEP', 'LEAST_MV', 'SPIKE_HZ', 'SPIKE_FS_HZ', 'SPIKE_S', 'SAME_S', 'detect_beats',
-           'pacing_spikes', 'looking_like', 'match_beats']
+           'pacing_spikes', 'looking_like', 'match_beats', 'outside']
 
 # %% ../../nbs/library/ecg/detect.ipynb #cce207e5
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -211,3 +212,12 @@ def match_beats(
             pairs.append((i, j))
             i, j = i + 1, j + 1
     return np.array(pairs, int).reshape(-1, 2)
+
+# %% ../../nbs/library/ecg/detect.ipynb #5d0aa108
+def outside(
+    time_s: np.ndarray,  # (n,) of beats
+    spans_s: Sequence[tuple[float, float]],
+) -> np.ndarray:  # bool (n,)
+    "Tell which beats lie in none of the spans, nor at their edges."
+    inside = [(time_s >= start - SAME_S) & (time_s <= stop + SAME_S) for start, stop in spans_s]
+    return ~np.any(inside, axis=0) if inside else np.ones(len(time_s), bool)

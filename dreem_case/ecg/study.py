@@ -15,7 +15,7 @@ import numpy as np
 from .ask import adapted, questions
 from .augment import fibrillating, make_example, reordered
 from .classifier import BeatClassifier, Example, confidence_of, fit_both, fit_classifier, held_out
-from .detect import SAME_S, detect_beats, match_beats
+from .detect import detect_beats, match_beats, outside
 from .features import FeatureTable, beat_features, group_of
 from .filtering import Signals, filtered
 from .imputation import WAYS, distance, filled
@@ -23,7 +23,7 @@ from .judge import Answers, calibration_error, errors_caught
 from .recording import DS1, DS2, PACED, Beats, EcgError, Recording
 from .score import refusals
 from .shifts import SHIFTS, with_gaps
-from .wfdb_files import patient_in, read_annotations, read_beats, read_wfdb, records_in
+from .wfdb_files import flutter_in, patient_in, read_beats, read_wfdb, records_in
 
 # %% ../../nbs/library/ecg/study.ipynb #5c3a0711
 @dataclass(frozen=True, eq=False)
@@ -259,21 +259,11 @@ def detection(folder: Path | str, records: Iterable[str]) -> dict[str, np.ndarra
     for record in records:
         beats, found_s = read_beats(folder, record), detect_beats(filtered(read_wfdb(folder, record)))
         true_s = beats.time_s
-        for start, stop in _flutter(folder, record):
-            true_s = true_s[(true_s < start) | (true_s > stop)]
-            found_s = found_s[(found_s < start) | (found_s > stop)]
+        flutter_s = flutter_in(folder, record)
+        true_s, found_s = (time_s[outside(time_s, flutter_s)] for time_s in (true_s, found_s))
         both = len(match_beats(true_s, found_s))
         counts[record] = np.array([both, len(true_s) - both, len(found_s) - both])
     return counts
-
-# %% ../../nbs/library/ecg/study.ipynb #69400bae
-def _flutter(folder: Path | str, record: str) -> list[tuple[float, float]]:
-    "Find where ventricular flutter is annotated, from [ to ]."
-    samples, symbols = read_annotations(folder, record)
-    fs_hz = read_wfdb(folder, record).fs_hz
-    starts = [s / fs_hz - SAME_S for s, symbol in zip(samples, symbols, strict=True) if symbol == "["]
-    stops = [s / fs_hz + SAME_S for s, symbol in zip(samples, symbols, strict=True) if symbol == "]"]
-    return list(zip(starts, stops, strict=False))
 
 # %% ../../nbs/library/ecg/study.ipynb #113b7353
 def shifted(

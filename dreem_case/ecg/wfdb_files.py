@@ -3,7 +3,8 @@
 # %% auto #0
 __all__ = ['NAME', 'MAX_HEADER_BYTES', 'MAX_ANNOTATION_BYTES', 'FORMATS', 'SAMPLES', 'VOLTS', 'NO_UNIT', 'NONE', 'CHUNK',
            'PATIENTS', 'GAIN', 'BASELINE', 'Lead', 'Header', 'check_record', 'parse_header', 'decode', 'encode',
-           'read_wfdb', 'read_header', 'patient_in', 'read_beats', 'read_annotations', 'records_in', 'write_wfdb']
+           'read_wfdb', 'read_header', 'patient_in', 'read_beats', 'read_annotations', 'flutter_in', 'records_in',
+           'write_wfdb']
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #b6a46440
 import csv
@@ -292,6 +293,14 @@ def read_annotations(folder: Path | str, record: str) -> tuple[np.ndarray, list[
             raise EcgError(record, "annotations at a rate above zero", f"{found.fs}")
         samples = np.rint(samples * (fs_hz / found.fs)).astype(np.int64)
     return samples, list(found.symbol)
+
+# %% ../../nbs/library/ecg/wfdb_files.ipynb #5d0aa107
+def flutter_in(folder: Path | str, record: str) -> list[tuple[float, float]]:  # s, from and to
+    "Find where ventricular flutter is annotated, from [ to ]: there are no beats to be found, and none are annotated."
+    samples, symbols = read_annotations(folder, record) or ((), ())
+    fs_hz = read_header(folder, record).fs_hz
+    starts, stops = ([s / fs_hz for s, symbol in zip(samples, symbols, strict=True) if symbol == end] for end in "[]")
+    return list(zip(starts, stops, strict=False))
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #db43c918
 @contextmanager

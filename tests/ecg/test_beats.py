@@ -22,7 +22,7 @@ from dreem_case.ecg.judge import gross
 from dreem_case.ecg.monitor import make_reference, stands_out, watched
 from dreem_case.ecg.recording import EcgError, make_recording
 from dreem_case.ecg.score import MODEL_FILE, answer_json, score_recording, shipped_model
-from dreem_case.ecg.shadow import differences, shadow
+from dreem_case.ecg.shadow import against_annotations, differences, shadow, summed_up
 from dreem_case.ecg.shifts import amplified, at_rate, inverted, swapped, with_gaps, with_noise
 from dreem_case.ecg.simulate import RHYTHMS, simulate_record, write_records
 from dreem_case.ecg.study import look_at, open_case, split_of, without_signal
@@ -399,6 +399,42 @@ def test_the_shadow_tells_of_records_without_annotated_beats(tmp_path):
     assert run.exit_code == 0
     assert run.output.count("0.0% of") == 2
     assert "right" not in run.output
+
+
+def test_what_is_found_and_named_is_counted_against_the_annotations(made):
+    recording, beats = made
+    model, n = shipped_model(), len(beats.time_s)
+    before = against_annotations(recording, "anybody", beats, (), model)
+    kept = np.setdiff1d(np.arange(n), [20, 40, 60])  # three beats that nobody has annotated are extra
+    symbols = np.array(beats.symbols, dtype="<U1")[kept]
+    symbols[30:34] = "Q"  # whose class is unknown: found, and not judged
+    fewer = replace(beats, time_s=beats.time_s[kept], symbols=tuple(symbols))
+    after = against_annotations(recording, "anybody", fewer, (), model)
+    assert (after.detected - before.detected).tolist() == [-3, 0, 3]
+    assert after.confusion.sum() + after.without_class == before.confusion.sum() + before.without_class - 7
+    flutter = against_annotations(recording, "anybody", beats, [(60.0, 90.0)], model)
+    away = ((beats.time_s >= 59.85) & (beats.time_s <= 90.15)).sum()
+    assert flutter.detected[:2].sum() == n - away and flutter.detected[2] <= before.detected[2]
+
+
+def test_records_are_judged_by_patient_and_one_without_annotated_beats_is_named(tmp_path):
+    write_records(tmp_path, n_records=4, minutes=1)
+    (tmp_path / "patients.csv").write_text("record,patient\nsim01,a\nsim02,a\nsim03,b\n", encoding="utf-8")
+    (tmp_path / "sim03.atr").write_bytes(b"\x00\x00")
+    run = CliRunner().invoke(ecg, ["judge", "--store", str(tmp_path), "--json", "sim01", "sim02", "sim03"])
+    assert run.exit_code == 1 and "sim03: expected annotated beats" in run.stderr
+    figures = json.loads(run.stdout)
+    assert figures["patients"] == 1 and "f3_low" not in figures and figures["detected_se"] > 0.9
+    asked = ["judge", "--store", str(tmp_path), "sim01", "sim02"]
+    assert "together, 1 patient: F1" in CliRunner().invoke(ecg, asked).stdout
+
+
+def test_figures_of_several_records_add_up_their_beats(made):
+    recording, beats = made
+    one = against_annotations(recording, "a", beats, (), shipped_model())
+    alone, both = summed_up([one]), summed_up([one, replace(one, patient="b")])
+    assert both["beats"] == 2 * alone["beats"] and both["f3"] == pytest.approx(alone["f3"])
+    assert both["f3_low"] == pytest.approx(both["f3_high"]) == pytest.approx(alone["f3"])
 
 
 def test_ventricular_beats_of_real_patients_who_were_not_learned_from_are_found(real_data):
