@@ -5,6 +5,7 @@ __all__ = ['GAP_SHARES', 'data_of', 'write_findings', 'of_judged', 'lead_answers
            'of_detection', 'of_signals', 'study']
 
 # %% ../../nbs/library/ecg/findings.ipynb #e507dfa6
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
@@ -38,15 +39,18 @@ from dreem_case.ecg.study import (
     train,
     without_signal,
 )
-from .wfdb_files import read_beats, records_in
+from .wfdb_files import read_beats, read_header, records_in
 
 # %% ../../nbs/library/ecg/findings.ipynb #d3e20511
 def data_of(folder: Path | str) -> str:
-    "Name the data of a folder: the MIT-BIH database, simulated records, or others."
-    records = set(records_in(folder))
-    if set(DS1 + DS2) <= records:
+    "Name the data of a folder: the MIT-BIH database, simulated records, or others, told apart by their headers."
+    records = records_in(folder)
+    if set(DS1 + DS2) <= set(records):
         return "mitbih"
-    return "simulated" if records and all(record.startswith("sim") for record in records) else "records"
+    if records and all(record.startswith("sim") for record in records):
+        return "simulated"
+    headers = repr([read_header(folder, record) for record in records])
+    return f"records-{hashlib.sha256(headers.encode()).hexdigest()[:8]}"
 
 
 def write_findings(path: Path | str, found: Mapping[str, float], data: str, budget: str = "full") -> None:
@@ -68,10 +72,7 @@ def of_judged(model: BeatClassifier, cases: Mapping[str, Case], judge: Sequence[
     weighted = answers_of(model, cases, judge)
     answers = judged(cases, weighted)
     figures, found = gross(answers), {}
-    matrices: dict[str, np.ndarray] = {}
-    for record, matrix in by_record(answers).items():
-        matrices[cases[record].patient] = matrices.get(cases[record].patient, 0) + matrix
-    low, high = interval_over_patients(matrices)
+    low, high = interval_over_patients(by_record(answers, lambda record: cases[record].patient))
     found |= {f"ds2.{name}": value for name, value in figures.items()} | {"ds2.f3_low": low, "ds2.f3_high": high}
     rest = gross({record: pair for record, pair in answers.items() if record != "232"})
     if "232" in answers:

@@ -41,9 +41,15 @@ def figures_of(matrix: np.ndarray) -> dict[str, float]:
     return found
 
 
-def by_record(answers: Answers) -> dict[str, np.ndarray]:
-    "Count each record's confusions."
-    return {record: confusion_of(*pair) for record, pair in answers.items()}
+def by_record(
+    answers: Answers,
+    key: Callable[[str], str] = str,  # of a record: what it is counted under, such as its patient
+) -> dict[str, np.ndarray]:  # key -> int (4, 4)
+    "Count the confusions of each record, or of those with one key together."
+    found: dict[str, np.ndarray] = {}
+    for record, pair in answers.items():
+        found[key(record)] = found.get(key(record), 0) + confusion_of(*pair)
+    return found
 
 # %% ../../nbs/library/ecg/judge.ipynb #e1f608bf
 def gross(answers: Answers) -> dict[str, float]:
