@@ -205,13 +205,13 @@ def _show(bar: tqdm, before: int, n_bytes: int) -> None:
 @click.option("--dask", "scheduler", help="Address of a Dask scheduler whose workers do the work: tcp://host:8786.")
 @click.option("--n-jobs", type=click.IntRange(1), help="Processes of this machine; without it, one for each core.")
 @click.option("--memory-mb", type=click.IntRange(500), default=1500, show_default=True, help="Most for one night.")
-@click.option("--time-limit-s", type=click.IntRange(1, 86_400), default=60, show_default=True,
+@click.option("--time-limit-s", type=NumberRange(1, 86_400), default=60, show_default=True,
               help="Most for one night.")
 @_with_cache
 @_AS_JSON
 def score(
     place: StorePlace, model: str | None, out: str, scheduler: str | None, n_jobs: int | None, memory_mb: int,
-    time_limit_s: int, cache: str, cache_mb: int, as_json: bool,
+    time_limit_s: float, cache: str, cache_mb: int, as_json: bool,
 ) -> None:
     """Score the nights of a store.
 
@@ -526,8 +526,7 @@ def _judged(found: dict, fitted) -> str:  # fitted: the model that was judged, N
         records = ", ".join(found["trained_on"])
         lines.append(f"not judged, since {fitted.version} was trained on them or their people: {records}")
     lines += [f"the same recording, by its signals: {', '.join(names)}" for names in found["same_recordings"]]
-    late = {night["record"]: night["labels_late_by"] for night in found["nights"] if night["labels_late_by"]}
-    lines += [f"{name}: the labels look {abs(n)} epochs {'late' if n > 0 else 'early'}" for name, n in late.items()]
+    lines += [f"{night['record']}: {night['labels_note']}" for night in found["nights"] if night["labels_note"]]
     return "\n".join(lines)
 
 # %% ../nbs/library/cli.ipynb #a91b71d5

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .classifier import BeatClassifier
+from .classifier import BeatModel
 from .features import FeatureTable
 from .recording import CLASSES, EcgError
 from .score import BeatAnswers
@@ -98,21 +98,21 @@ def _together(answers: BeatAnswers) -> FeatureTable:
     )
 
 # %% ../../nbs/library/ecg/ask.ipynb #e390d761
-def _asked(answers: BeatAnswers, model: BeatClassifier, n: int) -> object:
+def _asked(answers: BeatAnswers, model: BeatModel, n: int) -> object:
     if (answers.classes >= 0).sum() < MIN_LABELS:
         raise EcgError(answers.record, f"{MIN_LABELS} beats that can be read", str((answers.classes >= 0).sum()))
     table = _together(answers)
     return questions(table, model.weighted(table), n)
 
 
-def ask_beats(answers: BeatAnswers, model: BeatClassifier, n: int) -> list[float]:  # s
+def ask_beats(answers: BeatAnswers, model: BeatModel, n: int) -> list[float]:  # s
     "Say which beats to label, the one that stands for most beats first."
     return [float(t) for t in answers.time_s[_asked(answers, model, n).asked]]
 
 # %% ../../nbs/library/ecg/ask.ipynb #dec7fb5a
 def with_labels(
     answers: BeatAnswers,
-    model: BeatClassifier,
+    model: BeatModel,
     n: int,
     labels: Mapping[float, str],  # s -> one of CLASSES
 ) -> BeatAnswers:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.files import write_whole
-from .classifier import BeatClassifier
+from .classifier import BeatClassifier, BeatModel
 from .heartbeat_csv import heartbeat_rows
 from .judge import by_record, gross, interval_over_patients
 from .monitor import Reference, make_reference, stands_out, watched
@@ -67,7 +67,7 @@ def write_findings(path: Path | str, found: Mapping[str, float], data: str, budg
     write_whole(path, (json.dumps(dict(sorted({**old, **new}.items())), indent=1, allow_nan=False) + "\n").encode())
 
 # %% ../../nbs/library/ecg/findings.ipynb #1c7865ad
-def of_judged(model: BeatClassifier, cases: Mapping[str, Case], judge: Sequence[str]) -> dict[str, float]:
+def of_judged(model: BeatModel, cases: Mapping[str, Case], judge: Sequence[str]) -> dict[str, float]:
     "Judge the model on the patients of the second half."
     weighted = answers_of(model, cases, judge)
     answers = judged(cases, weighted)
@@ -96,7 +96,7 @@ def of_judged(model: BeatClassifier, cases: Mapping[str, Case], judge: Sequence[
     return found
 
 # %% ../../nbs/library/ecg/findings.ipynb #4f3bf950
-def lead_answers(model: BeatClassifier, cases: Mapping[str, Case], judge: Sequence[str], lead: str) -> dict:
+def lead_answers(model: BeatModel, cases: Mapping[str, Case], judge: Sequence[str], lead: str) -> dict:
     "Name beats by one lead alone; records without it use their first."
     found = {}
     for record in judge:
@@ -116,7 +116,7 @@ def of_folds(cases: Mapping[str, Case], records: Sequence[str], n_rounds: int) -
 
 # %% ../../nbs/library/ecg/findings.ipynb #35a3ce5a
 def of_shifts(
-    model: BeatClassifier, cases: Mapping[str, Case], learn: Sequence[str], judge: Sequence[str]
+    model: BeatModel, cases: Mapping[str, Case], learn: Sequence[str], judge: Sequence[str]
 ) -> Iterator[tuple[str, float]]:
     "Judge every shift against the recordings as they are, on the same beats; and whether monitoring saw it."
     calm = {r: look_at(model, cases[r].signals, cases[r].beats.time_s, r) for r in [*learn, *judge]}
@@ -195,7 +195,7 @@ def study(
     results: Path | str,  # file
     n_rounds: int = 80,
     shifts: bool = True,
-) -> BeatClassifier:
+) -> BeatModel:
     "Work out every figure of a folder of annotated records; gives the model of its first half."
     learn, judge = split_of(folder)
     data = data_of(folder)

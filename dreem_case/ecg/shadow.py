@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.resampling import Interval, paired_difference
-from .classifier import BeatClassifier
+from .classifier import BeatModel
 from .detect import match_beats
 from .places import list_records, record_folder
 from .recording import CLASSES, Beats, EcgError, Recording
@@ -32,7 +32,7 @@ class Compared:
 
 # %% ../../nbs/library/ecg/shadow.ipynb #88788833
 def compare(
-    recording: Recording, patient: str, beats: Beats | None, in_use: BeatClassifier, candidate: BeatClassifier
+    recording: Recording, patient: str, beats: Beats | None, in_use: BeatModel, candidate: BeatModel
 ) -> Compared:
     "Name a record's beats with both models; raise `EcgError` where there are fewer than two."
     first = score_recording(recording, in_use, beats.time_s if beats else None)
@@ -59,8 +59,8 @@ def _summed_up(answers: BeatAnswers, truth: np.ndarray | None) -> dict[str, floa
 # %% ../../nbs/library/ecg/shadow.ipynb #5af36cf5
 def shadow(
     place: str,  # folder or bucket of records
-    in_use: BeatClassifier,
-    candidate: BeatClassifier,
+    in_use: BeatModel,
+    candidate: BeatModel,
     records: Sequence[str] = (),  # none: all of them
 ) -> Iterator[Compared | EcgError]:  # the error of a record that cannot be read
     "Compare two models on stored records, one after the other."

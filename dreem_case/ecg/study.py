@@ -14,7 +14,15 @@ import numpy as np
 
 from .ask import adapted, questions
 from .augment import fibrillating, make_example, reordered
-from .classifier import BeatClassifier, Example, confidence_of, fit_both, fit_classifier, held_out
+from dreem_case.ecg.classifier import (
+    BeatClassifier,
+    BeatModel,
+    Example,
+    confidence_of,
+    fit_both,
+    fit_classifier,
+    held_out,
+)
 from .detect import SAME_S, detect_beats, match_beats
 from .features import FeatureTable, beat_features, group_of
 from .filtering import Signals, filtered
@@ -86,7 +94,7 @@ def train(
     n_folds: int = 6,
     n_rounds: int = 80,
     kind: str = "trees",  # or "network", or "blend" of both
-) -> BeatClassifier:
+) -> BeatModel:
     "Fit a model to records."
     examples, patients = with_made(cases, records)
     if kind == "trees":
@@ -100,7 +108,7 @@ def train(
 _MITDB = "MIT-BIH Arrhythmia Database (Moody and Mark 2001; ODC-By 1.0)"
 
 
-def model_with_card(folder: Path | str, records: Sequence[str], kind: str = "trees") -> BeatClassifier:
+def model_with_card(folder: Path | str, records: Sequence[str], kind: str = "trees") -> BeatModel:
     "Train on records of a folder, and say in the model's card on which, when and by what."
     from datetime import date
     from importlib.metadata import version
@@ -121,7 +129,7 @@ def model_with_card(folder: Path | str, records: Sequence[str], kind: str = "tre
     return replace(train(cases, records, kind=kind), card=card)
 
 # %% ../../nbs/library/ecg/study.ipynb #7f73e921
-def answers_of(model: BeatClassifier, cases: Mapping[str, Case], records: Iterable[str], table: int = 0) -> dict:
+def answers_of(model: BeatModel, cases: Mapping[str, Case], records: Iterable[str], table: int = 0) -> dict:
     "Name the beats of records, with annotated R peaks: record -> weighted probabilities."
     return {record: model.weighted(cases[record].example.tables[table]) for record in records}
 
@@ -135,7 +143,7 @@ def judged(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray]) -> Ans
     return found
 
 # %% ../../nbs/library/ecg/study.ipynb #451502b7
-def honesty(model: BeatClassifier, cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray]) -> dict[str, float]:
+def honesty(model: BeatModel, cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray]) -> dict[str, float]:
     "Compare confidence with what is right, and tell which errors a flag on a tenth of the beats catches."
     truth = np.concatenate([cases[record].example.classes for record in weighted])
     both, known = np.concatenate(list(weighted.values())), truth < 4
@@ -175,7 +183,7 @@ def by_number_of_patients(
     judge: Sequence[str],
     n_rounds: int = 80,
     n_draws: int = 3,
-    fit: Callable[[list[Example]], BeatClassifier] | None = None,  # None: trees and regression, of so many rounds
+    fit: Callable[[list[Example]], BeatModel] | None = None,  # None: trees and regression, of so many rounds
 ) -> Iterator[tuple[int, Answers, Answers]]:  # patients, answers on these, answers on those judged
     "Fit a model to ever more of the patients, drawn several times."
     random = np.random.default_rng(0)
@@ -237,7 +245,7 @@ def five_minutes(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray], 
     return found
 
 # %% ../../nbs/library/ecg/study.ipynb #c593e203
-def end_to_end(model: BeatClassifier, cases: Mapping[str, Case], records: Iterable[str]) -> Answers:
+def end_to_end(model: BeatModel, cases: Mapping[str, Case], records: Iterable[str]) -> Answers:
     "Name the beats that are found: a beat that is missed counts as N, one that is none is a true N."
     found = {}
     for record in records:
@@ -277,7 +285,7 @@ def _flutter(folder: Path | str, record: str) -> list[tuple[float, float]]:
 
 # %% ../../nbs/library/ecg/study.ipynb #113b7353
 def shifted(
-    model: BeatClassifier, cases: Mapping[str, Case], records: Iterable[str], name: str
+    model: BeatModel, cases: Mapping[str, Case], records: Iterable[str], name: str
 ) -> dict[str, "Seen"]:  # by record
     "Name the beats of shifted recordings, with annotated R peaks."
     found = {}
@@ -337,7 +345,7 @@ def without_signal(
     return {way: Filled(float(np.mean(far.get(way, [np.nan]))), own) for way, own in answers.items()}
 
 # %% ../../nbs/library/ecg/study.ipynb #97eefbc4
-def look_at(model: BeatClassifier, signals: Signals, time_s: np.ndarray, record: str) -> Seen:
+def look_at(model: BeatModel, signals: Signals, time_s: np.ndarray, record: str) -> Seen:
     "Name a record's beats, and tell which of them get no class."
     table = beat_features(signals, time_s, record, model.sees_waves)
     weighted = model.weighted(table)

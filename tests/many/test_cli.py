@@ -367,8 +367,8 @@ def test_a_store_is_scored_and_each_night_that_is_not_is_named(scoring, tmp_path
 def test_a_night_has_the_time_that_it_is_given(scoring, monkeypatch):
     jobs = []
     monkeypatch.setattr("dreem_case.many.batch.score_store", lambda job, *_: jobs.append(job) or Summary(0))
-    assert run("score", *scoring, "--time-limit-s", 900, "--memory-mb", 3000)[0] == 0
-    assert (jobs[0].time_limit_s, jobs[0].memory_mb) == (900, 3000)
+    assert run("score", *scoring, "--time-limit-s", 1.5, "--memory-mb", 3000)[0] == 0
+    assert (jobs[0].time_limit_s, jobs[0].memory_mb) == (1.5, 3000)
 
 
 def test_a_scoring_that_cannot_begin_says_why(scoring, tmp_path, monkeypatch):
@@ -388,7 +388,8 @@ def test_a_scoring_that_cannot_begin_says_why(scoring, tmp_path, monkeypatch):
         ({"--out": "s3://absent-bucket", "--endpoint": "http://127.0.0.1:9"}, "s3://absent-bucket: expected a place"),
         ({"--dask": "tcp://127.0.0.1:9"}, "expected a Dask scheduler at tcp://127.0.0.1:9, found none"),
         ({"--dask": "tcp://127.0.0.1:9", "--n-jobs": 1}, "found both"),
-        ({"--time-limit-s": "inf"}, "not a valid integer range"),
+        ({"--time-limit-s": "inf"}, "inf is not in the range 1<=x<=86400"),
+        ({"--time-limit-s": "nan"}, "nan is no finite number"),
     ]:
         words = [word for pair in (options | other).items() for word in pair]
         code, said, beside = run("score", *words)
