@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from . import __version__
 from .core.cache import cache_folder
-from .core.command_line import LazyGroup, NumberRange
+from .core.command_line import SEED, LazyGroup, NumberRange
 from .nights.casefile import CaseFileError, FileUnavailable
 from .nights.download import copy_record, copy_source
 from .nights.stages import NUMBERINGS
@@ -265,7 +265,7 @@ def _show_night(bar: tqdm, summary, row: dict | None) -> None:
 @click.option("--out", required=True, help="Where nights go: a folder, s3://bucket or s3://bucket/prefix.")
 @_with_bucket
 @click.option("--nights", "n_nights", type=click.IntRange(1), default=7, show_default=True, help="How many.")
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Another seed makes other nights.")
+@click.option("--seed", type=SEED, default=1, show_default=True, help="Another seed makes other nights.")
 @click.option("--hours", type=NumberRange(0.1, 12), help="Length of a night; without it, as in the case.")
 @_AS_JSON
 def simulate(
@@ -312,7 +312,7 @@ def _check_source(out: str, outputs, manifest: bytes) -> None:
 @click.option("--ecg", default="", help="Folder of annotated ECG records, for --part ecg.")
 @click.option("--diary", default="", help="Folder of wrist counts with a diary, for --part events.")
 @click.option("--respiration", default="", help="Folder of nights of breathing with events, for --part mae.")
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+@click.option("--seed", type=SEED, default=1, show_default=True)
 @click.option("--max-nights", type=click.IntRange(0), default=0, help="Limit the nights; 0: all.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for what is made; else build/.")
 @click.option("--part", default="", help="Folder of nbs/report; without it, the case.")
@@ -461,7 +461,7 @@ class _KindOfStager(click.Choice):
 @_with_labels
 @click.option("--out", required=True, help="Where the model goes: a folder, s3://bucket or s3://bucket/prefix.")
 @click.option("--stager", type=_KindOfStager(), default="boosted", show_default=True, help="Kind of model.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed, the same model.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="The same seed, the same model.")
 @click.option("--folds", type=click.IntRange(2), help="Judge the kind of model by cross-validation over the nights.")
 @click.option("--nights", type=click.IntRange(1), help="Train on so many scored nights, drawn by the seed.")
 @click.option("--mlflow", is_flag=True, help="Log the training with MLflow.")
@@ -535,7 +535,7 @@ def _judged(found: dict, fitted) -> str:  # fitted: the model that was judged, N
 @click.option("--model", help="A saved model, judged on nights that it has not seen: a folder or s3://bucket/prefix.")
 @click.option("--stager", type=_KindOfStager(), show_default="boosted", help="Kind of model, for --folds.")
 @click.option("--folds", type=click.IntRange(2), help="Judge a kind of model by cross-validation, without --model.")
-@click.option("--seed", type=click.IntRange(0), show_default="0", help="The same seed, the same folds and models.")
+@click.option("--seed", type=SEED, show_default="0", help="The same seed, the same folds and models.")
 @click.option("--out", help="Where evaluation.json goes as well: a folder, s3://bucket or s3://bucket/prefix.")
 def evaluate(
     place: StorePlace, cache: str, cache_mb: int, scheduler: str | None, n_jobs: int | None, as_json: bool,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from ..core.command_line import NumberRange, check_out, one_line
+from ..core.command_line import SEED, NumberRange, check_out, one_line
 from .edge_commands import edge, train_networks
 
 # %% ../../nbs/library/transfer/commands.ipynb #1a1e4ddb
@@ -107,7 +107,7 @@ def make_bands(path: Path, out: Path | None) -> None:
 @click.option(
     "--how", default="all, kl", show_default=True, help="all, first, head, 'all, l2', 'all, kl' or 'all, frozen norms'."
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1))
+@click.option("--seed", default=0, show_default=True, type=SEED)
 @click.option("--out", type=_OUT, help="Folder for the tuned network.")
 @_JSON
 @_named

@@ -10,6 +10,7 @@ import sys
 import termios
 import uuid
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -396,6 +397,17 @@ def test_a_scoring_that_cannot_begin_says_why(scoring, tmp_path, monkeypatch):
         assert (code, said) == (2, ""), beside
         assert why in beside
         assert "Traceback" not in beside
+
+
+def test_every_seed_is_one_that_all_libraries_take():
+    kinds, groups = [], [cli.main]
+    while groups:
+        group = groups.pop()
+        commands = [group.get_command(None, name) for name in group.list_commands(None)]
+        groups += [command for command in commands if isinstance(command, click.Group)]
+        kinds += [option.type for command in commands for option in command.params if option.name == "seed"]
+    assert len(kinds) >= 9
+    assert {(kind.min, kind.max) for kind in kinds} == {(0, 2**32 - 1)}
 
 
 @pytest.mark.parametrize("words", [["--help"], *([name, "-h"] for name in sorted(cli.main.commands))])
