@@ -14,7 +14,7 @@ from dreem_case.ecg.ask import questions, with_labels
 from dreem_case.ecg.classifier import BeatClassifier, calibrated, load_classifier, save_classifier
 from dreem_case.ecg.cli import ecg
 from dreem_case.ecg.detect import detect_beats, match_beats
-from dreem_case.ecg.features import record_features
+from dreem_case.ecg.features import beat_features
 from dreem_case.ecg.filtering import FS_HZ, Signals, filtered
 from dreem_case.ecg.findings import _loss, data_of
 from dreem_case.ecg.imputation import WAYS, distance, filled
@@ -95,7 +95,7 @@ def test_noise_as_high_as_beats_is_refused_in_part(made):
 
 def test_the_same_record_gets_the_same_questions(made):
     recording, beats = made
-    table = record_features(recording, beats.time_s)
+    table = beat_features(filtered(recording), beats.time_s)
     weighted = shipped_model().weighted(table)
     assert questions(table, weighted, 8).asked.tolist() == questions(table, weighted, 8).asked.tolist()
 
