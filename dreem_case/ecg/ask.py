@@ -50,7 +50,6 @@ def questions(
     table: FeatureTable,
     weighted: np.ndarray,  # (n_beats, 4) as the model gives
     n: int,  # labels that somebody is willing to give
-    seed: int = 0,
 ) -> Questions:
     "Choose the beats whose labels tell most; the same beats for the same record."
     from sklearn.cluster import KMeans
@@ -58,7 +57,7 @@ def questions(
     scored = np.flatnonzero(~table.unscored)
     places = _places(table, weighted)[scored]
     n = min(n, len(np.unique(places, axis=0)))
-    fit = KMeans(n, n_init=3, random_state=seed).fit(places, sample_weight=_rarity(weighted[scored]))
+    fit = KMeans(n, n_init=3, random_state=0).fit(places, sample_weight=_rarity(weighted[scored]))
     away = ((places - fit.cluster_centers_[fit.labels_]) ** 2).sum(axis=1)
     order = np.argsort(-np.bincount(fit.labels_, minlength=n), kind="stable")
     middles = [np.flatnonzero(fit.labels_ == k)[away[fit.labels_ == k].argmin()] for k in order]

@@ -255,13 +255,13 @@ def calibrated(model: BeatModel, weighted: np.ndarray, classes: np.ndarray) -> B
 
 # %% ../../nbs/library/ecg/classifier.ipynb #4db04f5b
 def fit_classifier(
-    examples: Sequence[Example], patients: Sequence[str], n_folds: int = 6, seed: int = 0, n_rounds: int = N_ROUNDS
+    examples: Sequence[Example], patients: Sequence[str], n_folds: int = 6, n_rounds: int = N_ROUNDS
 ) -> BeatClassifier:
     "Fit trees to all examples, and their honesty on patients held out in turn."
-    weighted = held_out(examples, patients, n_folds, lambda learn: fit_both(learn, seed, n_rounds), seed)
+    weighted = held_out(examples, patients, n_folds, lambda learn: fit_both(learn, n_rounds=n_rounds))
     real = [i for i, example in enumerate(examples) if not example.made]
     classes = np.concatenate([examples[i].classes for i in real])
-    return calibrated(fit_both(examples, seed, n_rounds), np.concatenate([weighted[i] for i in real]), classes)
+    return calibrated(fit_both(examples, n_rounds=n_rounds), np.concatenate([weighted[i] for i in real]), classes)
 
 # %% ../../nbs/library/ecg/classifier.ipynb #e0559050
 KIND = "dreem_case.ecg blend 2"

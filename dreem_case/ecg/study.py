@@ -156,23 +156,23 @@ def honesty(model: BeatModel, cases: Mapping[str, Case], weighted: Mapping[str, 
     }
 
 
-def patient_folds(cases: Mapping[str, Case], records: Sequence[str], n_folds: int = 8, n_rounds: int = 80) -> dict:
-    "Judge every record by a model that has not seen its patient: record -> weighted probabilities."
+def patient_folds(cases: Mapping[str, Case], records: Sequence[str], n_rounds: int = 80) -> dict:
+    "Judge every record by a model that has not seen its patient, in eight folds: record -> weighted probabilities."
     examples, patients = with_made(cases, records)
-    found = held_out(examples, patients, n_folds, lambda learn: fit_both(learn, n_rounds=n_rounds))
+    found = held_out(examples, patients, 8, lambda learn: fit_both(learn, n_rounds=n_rounds))
     return {e.record: p for e, p in zip(examples, found, strict=True) if not e.made}
 
 # %% ../../nbs/library/ecg/study.ipynb #b17f664e
-def random_split(cases: Mapping[str, Case], records: Sequence[str], n_rounds: int = 80, seed: int = 0) -> Answers:
+def random_split(cases: Mapping[str, Case], records: Sequence[str], n_rounds: int = 80) -> Answers:
     "Split beats at random, as is often done: every patient stands on both sides. Half learns, half is judged."
-    random, halves, rest = np.random.default_rng(seed), [], {}
+    random, halves, rest = np.random.default_rng(0), [], {}
     for record in records:
         example = cases[record].example
         half = random.random(len(example.classes)) < 0.5
         hidden = np.where(half, example.classes, 4)  # class Q is not learned from
         halves.append(Example(record, example.tables, hidden))
         rest[record] = ~half
-    model = fit_both(halves, seed, n_rounds)
+    model = fit_both(halves, n_rounds=n_rounds)
     given = judged(cases, answers_of(model, cases, records))
     return {record: (truth[rest[record]], found[rest[record]]) for record, (truth, found) in given.items()}
 
@@ -224,7 +224,7 @@ def asked_answers(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray],
     return found
 
 # %% ../../nbs/library/ecg/study.ipynb #430fc78e
-def five_minutes(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray], seconds: float = 300) -> Answers:
+def five_minutes(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray]) -> Answers:
     "Label the first five minutes of each record: later beats take the label of the three nearest, and of the model."
     from scipy.spatial import cKDTree
 
@@ -234,13 +234,13 @@ def five_minutes(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray], 
     for record, probabilities in weighted.items():
         example = cases[record].example
         table, places = example.tables[0], _places(example.tables[0], probabilities)
-        first = (table.time_s < seconds) & (example.classes < 4)
+        first = (table.time_s < 300) & (example.classes < 4)
         given = judged(cases, {record: probabilities})[record][1].copy()
         if first.sum() >= 3:
             away, near = cKDTree(places[first]).query(places, k=3)
             votes = (np.eye(4)[example.classes[first]][near] / (away[..., None] + 0.3)).sum(axis=1)
             given = (5 * votes / votes.sum(axis=1, keepdims=True) + 3 * probabilities).argmax(axis=1)
-        given[table.time_s < seconds] = -1
+        given[table.time_s < 300] = -1
         found[record] = (example.classes, given)
     return found
 

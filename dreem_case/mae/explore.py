@@ -104,14 +104,14 @@ def _patient(name: str, row: Mapping[str, str | None]) -> Patient:
     return Patient(age, sex if sex in ("F", "M") else "", (row["diagnosis"] or "").strip())
 
 # %% ../../nbs/library/mae/explore.ipynb #204caa3b
-def _told(vectors: np.ndarray, truth: np.ndarray, patient: np.ndarray, n: int = 6) -> np.ndarray:  # (n_nights,)
+def _told(vectors: np.ndarray, truth: np.ndarray, patient: np.ndarray) -> np.ndarray:  # (n_nights,)
     "Guess a number of each night by a line (ridge) through nights of all other patients."
     from sklearn.linear_model import Ridge
 
     said = np.full(len(truth), np.nan)
     for rows in rows_by_group(patient).values():
         inside = np.setdiff1d(np.arange(len(truth)), rows)
-        first, own = pca_rows(vectors[inside], vectors[rows], n=n)
+        first, own = pca_rows(vectors[inside], vectors[rows], n=6)
         scale = np.maximum(first.std(axis=0), 1e-6)
         said[rows] = Ridge(alpha=5.0).fit(first / scale, truth[inside]).predict(own / scale)
     return said

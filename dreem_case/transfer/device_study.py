@@ -100,9 +100,9 @@ class HeadbandFolds:
     network: list[np.ndarray]  # float (n, 5) per night
     trees: list[np.ndarray]
 
-    def blended(self, share: float = 0.65) -> list[np.ndarray]:
+    def blended(self) -> list[np.ndarray]:
         "Blend both."
-        return [blend(pair, (share, 1 - share)) for pair in zip(self.network, self.trees, strict=True)]
+        return [blend(pair, (0.65, 0.35)) for pair in zip(self.network, self.trees, strict=True)]
 
 # %% ../../nbs/library/transfer/device_study.ipynb #81e8eed5
 def headband_folds(
@@ -128,21 +128,15 @@ def _one_fold(
 
 # %% ../../nbs/library/transfer/device_study.ipynb #4d01bfb7
 def split_claims(
-    nights: Sequence[BandNight], kind: str = "size", n_rounds: int = 40, every: int = 3
+    nights: Sequence[BandNight], n_rounds: int = 40, every: int = 3
 ) -> dict[str, float]:
     "Compare accuracy by a split of epochs at random with that by a split of people, one in five held out in both."
     from dreem_case.core.trees import Trees, fit_trees
 
-    rows = np.concatenate([tree_rows(night, kind)[::every] for night in nights])
+    rows = np.concatenate([tree_rows(night, "size")[::every] for night in nights])
     stage = np.concatenate([night.stage[::every] for night in nights])
-    of_people = np.concatenate(
-        [
-            np.full(len(night.stage[::every]), fold)
-            for night, fold in zip(
-                nights, folds_of_people(nights, min(5, len({n.person for n in nights}))), strict=True
-            )
-        ]
-    )
+    folds = folds_of_people(nights, min(5, len({night.person for night in nights})))
+    of_people = np.repeat(folds, [len(night.stage[::every]) for night in nights])
     of_epochs, claims = np.random.default_rng(0).permutation(len(stage)) % 5, {}
     for name, fold in (("people", of_people), ("epochs", of_epochs)):
         inside = fold != 0
