@@ -38,7 +38,7 @@ class Study:
 
     child: Child
     number: int  # of the patient's studies
-    signals: dict[str, np.ndarray]
+    signals: dict[str, np.ndarray]  # by modality, (n_samples,)
     rates: dict[str, int]  # Hz
     truth: np.ndarray  # int8 (n_epochs,) stages as they were
     stages: np.ndarray  # int8 (n_epochs,) stages as they are scored
@@ -101,13 +101,13 @@ class Column:
 
     label: str
     unit: str
-    limits: tuple[float, float]
-    rate: int
-    values: np.ndarray
+    limits: tuple[float, float]  # physical minimum and maximum, in the unit
+    rate: int  # Hz
+    values: np.ndarray  # (n_samples,) in the unit
 
 # %% ../../nbs/library/mae/simulate.ipynb #a14c1b54
 def study_columns(study: Study, rng: np.random.Generator) -> list[Column]:
-    "Draw how a study is written."
+    "Draw which channels a study's file has, and under which names, in which units and at which rates."
     second, odd_unit = rng.random() < 0.289, rng.random()
     fast = int(rng.choice([256, 256, 256, 256, 400, 512]))
     slow = int(rng.choice([32, 32, 64]))
