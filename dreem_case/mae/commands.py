@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from ..core.command_line import SEED, NumberRange, check_out, one_line
+from ..core.command_line import SEED, NumberRange, check_out, for_json, one_line
 
 # %% ../../nbs/library/mae/commands.ipynb #d0e53bc0
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -209,18 +209,13 @@ def probe(
     sides = [side_of(read_examples(batches, split, every=every), model, (seed,)) for split in ("train", "test")]
     lines = probe_figures(*with_pca(*sides), tuple(patients), draws, seed, jobs)
     if as_json:
-        click.echo(json.dumps([line | {"figures": _plain(line["figures"])} for line in lines]))
+        click.echo(json.dumps([line | {"figures": for_json(line["figures"])} for line in lines]))
         return
     for line in lines:
         shown = "  ".join(f"{name} {value:.3f}" for name, value in line["figures"].items() if math.isfinite(value))
         click.echo(f"{line['way']:18} {line['patients'] or 'all':>4}  {shown}")
     if absent := [name for name, value in lines[0]["figures"].items() if not math.isfinite(value)]:
         click.echo(f"not judged, since no judged patient has them: {', '.join(absent)}")
-
-# %% ../../nbs/library/mae/commands.ipynb #da386949
-def _plain(figures: dict) -> dict:
-    "Make figures that JSON can hold."
-    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
 # %% ../../nbs/library/mae/commands.ipynb #616c4018
 if __name__ == "__main__" and __package__:  # started as a module, by torchrun; a notebook has no package

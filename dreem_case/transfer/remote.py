@@ -35,7 +35,6 @@ class Cost:
 
     requests: int = 0
     bytes_sent: int = 0
-    bytes_received: int = 0
     seconds: float = 0.0
 
 
@@ -69,7 +68,6 @@ def ask_stages(
     finally:
         cost.requests, cost.seconds = cost.requests + 1, cost.seconds + time.perf_counter() - start
         cost.bytes_sent += body.tell()
-    cost.bytes_received += len(content)
     return _probabilities(content, len(windows))
 
 # %% ../../nbs/library/transfer/remote.ipynb #3d1551ae
