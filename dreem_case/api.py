@@ -8,6 +8,7 @@ __all__ = ['StageName', 'Problem', 'RecordPath', 'Page', 'Records', 'Hypnogram',
 import atexit
 import logging
 import math
+import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
@@ -407,10 +408,14 @@ def create_app(settings: Settings | None = None) -> OpenAPI:  # None: from the e
 
 # %% ../nbs/library/api.ipynb #cbefb367
 def _blueprint(part: str) -> Blueprint:
-    "Load the endpoints of another part; raise `StartError` for one that is not installed."
+    "Load the endpoints of another part; raise `StartError` for one that is not installed, or has no model."
     found = {entry.name: entry for entry in entry_points(group="dreem_case.blueprints")}
     if part not in found:
         raise StartError(f"DREEM_CASE_PARTS: expected some of {', '.join(sorted(found))}, found {ascii(part)[:60]}")
+    variable = f"DREEM_CASE_{part.upper()}_MODEL"
+    if (model := os.environ.get(variable)) and not Path(model).exists():
+        expected = f"{variable}: expected a model on this machine, found no file {ascii(model)[:80]}"
+        raise StartError(f"{expected}; unset it for the one of the package")
     return found[part].load()()
 
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from . import __version__
 from .core.cache import cache_folder
-from .core.command_line import LazyGroup, NumberRange
+from .core.command_line import SEED, LazyGroup, NumberRange
 from .nights.casefile import CaseFileError, FileUnavailable
 from .nights.download import copy_record, copy_source
 from .nights.stages import NUMBERINGS
@@ -205,13 +205,13 @@ def _show(bar: tqdm, before: int, n_bytes: int) -> None:
 @click.option("--dask", "scheduler", help="Address of a Dask scheduler whose workers do the work: tcp://host:8786.")
 @click.option("--n-jobs", type=click.IntRange(1), help="Processes of this machine; without it, one for each core.")
 @click.option("--memory-mb", type=click.IntRange(500), default=1500, show_default=True, help="Most for one night.")
-@click.option("--time-limit-s", type=click.IntRange(1, 86_400), default=60, show_default=True,
+@click.option("--time-limit-s", type=NumberRange(1, 86_400), default=60, show_default=True,
               help="Most for one night.")
 @_with_cache
 @_AS_JSON
 def score(
     place: StorePlace, model: str | None, out: str, scheduler: str | None, n_jobs: int | None, memory_mb: int,
-    time_limit_s: int, cache: str, cache_mb: int, as_json: bool,
+    time_limit_s: float, cache: str, cache_mb: int, as_json: bool,
 ) -> None:
     """Score the nights of a store.
 
@@ -265,7 +265,7 @@ def _show_night(bar: tqdm, summary, row: dict | None) -> None:
 @click.option("--out", required=True, help="Where nights go: a folder, s3://bucket or s3://bucket/prefix.")
 @_with_bucket
 @click.option("--nights", "n_nights", type=click.IntRange(1), default=7, show_default=True, help="How many.")
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Another seed makes other nights.")
+@click.option("--seed", type=SEED, default=1, show_default=True, help="Another seed makes other nights.")
 @click.option("--hours", type=NumberRange(0.1, 12), help="Length of a night; without it, as in the case.")
 @_AS_JSON
 def simulate(
@@ -312,7 +312,7 @@ def _check_source(out: str, outputs, manifest: bytes) -> None:
 @click.option("--ecg", default="", help="Folder of annotated ECG records, for --part ecg.")
 @click.option("--diary", default="", help="Folder of wrist counts with a diary, for --part events.")
 @click.option("--respiration", default="", help="Folder of nights of breathing with events, for --part mae.")
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+@click.option("--seed", type=SEED, default=1, show_default=True)
 @click.option("--max-nights", type=click.IntRange(0), default=0, help="Limit the nights; 0: all.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for what is made; else build/.")
 @click.option("--part", default="", help="Folder of nbs/report; without it, the case.")
@@ -461,7 +461,7 @@ class _KindOfStager(click.Choice):
 @_with_labels
 @click.option("--out", required=True, help="Where the model goes: a folder, s3://bucket or s3://bucket/prefix.")
 @click.option("--stager", type=_KindOfStager(), default="boosted", show_default=True, help="Kind of model.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed, the same model.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="The same seed, the same model.")
 @click.option("--folds", type=click.IntRange(2), help="Judge the kind of model by cross-validation over the nights.")
 @click.option("--nights", type=click.IntRange(1), help="Train on so many scored nights, drawn by the seed.")
 @click.option("--mlflow", is_flag=True, help="Log the training with MLflow.")
@@ -526,8 +526,7 @@ def _judged(found: dict, fitted) -> str:  # fitted: the model that was judged, N
         records = ", ".join(found["trained_on"])
         lines.append(f"not judged, since {fitted.version} was trained on them or their people: {records}")
     lines += [f"the same recording, by its signals: {', '.join(names)}" for names in found["same_recordings"]]
-    late = {night["record"]: night["labels_late_by"] for night in found["nights"] if night["labels_late_by"]}
-    lines += [f"{name}: the labels look {abs(n)} epochs {'late' if n > 0 else 'early'}" for name, n in late.items()]
+    lines += [f"{night['record']}: {night['labels_note']}" for night in found["nights"] if night["labels_note"]]
     return "\n".join(lines)
 
 # %% ../nbs/library/cli.ipynb #a91b71d5
@@ -536,7 +535,7 @@ def _judged(found: dict, fitted) -> str:  # fitted: the model that was judged, N
 @click.option("--model", help="A saved model, judged on nights that it has not seen: a folder or s3://bucket/prefix.")
 @click.option("--stager", type=_KindOfStager(), show_default="boosted", help="Kind of model, for --folds.")
 @click.option("--folds", type=click.IntRange(2), help="Judge a kind of model by cross-validation, without --model.")
-@click.option("--seed", type=click.IntRange(0), show_default="0", help="The same seed, the same folds and models.")
+@click.option("--seed", type=SEED, show_default="0", help="The same seed, the same folds and models.")
 @click.option("--out", help="Where evaluation.json goes as well: a folder, s3://bucket or s3://bucket/prefix.")
 def evaluate(
     place: StorePlace, cache: str, cache_mb: int, scheduler: str | None, n_jobs: int | None, as_json: bool,

@@ -2,12 +2,10 @@
 
 # %% auto #0
 __all__ = ['Codes', 'Rows', 'EvaluationError', 'confusion', 'kappa', 'accuracy', 'f1_per_class', 'macro_f1', 'balanced_accuracy',
-           'mean_of_known', 'rows_by_group', 'rows_like', 'per_group', 'kappa_per_group', 'scorer_agreement',
-           'near_transition']
+           'mean_of_known', 'rows_by_group', 'rows_like', 'per_group', 'near_transition']
 
 # %% ../../nbs/library/core/agreement.ipynb #2f71b892
-from collections.abc import Callable, Mapping, Sequence
-from itertools import combinations
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -122,27 +120,15 @@ def rows_like(
     return found
 
 # %% ../../nbs/library/core/agreement.ipynb #acbc7c93
-def per_group(statistic: Callable, groups: Rows, *arrays: Rows) -> dict:
+def per_group(
+    statistic: Callable,
+    groups: Rows,  # (n,) e.g. the night of each epoch
+    *arrays: Rows,  # (n,) each
+) -> dict:  # group -> value, in the order of first appearance
     "Apply a statistic to each group's part of the arrays."
     own = rows_like(groups, arrays)
     return {group: statistic(*(array[rows] for array in own)) for group, rows in rows_by_group(groups).items()}
 
-
-def kappa_per_group(
-    truth: Codes, predicted: Codes, groups: Rows  # (n,) e.g. the night of each epoch
-) -> dict:  # group -> kappa, in the order of first appearance
-    "Compute Cohen's kappa for each group."
-    return per_group(kappa, groups, truth, predicted)
-
-# %% ../../nbs/library/core/agreement.ipynb #a231fcd8
-def scorer_agreement(
-    hypnograms: Mapping[str, Mapping[str, Codes]],  # record -> scorer -> codes
-) -> dict[str, float]:  # record -> mean kappa over all pairs of scorers
-    "Average Cohen's kappa over all pairs of scorers of each record; NaN for a record with one scorer."
-    return {
-        record: mean_of_known([kappa(a, b) for a, b in combinations(scorers.values(), 2)] or [np.nan])
-        for record, scorers in hypnograms.items()
-    }
 
 # %% ../../nbs/library/core/agreement.ipynb #ca9285ed
 def near_transition(

@@ -88,10 +88,10 @@ def stacked_traces(
     values_by_name: Mapping[str, np.ndarray],  # channel -> (n_samples,) µV
     fs_hz: float,
     ax: Axes,
-    spacing_uv: float = 150.0,
     title: str = "",
 ) -> Axes:
-    """Draw short signals below each other, first on top, `spacing_uv` apart, x in seconds."""
+    """Draw short signals below each other, first on top, 150 µV apart, x in seconds."""
+    spacing_uv = 150.0
     for row, values in enumerate(values_by_name.values()):
         trace(values - np.nanmedian(values) - row * spacing_uv, fs_hz, ax, color=INK)
     n_rows = len(values_by_name)
@@ -106,7 +106,6 @@ def amplitude_distribution(
     values_by_name: Mapping[str, np.ndarray],  # channel -> samples, µV
     ax: Axes,
     limit_uv: float = 300.0,
-    title: str = "",
 ) -> Axes:
     """Draw the share of samples beyond each amplitude, per channel, on logarithmic axes."""
     levels_uv = np.logspace(0, 6.7, 120)
@@ -118,7 +117,7 @@ def amplitude_distribution(
     ax.axvline(limit_uv, color=MUTED, linestyle="--", linewidth=1)
     ax.annotate(f" ±{limit_uv:.0f} µV", (limit_uv, 1), va="top", fontsize=8, color=MUTED)
     ax.set(xscale="log", yscale="log", xlabel="amplitude |x| (µV)", ylabel="share of samples beyond",
-           title=title, ylim=(1e-6, 1.5))
+           ylim=(1e-6, 1.5))
     ax.legend(fontsize=8, loc="lower left")
     return ax
 
@@ -129,7 +128,6 @@ def share_bars(
     part_names: Sequence[str],
     colors: Sequence[str],
     ax: Axes,
-    title: str = "",
     xlabel: str = "share of epochs",
 ) -> Axes:
     """Draw one stacked horizontal bar per row (channel or night)."""
@@ -139,7 +137,7 @@ def share_bars(
         left += shares[:, part]
     ax.set_yticks(np.arange(len(row_names)), row_names)
     ax.invert_yaxis()
-    ax.set(xlim=(0, max(1.0, left.max())), xlabel=xlabel, title=title)
+    ax.set(xlim=(0, max(1.0, left.max())), xlabel=xlabel)
     ax.legend(ncols=len(part_names), fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.1)
     return ax
 
@@ -149,14 +147,13 @@ def confusion(
     names: Sequence[str],
     ax: Axes,
     title: str = "",
-    annotate: bool = True,
 ) -> Axes:
     """Draw a confusion matrix: colour is the share of its row, text the share and the count."""
     totals = matrix.sum(1, keepdims=True)
     share = np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)
     text = np.array([[f"{s:.0%}\n{int(c)}" for s, c in zip(rs, rc, strict=True)]
                      for rs, rc in zip(share, matrix, strict=True)])
-    sns.heatmap(share, annot=text if annotate else False, fmt="", cmap="Blues", vmin=0, vmax=1, cbar=False,
+    sns.heatmap(share, annot=text, fmt="", cmap="Blues", vmin=0, vmax=1, cbar=False,
                 ax=ax, xticklabels=names, yticklabels=names, annot_kws={"fontsize": 8}, linewidths=0.5,
                 square=True)
     ax.tick_params(axis="both", labelsize=8, length=0)
@@ -209,7 +206,6 @@ def difference_per_night(
     night_names: Sequence[str],  # in the order of the difference's groups
     ax: Axes,
     ylabel: str = "difference of kappa",
-    title: str = "",
 ) -> Axes:
     """Draw the difference of every night as a bar, the mean as a line, and its interval as a band."""
     x, values = np.arange(len(night_names)), list(difference.per_group.values())
@@ -219,7 +215,7 @@ def difference_per_night(
     ax.bar(x, values, color=[ACCENT if value >= 0 else SECOND_ACCENT for value in values], width=0.55)
     ax.axhline(0, color=MUTED, linewidth=0.8)
     ax.set_xticks(x, night_names, rotation=30 if len(x) > 5 else 0, fontsize=8)
-    ax.set(ylabel=ylabel, title=title)
+    ax.set_ylabel(ylabel)
     ax.legend(fontsize=8)
     return ax
 
@@ -227,7 +223,6 @@ def difference_per_night(
 def score_by_step(
     scores: Mapping[str, np.ndarray],  # step -> (n_nights,) score of each night, same order of nights
     ax: Axes,
-    ylabel: str = "Cohen's kappa",
     title: str = "",
 ) -> Axes:
     """Draw each night's way from step to step as a thin line, and the mean as a thick one."""
@@ -236,7 +231,7 @@ def score_by_step(
     ax.plot(x, np.nanmean(values, axis=1), "-o", color=INK, linewidth=2, markersize=6, label="mean over nights")
     ax.set_xticks(x, list(scores))
     ax.margins(x=0.08)
-    ax.set(ylabel=ylabel, title=title)
+    ax.set(ylabel="Cohen's kappa", title=title)
     ax.legend(fontsize=8)
     return ax
 

@@ -44,9 +44,9 @@ def _sync(path: Path) -> None:
         os.close(place)
 
 
-def write_whole(path: str | Path, content: bytes, durable: bool = False) -> None:
+def write_whole(path: str | Path, content: bytes) -> None:
     "Write a file as a whole or not at all."
-    with whole_file(path, durable) as partial:
+    with whole_file(path) as partial:
         partial.write_bytes(content)
 
 # %% ../../nbs/library/core/files.ipynb #a77b2060

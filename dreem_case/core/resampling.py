@@ -30,7 +30,6 @@ def interval_over_groups(
     statistic: Callable[..., float],  # of the arrays
     groups: Sequence | np.ndarray,  # (n,) group of each row
     *arrays: Sequence | np.ndarray,  # (n,) rows of the groups
-    level: float = 0.95,  # how often the interval shall hold the true value
 ) -> Interval:
     """Leave out one group after the other (jackknife), and take Student's t for the spread that this shows.
 
@@ -46,7 +45,7 @@ def interval_over_groups(
     known = without[~np.isnan(without)]
     n, reach = len(known), float("nan")
     if n > 1:
-        reach = stdtrit(n - 1, (1 + level) / 2) * np.sqrt((n - 1) / n * np.sum((known - known.mean()) ** 2))
+        reach = stdtrit(n - 1, 0.975) * np.sqrt((n - 1) / n * np.sum((known - known.mean()) ** 2))
     return Interval(value, float(value - reach), float(value + reach), len(rows))
 
 # %% ../../nbs/library/core/resampling.ipynb #fb57036e

@@ -24,10 +24,9 @@ def cut(
     signal: np.ndarray,  # (n_channels, n)
     start: int,
     width: int,
-    fill: float = 0.0,  # beyond the ends
 ) -> np.ndarray:  # (n_channels, width)
-    "Take a window, filled where the recording has nothing."
-    found = np.full((len(signal), width), fill, signal.dtype)
+    "Take a window, with zeros where the recording has nothing."
+    found = np.zeros((len(signal), width), signal.dtype)
     first, last = max(start, 0), min(start + width, signal.shape[1])
     found[:, first - start : last - start] = signal[:, first:last]
     return found
@@ -52,10 +51,9 @@ def mixup(
     inputs: np.ndarray,  # (n, n_channels, width)
     targets: np.ndarray,  # (n, n_outputs, width_out)
     random: np.random.Generator,
-    alpha: float = 0.4,
 ) -> tuple[np.ndarray, np.ndarray]:
     "Mix each window with another one."
-    order, share = random.permutation(len(inputs)), random.beta(alpha, alpha, (len(inputs), 1, 1)).astype(np.float32)
+    order, share = random.permutation(len(inputs)), random.beta(0.4, 0.4, (len(inputs), 1, 1)).astype(np.float32)
     return share * inputs + (1 - share) * inputs[order], share * targets + (1 - share) * targets[order]
 
 # %% ../../nbs/library/core/windows.ipynb #abb81139

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .classifier import BeatClassifier
+from .classifier import BeatModel
 from .features import FeatureTable
 from .recording import CLASSES, EcgError
 from .score import BeatAnswers
@@ -50,7 +50,6 @@ def questions(
     table: FeatureTable,
     weighted: np.ndarray,  # (n_beats, 4) as the model gives
     n: int,  # labels that somebody is willing to give
-    seed: int = 0,
 ) -> Questions:
     "Choose the beats whose labels tell most; the same beats for the same record."
     from sklearn.cluster import KMeans
@@ -58,7 +57,7 @@ def questions(
     scored = np.flatnonzero(~table.unscored)
     places = _places(table, weighted)[scored]
     n = min(n, len(np.unique(places, axis=0)))
-    fit = KMeans(n, n_init=3, random_state=seed).fit(places, sample_weight=_rarity(weighted[scored]))
+    fit = KMeans(n, n_init=3, random_state=0).fit(places, sample_weight=_rarity(weighted[scored]))
     away = ((places - fit.cluster_centers_[fit.labels_]) ** 2).sum(axis=1)
     order = np.argsort(-np.bincount(fit.labels_, minlength=n), kind="stable")
     middles = [np.flatnonzero(fit.labels_ == k)[away[fit.labels_ == k].argmin()] for k in order]
@@ -98,21 +97,21 @@ def _together(answers: BeatAnswers) -> FeatureTable:
     )
 
 # %% ../../nbs/library/ecg/ask.ipynb #e390d761
-def _asked(answers: BeatAnswers, model: BeatClassifier, n: int) -> object:
+def _asked(answers: BeatAnswers, model: BeatModel, n: int) -> object:
     if (answers.classes >= 0).sum() < MIN_LABELS:
         raise EcgError(answers.record, f"{MIN_LABELS} beats that can be read", str((answers.classes >= 0).sum()))
     table = _together(answers)
     return questions(table, model.weighted(table), n)
 
 
-def ask_beats(answers: BeatAnswers, model: BeatClassifier, n: int) -> list[float]:  # s
+def ask_beats(answers: BeatAnswers, model: BeatModel, n: int) -> list[float]:  # s
     "Say which beats to label, the one that stands for most beats first."
     return [float(t) for t in answers.time_s[_asked(answers, model, n).asked]]
 
 # %% ../../nbs/library/ecg/ask.ipynb #dec7fb5a
 def with_labels(
     answers: BeatAnswers,
-    model: BeatClassifier,
+    model: BeatModel,
     n: int,
     labels: Mapping[float, str],  # s -> one of CLASSES
 ) -> BeatAnswers:

@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['GUESSED', 'PENALTY_C', 'SHARE_OF_N', 'ONE_LEAD', 'SETTINGS', 'N_ROUNDS', 'SHARE_LINEAR', 'BIAS', 'FLAGGED',
-           'SOFTNESS', 'KIND', 'MAX_FILE_BYTES', 'Regression', 'Example', 'training_rows', 'balanced', 'made_honest',
+           'SOFTNESS', 'KIND', 'MAX_FILE_BYTES', 'Regression', 'Example', 'training_rows', 'balanced', 'BeatModel',
            'BeatClassifier', 'confidence_of', 'fit_both', 'fold_of', 'held_out', 'calibrated', 'fit_classifier',
            'state_of', 'save_classifier', 'load_classifier', 'model_of']
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -131,19 +131,33 @@ N_ROUNDS = 80
 SHARE_LINEAR = 0.5
 BIAS = (1.0, 1.0, 1.0, 4.0)  # F has to be a quarter as probable as the others: it is rare, and seldom sure
 FLAGGED = 0.10  # share of beats that a person should look at
-SOFTNESS = (0.05, 20.0)  # what it may be: few patients, all named rightly, would make it nothing
+SOFTNESS = (0.05, 20.0)  # what that of probabilities may be: few patients, all named rightly, would make it nothing
 
 
-def made_honest(weighted: np.ndarray, softness: float, shift: Sequence[float]) -> np.ndarray:  # (n, 4) -> (n, 4)
-    "Make weighted probabilities honest, by what was fitted to patients held out."
-    return softmax(np.log(np.maximum(weighted, 1e-9)) / softness + np.array(shift))
+class BeatModel(Protocol):
+    "Whatever names beats: a `BeatClassifier`, or a network."
+
+    sees_waves: ClassVar[bool]  # it looks at whole beats, beside the rows of a table
+    names: tuple[str, ...]  # of the features
+    softness: float  # of the probabilities
+    shift: tuple[float, ...]
+    doubtful: float  # below this confidence a beat is flagged
+    card: Mapping
+    version: str  # by its content
+
+    def weighted(self, table: FeatureTable) -> np.ndarray:  # (n, 4)
+        "Give probabilities in which rare classes weigh more than they are frequent."
+
+    def probabilities(self, weighted: np.ndarray) -> np.ndarray:  # (n, 4) -> (n, 4)
+        "Make weighted probabilities honest, by what was fitted to patients held out."
+        return softmax(np.log(np.maximum(weighted, 1e-9)) / self.softness + np.array(self.shift))
 
 
 @dataclass(frozen=True, eq=False)
-class BeatClassifier:
-    "Names beats; made by `fit_classifier` or `load_classifier`."
+class BeatClassifier(BeatModel):
+    "Names beats by trees and regression; made by `fit_classifier` or `load_classifier`."
 
-    sees_waves: ClassVar[bool] = False  # rows are enough
+    sees_waves: ClassVar[bool] = False
 
     names: tuple[str, ...]  # of the features
     trees: Trees
@@ -161,10 +175,6 @@ class BeatClassifier:
         both += SHARE_LINEAR * self.regression.probabilities(table.rows)
         both *= BIAS
         return both / both.sum(axis=1, keepdims=True)
-
-    def probabilities(self, weighted: np.ndarray) -> np.ndarray:  # (n, 4) -> (n, 4)
-        "Make weighted probabilities honest."
-        return made_honest(weighted, self.softness, self.shift)
 
     @cached_property
     def version(self) -> str:
@@ -210,7 +220,7 @@ def held_out(
     examples: Sequence[Example],
     patients: Sequence[str],  # one for each example
     n_folds: int,
-    fit: Callable[[list[Example]], "BeatClassifier"],  # or another kind of model
+    fit: Callable[[list[Example]], BeatModel],
     seed: int = 0,
 ) -> list[np.ndarray]:  # weighted probabilities (n_beats, 4), by a model that has not seen the patient
     "Have every record's beats named by a model that was fitted to other patients."
@@ -225,7 +235,7 @@ def held_out(
     return found
 
 # %% ../../nbs/library/ecg/classifier.ipynb #9a4325a2
-def calibrated(model: BeatClassifier, weighted: np.ndarray, classes: np.ndarray) -> BeatClassifier:
+def calibrated(model: BeatModel, weighted: np.ndarray, classes: np.ndarray) -> BeatModel:  # of the same kind
     "Fit softness, shifts and the flag's threshold to held-out beats."
     from scipy.optimize import minimize
 
@@ -245,13 +255,13 @@ def calibrated(model: BeatClassifier, weighted: np.ndarray, classes: np.ndarray)
 
 # %% ../../nbs/library/ecg/classifier.ipynb #4db04f5b
 def fit_classifier(
-    examples: Sequence[Example], patients: Sequence[str], n_folds: int = 6, seed: int = 0, n_rounds: int = N_ROUNDS
+    examples: Sequence[Example], patients: Sequence[str], n_folds: int = 6, n_rounds: int = N_ROUNDS
 ) -> BeatClassifier:
     "Fit trees to all examples, and their honesty on patients held out in turn."
-    weighted = held_out(examples, patients, n_folds, lambda learn: fit_both(learn, seed, n_rounds), seed)
+    weighted = held_out(examples, patients, n_folds, lambda learn: fit_both(learn, n_rounds=n_rounds))
     real = [i for i, example in enumerate(examples) if not example.made]
     classes = np.concatenate([examples[i].classes for i in real])
-    return calibrated(fit_both(examples, seed, n_rounds), np.concatenate([weighted[i] for i in real]), classes)
+    return calibrated(fit_both(examples, n_rounds=n_rounds), np.concatenate([weighted[i] for i in real]), classes)
 
 # %% ../../nbs/library/ecg/classifier.ipynb #e0559050
 KIND = "dreem_case.ecg blend 2"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from ..core.command_line import NumberRange, all_or, check_out, one_line
+from ..core.command_line import SEED, NumberRange, all_or, check_out, one_line
 from ..core.tracking import TrackingError, load_mlflow, log_run
 from .recording import CLASSES, EcgError
 
@@ -71,7 +71,7 @@ def csv(folder: Path, out: Path) -> None:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the records.")
 @click.option("--n-records", default=12, show_default=True, type=click.IntRange(1, 99))
 @click.option("--minutes", default=5.0, show_default=True, type=NumberRange(0.5, 120))
-@click.option("--seed", default=1, show_default=True)
+@click.option("--seed", default=1, show_default=True, type=SEED)
 @_named
 def simulate(out: Path, n_records: int, minutes: float, seed: int) -> None:
     "Write simulated records with annotations."

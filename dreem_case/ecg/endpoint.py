@@ -18,7 +18,7 @@ from ..core import places
 from ..core.places import PlaceError, StoredFile
 from ..core.web import BodyTooLong, add_page, problem, read_body
 from .ask import ask_beats, with_labels
-from .classifier import BeatClassifier
+from .classifier import BeatModel
 from .places import NoRecord, list_records, record_files
 from .recording import EcgError, Recording, make_recording
 from .score import BeatAnswers, answer_json, load_model, score_recording, shipped_model
@@ -42,7 +42,7 @@ def _place() -> str:
 
 
 @cache
-def _model() -> BeatClassifier:
+def _model() -> BeatModel:
     path = os.environ.get("DREEM_CASE_ECG_MODEL")
     return load_model(path) if path else shipped_model()
 

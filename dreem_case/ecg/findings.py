@@ -5,6 +5,7 @@ __all__ = ['GAP_SHARES', 'data_of', 'write_findings', 'of_judged', 'lead_answers
            'of_detection', 'of_signals', 'study']
 
 # %% ../../nbs/library/ecg/findings.ipynb #e507dfa6
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.files import write_whole
-from .classifier import BeatClassifier
+from .classifier import BeatClassifier, BeatModel
 from .heartbeat_csv import heartbeat_rows
 from .judge import by_record, gross, interval_over_patients
 from .monitor import Reference, make_reference, stands_out, watched
@@ -38,15 +39,18 @@ from dreem_case.ecg.study import (
     train,
     without_signal,
 )
-from .wfdb_files import read_beats, records_in
+from .wfdb_files import read_beats, read_header, records_in
 
 # %% ../../nbs/library/ecg/findings.ipynb #d3e20511
 def data_of(folder: Path | str) -> str:
-    "Name the data of a folder: the MIT-BIH database, simulated records, or others."
-    records = set(records_in(folder))
-    if set(DS1 + DS2) <= records:
+    "Name the data of a folder: the MIT-BIH database, simulated records, or others, told apart by their headers."
+    records = records_in(folder)
+    if set(DS1 + DS2) <= set(records):
         return "mitbih"
-    return "simulated" if records and all(record.startswith("sim") for record in records) else "records"
+    if records and all(record.startswith("sim") for record in records):
+        return "simulated"
+    headers = repr([read_header(folder, record) for record in records])
+    return f"records-{hashlib.sha256(headers.encode()).hexdigest()[:8]}"
 
 
 def write_findings(path: Path | str, found: Mapping[str, float], data: str, budget: str = "full") -> None:
@@ -63,15 +67,12 @@ def write_findings(path: Path | str, found: Mapping[str, float], data: str, budg
     write_whole(path, (json.dumps(dict(sorted({**old, **new}.items())), indent=1, allow_nan=False) + "\n").encode())
 
 # %% ../../nbs/library/ecg/findings.ipynb #1c7865ad
-def of_judged(model: BeatClassifier, cases: Mapping[str, Case], judge: Sequence[str]) -> dict[str, float]:
+def of_judged(model: BeatModel, cases: Mapping[str, Case], judge: Sequence[str]) -> dict[str, float]:
     "Judge the model on the patients of the second half."
     weighted = answers_of(model, cases, judge)
     answers = judged(cases, weighted)
     figures, found = gross(answers), {}
-    matrices: dict[str, np.ndarray] = {}
-    for record, matrix in by_record(answers).items():
-        matrices[cases[record].patient] = matrices.get(cases[record].patient, 0) + matrix
-    low, high = interval_over_patients(matrices)
+    low, high = interval_over_patients(by_record(answers, lambda record: cases[record].patient))
     found |= {f"ds2.{name}": value for name, value in figures.items()} | {"ds2.f3_low": low, "ds2.f3_high": high}
     rest = gross({record: pair for record, pair in answers.items() if record != "232"})
     if "232" in answers:
@@ -95,7 +96,7 @@ def of_judged(model: BeatClassifier, cases: Mapping[str, Case], judge: Sequence[
     return found
 
 # %% ../../nbs/library/ecg/findings.ipynb #4f3bf950
-def lead_answers(model: BeatClassifier, cases: Mapping[str, Case], judge: Sequence[str], lead: str) -> dict:
+def lead_answers(model: BeatModel, cases: Mapping[str, Case], judge: Sequence[str], lead: str) -> dict:
     "Name beats by one lead alone; records without it use their first."
     found = {}
     for record in judge:
@@ -115,7 +116,7 @@ def of_folds(cases: Mapping[str, Case], records: Sequence[str], n_rounds: int) -
 
 # %% ../../nbs/library/ecg/findings.ipynb #35a3ce5a
 def of_shifts(
-    model: BeatClassifier, cases: Mapping[str, Case], learn: Sequence[str], judge: Sequence[str]
+    model: BeatModel, cases: Mapping[str, Case], learn: Sequence[str], judge: Sequence[str]
 ) -> Iterator[tuple[str, float]]:
     "Judge every shift against the recordings as they are, on the same beats; and whether monitoring saw it."
     calm = {r: look_at(model, cases[r].signals, cases[r].beats.time_s, r) for r in [*learn, *judge]}
@@ -194,7 +195,7 @@ def study(
     results: Path | str,  # file
     n_rounds: int = 80,
     shifts: bool = True,
-) -> BeatClassifier:
+) -> BeatModel:
     "Work out every figure of a folder of annotated records; gives the model of its first half."
     learn, judge = split_of(folder)
     data = data_of(folder)

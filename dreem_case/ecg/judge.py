@@ -41,9 +41,15 @@ def figures_of(matrix: np.ndarray) -> dict[str, float]:
     return found
 
 
-def by_record(answers: Answers) -> dict[str, np.ndarray]:
-    "Count each record's confusions."
-    return {record: confusion_of(*pair) for record, pair in answers.items()}
+def by_record(
+    answers: Answers,
+    key: Callable[[str], str] = str,  # of a record: what it is counted under, such as its patient
+) -> dict[str, np.ndarray]:  # key -> int (4, 4)
+    "Count the confusions of each record, or of those with one key together."
+    found: dict[str, np.ndarray] = {}
+    for record, pair in answers.items():
+        found[key(record)] = found.get(key(record), 0) + confusion_of(*pair)
+    return found
 
 # %% ../../nbs/library/ecg/judge.ipynb #e1f608bf
 def gross(answers: Answers) -> dict[str, float]:
@@ -54,12 +60,10 @@ def gross(answers: Answers) -> dict[str, float]:
 def interval_over_patients(
     matrices: Mapping[str, np.ndarray],  # patient -> confusion
     figure: Callable[[np.ndarray], float] = lambda matrix: figures_of(matrix)["f3"],
-    n_draws: int = 1000,
-    seed: int = 0,
 ) -> tuple[float, float]:
-    "Draw patients with replacement; give the 2.5th and 97.5th percentile of the figure."
-    random, stack = np.random.default_rng(seed), np.stack(list(matrices.values()))
-    drawn = random.integers(len(stack), size=(n_draws, len(stack)))
+    "Draw patients with replacement, a thousand times; give the 2.5th and 97.5th percentile of the figure."
+    random, stack = np.random.default_rng(0), np.stack(list(matrices.values()))
+    drawn = random.integers(len(stack), size=(1000, len(stack)))
     values = [figure(stack[draw].sum(axis=0)) for draw in drawn]
     return float(np.nanpercentile(values, 2.5)), float(np.nanpercentile(values, 97.5))
 

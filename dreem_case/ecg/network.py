@@ -19,7 +19,7 @@ from torch import nn
 
 from ..core.model_file import ModelError
 from ..core.nets import load_network, save_network
-from .classifier import BIAS, GUESSED, SOFTNESS, BeatClassifier, made_honest, model_of, state_of
+from .classifier import BIAS, GUESSED, SOFTNESS, BeatClassifier, BeatModel, model_of, state_of
 from .features import FeatureTable
 from .recording import CLASSES, EcgError
 from .shape import BEFORE, BEHIND
@@ -77,8 +77,8 @@ BATCH = 4096  # beats that are named at once
 
 
 @dataclass(frozen=True, eq=False)
-class NetworkClassifier:
-    "Names beats by a network; has what `BeatClassifier` has."
+class NetworkClassifier(BeatModel):
+    "Names beats by a network."
 
     sees_waves: ClassVar[bool] = True
 
@@ -113,10 +113,6 @@ class NetworkClassifier:
                 batch = (torch.from_numpy(part[start : start + BATCH]) for part in inputs)
                 found.append(torch.log_softmax(self.network(*batch), dim=1).numpy())
         return np.concatenate(found).astype(float)
-
-    def probabilities(self, weighted: np.ndarray) -> np.ndarray:  # (n, 4) -> (n, 4)
-        "Make weighted probabilities honest."
-        return made_honest(weighted, self.softness, self.shift)
 
     @cached_property
     def version(self) -> str:

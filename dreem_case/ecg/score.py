@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .classifier import BeatClassifier, confidence_of, load_classifier
+from .classifier import BeatClassifier, BeatModel, confidence_of, load_classifier
 from .detect import detect_beats, looking_like, pacing_spikes
 from .features import FeatureTable, beat_features
 from .filtering import FS_HZ, Signals, filtered
@@ -36,7 +36,7 @@ def shipped_model() -> BeatClassifier:
     return load_classifier(MODEL_FILE)
 
 # %% ../../nbs/library/ecg/score.ipynb #3b2f1719
-def load_model(path: Path | str) -> BeatClassifier:
+def load_model(path: Path | str) -> BeatModel:
     "Read a model, a file of trees or the folder of a network, which names beats in the same way; raise `EcgError`."
     if not Path(path).is_dir():
         return load_classifier(path)
@@ -64,7 +64,7 @@ class BeatAnswers:
 # %% ../../nbs/library/ecg/score.ipynb #3b6eebae
 def score_recording(
     recording: Recording,
-    model: BeatClassifier | None = None,  # None: the one that comes with the package
+    model: BeatModel | None = None,  # None: the one that comes with the package
     time_s: np.ndarray | None = None,  # of R peaks, if somebody has marked them; None: they are detected
 ) -> BeatAnswers:
     "Name the beats of a recording; raise `EcgError` where there are fewer than two."
@@ -128,7 +128,7 @@ def _pieces(recording: Recording) -> Iterator[_Piece]:
 
 # %% ../../nbs/library/ecg/score.ipynb #1ec012d1
 def _score_piece(
-    piece: _Piece, model: BeatClassifier, marked: np.ndarray | None
+    piece: _Piece, model: BeatModel, marked: np.ndarray | None
 ) -> tuple[BeatAnswers, int]:  # and how many of its beats follow a spike
     "Name the beats of a piece; times count from the start of the recording."
     signals = filtered(_bridgeable(piece.recording))

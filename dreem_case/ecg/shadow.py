@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.resampling import Interval, paired_difference
-from .classifier import BeatClassifier
+from .classifier import BeatModel
 from .detect import match_beats, outside
 from .judge import calibration_error, confusion_of, figures_of, interval_over_patients
 from .places import list_records, record_folder
@@ -33,7 +33,7 @@ class Compared:
 
 # %% ../../nbs/library/ecg/shadow.ipynb #88788833
 def compare(
-    recording: Recording, patient: str, beats: Beats | None, in_use: BeatClassifier, candidate: BeatClassifier
+    recording: Recording, patient: str, beats: Beats | None, in_use: BeatModel, candidate: BeatModel
 ) -> Compared:
     "Name a record's beats with both models; raise `EcgError` where there are fewer than two."
     first = score_recording(recording, in_use, beats.time_s if beats else None)
@@ -60,8 +60,8 @@ def _summed_up(answers: BeatAnswers, truth: np.ndarray | None) -> dict[str, floa
 # %% ../../nbs/library/ecg/shadow.ipynb #5af36cf5
 def shadow(
     place: str,  # folder or bucket of records
-    in_use: BeatClassifier,
-    candidate: BeatClassifier,
+    in_use: BeatModel,
+    candidate: BeatModel,
     records: Sequence[str] = (),  # none: all of them
 ) -> Iterator[Compared | EcgError]:  # the error of a record that cannot be read
     "Compare two models on stored records, one after the other."
@@ -103,7 +103,7 @@ class Judged:
 
 # %% ../../nbs/library/ecg/shadow.ipynb #5d0aa103
 def against_annotations(
-    recording: Recording, patient: str, beats: Beats, flutter_s: Sequence[tuple[float, float]], model: BeatClassifier
+    recording: Recording, patient: str, beats: Beats, flutter_s: Sequence[tuple[float, float]], model: BeatModel
 ) -> Judged:
     "Find and name a record's beats, and compare them with its annotations; raise `EcgError` for fewer than two."
     answers = score_recording(recording, model)
@@ -124,7 +124,7 @@ def against_annotations(
 # %% ../../nbs/library/ecg/shadow.ipynb #5d0aa104
 def judge(
     place: str,  # folder or bucket of records
-    model: BeatClassifier,
+    model: BeatModel,
     records: Sequence[str] = (),  # none: all of them
 ) -> Iterator[Judged | EcgError]:  # the error of a record that cannot be read, or has no annotated beats
     "Judge a model on annotated records, one after the other."

@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['NOISES', 'Shift', 'SHIFTS', 'qrs_power', 'with_noise', 'with_gaps', 'inverted', 'swapped', 'only', 'at_rate',
-           'in_bits', 'amplified']
+           'in_8_bits', 'amplified']
 
 # %% ../../nbs/library/ecg/shifts.ipynb #b49db0ad
 from collections.abc import Callable
@@ -97,10 +97,10 @@ def at_rate(recording: Recording, fs_hz: int) -> Recording:
     )
 
 # %% ../../nbs/library/ecg/shifts.ipynb #bd62c593
-def in_bits(recording: Recording, bits: int = 8, range_mv: float = 5.0) -> Recording:
-    "Round to so many bits over ±range_mv."
-    step = 2 * range_mv / 2**bits
-    return _mapped(recording, lambda lead: np.round(np.clip(lead, -range_mv, range_mv) / step) * step)
+def in_8_bits(recording: Recording) -> Recording:
+    "Round to 8 bits over ±5 mV."
+    step = 10 / 2**8
+    return _mapped(recording, lambda lead: np.round(np.clip(lead, -5, 5) / step) * step)
 
 
 def amplified(recording: Recording, gain: float) -> Recording:
@@ -126,7 +126,7 @@ SHIFTS: dict[str, Shift] = {
     "swapped": lambda r, b: swapped(r),
     "one_off": lambda r, b: _second(r),
     **{f"rate_{hz}": lambda r, b, hz=hz: at_rate(r, hz) for hz in (125, 250, 500, 1000)},
-    "bits_8": lambda r, b: in_bits(r),
+    "bits_8": lambda r, b: in_8_bits(r),
     "gain_0.1": lambda r, b: amplified(r, 0.1),
     "gain_10": lambda r, b: amplified(r, 10),
 }

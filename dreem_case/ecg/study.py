@@ -14,7 +14,15 @@ import numpy as np
 
 from .ask import adapted, questions
 from .augment import fibrillating, make_example, reordered
-from .classifier import BeatClassifier, Example, confidence_of, fit_both, fit_classifier, held_out
+from dreem_case.ecg.classifier import (
+    BeatClassifier,
+    BeatModel,
+    Example,
+    confidence_of,
+    fit_both,
+    fit_classifier,
+    held_out,
+)
 from .detect import detect_beats, match_beats, outside
 from .features import FeatureTable, beat_features, group_of
 from .filtering import Signals, filtered
@@ -86,7 +94,7 @@ def train(
     n_folds: int = 6,
     n_rounds: int = 80,
     kind: str = "trees",  # or "network", or "blend" of both
-) -> BeatClassifier:
+) -> BeatModel:
     "Fit a model to records."
     examples, patients = with_made(cases, records)
     if kind == "trees":
@@ -100,7 +108,7 @@ def train(
 _MITDB = "MIT-BIH Arrhythmia Database (Moody and Mark 2001; ODC-By 1.0)"
 
 
-def model_with_card(folder: Path | str, records: Sequence[str], kind: str = "trees") -> BeatClassifier:
+def model_with_card(folder: Path | str, records: Sequence[str], kind: str = "trees") -> BeatModel:
     "Train on records of a folder, and say in the model's card on which, when and by what."
     from datetime import date
     from importlib.metadata import version
@@ -121,7 +129,7 @@ def model_with_card(folder: Path | str, records: Sequence[str], kind: str = "tre
     return replace(train(cases, records, kind=kind), card=card)
 
 # %% ../../nbs/library/ecg/study.ipynb #7f73e921
-def answers_of(model: BeatClassifier, cases: Mapping[str, Case], records: Iterable[str], table: int = 0) -> dict:
+def answers_of(model: BeatModel, cases: Mapping[str, Case], records: Iterable[str], table: int = 0) -> dict:
     "Name the beats of records, with annotated R peaks: record -> weighted probabilities."
     return {record: model.weighted(cases[record].example.tables[table]) for record in records}
 
@@ -135,7 +143,7 @@ def judged(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray]) -> Ans
     return found
 
 # %% ../../nbs/library/ecg/study.ipynb #451502b7
-def honesty(model: BeatClassifier, cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray]) -> dict[str, float]:
+def honesty(model: BeatModel, cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray]) -> dict[str, float]:
     "Compare confidence with what is right, and tell which errors a flag on a tenth of the beats catches."
     truth = np.concatenate([cases[record].example.classes for record in weighted])
     both, known = np.concatenate(list(weighted.values())), truth < 4
@@ -148,23 +156,23 @@ def honesty(model: BeatClassifier, cases: Mapping[str, Case], weighted: Mapping[
     }
 
 
-def patient_folds(cases: Mapping[str, Case], records: Sequence[str], n_folds: int = 8, n_rounds: int = 80) -> dict:
-    "Judge every record by a model that has not seen its patient: record -> weighted probabilities."
+def patient_folds(cases: Mapping[str, Case], records: Sequence[str], n_rounds: int = 80) -> dict:
+    "Judge every record by a model that has not seen its patient, in eight folds: record -> weighted probabilities."
     examples, patients = with_made(cases, records)
-    found = held_out(examples, patients, n_folds, lambda learn: fit_both(learn, n_rounds=n_rounds))
+    found = held_out(examples, patients, 8, lambda learn: fit_both(learn, n_rounds=n_rounds))
     return {e.record: p for e, p in zip(examples, found, strict=True) if not e.made}
 
 # %% ../../nbs/library/ecg/study.ipynb #b17f664e
-def random_split(cases: Mapping[str, Case], records: Sequence[str], n_rounds: int = 80, seed: int = 0) -> Answers:
+def random_split(cases: Mapping[str, Case], records: Sequence[str], n_rounds: int = 80) -> Answers:
     "Split beats at random, as is often done: every patient stands on both sides. Half learns, half is judged."
-    random, halves, rest = np.random.default_rng(seed), [], {}
+    random, halves, rest = np.random.default_rng(0), [], {}
     for record in records:
         example = cases[record].example
         half = random.random(len(example.classes)) < 0.5
         hidden = np.where(half, example.classes, 4)  # class Q is not learned from
         halves.append(Example(record, example.tables, hidden))
         rest[record] = ~half
-    model = fit_both(halves, seed, n_rounds)
+    model = fit_both(halves, n_rounds=n_rounds)
     given = judged(cases, answers_of(model, cases, records))
     return {record: (truth[rest[record]], found[rest[record]]) for record, (truth, found) in given.items()}
 
@@ -175,7 +183,7 @@ def by_number_of_patients(
     judge: Sequence[str],
     n_rounds: int = 80,
     n_draws: int = 3,
-    fit: Callable[[list[Example]], BeatClassifier] | None = None,  # None: trees and regression, of so many rounds
+    fit: Callable[[list[Example]], BeatModel] | None = None,  # None: trees and regression, of so many rounds
 ) -> Iterator[tuple[int, Answers, Answers]]:  # patients, answers on these, answers on those judged
     "Fit a model to ever more of the patients, drawn several times."
     random = np.random.default_rng(0)
@@ -216,7 +224,7 @@ def asked_answers(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray],
     return found
 
 # %% ../../nbs/library/ecg/study.ipynb #430fc78e
-def five_minutes(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray], seconds: float = 300) -> Answers:
+def five_minutes(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray]) -> Answers:
     "Label the first five minutes of each record: later beats take the label of the three nearest, and of the model."
     from scipy.spatial import cKDTree
 
@@ -226,18 +234,18 @@ def five_minutes(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray], 
     for record, probabilities in weighted.items():
         example = cases[record].example
         table, places = example.tables[0], _places(example.tables[0], probabilities)
-        first = (table.time_s < seconds) & (example.classes < 4)
+        first = (table.time_s < 300) & (example.classes < 4)
         given = judged(cases, {record: probabilities})[record][1].copy()
         if first.sum() >= 3:
             away, near = cKDTree(places[first]).query(places, k=3)
             votes = (np.eye(4)[example.classes[first]][near] / (away[..., None] + 0.3)).sum(axis=1)
             given = (5 * votes / votes.sum(axis=1, keepdims=True) + 3 * probabilities).argmax(axis=1)
-        given[table.time_s < seconds] = -1
+        given[table.time_s < 300] = -1
         found[record] = (example.classes, given)
     return found
 
 # %% ../../nbs/library/ecg/study.ipynb #c593e203
-def end_to_end(model: BeatClassifier, cases: Mapping[str, Case], records: Iterable[str]) -> Answers:
+def end_to_end(model: BeatModel, cases: Mapping[str, Case], records: Iterable[str]) -> Answers:
     "Name the beats that are found: a beat that is missed counts as N, one that is none is a true N."
     found = {}
     for record in records:
@@ -267,7 +275,7 @@ def detection(folder: Path | str, records: Iterable[str]) -> dict[str, np.ndarra
 
 # %% ../../nbs/library/ecg/study.ipynb #113b7353
 def shifted(
-    model: BeatClassifier, cases: Mapping[str, Case], records: Iterable[str], name: str
+    model: BeatModel, cases: Mapping[str, Case], records: Iterable[str], name: str
 ) -> dict[str, "Seen"]:  # by record
     "Name the beats of shifted recordings, with annotated R peaks."
     found = {}
@@ -327,7 +335,7 @@ def without_signal(
     return {way: Filled(float(np.mean(far.get(way, [np.nan]))), own) for way, own in answers.items()}
 
 # %% ../../nbs/library/ecg/study.ipynb #97eefbc4
-def look_at(model: BeatClassifier, signals: Signals, time_s: np.ndarray, record: str) -> Seen:
+def look_at(model: BeatModel, signals: Signals, time_s: np.ndarray, record: str) -> Seen:
     "Name a record's beats, and tell which of them get no class."
     table = beat_features(signals, time_s, record, model.sees_waves)
     weighted = model.weighted(table)

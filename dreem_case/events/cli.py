@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from ..core.command_line import all_or, check_out, one_line
+from ..core.command_line import SEED, all_or, check_out, one_line
 from ..core.tracking import TrackingError, load_mlflow, log_run
 from .metric import EventsError
 
@@ -41,7 +41,7 @@ _FILES = "series in files that end with .parquet, .csv or .txt"
 @click.option(
     "--kind", default="judge", show_default=True, help="First letters of the names, which decide who is drawn."
 )
-@click.option("--seed", default=1, show_default=True)
+@click.option("--seed", default=1, show_default=True, type=SEED)
 @_named
 def simulate(out: Path, n_wearers: int, counts: bool, kind: str, seed: int) -> None:
     "Write simulated wearers in the competition's format."

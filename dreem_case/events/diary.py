@@ -18,7 +18,7 @@ ZONE = "Europe/Berlin"
 COLUMNS = {"pim": "pim", "tat": "tat", "zcm": "zcm", "temperature_c": "temperature", "light_lux": "light"}
 
 
-def read_wrists(folder: Path | str, zone: str = ZONE) -> dict[str, Series]:
+def read_wrists(folder: Path | str) -> dict[str, Series]:
     "Read the recordings of a folder, by wearer."
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -39,14 +39,14 @@ def read_wrists(folder: Path | str, zone: str = ZONE) -> dict[str, Series]:
     found = {}
     for wearer in dict.fromkeys(wearers.tolist()):
         rows = np.flatnonzero(wearers == wearer)
-        utc, way = device_utc(clock[rows], zone_of(wearer, zone))
-        offset = wall_offsets(utc, zone_of(wearer, zone))
+        utc, way = device_utc(clock[rows], zone_of(wearer, ZONE))
+        offset = wall_offsets(utc, zone_of(wearer, ZONE))
         own = {key: values[rows] for key, values in channels.items()}
         found[wearer] = make_series(wearer, utc, own, offset, notes=(f"the device's clock was {way}",))
     return found
 
 # %% ../../nbs/library/events/diary.ipynb #eebd4fef
-def read_diary(folder: Path | str, wrists: Mapping[str, Series], zone: str = ZONE) -> EventTable:
+def read_diary(folder: Path | str, wrists: Mapping[str, Series]) -> EventTable:
     "Read what was written down, as steps of each wearer's series; a night with a time missing is left out."
     import pyarrow as pa
     import pyarrow.csv as pc
@@ -63,7 +63,7 @@ def read_diary(folder: Path | str, wrists: Mapping[str, Series], zone: str = ZON
     for wearer, *times in zip(*(table[key].to_pylist() for key in kinds), strict=True):
         if wearer in wrists and all(times):
             wall, _ = parse_stamps(wearer, np.array([time.encode() for time in times]))
-            steps = wrists[wearer].step_of(utc_of_wall(wall, zone_of(wearer, zone)))
+            steps = wrists[wearer].step_of(utc_of_wall(wall, zone_of(wearer, ZONE)))
             series += [wearer] * 2
             event += EVENTS
             step += steps.tolist()

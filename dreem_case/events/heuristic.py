@@ -19,9 +19,9 @@ MIN_BLOCK_MIN, MAX_BREAK_MIN = 30, 60
 NOON_S = 43_200
 
 
-def days_of(utc: np.ndarray, offset_s: np.ndarray, start_s: float = NOON_S) -> Iterator[slice]:
+def days_of(utc: np.ndarray, offset_s: np.ndarray) -> Iterator[slice]:
     "Cut a series into days by the wearer's clock, from noon to noon."
-    day = np.floor_divide(utc + offset_s - start_s, 86400).astype(np.int64)
+    day = np.floor_divide(utc + offset_s - NOON_S, 86400).astype(np.int64)
     edges = np.flatnonzero(np.diff(day, prepend=day[:1] - 1, append=day[-1:] + 1))
     yield from (slice(a, b) for a, b in pairwise(edges.tolist()))
 

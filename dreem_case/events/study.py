@@ -198,16 +198,14 @@ def out_of_fold(
     groups: tuple[str, ...] = tuple(GROUPS),
     n_rounds: int = 100,
     n_folds: int = N_FOLDS,
-    near_min: int = NEAR_DIARY_MIN,
 ) -> list:  # of Likelihoods, each by a model that has not seen this person
     "Say of each minute what it is, by models of other people."
     rows = [minute_features(table, groups)[0] for table in tables]
     people = list(range(len(tables)))
 
     def fit(inside: np.ndarray) -> MinuteModel:
-        return fit_minutes(
-            [tables[i] for i in inside], events, groups, n_rounds, rows=[rows[i] for i in inside], near_min=near_min
-        )
+        own = [tables[i] for i in inside]
+        return fit_minutes(own, events, groups, n_rounds, rows=[rows[i] for i in inside], near_min=NEAR_DIARY_MIN)
 
     def predict(model: MinuteModel, outside: np.ndarray) -> list:
         return [model.likelihoods(tables[i]) for i in outside]

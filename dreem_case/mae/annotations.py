@@ -91,7 +91,7 @@ def _rows(lines: Sequence[str], places: Sequence[int]) -> tuple[list[Annotation]
 def event_of(text: str) -> str | None:  # one of EVENTS; None for what is none
     "Understand a text as a kind of event."
     plain = text.casefold().replace("pnoea", "pnea")
-    if re.search(r"\b(no|without|test|possible|\?)\b", plain):
+    if re.search(r"\b(no|without|test|possible)\b|\?", plain):
         return None
     if "hypopnea" in plain:
         return "hypopnea_obstructive" if "obstr" in plain else "hypopnea_other"
@@ -108,12 +108,12 @@ class Labels:
 
     stage: np.ndarray  # int8 (n,) codes of `Stage`, -1 unknown
     seconds: np.ndarray  # float32 (n, 7) of each of EVENTS; NaN where nobody scored
-    unknown: dict[str, int]  # texts that are neither, with their numbers
+    unknown: dict[str, int]  # texts that are neither stage nor event: how often each occurs
     notes: tuple[str, ...]
 
 
 def grid_of(annotations: Sequence[Annotation]) -> float:  # s, 0 to below 30
-    "Find where in 30 s the scorer's epochs begin; 0 where they begin anywhere."
+    "Find how many seconds after a multiple of 30 s the scorer's epochs begin; 0 where fewer than four of five agree."
     starts = Counter(round(a.onset_s % EPOCH_S, 2) % EPOCH_S for a in annotations if stage_of(a.text) is not None)
     if not starts:
         return 0.0

@@ -26,15 +26,15 @@ class Child:
     sex: str
     diagnosis: str
     obstruction: float  # clusters of obstructed breathing an hour of light sleep
-    pauses: float  # of the drive, an hour
-    oxygen: float  # % that breathing air keeps up
+    pauses: float  # clusters of pauses in which nothing drives the breath, an hour of light sleep
+    oxygen: float  # %, saturation while breathing is as usual
     fall: float  # of oxygen without breathing, % a minute
     delay_s: float  # from the lung to the finger
     breaths_min: float
-    snores: float  # loudness
-    bands: np.ndarray  # (6,) size of slow, theta, alpha, sigma, beta and background, against others
-    chin: float
-    arousable: float  # size of arousals in the EEG
+    snores: float  # loudness, 1 is usual for one who snores
+    bands: np.ndarray  # (6,) amplitude of slow, theta, alpha, sigma, beta and background, 1 is usual
+    chin: float  # tone, 1 is usual
+    arousable: float  # size of arousals in the EEG, 1 is usual
 
 # %% ../../nbs/library/mae/children.ipynb #11f9fb8d
 def draw_child(
@@ -89,7 +89,7 @@ def draw_sleep(child: Child, hours: float, rng: np.random.Generator) -> Sleep:
 
 # %% ../../nbs/library/mae/children.ipynb #54a832a7
 def _cycle(length: float, night: float, child: Child, rng: np.random.Generator) -> list[tuple[int, int]]:
-    "Draw the stages of a cycle with their numbers of epochs."
+    "Draw a cycle of so many epochs as (stage, epochs); `night` is the share of the night that is over."
     deep = np.clip(0.62 - 0.62 * night + 0.006 * (9 - child.age) + rng.normal(0, 0.06), 0.02, 0.7) * length
     dream = np.clip(0.06 + 0.32 * night + rng.normal(0, 0.05), 0.02, 0.5) * length
     light = max(length - deep - dream, 6)
@@ -128,7 +128,7 @@ class Failure:
 
 # %% ../../nbs/library/mae/children.ipynb #c4d5e22f
 _LENGTHS = {"obstructive": 19.0, "central": 15.0, "mixed": 29.0, "hypopnea": 17.0}  # s, medians
-_SPREAD = 0.3  # of the logarithm
+_SPREAD = 0.3  # standard deviation of the logarithm of a length
 _IN_STAGE = np.array([0.0, 1.3, 1.0, 0.4, 2.4])  # clusters, against N2
 
 

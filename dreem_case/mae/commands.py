@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from ..core.command_line import NumberRange, check_out, one_line
+from ..core.command_line import SEED, NumberRange, check_out, for_json, one_line
 
 # %% ../../nbs/library/mae/commands.ipynb #d0e53bc0
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,7 +35,6 @@ _named = one_line(_errors, "edf,nets")
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _OUT = click.Path(path_type=Path)
-_SEED = click.IntRange(0, 2**32 - 1)
 _BATCHES = click.argument("batches", type=_FOLDER)
 _MODEL = click.option("--model", "folder", type=_FOLDER,
                       help="Folder of a pretrained model; without it the shipped one.")  # fmt: skip
@@ -46,7 +45,7 @@ _JOBS = click.option("--jobs", type=click.IntRange(1, 256), help="Processes; wit
 @click.option("--out", required=True, type=_OUT, help="Folder for EDF and TSV files, and health_record.csv.")
 @click.option("--patients", default=28, show_default=True, type=click.IntRange(1, 2000))
 @click.option("--hours", default=8.0, show_default=True, type=NumberRange(0.25, 12), help="Of a study.")
-@click.option("--seed", default=1, show_default=True, type=_SEED)
+@click.option("--seed", default=1, show_default=True, type=SEED)
 @_JOBS
 @_named
 def simulate(out: Path, patients: int, hours: float, seed: int, jobs: int | None) -> None:
@@ -109,7 +108,7 @@ def prepare(
 @click.option("--steps", type=click.IntRange(1), help="How many, instead of the shipped model's.")
 @click.option("--batch", type=click.IntRange(1), help="Examples a step, of all processes together.")
 @click.option("--learning-rate", type=NumberRange(0, min_open=True), help="At its highest.")
-@click.option("--seed", type=_SEED, default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @_named
 def pretrain(
     batches: Path, out: Path, name: str, target: str | None, steps: int | None, batch: int | None,
@@ -191,7 +190,7 @@ def train_shipped(folder: Path, out: Path | None, size: str, steps: int | None) 
 @click.option("--draws", default=5, show_default=True, type=click.IntRange(1, 100), help="For each number of patients.")
 @click.option("--every", default=1, show_default=True, type=click.IntRange(1, 100), help="Take every n-th epoch only.")
 @_JOBS
-@click.option("--seed", default=0, show_default=True, type=_SEED)
+@click.option("--seed", default=0, show_default=True, type=SEED)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_named
 def probe(
@@ -210,18 +209,13 @@ def probe(
     sides = [side_of(read_examples(batches, split, every=every), model, (seed,)) for split in ("train", "test")]
     lines = probe_figures(*with_pca(*sides), tuple(patients), draws, seed, jobs)
     if as_json:
-        click.echo(json.dumps([line | {"figures": _plain(line["figures"])} for line in lines]))
+        click.echo(json.dumps([line | {"figures": for_json(line["figures"])} for line in lines]))
         return
     for line in lines:
         shown = "  ".join(f"{name} {value:.3f}" for name, value in line["figures"].items() if math.isfinite(value))
         click.echo(f"{line['way']:18} {line['patients'] or 'all':>4}  {shown}")
     if absent := [name for name, value in lines[0]["figures"].items() if not math.isfinite(value)]:
         click.echo(f"not judged, since no judged patient has them: {', '.join(absent)}")
-
-# %% ../../nbs/library/mae/commands.ipynb #da386949
-def _plain(figures: dict) -> dict:
-    "Make figures that JSON can hold."
-    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
 # %% ../../nbs/library/mae/commands.ipynb #616c4018
 if __name__ == "__main__" and __package__:  # started as a module, by torchrun; a notebook has no package

@@ -90,11 +90,10 @@ def foretold(
     signals: np.ndarray,  # float32 (n, 16, 3840), scaled
     present: np.ndarray,  # bool (n, 16)
     hidden: np.ndarray,  # bool (n, 16, patches)
-    batch: int = 64,
 ) -> tuple[np.ndarray, np.ndarray]:  # truth and what is said, float32 (n, 16, patches, n_out)
     "Give what patches hold, and what is said of them."
     parts = []
-    for places in _batches(np.arange(len(signals)), batch):
+    for places in _batches(np.arange(len(signals)), 64):
         shown, there = torch.from_numpy(signals[places]), torch.from_numpy(present[places])
         parts.append((model.target_of(shown), model(shown, there, torch.from_numpy(hidden[places]))))
     truth, said = zip(*parts, strict=True)
@@ -123,7 +122,6 @@ def impute(
     signals: np.ndarray,  # float32 (n, 16, 3840), scaled
     present: np.ndarray,  # bool (n, 16)
     modality: int | str,  # number or name; what its row holds is not looked at
-    batch: int = 64,
 ) -> np.ndarray:  # float32 (n, 3840), scaled; NaN where nothing else is present
     "Predict a modality from the others; raise `ModelError` for a model that says nothing of waves."
     names = [one.name for one in MODALITIES]
@@ -135,7 +133,7 @@ def impute(
                          f"{model.config.geometry} and {model.config.target}")  # fmt: skip
     others = np.delete(present, row, axis=1).any(axis=1)
     found = np.full((len(signals), WIDTH), np.nan, np.float32)
-    for places in _batches(np.flatnonzero(others), batch):
+    for places in _batches(np.flatnonzero(others), 64):
         found[places] = _imputed(model, signals[places], present[places], row)
     return found
 

@@ -35,8 +35,13 @@ class Side:
     patient: np.ndarray  # str (n,)
 
 # %% ../../nbs/library/mae/embedding_study.ipynb #1ee5dd70
-def pca_rows(fitted: np.ndarray, *others: np.ndarray, n: int = 96, seed: int = 0) -> list[np.ndarray]:
-    "Turn rows into their first components, found on the first argument; what is not known counts as usual."
+def pca_rows(
+    fitted: np.ndarray,  # (n_fitted, k), on which components are found; NaN counts as usual, as below
+    *others: np.ndarray,  # (n_rows, k) each
+    n: int = 96,  # components
+    seed: int = 0,
+) -> list[np.ndarray]:  # float32 (n_rows, n) of each argument
+    "Turn rows into their first components."
     from sklearn.decomposition import PCA
 
     mean, spread = np.nanmean(fitted, axis=0), np.nanstd(fitted, axis=0)
@@ -132,14 +137,17 @@ def class_names(target: str) -> list[str]:
 
 
 def stage_kappas(runs: Sequence[Mapping[str, np.ndarray]], test: Side) -> dict[str, float]:  # by patient
-    "Average kappa of each judged patient over runs."
+    "Compute each judged patient's kappa, averaged over runs."
     groups, truth = rows_by_group(test.patient), test.targets["stage"]
     return {patient: mean_of_known([kappa(truth[rows], run["stage"][rows].argmax(axis=1)) for run in runs])
             for patient, rows in groups.items()}  # fmt: skip
 
 # %% ../../nbs/library/mae/embedding_study.ipynb #a8f7c691
 def _event_auroc(kinds: Sequence[str], n_first: int) -> Callable[..., float]:
-    "Make a statistic of rows: AUROC averaged over kinds and runs, of the first runs, minus that of the others."
+    """Make a statistic of columns: the mean AUROC of the first runs, minus that of the others, if there are any.
+
+    Columns are the truth of each kind, then the scores of each kind, run by run.
+    """
 
     def statistic(*columns: np.ndarray) -> float:
         n = len(kinds)

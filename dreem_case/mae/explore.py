@@ -39,7 +39,7 @@ def night_vectors(rows: np.ndarray, study: Sequence[str]) -> dict[str, np.ndarra
 
 # %% ../../nbs/library/mae/explore.ipynb #1b36cbda
 def nearest_nights(vectors: Mapping[str, np.ndarray]) -> dict[str, list[str]]:  # study -> others, the nearest first
-    "Sort the other nights by how near they are, each number scaled over nights."
+    "Sort the other nights by distance, after each number is scaled by its mean and spread over nights."
     names = list(vectors)
     own = np.stack([vectors[name] for name in names])
     scaled = (own - own.mean(axis=0)) / np.maximum(own.std(axis=0), 1e-6)
@@ -104,14 +104,14 @@ def _patient(name: str, row: Mapping[str, str | None]) -> Patient:
     return Patient(age, sex if sex in ("F", "M") else "", (row["diagnosis"] or "").strip())
 
 # %% ../../nbs/library/mae/explore.ipynb #204caa3b
-def _told(vectors: np.ndarray, truth: np.ndarray, patient: np.ndarray, n: int = 6) -> np.ndarray:  # (n_nights,)
-    "Guess a number of each night by a line (ridge) through nights of all other patients."
+def _told(vectors: np.ndarray, truth: np.ndarray, patient: np.ndarray) -> np.ndarray:
+    "Guess a number of each night, (n,), from vectors (n, k), by ridge regression on nights of all other patients."
     from sklearn.linear_model import Ridge
 
     said = np.full(len(truth), np.nan)
     for rows in rows_by_group(patient).values():
         inside = np.setdiff1d(np.arange(len(truth)), rows)
-        first, own = pca_rows(vectors[inside], vectors[rows], n=n)
+        first, own = pca_rows(vectors[inside], vectors[rows], n=6)
         scale = np.maximum(first.std(axis=0), 1e-6)
         said[rows] = Ridge(alpha=5.0).fit(first / scale, truth[inside]).predict(own / scale)
     return said
@@ -149,7 +149,7 @@ def _auroc(truth: np.ndarray, said: np.ndarray) -> float:
     return auroc(truth == 1, said)
 
 # %% ../../nbs/library/mae/explore.ipynb #a726dbcd
-N_COPIES = 2  # of what is learned from, each with losses of its own; chosen on validation patients, as `N_BESIDE`
+N_COPIES = 2  # of the examples learned from, each with a modality taken away; chosen on validation patients
 
 
 def one_lost_each(present: np.ndarray, seed: int = 0) -> np.ndarray:  # bool (n, 16)

@@ -45,11 +45,10 @@ def _band(spectra: np.ndarray, low: float, high: float) -> np.ndarray:  # (..., 
     return spectra[..., round(low * _SECONDS) : round(high * _SECONDS)].sum(axis=-1) / _SECONDS
 
 # %% ../../nbs/library/mae/features.ipynb #a283e203
-def _rise(windows: np.ndarray, axis: int = -1, run: int = 3) -> np.ndarray:
-    "Tell how far a run of windows rises above the epoch's median."
-    moved = np.moveaxis(windows, axis, -1)
-    runs = np.lib.stride_tricks.sliding_window_view(moved, run, axis=-1).min(axis=-1)
-    return runs.max(axis=-1) - np.median(moved, axis=-1)
+def _rise(windows: np.ndarray) -> np.ndarray:  # (..., n_windows) -> (...)
+    "Tell how far a run of three windows rises above the epoch's median."
+    runs = np.lib.stride_tricks.sliding_window_view(windows, 3, axis=-1).min(axis=-1)
+    return runs.max(axis=-1) - np.median(windows, axis=-1)
 
 
 def _eeg(spectra: np.ndarray) -> dict[str, np.ndarray]:  # (n, windows, bins)
@@ -88,9 +87,9 @@ def _slow(signal: np.ndarray) -> np.ndarray:  # (n, 3840) -> (n, 240)
     return signal.reshape(len(signal), EPOCH_S * _SLOW_HZ, RATE // _SLOW_HZ).mean(axis=-1)
 
 
-def _size(slow: np.ndarray, seconds: float = 5) -> np.ndarray:  # (n, 240) -> (n, 26)
-    "Tell how far a signal ranges within a few seconds, every second."
-    windows = np.lib.stride_tricks.sliding_window_view(slow, round(seconds * _SLOW_HZ), axis=-1)[:, ::_SLOW_HZ]
+def _size(slow: np.ndarray) -> np.ndarray:  # (n, 240) -> (n, 26)
+    "Tell how far a signal ranges within five seconds, every second."
+    windows = np.lib.stride_tricks.sliding_window_view(slow, 5 * _SLOW_HZ, axis=-1)[:, ::_SLOW_HZ]
     return windows.max(axis=-1) - windows.min(axis=-1)
 
 # %% ../../nbs/library/mae/features.ipynb #33fabf94

@@ -27,7 +27,7 @@ from ..nights.stages import Stage
 # %% ../../nbs/library/mae/headband_study.ipynb #8ed57765
 N_FOLDS, SEEDS, SIZES, N_DRAWS = 3, (0, 1, 2), (1, 2, 4), 5
 WAYS = ("hand", "boosted", "embedding", "random", "hand + embedding")
-_OF_NETWORKS = WAYS[2:]
+_OF_NETWORKS = WAYS[2:]  # those that are learned once for each seed
 
 
 def _night_kappas(
@@ -44,7 +44,7 @@ def _night_kappas(
 
 # %% ../../nbs/library/mae/headband_study.ipynb #2078412a
 def _sides(n_nights: int, fold: int) -> tuple[list[int], list[int]]:
-    "Put nights outside or inside a fold."
+    "Give the numbers of the nights outside and inside a fold."
     nights = range(n_nights)
     return [i for i in nights if i % N_FOLDS != fold], [i for i in nights if i % N_FOLDS == fold]
 
@@ -66,7 +66,7 @@ Found = dict[tuple[str, int, int], dict[str, float]]  # (way, size, draw) -> nig
 def _one(
     nights: Sequence[SpectraNight], config: SequenceConfig, sizes: Sequence[int], n_draws: int, item: str
 ) -> Found:
-    "Do one fold, by hand or with one seed."
+    "Do one fold: `1-0` with networks of seed 0, `1-` by hand."
     fold, _, seed = item.partition("-")
     outside, inside = _sides(len(nights), int(fold))
     check_sides([nights[i].name for i in outside], [nights[i].name for i in inside])
@@ -107,7 +107,7 @@ def _curve(
     sizes: Sequence[int],
     n_draws: int,
 ) -> Curve:
-    "Put folds together: a draw of a seed has every night, each judged in its fold."
+    "Put folds together: each draw of each seed gives a kappa of every night, judged in the fold that holds it out."
     kappas = {}
     for size in sizes:
         kappas[size] = [

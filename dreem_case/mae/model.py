@@ -358,7 +358,7 @@ class MaskedAutoencoder(PatchDescriptions):
 
 # %% ../../nbs/library/mae/model.ipynb #c7bfe6b2
 def _attended(real: torch.Tensor) -> torch.Tensor | None:  # bool (n, t) -> (n, 1, 1, t); None where all are
-    "Tell which tokens are looked at; where nothing is, the first, since attention to nothing is no number."
+    "Tell which tokens are looked at; where an example has none, its first, since a softmax over none is NaN."
     if bool(real.all()):
         return None
     first = torch.arange(real.shape[1], device=real.device) == 0

@@ -24,7 +24,7 @@ N_BINS = 18
 N_INPUTS = 2 * N_BINS
 MAX_EPOCHS = 5_000_000  # of a file
 _LONGEST = 2 * 2880  # epochs of a night: two days
-_LIMIT = 6.0  # spreads
+_LIMIT = 6.0  # spreads; a scaled value beyond is cut off
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class SpectraNight:
 
 # %% ../../nbs/library/mae/night_sequences.ipynb #ec96a02c
 def _scaled(values: np.ndarray) -> np.ndarray:  # (n, k), NaN where not recorded
-    "Scale columns by the median and by what nine of ten values span."
+    "Scale columns to spreads: less the median, over the distance of the 5th and 95th percentile / 3.29."
     low, middle, high = np.nanquantile(values, (0.05, 0.5, 0.95), axis=0)
     return np.clip((values - middle) / np.maximum((high - low) / 3.29, 0.5), -_LIMIT, _LIMIT)
 
@@ -91,8 +91,8 @@ def read_headband(path: Path | str) -> list[SpectraNight]:
     return nights
 
 # %% ../../nbs/library/mae/night_sequences.ipynb #00cfd59e
-_REACHES = (2, 7)  # epochs on either side
-_SIDE, _SPREAD = 10, 7
+_REACHES = (2, 7)  # epochs on either side of averages, their weights falling to zero just beyond
+_SIDE, _SPREAD = 10, 7  # epochs before or after; on either side, of those whose spread is measured
 
 
 def _average(values: np.ndarray, recorded: np.ndarray, weights: np.ndarray) -> np.ndarray:  # (n, k)

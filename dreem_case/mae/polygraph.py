@@ -33,7 +33,7 @@ def _ramps(n: int, spans: Sequence[tuple[float, float, float]], hz: float, edge_
 
 # %% ../../nbs/library/mae/polygraph.ipynb #2155b5ba
 def _spread(values: np.ndarray, hz: int) -> np.ndarray:  # float32 (n * hz,)
-    "Draw lines between values of one a second."
+    "Draw lines between values that come once a second."
     share = (np.arange(hz, dtype=np.float32) / hz)[None, :]
     a = values.astype(np.float32)
     b = np.append(a[1:], a[-1])
@@ -158,8 +158,8 @@ def band_noise(low_hz: float, high_hz: float, n: int, rng: np.random.Generator, 
 # %% ../../nbs/library/mae/polygraph.ipynb #dbc6f10a
 #          slow theta alpha sigma beta background, µV by stage: awake, N1, N2, deep, REM
 _SIZES = np.array([[9, 6, 11, 2.0, 5.0, 8], [11, 10, 5, 2.5, 3.8, 7.5], [13, 9, 3.5, 4.0, 2.8, 7],
-                   [13, 9, 3, 3.0, 2.2, 7], [11, 8, 4, 2.0, 3.4, 6.5]])  # fmt: skip
-_DEEPER = np.array([1.75, 0.35, -0.3, 0.2, -0.5, 0.1])  # of the logarithm, by depth
+                   [13, 9, 3, 3.0, 2.2, 7], [11, 8, 4, 2.0, 3.4, 6.5]])  # fmt: skip  µV: by stage, by source
+_DEEPER = np.array([1.75, 0.35, -0.3, 0.2, -0.5, 0.1])  # what depth 1 adds to the logarithm of each source
 _OWN = np.array([0.28, 0.28, 0.4, 0.35, 0.3, 0.15])  # how much sizes wander on their own
 
 

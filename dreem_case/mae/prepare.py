@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from ..core.outputs import Outputs, open_outputs
-from ..core.places import PlaceError, PlaceUnavailable, StoredFile, fetched, files_in
+from ..core.places import PlaceError, StoredFile, fetched, files_in
 from ..core.workers import Workers
 from dreem_case.mae.examples import (
     BATCH,
@@ -181,8 +181,7 @@ class _Job:
         return open_outputs(self.out, self.endpoint)
 
 # %% ../../nbs/library/mae/prepare.ipynb #5d2846dc
-_OF_THE_STUDY = (CaseFileError,)
-_OF_THE_MACHINE = (FileUnavailable, PlaceUnavailable)
+_OF_THE_MACHINE = (FileUnavailable, PlaceError)  # another try may not meet them, so no line is written
 
 
 def _told(outputs: Outputs, name: str, key: str) -> dict | None:
@@ -201,10 +200,10 @@ def _survey_study(job: _Job, study: str) -> dict:  # a survey, or {"error": why}
     try:
         with ExitStack() as stack:
             found = {"key": key, **asdict(survey(job.open(study, stack)))}
-    except _OF_THE_STUDY as error:
+    except CaseFileError as error:
         found = {"key": key, "error": str(error)}
-    except (*_OF_THE_MACHINE, PlaceError) as error:
-        return {"error": str(error), "again": True}
+    except _OF_THE_MACHINE as error:
+        return {"error": str(error)}
     outputs.write(f"surveys/{study}.json", json.dumps(found).encode())
     return found
 
@@ -219,10 +218,10 @@ def _write_study(job: _Job, scaling: Scaling, study: str) -> dict:  # its line
         with ExitStack() as stack:
             psg = job.open(study, stack)
             signals, present, notes = scaled_study(psg, _as_survey(_survey_study(job, study)), scaling)
-    except _OF_THE_STUDY as error:
+    except CaseFileError as error:
         return {"study": study, "error": str(error)}
-    except (*_OF_THE_MACHINE, PlaceError) as error:
-        return {"study": study, "error": str(error), "again": True}
+    except _OF_THE_MACHINE as error:
+        return {"study": study, "error": str(error)}
     outputs.remove(name)  # until all files are those of this version
     files, rest = _write_files(outputs, psg, signals, present)
     found = {

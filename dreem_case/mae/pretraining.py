@@ -199,7 +199,6 @@ def pretrain(
     out: Path | str,  # gets checkpoints, and the model at the end
     config: MaeConfig,
     settings: PretrainSettings,
-    about: Mapping | None = None,  # more for the model's manifest
 ) -> tuple[MaskedAutoencoder, Learned]:
     "Pretrain an autoencoder, or go on where a checkpoint in `out` stopped; raise `ModelError` if it is of another one."
     out = Path(out)
@@ -219,7 +218,7 @@ def pretrain(
     if process_share()[0] == 0:
         course = {"losses": [round(v, 5) for v in learned.losses], "valid": [round(-v, 5) for v in learned.judgements]}
         save_model(out, model.cpu(), {"settings": asdict(settings), "examples": len(data), "course": course,
-                                      "made_by": __version__, **(about or {})})  # fmt: skip
+                                      "made_by": __version__})  # fmt: skip
     return model, learned
 
 # %% ../../nbs/library/mae/pretraining.ipynb #75a35e9e

@@ -38,7 +38,6 @@ def fit_probe(
     codes: np.ndarray,  # int (n,); below zero where not scored
     n_classes: int = 2,
     kind: str = "linear",  # one of `KINDS`
-    seed: int = 0,
 ) -> Probe:
     "Learn classes from rows; raise `ProbeError` where nothing is scored, or for a kind that is none."
     from sklearn.exceptions import ConvergenceWarning
@@ -52,7 +51,7 @@ def fit_probe(
     if (codes == codes[0]).all():  # all that can be learned where one class is shown
         return lambda asked: np.tile(np.eye(n_classes)[codes[0]], (len(asked), 1))
     if kind == "trees":
-        return Trees.of(fit_trees([rows], [codes], n_classes, N_ROUNDS, N_LEAVES, seed), N_ROUNDS).predict
+        return Trees.of(fit_trees([rows], [codes], n_classes, N_ROUNDS, N_LEAVES, 0), N_ROUNDS).predict
     known = np.where(np.isfinite(rows).any(axis=0), rows, 0)
     mean, spread = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
     spread = np.where(spread > 1e-6, spread, 1)
@@ -60,7 +59,7 @@ def fit_probe(
     def scaled(values: np.ndarray) -> np.ndarray:
         return np.nan_to_num(np.clip((values - mean) / spread, -8, 8)).astype(np.float32)
 
-    classifier = _classifier(kind, seed)
+    classifier = _classifier(kind)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=ConvergenceWarning)  # a set number of rounds is what is wanted
         classifier.fit(scaled(rows), codes)
@@ -73,7 +72,7 @@ def fit_probe(
     return probabilities
 
 # %% ../../nbs/library/mae/probes.ipynb #91324a5e
-def _classifier(kind: str, seed: int):
+def _classifier(kind: str):
     "Make a classifier of scikit-learn."
     if kind == "linear":
         from sklearn.linear_model import LogisticRegression
@@ -81,7 +80,7 @@ def _classifier(kind: str, seed: int):
         return LogisticRegression(C=STRENGTH, tol=1e-3, max_iter=150)
     from sklearn.neural_network import MLPClassifier
 
-    return MLPClassifier((32,), alpha=1.0, max_iter=30, random_state=seed)
+    return MLPClassifier((32,), alpha=1.0, max_iter=30, random_state=0)
 
 # %% ../../nbs/library/mae/probes.ipynb #23e76bb6
 def auroc(positive: np.ndarray, score: np.ndarray) -> float:  # bool (n,), (n,)

@@ -183,7 +183,7 @@ def read_respiration(folder: Path | str) -> list[Breathing]:
 
 # %% ../../nbs/library/mae/respiration.ipynb #32510568
 POSITIVE_S = 5.0  # of an epoch that events fill at least: half of the shortest that is scored in adults
-_AROUND_S, _NEXT_S, _WINDOW_S = 240, 40, 5
+_AROUND_S, _NEXT_S, _WINDOW_S = 240, 40, 5  # of what is usual; after an epoch; in which a breath is measured
 
 
 def breath_sizes(signal: np.ndarray) -> np.ndarray:  # (n, 960) -> (n * 30,), one a second; 0 where not recorded
@@ -228,7 +228,7 @@ def breathing_features(night: Breathing) -> np.ndarray:  # float32 (n, k), scale
 
 
 def within_night(rows: np.ndarray) -> np.ndarray:  # (n, k), float32
-    "Scale columns by the median and the spread of their night."
+    "Scale columns to spreads of their night: less the median, over the distance of the deciles / 2.56."
     low, middle, high = np.quantile(rows, (0.1, 0.5, 0.9), axis=0)
     return np.clip((rows - middle) / np.maximum((high - low) / 2.56, 1e-3), -6, 6).astype(np.float32)
 

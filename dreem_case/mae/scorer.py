@@ -18,10 +18,10 @@ from ..nights.stages import EPOCH_S, Stage
 class Scorer:
     "A scorer's habits."
 
-    apnea: float  # flow that may be left, of before
-    hypopnea: float
-    drop: float  # of oxygen, %
-    arousal: float  # faster EEG, against before, as a logarithm
+    apnea: float  # share of the usual breath that an apnea leaves at most
+    hypopnea: float  # share that a hypopnea leaves at most
+    drop: float  # fall of oxygen that is scored, %
+    arousal: float  # by how much the logarithm of fast EEG rises at least
     misses: float  # share of events that are overlooked
     doubt: float  # in choosing a stage: size of the noise on log-probabilities
 

@@ -15,7 +15,7 @@ from ..core.agreement import kappa, mean_of_known
 from ..core.files import write_whole
 from .embedding_study import Way, event_auroc, learn, side_of
 from .examples import Examples, batch_paths, read_examples
-from .model import CONFIGS, SHIPPED, MaeConfig, MaskedAutoencoder, count_parameters, save_model
+from .model import CONFIGS, SHIPPED, MaskedAutoencoder, count_parameters, save_model
 from .pretraining import BatchFiles, PretrainSettings, pretrain
 from .probes import check_sides
 from .study import SIZES, prepared_studies
@@ -25,14 +25,14 @@ N_LABELLED = 4  # patients
 
 
 def judged_by_probes(
-    model: MaskedAutoencoder, train: Examples, valid: Examples, seed: int = 0, n_jobs: int | None = None
+    model: MaskedAutoencoder, train: Examples, valid: Examples
 ) -> dict[str, dict[str, float]]:  # of pretrained and random: stage_kappa, event_auroc
     "Probe an encoder and a random one, learning from draws of four patients."
     check_sides(train.patient, valid.patient)
-    learned, held = (side_of(one, model, (seed,)) for one in (train, valid))
-    ways = {"pretrained": Way(("embedding",)), "random": Way((f"random {seed}",))}
+    learned, held = (side_of(one, model, (0,)) for one in (train, valid))
+    ways = {"pretrained": Way(("embedding",)), "random": Way(("random 0",))}
     size, found = min(N_LABELLED, len(set(train.patient.tolist()))), {}
-    for (name, _), runs in learn(learned, held, ways, (size,), seed=seed, n_jobs=n_jobs).items():
+    for (name, _), runs in learn(learned, held, ways, (size,)).items():
         kappas = [kappa(valid.stage, run["stage"].argmax(axis=1)) for run in runs]
         found[name] = {"stage_kappa": round(mean_of_known(kappas), 4),
                        "event_auroc": round(event_auroc(runs, held).value, 4)}  # fmt: skip
@@ -58,30 +58,28 @@ TRIED = tuple(
 )  # the first four on other simulated children
 
 
-def training_notes(folder: Path | str = SHIPPED) -> dict:
+def training_notes() -> dict:
     "Read what the shipped model's training.json says."
-    return json.loads((Path(folder) / "training.json").read_text(encoding="utf-8"))
+    return json.loads((SHIPPED / "training.json").read_text(encoding="utf-8"))
 
 # %% ../../nbs/library/mae/shipped.ipynb #110da2b3
 def make_shipped(
     folder: Path | str,  # for examples and checkpoints; goes on with what is there
     out: Path | str = SHIPPED,
     size: str = "shipped",  # or ci, to see that it runs
-    config: MaeConfig = CONFIGS["laptop"],
     settings: PretrainSettings = SETTINGS,
-    n_jobs: int | None = None,
     say: Callable[[str], object] = print,
 ) -> dict:  # what training.json says
     "Simulate, prepare, pretrain and judge, and write the model with its training.json."
     n_patients, hours = SIZES[size]
     say(f"simulating and preparing {n_patients} children of {hours:g} h in {folder}")
-    batches = prepared_studies(folder, size, SEED, n_jobs)
+    batches = prepared_studies(folder, size, SEED)
     start = time.process_time()
-    model, learned = pretrain(batches, Path(folder) / f"model-{size}", config, settings)
+    model, learned = pretrain(batches, Path(folder) / f"model-{size}", CONFIGS["laptop"], settings)
     spent = time.process_time() - start
     say(f"pretrained: loss {learned.losses[0]:.3f} to {learned.losses[-1]:.3f}, {spent:.0f} s of CPU in this run")
     train, valid = (read_examples(batches, split, every=3) for split in ("train", "valid"))
-    scores = judged_by_probes(model, train, valid, n_jobs=n_jobs)
+    scores = judged_by_probes(model, train, valid)
     say(f"probes on validation patients: {json.dumps(scores)}")
     about: dict = {
         "version": __version__, "parameters": count_parameters(model), "settings": vars(settings),

@@ -7,7 +7,6 @@ __all__ = ['SECOND_STUDIES', 'Study', 'simulate_study', 'Column', 'study_columns
 # %% ../../nbs/library/mae/simulate.ipynb #981f0925
 import csv
 import io
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,6 +28,7 @@ from dreem_case.mae.scorer import (
     score_oxygen,
     score_stages,
 )
+from ..nights.edf_import import claim_folder
 from ..nights.stages import EPOCH_S
 
 # %% ../../nbs/library/mae/simulate.ipynb #2a94edb2
@@ -38,7 +38,7 @@ class Study:
 
     child: Child
     number: int  # of the patient's studies
-    signals: dict[str, np.ndarray]
+    signals: dict[str, np.ndarray]  # by modality, (n_samples,)
     rates: dict[str, int]  # Hz
     truth: np.ndarray  # int8 (n_epochs,) stages as they were
     stages: np.ndarray  # int8 (n_epochs,) stages as they are scored
@@ -101,13 +101,13 @@ class Column:
 
     label: str
     unit: str
-    limits: tuple[float, float]
-    rate: int
-    values: np.ndarray
+    limits: tuple[float, float]  # physical minimum and maximum, in the unit
+    rate: int  # Hz
+    values: np.ndarray  # (n_samples,) in the unit
 
 # %% ../../nbs/library/mae/simulate.ipynb #a14c1b54
 def study_columns(study: Study, rng: np.random.Generator) -> list[Column]:
-    "Draw how a study is written."
+    "Draw which channels a study's file has, and under which names, in which units and at which rates."
     second, odd_unit = rng.random() < 0.289, rng.random()
     fast = int(rng.choice([256, 256, 256, 256, 400, 512]))
     slow = int(rng.choice([32, 32, 64]))
@@ -225,13 +225,9 @@ def simulate_studies(
     n_jobs: int | None = None,  # processes; None: one for each core
     on_study: Callable[[str], object] = lambda study: None,  # called for each that is there
 ) -> list[str]:  # names of studies
-    "Simulate patients' studies and write them; those that are there already stay; raise `FileExistsError` for others."
+    "Simulate patients' studies and write them; those that are there already stay; raises as `claim_folder` for others."
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    note, given = folder / "simulated.json", json.dumps({"hours": hours, "seed": seed})
-    if note.exists() and (was := note.read_text(encoding="utf-8", errors="replace")[:80]) != given:
-        raise FileExistsError(f"{folder}: expected studies of {given}, found those of {was!a}")
-    write_whole(note, given.encode())
+    claim_folder(folder, f"simulated studies, hours {hours}, seed {seed}", "edf")
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(["patient", "age", "sex", "diagnosis"])

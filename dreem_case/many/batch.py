@@ -118,14 +118,14 @@ class _Scorer:
             _OPEN.pop().pool.close()
 
 
-_KEPT = threading.local()
-_OPEN: list[_Tools] = []  # of all threads
-_ENDED = threading.Event()  # the run that had them open
+_KEPT = threading.local()  # tools, and the job and versions that they were opened for
+_OPEN: list[_Tools] = []  # of all threads of this process
+_ENDED = threading.Event()  # set when a run is over, cleared when the next one begins
 
 
-def _tools(*told) -> _Tools:
+def _tools(job: ScoringJob, versions: tuple[str, str]) -> _Tools:
     "Return this thread's tools, made anew where the last night was another job's, or where they were put away."
-    kept = getattr(_KEPT, "tools", None)
+    kept, told = getattr(_KEPT, "tools", None), (job, versions)
     if kept not in _OPEN or _KEPT.told != told:
         if kept in _OPEN:
             _OPEN.remove(kept)
@@ -183,8 +183,8 @@ def _score_record(job: ScoringJob, versions: tuple[str, str], record: str) -> tu
         return _failed(record, code, detail, time.perf_counter() - start), True
 
 # %% ../../nbs/library/many/batch.ipynb #2961a891
-def _score(tools: _Tools, record: str, is_known: bool, start: float, version: str) -> dict:  # has a line already
-    "Score a record's file, write its files and return its line; raise what another attempt may change."
+def _score(tools: _Tools, record: str, is_known: bool, start: float, version: str) -> dict:
+    "Score a record, write its files (the line last, if it has one already) and return its line; may be tried again."
     row = {"record": record, "version": version, "key": tools.key(record, version)}
     try:
         scored = score_record(tools.store, tools.pool, record, version, tools.features)

@@ -40,7 +40,7 @@ class ScoredNight(NamedTuple):
     record: str
     version: str  # of its file in the store
     labels: np.ndarray  # int8 (n_epochs,) stage codes, below zero where not scored
-    n_bytes: int  # of its features
+    n_bytes: int  # that its features take in memory
     pieces: np.ndarray = np.zeros(0, np.uint64)  # of its signals, as `NightFeatures` has them
 
     @property
@@ -134,7 +134,7 @@ def compute_features(
 
 
 def _describe(store: Store, cache: FeatureCache, record: str) -> tuple[str, str]:  # and its version
-    "See to it that a night has features."
+    "See to it that a night's features are in the cache; give its name and the version of its file."
     version = store.version(record)
     cache.features(store, record, version)
     return record, version

@@ -44,10 +44,11 @@ def figures(
 # %% ../../nbs/library/many/validate.ipynb #4e023d96
 def _of_night(night: ScoredNight, probabilities: np.ndarray, flagged: np.ndarray) -> dict:
     found = _plain(performance([night.labels], [probabilities], [flagged]))
-    counts = confusion(night.labels, probabilities.argmax(axis=1), STAGES).tolist()
+    stages = probabilities.argmax(axis=1)
+    counts, shift = confusion(night.labels, stages, STAGES).tolist(), label_shift(night.labels, stages)
     return {"record": night.record, "n_epochs": night.n_scored, "kappa": found.pop("kappa_per_night_mean"),
             **{name: found[name] for name in _SHOWN[2:]}, "confusion": counts,
-            "labels_late_by": label_shift(night.labels, probabilities.argmax(axis=1))[0]}
+            "labels_late_by": shift.epochs, "labels_note": str(shift)}
 
 
 _SHOWN = ("record", "kappa", "macro_f1", "ece", "review_gain", "flagged_share")

@@ -21,7 +21,7 @@ from .edf_hypnogram import since_start
 from .edf_pairs import Pair
 from .safe_h5 import MAX_VALUE
 from .stages import EPOCH_S, UNSCORED, Stage
-from .store import MAX_MANIFEST_BYTES, manifest_source
+from .store import MAX_MANIFEST_BYTES, manifest_source, plain_label
 
 # %% ../../nbs/library/nights/edf_import.ipynb #13985fcf
 class ImportPlaceError(EdfError):
@@ -119,22 +119,27 @@ def _lights(opened: EdfNight, lights: Mapping[str, Any]) -> tuple[dict[str, floa
     return found, notes
 
 # %% ../../nbs/library/nights/edf_import.ipynb #6d569913
-def claim_folder(folder: str | Path, source: str) -> None:
+def _own_source(folder: Path) -> str:  # empty where the folder does not say
+    manifest = folder / "manifest.json"
+    return manifest_source(manifest.read_bytes()[:MAX_MANIFEST_BYTES]) if manifest.is_file() else ""
+
+
+def claim_folder(
+    folder: str | Path,
+    source: str,
+    ending: str = "h5",  # of the files that hold nights; they lie in the folder or in its `h5/`
+) -> None:
     "Write where a folder's nights come from; raise `ImportPlaceError` if it holds nights from somewhere else."
     folder = Path(folder)
-    manifest = folder / "manifest.json"
-    holds = any((folder / "h5").glob("*.h5")) if (folder / "h5").is_dir() else any(folder.glob("*.h5"))
-    found = manifest_source(manifest.read_bytes()[:MAX_MANIFEST_BYTES]) if manifest.is_file() else ""
+    source, found = plain_label(source), _own_source(folder)
+    holds = any(any(place.glob(f"*.{ending}")) for place in (folder, folder / "h5"))
     if (found and found != source) or (holds and not found):
         raise ImportPlaceError(folder.name, f"no nights, or {source}", found or "nights without a manifest.json")
     folder.mkdir(parents=True, exist_ok=True)
     if not found:
-        write_whole(manifest, json.dumps({"source": source}).encode())
+        write_whole(folder / "manifest.json", json.dumps({"source": source}).encode())
 
 
 def source_of(folder: str | Path, named: str = "") -> str:
     "Say where recordings come from: as their manifest.json has it, or else by the folder's name."
-    manifest = Path(folder) / "manifest.json"
-    own = manifest_source(manifest.read_bytes()[:MAX_MANIFEST_BYTES]) if manifest.is_file() else ""
-    plain = re.sub(r"[^\w.-]+", " ", Path(folder).resolve().name)[:60]
-    return named or own or f"EDF recordings in {plain}"
+    return named or _own_source(Path(folder)) or f"EDF recordings in {plain_label(Path(folder).resolve().name)[:60]}"

@@ -4,7 +4,7 @@
 __all__ = ['BUDGETS', 'N_TRIED', 'DODH_KAPPA', 'DODH_KAPPA_SD', 'DODH_REFERENCE', 'HEADLINES', 'DATA_NAMES', 'MAX_KEPT',
            'N_FITS_AT_ONCE', 'read_results', 'write_results', 'record_results', 'say', 'skipped', 'take_away',
            'show_table', 'data_name', 'headline_table', 'real_caveat', 'promise_table', 'headlines', 'ReportError',
-           'open_nights', 'short_names', 'counted', 'fit_once', 'fold_models']
+           'open_nights', 'short_names', 'counted', 'points_apart', 'fit_once', 'fold_models']
 
 # %% ../../nbs/library/report/chapter.ipynb #f569f7a9
 import hashlib
@@ -280,6 +280,14 @@ def counted(
 ) -> str:  # "1 night", "2 nights"
     "Put a number before a word, with the plural where it belongs."
     return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
+
+
+def points_apart(
+    points: float,  # percentage points of one share above another; below zero: below it
+    digits: int = 2,
+) -> str:  # "0.04 points lower"
+    "Write in words how far one share is from another."
+    return f"{abs(points):.{digits}f} points {'lower' if points < 0 else 'higher'}"
 
 # %% ../../nbs/library/report/chapter.ipynb #0efd73b4
 MAX_KEPT = 150  # fitted stagers; one has about a megabyte

@@ -31,7 +31,6 @@ class Scope:
     mixed: tuple[str, ...]  # those of them with labels of several stages
     n_labelled: int  # nights with labels, usable or not
     n_with_movement: int  # nights with an accelerometer
-    n_labelled_with_movement: int
 
     @property
     def why_no_labels(self) -> str:
@@ -42,12 +41,6 @@ class Scope:
     def why_no_movement(self) -> str:
         "Say why no movement can be shown."
         return "" if self.n_with_movement else "no night of this folder has an accelerometer"
-
-    @property
-    def why_no_movement_by_stage(self) -> str:
-        "Say why movement cannot be held against stages."
-        both = self.n_labelled_with_movement
-        return "" if both else "no night of this folder has both a hypnogram and an accelerometer"
 
     @property
     def why_no_training(self) -> str:
@@ -75,14 +68,12 @@ def scope_of(
 ) -> Scope:
     "Find out what nights allow."
     labelled = [record for record, night in nights.items() if night.n_scored]
-    moving = [record for record, night in nights.items() if night.accelerometer_names]
     blank = tuple(record for record in nights if not features[record].weights.any())
     scored = tuple(record for record in labelled if record not in blank)
     stages = {record: set(nights[record].hypnogram.tolist()) - {UNSCORED} for record in scored}
     return Scope(
         blank=blank, scored=scored, mixed=tuple(record for record in scored if len(stages[record]) > 1),
-        n_labelled=len(labelled), n_with_movement=len(moving),
-        n_labelled_with_movement=len(set(labelled) & set(moving)),
+        n_labelled=len(labelled), n_with_movement=sum(bool(night.accelerometer_names) for night in nights.values()),
     )  # fmt: skip
 
 # %% ../../nbs/library/report/study.ipynb #eb7d0b87

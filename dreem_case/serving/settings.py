@@ -83,6 +83,8 @@ def _parsed(variable: str, text: str, field) -> object:
     elif field.name == "cors":
         expected = "* or origins such as https://app.example.org, with commas between"
         value = text.strip() if _ORIGINS.fullmatch(text.strip()) else None
+    elif field.name == "model" and "://" in text:
+        expected = "a folder of this machine with a saved model, copied from its bucket"
     elif field.type is str:
         value = text.strip() or None
     else:

@@ -2,14 +2,15 @@
 
 # %% auto #0
 __all__ = ['GAP_EPOCHS', 'ISLAND_EPOCHS', 'SHORT_EPOCHS', 'MIN_SHARE', 'MIN_FALL', 'MIN_CHANGE', 'MAX_SHIFT', 'SHIFT_GAIN',
-           'NoUsableEEG', 'NightScore', 'feature_shift', 'unscored_spans', 'check_usable', 'doubts', 'label_shift',
-           'prepare_night', 'score_night', 'score_features', 'score_document', 'night_row']
+           'NoUsableEEG', 'NightScore', 'feature_shift', 'unscored_spans', 'check_usable', 'doubts', 'LabelShift',
+           'label_shift', 'prepare_night', 'score_night', 'score_features', 'score_document', 'night_row']
 
 # %% ../../nbs/library/staging/score.ipynb #de12af04
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import compress
+from typing import NamedTuple
 
 import numpy as np
 
@@ -156,10 +157,23 @@ def doubts(
 MAX_SHIFT, SHIFT_GAIN = 40, 0.05  # epochs either way; kappa by which labels have to fit better elsewhere
 
 
+class LabelShift(NamedTuple):
+    "Where labels agree best with a stager."
+
+    epochs: int  # by which the labels are late; below zero: early
+    kappa: float  # when they are moved by it
+    kappa_unmoved: float
+    is_edge: bool  # nothing further away was tried
+
+    def __str__(self) -> str:
+        late = f"{abs(self.epochs)} epochs {'late' if self.epochs > 0 else 'early'}"
+        return f"the labels look {late}" + ", or more" * self.is_edge if self.epochs else ""
+
+
 def label_shift(
     labels: np.ndarray,  # int8 (n_epochs,) stage codes, below zero where not scored
     stages: np.ndarray,  # int8 (n_epochs,) of the stager, below zero where it had no signal
-) -> tuple[int, float, float]:  # epochs by which the labels are late, kappa when moved by it, kappa as they are
+) -> LabelShift:
     "Find the shift at which labels agree best with a stager; 0 unless another is clearly better."
     n, found = len(labels), {}
     reach = min(MAX_SHIFT, int((labels >= 0).sum()) // 10)
@@ -171,14 +185,13 @@ def label_shift(
     best = max(found, key=lambda shift: -math.inf if math.isnan(found[shift]) else found[shift])
     if not found[best] > as_they_are + SHIFT_GAIN or (labels >= 0).sum() < 3 * SHORT_EPOCHS:
         best = 0
-    return best, found[best], as_they_are
+    return LabelShift(best, found[best], as_they_are, abs(best) == reach)
 
 # %% ../../nbs/library/staging/score.ipynb #fe030830
 def _about_labels(labels: np.ndarray, stages: np.ndarray) -> list[str]:
-    shift, moved, as_they_are = label_shift(labels, stages)
-    late = f"{abs(shift)} epochs {'late' if shift > 0 else 'early'}"
-    compared = f"kappa with the stager is {moved:.2f} there and {as_they_are:.2f} as they are"
-    return [f"the labels look {late}: {compared}"] if shift else []
+    shift = label_shift(labels, stages)
+    compared = f"kappa with the stager is {shift.kappa:.2f} there and {shift.kappa_unmoved:.2f} as they are"
+    return [f"{shift}: {compared}"] if shift.epochs else []
 
 # %% ../../nbs/library/staging/score.ipynb #c9331ca8
 def prepare_night(

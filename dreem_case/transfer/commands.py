@@ -5,12 +5,11 @@ __all__ = ['transfer', 'fit_bands', 'make_bands', 'fine_tune', 'cascade']
 
 # %% ../../nbs/library/transfer/commands.ipynb #ff299b3d
 import json
-import math
 from pathlib import Path
 
 import click
 
-from ..core.command_line import NumberRange, check_out, one_line
+from ..core.command_line import SEED, NumberRange, check_out, for_json, one_line
 from .edge_commands import edge, train_networks
 
 # %% ../../nbs/library/transfer/commands.ipynb #1a1e4ddb
@@ -54,11 +53,7 @@ def _read(path: Path) -> list:
 def _show(figures: dict, as_json: bool) -> None:
     "Print figures, a line each or as JSON."
     if as_json:
-        known = {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in figures.items()
-        }
-        click.echo(json.dumps(known))
+        click.echo(json.dumps(for_json(figures)))
         return
     for key, value in figures.items():
         click.echo(f"{key:24} {value:.3f}" if isinstance(value, float) else f"{key:24} {value}")
@@ -107,7 +102,7 @@ def make_bands(path: Path, out: Path | None) -> None:
 @click.option(
     "--how", default="all, kl", show_default=True, help="all, first, head, 'all, l2', 'all, kl' or 'all, frozen norms'."
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1))
+@click.option("--seed", default=0, show_default=True, type=SEED)
 @click.option("--out", type=_OUT, help="Folder for the tuned network.")
 @_JSON
 @_named

@@ -52,9 +52,8 @@ def reptile(
     nights: Sequence[BandNight],  # of many people
     rounds: int = 60,  # people that are visited
     inner: Inner | None = None,
-    reach: float = 0.3,  # how far the start moves to where a person led, at first; falls to zero
 ) -> SequenceModel:
-    "Look for weights from which a person's night is learned quickly."
+    "Look for weights from which a person's night is learned quickly: move to where each person leads, less and less."
     inner, by_person = inner or Inner(), _by_person(nights, source.kind)
     network, random = deepcopy(source.networks[0]), np.random.default_rng(inner.seed)
     for i in range(rounds):
@@ -62,7 +61,7 @@ def reptile(
         there = inner_steps(network, own, inner, seed=i)
         with torch.no_grad():
             for now, then in zip(network.parameters(), there.parameters(), strict=True):
-                now += reach * (1 - i / rounds) * (then - now)
+                now += 0.3 * (1 - i / rounds) * (then - now)
     return SequenceModel((network.eval(),), source.kind)
 
 # %% ../../nbs/library/transfer/meta.ipynb #41da0b2d

@@ -72,12 +72,12 @@ def staging_loss(network: nn.Module, batch: Sequence[np.ndarray]) -> torch.Tenso
     return total / (labels >= 0).sum().clamp(min=1)
 
 
-def hold_out(records: Sequence[str], seed: int, share: float = 0.2) -> np.ndarray:  # bool (n,), some true, some false
-    "Choose the nights of a share of the people; raise `ModelError` where there is one person."
+def hold_out(records: Sequence[str], seed: int) -> np.ndarray:  # bool (n,), some true, some false
+    "Choose the nights of a fifth of the people; raise `ModelError` where there is one person."
     people = sorted({person_of(record) for record in records})
     if len(people) < 2:
         raise ModelError(f"expected nights of at least two people, one to hold out, found {len(people)}")
-    n_held = min(max(round(share * len(people)), 1), len(people) - 1)
+    n_held = min(max(round(0.2 * len(people)), 1), len(people) - 1)
     held = {people[i] for i in np.random.default_rng(seed).permutation(len(people))[:n_held]}
     return np.array([person_of(record) in held for record in records])
 

@@ -49,7 +49,6 @@ def quantize_static(
     path: Path | str,  # of a network in float
     calibration: Iterable[Sequence[np.ndarray]],  # inputs of training nights, all of one length, as for `export_onnx`
     out: Path | str,
-    keep_float: Sequence[str] = (),  # names of nodes, beside recurrent ones
 ) -> None:
     "Write a network in whole numbers, the ranges taken from training nights."
     prepared = Path(out).with_suffix(".prepared.onnx")
@@ -57,13 +56,13 @@ def quantize_static(
     logging.getLogger().disabled, was = True, logging.getLogger().disabled
     try:
         with redirect_stdout(StringIO()):  # the quantizer tells what it does
-            _quantize(str(path), str(prepared), str(out), _Calibration(edge, calibration), keep_float)
+            _quantize(str(path), str(prepared), str(out), _Calibration(edge, calibration))
     finally:
         logging.getLogger().disabled = was
         prepared.unlink(missing_ok=True)
 
 # %% ../../nbs/library/transfer/onnx_edge.ipynb #7f8eea1a
-def _quantize(path: str, prepared: str, out: str, calibration: _Calibration, keep_float: Sequence[str]) -> None:
+def _quantize(path: str, prepared: str, out: str, calibration: _Calibration) -> None:
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType
     from onnxruntime.quantization import quantize_static as quantize
@@ -71,7 +70,7 @@ def _quantize(path: str, prepared: str, out: str, calibration: _Calibration, kee
 
     quant_pre_process(path, prepared, skip_symbolic_shape=True)
     nodes = list(onnx.load(prepared).graph.node)
-    excluded = {node.name for node in nodes if node.op_type in _FLOAT_OPERATORS or node.name in keep_float}
+    excluded = {node.name for node in nodes if node.op_type in _FLOAT_OPERATORS}
     excluded |= _before_logarithms(nodes)
     quantize(
         prepared, out, calibration, quant_format=QuantFormat.QDQ, per_channel=True, nodes_to_exclude=sorted(excluded),

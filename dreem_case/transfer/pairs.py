@@ -209,14 +209,13 @@ def write_pairs(
 def read_pairs(
     folder: str | Path,
     device: str | None = None,  # of the simulated ones; None: all pairs
-    trim: bool = True,  # to half an hour of wake around sleep
     channels: tuple[str, ...] = ("Fpz-Cz", "Pz-Oz"),
 ) -> Iterator[tuple[str, Night]]:  # the person, who is on one side of a split with all nights
-    "Open the pairs of a folder in order, as `nights.edf` opens them."
+    "Open the pairs of a folder in order, as `nights.edf` opens them, with half an hour of wake around sleep."
     from dreem_case.nights.edf import open_edf
     from dreem_case.nights.edf_pairs import find_pairs
 
     for pair in find_pairs(folder).pairs:
         own = pair.person[-2:].isdigit() and _device_of(int(pair.person[-2:]))
         if device in (None, own):
-            yield pair.person, open_edf(pair.psg, pair.hypnogram, channels, trim)
+            yield pair.person, open_edf(pair.psg, pair.hypnogram, channels, trim=True)

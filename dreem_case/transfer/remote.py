@@ -35,7 +35,6 @@ class Cost:
 
     requests: int = 0
     bytes_sent: int = 0
-    bytes_received: int = 0
     seconds: float = 0.0
 
 
@@ -48,7 +47,6 @@ def ask_stages(
     windows: np.ndarray,  # (n, 3000) µV at 100 Hz
     derivation: str,
     cost: Cost,  # added to
-    timeout_s: float = 30.0,
 ) -> np.ndarray:  # float (n, 5)
     "Have a server stage windows; raise `CloudAwayError` if it is away, `BandError` if it refuses or answers nonsense."
     if urlsplit(url).scheme not in ("http", "https"):
@@ -59,7 +57,7 @@ def ask_stages(
     request = Request(f"{url.rstrip('/')}/stage?{query}", body.getvalue(), {"Content-Type": "application/x-npy"})
     start = time.perf_counter()
     try:
-        with urlopen(request, timeout=timeout_s) as answer:
+        with urlopen(request, timeout=30) as answer:
             content = answer.read(MAX_ANSWER_BYTES + 1)
     except HTTPError as error:
         if error.code in _BUSY:
@@ -70,7 +68,6 @@ def ask_stages(
     finally:
         cost.requests, cost.seconds = cost.requests + 1, cost.seconds + time.perf_counter() - start
         cost.bytes_sent += body.tell()
-    cost.bytes_received += len(content)
     return _probabilities(content, len(windows))
 
 # %% ../../nbs/library/transfer/remote.ipynb #3d1551ae
@@ -112,7 +109,6 @@ def _text(log: Path) -> str:
 @contextmanager
 def own_server(
     folder: Path | str,  # empty; gets the server's log, cache and a store without nights
-    limit_s: float = 120,
 ) -> Iterator[str]:  # its address
     "Run the project's server on loopback; raise `CloudAwayError` if it does not come up."
     folder = Path(folder)
@@ -120,25 +116,16 @@ def own_server(
     settings = {"STORE": folder / "store", "CACHE": folder / "cache", "PARTS": "transfer"}
     environment = {key: value for key, value in os.environ.items() if not key.startswith("DREEM_CASE_")}
     environment |= {f"DREEM_CASE_{key}": str(value) for key, value in settings.items()}
-    command = [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        "-c",
-        "python:dreem_case.serving.gunicorn_config",
-        "--bind",
-        "127.0.0.1:0",
-    ]
+    command = [sys.executable, "-m", "gunicorn", "-c", "python:dreem_case.serving.gunicorn_config"]
+    command += ["--bind", "127.0.0.1:0", "dreem_case.api:create_app()"]
     log = folder / "log.txt"
     with log.open("w", encoding="utf-8") as file:
-        process = subprocess.Popen([*command, "dreem_case.api:create_app()"], env=environment, stdout=file, stderr=file)
+        process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
     try:
-        end = time.monotonic() + limit_s
+        end = time.monotonic() + 120
         while not (found := re.search(r"Listening at: (http://[\d.:]+)", _text(log))):
             if time.monotonic() > end or process.poll() is not None:
-                raise CloudAwayError(
-                    f"expected a server within {limit_s:.0f} s, found {_text(log)[-300:]!a}"
-                )
+                raise CloudAwayError(f"expected a server within 120 s, found {_text(log)[-300:]!a}")
             time.sleep(0.1)
         yield found[1]
     finally:

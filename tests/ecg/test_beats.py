@@ -14,9 +14,9 @@ from dreem_case.ecg.ask import questions, with_labels
 from dreem_case.ecg.classifier import BeatClassifier, calibrated, load_classifier, save_classifier
 from dreem_case.ecg.cli import ecg
 from dreem_case.ecg.detect import detect_beats, match_beats
-from dreem_case.ecg.features import record_features
+from dreem_case.ecg.features import beat_features
 from dreem_case.ecg.filtering import FS_HZ, Signals, filtered
-from dreem_case.ecg.findings import _loss
+from dreem_case.ecg.findings import _loss, data_of
 from dreem_case.ecg.imputation import WAYS, distance, filled
 from dreem_case.ecg.judge import gross
 from dreem_case.ecg.monitor import make_reference, stands_out, watched
@@ -95,7 +95,7 @@ def test_noise_as_high_as_beats_is_refused_in_part(made):
 
 def test_the_same_record_gets_the_same_questions(made):
     recording, beats = made
-    table = record_features(recording, beats.time_s)
+    table = beat_features(filtered(recording), beats.time_s)
     weighted = shipped_model().weighted(table)
     assert questions(table, weighted, 8).asked.tolist() == questions(table, weighted, 8).asked.tolist()
 
@@ -266,6 +266,15 @@ def test_a_results_file_that_is_none_is_told_before_anything_is_learned(tmp_path
     run = CliRunner().invoke(ecg, ["evaluate", "--records", str(tmp_path), "--results", str(tmp_path / "r.json")])
     assert run.exit_code == 1
     assert "r.json: expected a file of figures in JSON, found something else" in run.output
+
+
+def test_figures_of_two_folders_do_not_share_a_name(tmp_path):
+    for name, gain in (("a", 200), ("b", 300), ("copy", 200)):
+        (tmp_path / name).mkdir()
+        header = f"100 1 360 100\n100.dat 212 {gain} 11 1024 0 5 0 MLII\n"
+        (tmp_path / name / "100.hea").write_text(header)
+    a, b, copy = (data_of(tmp_path / name) for name in ("a", "b", "copy"))
+    assert a == copy != b
 
 
 def test_no_beat_to_judge_is_no_figure_and_no_warning():

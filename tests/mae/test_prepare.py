@@ -29,6 +29,7 @@ from dreem_case.mae.montage import MODALITIES
 from dreem_case.mae.prepare import PrepareError, find_studies, make_scaling, prepare, read_scaling, survey
 from dreem_case.mae.psg import open_psg
 from dreem_case.mae.simulate import Column, edf_content, simulate_studies, study_list
+from dreem_case.nights.edf_import import ImportPlaceError
 from dreem_case.nights.safe_h5 import CaseFileError
 from tests.support.stores import client
 
@@ -265,10 +266,13 @@ def some(n=5, seed=0):
 
 def test_simulated_studies_of_other_settings_are_not_taken_for_those_asked_for(tmp_path):
     simulate_studies(tmp_path, 1, 0.1, n_jobs=1)
-    with pytest.raises(FileExistsError, match=r'expected studies of \{"hours": 0.2, "seed": 1\}, found those of'):
+    with pytest.raises(ImportPlaceError, match=r"hours 0\.2, seed 1, found simulated studies, hours 0\.1"):
         simulate_studies(tmp_path, 1, 0.2, n_jobs=1)
-    with pytest.raises(FileExistsError, match='"seed": 2'):
+    with pytest.raises(ImportPlaceError, match="seed 2"):
         simulate_studies(tmp_path, 1, 0.1, seed=2, n_jobs=1)
+    (tmp_path / "manifest.json").unlink()
+    with pytest.raises(ImportPlaceError, match="found nights without"):
+        simulate_studies(tmp_path, 1, 0.1, n_jobs=1)
 
 
 def test_a_batch_comes_back_as_it_was(tmp_path):

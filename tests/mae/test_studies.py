@@ -300,7 +300,7 @@ def test_unknown_texts_are_counted_and_listed():
     ("Apnea", "apnea_obstructive"), ("Hypopnea, obstructive", "hypopnea_obstructive"),
     ("Oxygen Desaturation", "desaturation"),
     ("SpO2 desat", "desaturation"), ("EEG arousal", "arousal"), ("RERA", "arousal"), ("no apnea", None),
-    ("Body event", None), ("Sleep stage W", None),
+    ("Hypopnea?", None), ("? apnea", None), ("Body event", None), ("Sleep stage W", None),
 ])  # fmt: skip
 def test_an_event_is_known_by_its_words(text, event):
     assert event_of(text) == event

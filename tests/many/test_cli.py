@@ -10,6 +10,7 @@ import sys
 import termios
 import uuid
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -367,8 +368,8 @@ def test_a_store_is_scored_and_each_night_that_is_not_is_named(scoring, tmp_path
 def test_a_night_has_the_time_that_it_is_given(scoring, monkeypatch):
     jobs = []
     monkeypatch.setattr("dreem_case.many.batch.score_store", lambda job, *_: jobs.append(job) or Summary(0))
-    assert run("score", *scoring, "--time-limit-s", 900, "--memory-mb", 3000)[0] == 0
-    assert (jobs[0].time_limit_s, jobs[0].memory_mb) == (900, 3000)
+    assert run("score", *scoring, "--time-limit-s", 1.5, "--memory-mb", 3000)[0] == 0
+    assert (jobs[0].time_limit_s, jobs[0].memory_mb) == (1.5, 3000)
 
 
 def test_a_scoring_that_cannot_begin_says_why(scoring, tmp_path, monkeypatch):
@@ -388,13 +389,25 @@ def test_a_scoring_that_cannot_begin_says_why(scoring, tmp_path, monkeypatch):
         ({"--out": "s3://absent-bucket", "--endpoint": "http://127.0.0.1:9"}, "s3://absent-bucket: expected a place"),
         ({"--dask": "tcp://127.0.0.1:9"}, "expected a Dask scheduler at tcp://127.0.0.1:9, found none"),
         ({"--dask": "tcp://127.0.0.1:9", "--n-jobs": 1}, "found both"),
-        ({"--time-limit-s": "inf"}, "not a valid integer range"),
+        ({"--time-limit-s": "inf"}, "inf is not in the range 1<=x<=86400"),
+        ({"--time-limit-s": "nan"}, "nan is no finite number"),
     ]:
         words = [word for pair in (options | other).items() for word in pair]
         code, said, beside = run("score", *words)
         assert (code, said) == (2, ""), beside
         assert why in beside
         assert "Traceback" not in beside
+
+
+def test_every_seed_is_one_that_all_libraries_take():
+    kinds, groups = [], [cli.main]
+    while groups:
+        group = groups.pop()
+        commands = [group.get_command(None, name) for name in group.list_commands(None)]
+        groups += [command for command in commands if isinstance(command, click.Group)]
+        kinds += [option.type for command in commands for option in command.params if option.name == "seed"]
+    assert len(kinds) >= 9
+    assert {(kind.min, kind.max) for kind in kinds} == {(0, 2**32 - 1)}
 
 
 @pytest.mark.parametrize("words", [["--help"], *([name, "-h"] for name in sorted(cli.main.commands))])

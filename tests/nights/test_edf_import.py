@@ -137,6 +137,8 @@ def test_a_clock_time_that_is_none_is_noted_and_costs_nothing_else(recordings, t
 def test_nights_of_two_sources_do_not_share_a_folder(tmp_path):
     claim_folder(tmp_path / "store", "one database")
     claim_folder(tmp_path / "store", "one database")
+    claim_folder(tmp_path / "other", "A & B")
+    claim_folder(tmp_path / "other", "A & B")  # a source is kept as a plain line
     with pytest.raises(ImportPlaceError, match="expected no nights, or another one, found one database"):
         claim_folder(tmp_path / "store", "another one")
     (tmp_path / "bare" / "h5").mkdir(parents=True)

@@ -568,6 +568,12 @@ def test_a_part_that_is_named_twice_is_served_once(make, folder, short_model, tm
     assert list(app.blueprints).count("events") == 1
 
 
+def test_a_model_of_a_part_that_is_not_there_is_told_before_it_serves(make, folder, short_model, tmp_path, monkeypatch):
+    monkeypatch.setenv("DREEM_CASE_ECG_MODEL", "s3://lab/beats")
+    with pytest.raises(StartError, match=r"^DREEM_CASE_ECG_MODEL: expected a model on this machine, found no"):
+        make(folder, short_model, tmp_path, parts="ecg")
+
+
 def test_the_check_says_what_is_served(app, short_model):
     result = app.test_cli_runner().invoke(args=["check"])
     version = load_stager(short_model).version

@@ -69,6 +69,11 @@ def test_half_a_request_is_refused():
         read(queue="0.5")
 
 
+def test_a_model_in_a_bucket_is_refused_by_name():
+    with pytest.raises(SettingsError, match=r"^DREEM_CASE_MODEL: expected a folder of this machine .* found 's3://lab/m'"):
+        read(model="s3://lab/m")
+
+
 @pytest.mark.parametrize("name", ["store", "model", "cache", "s3_endpoint", "s3_region"])
 def test_an_empty_text_is_refused(name):
     with pytest.raises(SettingsError, match=r"expected a value that is not empty, found ' '; unset it"):

@@ -14,6 +14,7 @@ from dreem_case.staging.score import (
     GAP_EPOCHS,
     NoUsableEEG,
     feature_shift,
+    label_shift,
     score_document,
     score_night,
     unscored_spans,
@@ -247,6 +248,14 @@ def test_labels_beside_their_epochs_are_noted(nights, stager, late):
     (note,) = [note for note in notes if "the labels look" in note]
     assert f"{abs(late)} epochs {'late' if late > 0 else 'early'}" in note
     assert not any("the labels look" in note for note in score_night(night, stager).notes)
+
+
+def test_labels_further_away_than_is_looked_may_be_more():
+    stages = np.arange(5).repeat(100)
+    labels = np.concatenate([np.full(60, -1), stages[:-60]])
+    assert str(label_shift(labels, stages)) == "the labels look 40 epochs late, or more"
+    assert str(label_shift(labels, np.roll(labels, -40))) == "the labels look 40 epochs late, or more"
+    assert str(label_shift(labels, np.roll(labels, -39))) == "the labels look 39 epochs late"
 
 
 def test_one_bad_sample_changes_next_to_nothing(nights, stager, score):
