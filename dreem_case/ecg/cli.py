@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from ..core.command_line import SEED, NumberRange, all_or, check_out, one_line
+from ..core.command_line import SEED, NumberRange, all_or, check_out, for_json, one_line
 from ..core.tracking import TrackingError, load_mlflow, log_run
 from .recording import CLASSES, EcgError
 
@@ -235,8 +235,8 @@ def judge(store: str, as_json: bool, model_file: Path | None, records: tuple[str
             click.echo(f"{one.record}: {_agreement(summed_up([one]))}")
     if found:
         figures = summed_up(found)
-        whole = {name: None if math.isnan(value) else value for name, value in figures.items()}
-        click.echo(json.dumps({"model": model.version} | whole) if as_json else _in_words(figures, model.version))
+        whole = {"model": model.version} | for_json(figures)
+        click.echo(json.dumps(whole) if as_json else _in_words(figures, model.version))
     sys.exit(1 if failed else 0)
 
 # %% ../../nbs/library/ecg/cli.ipynb #5d0aa110
