@@ -10,6 +10,7 @@ __all__ = ['GUESSED', 'PENALTY_C', 'SHARE_OF_N', 'ONE_LEAD', 'SETTINGS', 'N_ROUN
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -52,9 +53,12 @@ PENALTY_C = 0.001  # inverse strength of the penalty on standardized weights
 
 def _fit_regression(rows: np.ndarray, classes: np.ndarray, weights: np.ndarray) -> Regression:
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     centre, scale = rows.mean(axis=0), rows.std(axis=0) + 1e-6
-    fit = LogisticRegression(C=PENALTY_C, max_iter=300).fit((rows - centre) / scale, classes, sample_weight=weights)
+    fit = LogisticRegression(C=PENALTY_C, max_iter=300)
+    with threadpool_limits(1):  # more threads would wait for each other
+        fit.fit((rows - centre) / scale, classes, sample_weight=weights)
     found = np.zeros((GUESSED, rows.shape[1]))
     offset = np.full(GUESSED, -20.0)  # of a class that nobody has
     found[fit.classes_], offset[fit.classes_] = fit.coef_ / scale, fit.intercept_ - fit.coef_ @ (centre / scale)
@@ -222,16 +226,23 @@ def held_out(
     n_folds: int,
     fit: Callable[[list[Example]], BeatModel],
     seed: int = 0,
+    n_threads: int = 1,  # fits at a time; more only for trees, as networks draw from what is common to all threads
 ) -> list[np.ndarray]:  # weighted probabilities (n_beats, 4), by a model that has not seen the patient
     "Have every record's beats named by a model that was fitted to other patients."
+    from threadpoolctl import threadpool_limits
+
     found: list[np.ndarray] = [np.empty((0, GUESSED))] * len(examples)
     fold = fold_of(patients, n_folds, seed)
     if len(np.unique(fold)) < 2:
         raise EcgError("training", "two patients at least, to hold one out", str(len(set(patients))))
-    for k in np.unique(fold):
+
+    def name_fold(k: int) -> None:
         model = fit([example for example, own in zip(examples, fold, strict=True) if own != k])
         for i in np.flatnonzero(fold == k):
             found[i] = model.weighted(examples[i].tables[0])
+
+    with threadpool_limits(1), ThreadPoolExecutor(n_threads) as threads:
+        list((map if n_threads == 1 else threads.map)(name_fold, np.unique(fold)))
     return found
 
 # %% ../../nbs/library/ecg/classifier.ipynb #9a4325a2

@@ -138,10 +138,10 @@ def search(folder: Path, history: Path, trials: int, epochs: int) -> None:
     "Search for a network's settings on folds of the patients that it learns from."
     from dreem_case.ecg.network_training import BeatNetSettings
     from dreem_case.ecg.network_training import search as searched
-    from dreem_case.ecg.study import open_case, patients_said, split_of, with_made
+    from dreem_case.ecg.study import open_cases, patients_said, split_of, with_made
 
     click.echo(patients_said(folder, records := split_of(folder)[0]))
-    cases = {record: open_case(folder, record) for record in records}
+    cases = open_cases(folder, records)
     base = BeatNetSettings(epochs=epochs, beats_per_epoch=8000)
     click.echo(searched(*with_made(cases, list(cases)), history, trials, base=base, told=click.echo))
 

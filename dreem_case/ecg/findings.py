@@ -8,12 +8,15 @@ __all__ = ['GAP_SHARES', 'data_of', 'write_findings', 'of_judged', 'lead_answers
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ..core.files import write_whole
+from ..core.workers import run_all
 from .classifier import BeatClassifier, BeatModel
 from .heartbeat_csv import heartbeat_rows
 from .judge import by_record, gross, interval_over_patients
@@ -31,7 +34,7 @@ from dreem_case.ecg.study import (
     Seen,
     judged,
     look_at,
-    open_case,
+    open_cases,
     patient_folds,
     random_split,
     shifted,
@@ -106,9 +109,11 @@ def lead_answers(model: BeatModel, cases: Mapping[str, Case], judge: Sequence[st
     return found
 
 # %% ../../nbs/library/ecg/findings.ipynb #488daf79
-def of_folds(cases: Mapping[str, Case], records: Sequence[str], n_rounds: int) -> dict[str, float]:
+def of_folds(
+    cases: Mapping[str, Case], records: Sequence[str], n_rounds: int, n_threads: int = 1
+) -> dict[str, float]:
     "Judge every patient by a model of the others, and the same model on a random split of beats."
-    folds = gross(judged(cases, patient_folds(cases, records, n_rounds=n_rounds)))
+    folds = gross(judged(cases, patient_folds(cases, records, n_rounds=n_rounds, n_threads=n_threads)))
     leak = gross(random_split(cases, records, n_rounds))
     return {f"folds.{k}": folds[k] for k in ("f3", "f4", "s_f1", "v_f1")} | {
         f"random_split.{k}": leak[k] for k in ("f3", "f4", "s_f1", "v_f1")
@@ -116,19 +121,30 @@ def of_folds(cases: Mapping[str, Case], records: Sequence[str], n_rounds: int) -
 
 # %% ../../nbs/library/ecg/findings.ipynb #35a3ce5a
 def of_shifts(
-    model: BeatModel, cases: Mapping[str, Case], learn: Sequence[str], judge: Sequence[str]
+    model: BeatModel,
+    cases: Mapping[str, Case],
+    learn: Sequence[str],
+    judge: Sequence[str],
+    n_jobs: int | None = 1,  # processes, None: one for each core; one gives each shift's figures as they come
 ) -> Iterator[tuple[str, float]]:
     "Judge every shift against the recordings as they are, on the same beats; and whether monitoring saw it."
     calm = {r: look_at(model, cases[r].signals, cases[r].beats.time_s, r) for r in [*learn, *judge]}
     reference = make_reference(*zip(*(calm[r].watched for r in learn), strict=True))
     yield "shift.none.alarm", _alarm(reference, [calm[r] for r in judge])
     yield "shift.none.refused", _refused([calm[r] for r in judge])
-    for name in SHIFTS:
-        seen = shifted(model, cases, judge, name)
-        for key, value in _loss(cases, {r: calm[r] for r in judge}, seen).items():
-            yield f"shift.{name}.{key}", value
-        yield f"shift.{name}.refused", _refused(list(seen.values()))
-        yield f"shift.{name}.alarm", _alarm(reference, list(seen.values()))
+    bare = {r: replace(cases[r], example=replace(cases[r].example, tables=())) for r in judge}  # less to send
+    work = partial(_of_shift, model, bare, {r: calm[r] for r in judge}, reference)
+    for found in map(work, SHIFTS) if n_jobs == 1 else run_all(work, list(SHIFTS), n_jobs).values():
+        yield from found.items()
+
+
+def _of_shift(
+    model: BeatClassifier, cases: Mapping[str, Case], calm: Mapping[str, Seen], reference: Reference, name: str
+) -> dict[str, float]:
+    seen = shifted(model, cases, cases, name)
+    found = _loss(cases, calm, seen)
+    found |= {"refused": _refused(list(seen.values())), "alarm": _alarm(reference, list(seen.values()))}
+    return {f"shift.{name}.{key}": value for key, value in found.items()}
 
 # %% ../../nbs/library/ecg/findings.ipynb #926c527b
 GAP_SHARES = (0.01, 0.05, 0.2)
@@ -200,7 +216,7 @@ def study(
     learn, judge = split_of(folder)
     data = data_of(folder)
     write_findings(results, {}, data)  # a file that takes none is told before hours are spent
-    cases = {record: open_case(folder, record) for record in [*learn, *judge]}
+    cases = open_cases(folder, [*learn, *judge])
     model = train(cases, learn, n_rounds=n_rounds)
     write_findings(results, of_judged(model, cases, judge), data)
     write_findings(results, of_signals(folder), data)

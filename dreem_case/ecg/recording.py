@@ -65,6 +65,9 @@ class EcgError(ValueError):
         self.record, self.expected, self.found = record, expected, found
         super().__init__(f"{ascii(record)[1:-1][:80]}: expected {expected}, found {found}")
 
+    def __reduce__(self) -> tuple:  # to come out of another process
+        return type(self), (self.record, self.expected, self.found)
+
 # %% ../../nbs/library/ecg/recording.ipynb #ca78cd8b
 MIN_FS_HZ, MAX_FS_HZ = 100.0, 2000.0
 MAX_HOURS = 48.0

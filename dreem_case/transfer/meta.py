@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from ..core.agreement import kappa
+from ..core.nets import one_thread
 from .bands import BandError, BandNight
-from .sequence import Draw, Example, SequenceModel, draw_batch, example_of, one_thread, stage_loss
+from .sequence import Draw, Example, SequenceModel, draw_batch, example_of, stage_loss
 
 # %% ../../nbs/library/transfer/meta.ipynb #00301f8b
 @dataclass(frozen=True)

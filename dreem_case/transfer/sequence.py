@@ -2,12 +2,11 @@
 
 # %% auto #0
 __all__ = ['DILATIONS', 'MAX_WIDTH', 'KIND', 'SequenceShape', 'SequenceNet', 'Example', 'example_of', 'Draw', 'draw_batch',
-           'logits_loss', 'stage_loss', 'one_thread', 'fit_sequence', 'SequenceModel', 'new_network', 'fit_model',
-           'save_sequence', 'load_sequence']
+           'logits_loss', 'stage_loss', 'fit_sequence', 'SequenceModel', 'new_network', 'fit_model', 'save_sequence',
+           'load_sequence']
 
 # %% ../../nbs/library/transfer/sequence.ipynb #09d66a85
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..core.nets import Learned, LoopSettings, fit_network, load_network, save_network
+from ..core.nets import Learned, LoopSettings, fit_network, load_network, one_thread, save_network
 from .bands import KINDS, N_STAGES, BandError, BandNight, night_inputs, on_grid
 
 # %% ../../nbs/library/transfer/sequence.ipynb #91ed6f11
@@ -156,17 +155,6 @@ def logits_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 def stage_loss(network: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
     "Compare what a network says of a batch with what is wanted."
     return logits_loss(network(batch[0]), batch[1])
-
-# %% ../../nbs/library/transfer/sequence.ipynb #8c75f9ee
-@contextmanager
-def one_thread() -> Iterator[None]:
-    "Have torch use one thread: these layers are too small for two, which wait for each other."
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 # %% ../../nbs/library/transfer/sequence.ipynb #7383833c
 def fit_sequence(

@@ -1,22 +1,24 @@
 """Beats are found, named, refused and asked for; a shift costs what it must and no more."""
 
 import json
+import pickle
 import sys
 from dataclasses import fields, replace
+from functools import partial
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from flask import Flask
 
-from dreem_case.ecg import endpoint
+from dreem_case.ecg import endpoint, findings
 from dreem_case.ecg.ask import questions, with_labels
-from dreem_case.ecg.classifier import BeatClassifier, calibrated, load_classifier, save_classifier
+from dreem_case.ecg.classifier import BeatClassifier, calibrated, fit_both, held_out, load_classifier, save_classifier
 from dreem_case.ecg.cli import ecg
 from dreem_case.ecg.detect import detect_beats, match_beats
 from dreem_case.ecg.features import beat_features
 from dreem_case.ecg.filtering import FS_HZ, Signals, filtered
-from dreem_case.ecg.findings import _loss, data_of
+from dreem_case.ecg.findings import _loss, data_of, of_shifts
 from dreem_case.ecg.imputation import WAYS, distance, filled
 from dreem_case.ecg.judge import gross
 from dreem_case.ecg.monitor import make_reference, stands_out, watched
@@ -25,7 +27,7 @@ from dreem_case.ecg.score import MODEL_FILE, answer_json, score_recording, shipp
 from dreem_case.ecg.shadow import against_annotations, differences, shadow, summed_up
 from dreem_case.ecg.shifts import amplified, at_rate, inverted, swapped, with_gaps, with_noise
 from dreem_case.ecg.simulate import RHYTHMS, simulate_record, write_records
-from dreem_case.ecg.study import look_at, open_case, split_of, without_signal
+from dreem_case.ecg.study import look_at, open_case, open_cases, split_of, with_made, without_signal
 from dreem_case.ecg.wfdb_files import read_wfdb
 
 
@@ -461,6 +463,28 @@ def test_the_split_of_real_records_is_de_chazals(real_data):
 def test_a_real_day_in_pieces_is_the_record_itself(real_data):
     recording = read_wfdb(real_data / "mitbih", "100")
     assert len(score_recording(recording).classes) == pytest.approx(2273, rel=0.01)
+
+
+def test_folds_that_are_fitted_at_the_same_time_are_named_as_one_after_the_other(tmp_path):
+    records = write_records(tmp_path, n_records=4, minutes=1)
+    examples, patients = with_made(open_cases(tmp_path, records), records)
+    fit = partial(fit_both, n_rounds=3)
+    alone, both = (held_out(examples, patients, 2, fit, n_threads=n) for n in (1, 2))
+    assert all(np.array_equal(*pair) for pair in zip(alone, both, strict=True))
+
+
+def test_shifts_cost_the_same_by_several_processes(tmp_path, monkeypatch):
+    monkeypatch.setattr(findings, "SHIFTS", ["swapped", "gaps_20"])
+    records = write_records(tmp_path, n_records=4, minutes=0.5)
+    cases = open_cases(tmp_path, records)
+    alone, both = (dict(of_shifts(shipped_model(), cases, records[:2], records[2:], n)) for n in (1, 2))
+    assert alone == pytest.approx(both, nan_ok=True)
+    assert len(alone) == 2 + 2 * 11
+
+
+def test_an_error_of_another_process_names_the_record():
+    error = pickle.loads(pickle.dumps(EcgError("100", "a header", "none")))
+    assert (str(error), error.record) == ("100: expected a header, found none", "100")
 
 
 def test_a_shift_that_changes_nothing_loses_nothing_however_many_beats_are_refused(tmp_path):

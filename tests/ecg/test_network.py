@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="networks are an extra: pip install dreem_case[nets]")
 
-from dreem_case.ecg import endpoint  # noqa: E402
+from dreem_case.core.nets import Learned  # noqa: E402
+from dreem_case.ecg import endpoint, network_training  # noqa: E402
 from dreem_case.ecg.ask import ask_beats, with_labels  # noqa: E402
 from dreem_case.ecg.augment import make_example  # noqa: E402
 from dreem_case.ecg.cli import ecg  # noqa: E402
@@ -153,6 +154,19 @@ def test_training_repeats_itself_and_stops_where_others_are_named_best(examples)
     assert model.version == again.version
     assert went.best_epoch == int(np.argmax(went.judgements))
     assert len(went.judgements) <= went.best_epoch + 2
+
+
+def test_training_takes_one_thread_and_leaves_the_number_as_it_was(examples, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        network_training, "fit_network", lambda *_: seen.append(torch.get_num_threads()) or Learned((), (), 0)
+    )
+    torch.set_num_threads(2)
+    try:
+        fit_beat_network(examples[:2], SHORT)
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_training_goes_on_where_it_was_stopped(examples, tmp_path):
