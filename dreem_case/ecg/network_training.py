@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional
 
 from ..core.files import write_whole
-from ..core.nets import Learned, LoopSettings, fit_network, one_thread, seed_all
+from ..core.nets import Learned, LoopSettings, fit_network, torch_threads, seed_all
 from dreem_case.ecg.classifier import (
     GUESSED,
     N_ROUNDS,
@@ -149,7 +149,7 @@ def fit_beat_network(
     loop = LoopSettings(
         settings.epochs, settings.learning_rate, settings.weight_decay, patience=settings.patience, seed=settings.seed
     )
-    with one_thread():
+    with torch_threads(1):
         went = fit_network(
             model.network, lambda epoch: pool.batches(settings, epoch), loss, loop, judge if len(judged) else None,
             resume, folder, asdict(settings),

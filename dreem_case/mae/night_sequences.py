@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..core.array_files import ArrayError, read_arrays
-from ..core.nets import Learned, LoopSettings, fit_network, seed_all
+from ..core.nets import Learned, LoopSettings, fit_network, seed_all, torch_threads
 from ..nights.stages import Stage
 
 # %% ../../nbs/library/mae/night_sequences.ipynb #d601c860
@@ -255,14 +255,10 @@ def pretrain_sequences(
     network, kinds = random_sequences(config, seed).train(), cluster_nights(nights, config, seed)
     each = max(config.steps // _ROUNDS, 1)
     settings = LoopSettings(_ROUNDS, config.rate, weight_decay=0.05, seed=seed)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # layers are too small for more
-    try:
+    with torch_threads(1):
         learned = fit_network(
             network, lambda epoch: _Pieces(nights, kinds, config, each, (seed, epoch)), _loss, settings
         )
-    finally:
-        torch.set_num_threads(threads)
     return network.eval(), learned
 
 # %% ../../nbs/library/mae/night_sequences.ipynb #91d0cd62

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ..core.agreement import kappa
-from ..core.nets import one_thread
+from ..core.nets import torch_threads
 from .bands import BandError, BandNight
 from .sequence import Draw, Example, SequenceModel, draw_batch, example_of, stage_loss
 
@@ -38,7 +38,7 @@ def inner_steps(
     network.train()
     moved = torch.optim.SGD(network.parameters(), inner.rate, momentum=0.9)
     draw = Draw(pieces=inner.pieces, length=inner.length, seed=inner.seed + seed)
-    with one_thread():
+    with torch_threads(1):
         for step in range(n or inner.steps):
             loss = stage_loss(network, draw_batch(examples, draw, step))
             moved.zero_grad()

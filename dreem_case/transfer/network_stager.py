@@ -24,7 +24,7 @@ from torch.nn import functional
 from ..core.agreement import macro_f1
 from ..core.calibration import fit_review_threshold, fit_temperature, needs_review, softmax, temper
 from ..core.model_file import ModelError, read_manifest
-from ..core.nets import Learned, LoopSettings, fit_network, load_network, save_network, seed_all
+from ..core.nets import Learned, LoopSettings, fit_network, load_network, save_network, seed_all, torch_threads
 from ..nights.edf_pairs import person_of
 from ..nights.night import Night
 from ..nights.stages import STAGE_NAMES, STAGES
@@ -276,16 +276,12 @@ def _usable(
 # %% ../../nbs/library/transfer/network_stager.ipynb #0d75b967
 def _fit(stager: NetworkStager, nights: list[NightWindows], labels: list[np.ndarray], seed: int) -> None:
     kind, held = KINDS[stager.kind], hold_out([night.record for night in nights], seed)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(stager.n_jobs, 1))
-    try:
+    epochs, rate = stager.epochs or kind.epochs, stager.learning_rate or kind.learning_rate
+    settings = LoopSettings(epochs=epochs, learning_rate=rate, patience=max(epochs // 2, 4), seed=seed)
+    with torch_threads(max(stager.n_jobs, 1)):
         seed_all(seed)
         stager.network = kind.build()
-        epochs, rate = stager.epochs or kind.epochs, stager.learning_rate or kind.learning_rate
-        settings = LoopSettings(epochs=epochs, learning_rate=rate, patience=max(epochs // 2, 4), seed=seed)
         stager.learned = fit_staging(stager.network, nights, labels, held, settings)
-    finally:
-        torch.set_num_threads(threads)
     calibrate(stager, [nights[i] for i in np.flatnonzero(held)], [labels[i] for i in np.flatnonzero(held)])
     stager.preferred = Counter(night.derivation for night in nights).most_common(1)[0][0]
     stager.trained_on = tuple(night.record for night in nights)

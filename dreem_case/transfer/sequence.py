@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..core.nets import Learned, LoopSettings, fit_network, load_network, one_thread, save_network
+from ..core.nets import Learned, LoopSettings, fit_network, load_network, torch_threads, save_network
 from .bands import KINDS, N_STAGES, BandError, BandNight, night_inputs, on_grid
 
 # %% ../../nbs/library/transfer/sequence.ipynb #91ed6f11
@@ -170,7 +170,7 @@ def fit_sequence(
     each = max(draw.steps // rounds, 1)
     settings = LoopSettings(rounds, draw.rate, 0.02, seed=draw.seed)
     network.train()  # Lightning leaves modes as they are
-    with one_thread():
+    with torch_threads(1):
         return fit_network(
             network, lambda epoch: [draw_batch(examples, draw, epoch * each + i) for i in range(each)], loss, settings
         )
@@ -186,7 +186,7 @@ class SequenceModel:
     def probabilities(self, night: BandNight) -> np.ndarray:  # float (n, 5) of the epochs that are there
         "Say how likely each stage is."
         inputs = torch.from_numpy(on_grid(night_inputs(night, self.kind), night.epoch).T.copy()[None])
-        with torch.inference_mode(), one_thread():
+        with torch.inference_mode(), torch_threads(1):
             said = [functional.softmax(network(inputs), dim=1)[0].T.numpy() for network in self.networks]
         return np.mean(said, axis=0)[night.epoch - night.epoch[0]]
 
