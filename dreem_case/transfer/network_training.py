@@ -255,7 +255,7 @@ def judged_on_device(
 
 # %% ../../nbs/library/transfer/network_training.ipynb #c49784ef
 NETWORKS = Path(str(files("dreem_case.transfer").joinpath("models"))) / "networks.json"
-PASSES = {"spectrogram": 8, "tinysleepnet": 10, "deepsleepnet": 3, "cnn-10": 2, "cnn-2019": 2}  # meant for an hour
+PASSES = {"spectrogram": 8, "tinysleepnet": 10, "deepsleepnet": 12, "cnn-10": 4, "cnn-2019": 4}  # meant for an hour
 
 
 def read_networks(path: Path = NETWORKS) -> dict[str, dict]:
