@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from flask import Flask
 
-from dreem_case.core.outputs import FolderOutputs
+from dreem_case.core.outputs import FolderOutputs, open_outputs
 from dreem_case.core.workers import ThreadWorkers
 from dreem_case.ecg import endpoint
 from dreem_case.ecg.ask import questions, with_labels
@@ -30,6 +30,7 @@ from dreem_case.ecg.shifts import amplified, at_rate, inverted, swapped, with_ga
 from dreem_case.ecg.simulate import RHYTHMS, simulate_record, write_records
 from dreem_case.ecg.study import look_at, open_case, split_of, without_signal
 from dreem_case.ecg.wfdb_files import _wfdb, read_wfdb
+from tests.support.stores import client as client_of
 
 
 @pytest.fixture(scope="module")
@@ -256,6 +257,18 @@ def test_a_table_that_somebody_changed_is_made_anew(tmp_path):
     with ThreadWorkers(1) as workers:
         (one,) = score_many(str(tmp_path / "in"), str(tmp_path), ["sim01"], workers)
     assert (one[0], one[2], list(read_table(FolderOutputs(tmp_path)))) == ("sim01", True, ["sim01"])
+
+
+def test_a_bucket_takes_the_results_and_is_gone_on_with(tmp_path, server, monkeypatch):
+    for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "ENDPOINT_URL": server}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    client_of(server).create_bucket(Bucket="ecg-scored")
+    write_records(tmp_path, n_records=1, minutes=0.5)
+    with ThreadWorkers(1) as workers:
+        for new in (True, False):
+            ((_, _, is_new),) = score_many(str(tmp_path), "s3://ecg-scored/at", ["sim01"], workers)
+            assert is_new == new
+    assert open_outputs("s3://ecg-scored/at").names() == {"sim01.json", "sim01.beats", TABLE}
 
 
 def test_a_name_that_is_no_record_gets_no_row(tmp_path):

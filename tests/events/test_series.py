@@ -338,6 +338,16 @@ def test_a_wrist_without_a_time_that_can_be_is_refused(tmp_path, time):
         read_wrists(tmp_path)
 
 
+def test_the_clock_of_a_wrist_with_a_diary_is_read_in_the_zone_that_is_asked_for(tmp_path):
+    times = np.datetime64("2023-08-14T12:00:00", "ms") + np.arange(300) * np.timedelta64(60_000, "ms")
+    table = {"wearer": ["a"] * len(times), "device_time": times, "pim": np.arange(len(times)) % 97}
+    pq.write_table(pa.table(table), tmp_path / "wrist.parquet")
+    (tmp_path / "diary.csv").write_text("wearer,onset,wakeup\na,2023-08-14 13:00,2023-08-14 14:00\n")
+    near, far = (read_wrists(tmp_path, zone) for zone in ("Europe/Berlin", "America/New_York"))
+    assert far["a"].start_s - near["a"].start_s == 6 * 3600
+    assert read_diary(tmp_path, near).step.tolist() == read_diary(tmp_path, far).step.tolist() == [720, 1440]
+
+
 def test_a_wrist_file_that_is_no_table_is_refused(tmp_path):
     (tmp_path / "wrist.parquet").write_bytes(b"PAR1")
     with pytest.raises(EventsError, match="a table that can be read"):
