@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from io import StringIO
 from pathlib import Path
 
@@ -105,7 +105,6 @@ def answers_as_annotations(answers: BeatAnswers, fs_hz: float) -> bytes:
     return annotation_bytes(answers.record, fs_hz, answers.time_s, symbols, notes)
 
 # %% ../../nbs/library/ecg/places.ipynb #671fbbb5
-@cache
 def _model(path: str | None) -> BeatModel:
     return load_model(path) if path else shipped_model()
 

@@ -180,6 +180,18 @@ def test_a_name_that_no_series_may_have_spoils_no_other_of_a_table(tmp_path):
         read_series(path, "../x")
 
 
+def test_columns_of_a_csv_are_known_in_capitals_too(tmp_path):
+    head = "timestamp,anglez,{}\n"
+    rows = "".join(f"2018-08-14T15:30:{i:02}-0400,{i},0.0{i % 7}\n" for i in range(0, 60, 5))
+    for name, column in (("small", "enmo"), ("large", "ENMO")):
+        (tmp_path / f"{name}.csv").write_text(head.format(column) + rows, encoding="utf-8")
+    small, large = (read_series(tmp_path / f"{name}.csv").channels["enmo"] for name in ("small", "large"))
+    assert small.tolist() == large.tolist()
+    (tmp_path / "both.csv").write_text("timestamp,enmo,ENMO\n2018-08-14T15:30:00-0400,1,2\n", encoding="utf-8")
+    with pytest.raises(EventsError, match="both: expected each column once, found enmo again"):
+        read_series(tmp_path / "both.csv")
+
+
 @pytest.mark.parametrize("name", ["made.csv", "made.txt"])
 def test_a_column_that_is_there_twice_is_refused(tmp_path, name):
     rows = "DATE/TIME;PIM;PIM\n28/08/2023 09:22:14;1;2\n"
