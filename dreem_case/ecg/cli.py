@@ -186,29 +186,32 @@ def _model(model_file: Path | None) -> object:
 # %% ../../nbs/library/ecg/cli.ipynb #c3fd7ab7
 @ecg.command()
 @click.option("--store", required=True, help="Folder or bucket of records.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for <record>.json.")
+@click.option("--out", required=True, help="Folder or bucket for <record>.json, <record>.beats and records.csv.")
 @_MODEL
+@click.option("--jobs", default=None, type=click.IntRange(1, 256), help="Processes; without it one for each core.")
 @_RECORDS
 @_named
-def score(store: str, out: Path, model_file: Path | None, records: tuple[str, ...]) -> None:
-    "Name the beats of records; without names, of all records of the store."
-    from dreem_case.core.files import write_whole
-    from dreem_case.ecg.places import list_records, record_folder
-    from dreem_case.ecg.score import answer_json, score_recording
-    from dreem_case.ecg.wfdb_files import read_wfdb
+def score(store: str, out: str, model_file: Path | None, jobs: int | None, records: tuple[str, ...]) -> None:
+    """Name the beats of records; without names, of all records of the store; goes on where it was stopped.
 
-    model, failed = _model(model_file), 0
-    out.mkdir(parents=True, exist_ok=True)
-    for record in all_or(records, list_records, store, _FILES):
-        try:
-            with record_folder(store, record) as folder:
-                answer = answer_json(score_recording(read_wfdb(folder, record), model))
-        except (EcgError, OSError) as error:
-            click.echo(str(error) if isinstance(error, EcgError) else f"{record}: {error}", err=True)
-            failed += 1
-            continue
-        write_whole(out / f"{record}.json", json.dumps(answer).encode())
-        click.echo(f"{record}: {answer['counts']}, {answer['without_class']} without a class")
+    Each record gives <record>.json, its beats as WFDB annotations, <record>.beats, and a row of records.csv; a record
+    that cannot be used has a row with the reason.
+    """
+    from dreem_case.core.workers import LocalWorkers
+    from dreem_case.ecg.places import list_records, score_many
+
+    asked, model, failed, known = all_or(records, list_records, store, _FILES), str(model_file or "") or None, 0, 0
+    with LocalWorkers(jobs) as workers:
+        for record, row, is_new in score_many(store, out, asked, workers, model):
+            if why := row if isinstance(row, str) else row["refused"]:
+                click.echo(why, err=True)
+                failed += 1
+            elif is_new:
+                counts = {name: row[name] for name in CLASSES[:4]}
+                click.echo(f"{record}: {counts}, {row['without_class']} without a class")
+            known += not is_new
+    if known:
+        click.echo(f"{known} of {len(asked)} records were done before, and have not changed")
     sys.exit(1 if failed else 0)
 
 # %% ../../nbs/library/ecg/cli.ipynb #5d0aa109

@@ -4,7 +4,7 @@
 __all__ = ['NAME', 'MAX_HEADER_BYTES', 'MAX_ANNOTATION_BYTES', 'FORMATS', 'SAMPLES', 'VOLTS', 'NO_UNIT', 'NONE', 'CHUNK',
            'PATIENTS', 'GAIN', 'BASELINE', 'Lead', 'Header', 'check_record', 'parse_header', 'decode', 'encode',
            'read_wfdb', 'read_header', 'patient_in', 'read_beats', 'read_annotations', 'flutter_in', 'records_in',
-           'write_wfdb']
+           'write_wfdb', 'annotation_bytes']
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #b6a46440
 import csv
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -334,11 +335,25 @@ def write_wfdb(folder: Path | str, recording: Recording, beats: Beats | None = N
         lines.append(f"{record}.dat 212 {GAIN:g} 12 {BASELINE} {lead[0]} {checksum} 0 {name}")
     (folder / f"{record}.hea").write_text("\n".join(lines) + "\n", encoding="utf-8")
     if beats is not None and len(beats.time_s):
-        samples = np.round(beats.time_s * recording.fs_hz).astype(int)
-        with _wfdb() as wfdb:
-            wfdb.wrann(record, "atr", samples, list(beats.symbols), fs=recording.fs_hz, write_dir=str(folder))
+        content = annotation_bytes(record, recording.fs_hz, beats.time_s, beats.symbols)
+        (folder / f"{record}.atr").write_bytes(content)
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #b8205740
 def _units(lead: Sequence[float]) -> np.ndarray:
     scaled = np.clip(np.round(np.asarray(lead) * GAIN) + BASELINE, -2047, 2047)
     return np.where(np.isnan(scaled), -2048, scaled).astype(np.int16)
+
+# %% ../../nbs/library/ecg/wfdb_files.ipynb #6570385f
+def annotation_bytes(
+    record: str,
+    fs_hz: float,
+    time_s: np.ndarray,  # (n,) rising
+    symbols: Sequence[str],  # one each
+    notes: Sequence[str] | None = None,  # one each, empty for none
+) -> bytes:
+    "Write annotations in the form that WFDB's viewers and programs read."
+    samples = np.round(time_s * fs_hz).astype(int)
+    with TemporaryDirectory() as folder, _wfdb() as wfdb:
+        aux = None if notes is None else list(notes)
+        wfdb.wrann(record, "atr", samples, list(symbols), fs=fs_hz, aux_note=aux, write_dir=folder)
+        return Path(folder, f"{record}.atr").read_bytes()

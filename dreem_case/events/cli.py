@@ -123,7 +123,7 @@ def train(
             raise EventsError("channels", f"of what was prepared: {', '.join(kind)}", ", ".join(groups))
         rows = rows if groups == ANGLE or "light" in groups else [movement_only(r, feature_names(groups)) for r in rows]
     elif diary:
-        (by_name, truth), data = open_diary(diary), "diary"
+        (by_name, truth), data = open_diary(diary, zone), "diary"
         tables = list(by_name.values())
     elif n_simulated:
         wearers = simulated("train", n_simulated, counts=counts)
@@ -149,34 +149,46 @@ def train(
 @events.command()
 @_STORE
 @_ZONE
-@click.option("--events", "marks", required=True, type=_FILE, help="Marked events, series_id, event, step.")
+@click.option("--events", "marks", type=_FILE, help="Marked events, series_id, event, step.")
+@click.option("--diary", type=_FILE, help="What wearers wrote down, instead: series_id, onset, wakeup by their clocks.")
 @click.option("--model", type=_MODEL, help="Model file or folder; without it the shipped one that fits the device.")
 @click.option("--found", type=_FILE, help="Judge this table of events (a submission) instead of a model.")
 @_named
-def evaluate(store: str, zone: str | None, marks: Path, model: Path | None, found: Path | None) -> None:
-    "Judge events against marks: average precision, and errors in minutes."
+def evaluate(store, zone, marks, diary, model, found) -> None:
+    "Judge events against marks or a diary: average precision, and errors in minutes."
     from dreem_case.core.workers import LocalWorkers
     from dreem_case.events.detect import joined, read_events
-    from dreem_case.events.places import detect_many, list_series
+    from dreem_case.events.diary import read_written, written_events
+    from dreem_case.events.metric import EVENTS, event_errors
+    from dreem_case.events.places import detect_many, list_series, open_series
     from dreem_case.events.study import figures
 
-    truth, tables, failed = read_events(marks), [], {}
-    marked = set(truth.series.tolist())
+    if bool(marks) == bool(diary):
+        raise EventsError("truth", "--events or --diary", "both" if marks else "neither")
+    nights, truth = (read_written(diary), []) if diary else ({}, [read_events(marks)])
+    marked, tables, failed = set(nights).union(*(one.series.tolist() for one in truth)), [], {}
     if not (names := sorted(marked & set(list_series(store)))):
-        raise EventsError(marks.name, "marks of series of this store", "none")
+        raise EventsError((diary or marks).name, "marks of series of this store", "none")
     if elsewhere := len(marked) - len(names):
         click.echo(f"{elsewhere} of {len(marked)} marked series are not in this store, and are not judged", err=True)
-        truth = truth_of(truth, names)
+        truth = [truth_of(one, names) for one in truth]
+
+    def keep(name: str, one) -> None:
+        tables.append(one.events)
+        if diary:
+            truth.append(written_events(nights[name], one.table.series))
+
     if found:
         tables.append(read_events(found))
+        truth += [written_events(nights[name], open_series(store, name, zone)) for name in names if diary]
     else:
         with LocalWorkers() as workers:
-            failed = detect_many(
-                store, names, workers, zone, str(model) if model else None, lambda _, one: tables.append(one.events)
-            )
+            failed = detect_many(store, names, workers, zone, str(model) if model else None, keep)
         for why in failed.values():
             click.echo(why, err=True)
-    for name, value in figures(truth, joined(tables)).items():
+    true, told = joined(truth), joined(tables)
+    errors = event_errors(true, told)
+    for name, value in (figures(true, told) | {f"{event}_bias_min": errors.bias(event) for event in EVENTS}).items():
         click.echo(f"{name:20} {value:.3f}")
     sys.exit(1 if failed else 0)
 
@@ -241,29 +253,30 @@ def truth_of(truth, names):
 @_STORE
 @_ZONE
 @click.option("--model", type=_MODEL, help="Model file or folder; without it the shipped one that fits the device.")
-@click.option("--out", type=_OUT, help="Folder for <series>.json and <series>.csv, a row for each night.")
+@click.option("--out", help="Folder or bucket for <series>.json and <series>.csv, a row for each night.")
+@click.option("--nights", type=_NEW, help="One table of all nights: series, day, onset, wakeup, sleep_min ...")
 @click.option("--submission", type=_NEW, help="One table of all events: row_id,series_id,step,event,score.")
 @click.option("--jobs", default=None, type=click.IntRange(1, 256), help="Processes; without it one for each core.")
 @click.option("--dask", default=None, help="Scheduler of a Dask cluster, instead: tcp://host:8786.")
 @_NAMES
 @_named
-def detect(store, zone, model, out, submission, jobs, dask, names) -> None:
+def detect(store, zone, model, out, nights, submission, jobs, dask, names) -> None:
     "Find the events of series; without names, of all series of the store."
     from dreem_case.core.files import write_whole
+    from dreem_case.core.outputs import open_outputs
     from dreem_case.core.workers import DaskWorkers, LocalWorkers, WorkersError
     from dreem_case.events.detect import details_json, night_csv, night_rows, submission_lines
     from dreem_case.events.places import detect_many, list_series
 
-    if not out and not submission:
-        raise EventsError("output", "--out, --submission or both", "neither")
-    tables = {}
+    if not (out or nights or submission):
+        raise EventsError("output", "--out, --nights, --submission or several", "none")
+    outputs, tables, rows = open_outputs(out) if out else None, {}, {}
 
     def keep(name: str, found) -> None:
-        tables[name] = found.events
-        if out:
-            out.mkdir(parents=True, exist_ok=True)
-            write_whole(out / f"{name}.json", json.dumps(details_json(found)).encode())
-            write_whole(out / f"{name}.csv", night_csv(night_rows(found)).encode())
+        tables[name], rows[name] = found.events, night_rows(found)
+        if outputs:
+            outputs.write(f"{name}.json", json.dumps(details_json(found)).encode())
+            outputs.write(f"{name}.csv", night_csv(rows[name]).encode())
         click.echo(f"{name}: {len(found.events) // 2} nights")
 
     asked = all_or(names, list_series, store, _FILES)
@@ -272,6 +285,9 @@ def detect(store, zone, model, out, submission, jobs, dask, names) -> None:
             failed = detect_many(store, asked, workers, zone, str(model) if model else None, keep)
     except WorkersError as error:
         raise click.ClickException(str(error)) from error
+    if nights:
+        every = [{"series": name} | row for name in asked if name in rows for row in rows[name]]
+        write_whole(nights, night_csv(every).encode())
     if submission:
         write_whole(submission, "".join(submission_lines(tables[name] for name in asked if name in tables)).encode())
     for why in failed.values():

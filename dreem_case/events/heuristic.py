@@ -2,7 +2,8 @@
 
 # %% auto #0
 __all__ = ['MIN_BLOCK_MIN', 'MAX_BREAK_MIN', 'NOON_S', 'WIDTH_MIN', 'FACTOR', 'LOWEST', 'HIGHEST', 'WEIGHTS', 'TYPICAL', 'CAP',
-           'days_of', 'runs_of', 'longest_block', 'angle_stillness', 'count_stillness', 'heuristic_events']
+           'TURN_DEG', 'CALM_MIN', 'days_of', 'runs_of', 'longest_block', 'angle_stillness', 'count_stillness',
+           'cole_kripke', 'angle_sleep', 'heuristic_events']
 
 # %% ../../nbs/library/events/heuristic.ipynb #a2ecfd6b
 from collections.abc import Iterator
@@ -73,12 +74,29 @@ CAP = 300.0
 
 def count_stillness(series: Series, channel: str = "pim") -> np.ndarray:  # bool (n,)
     "Find still epochs by Cole and Kripke's sum of counts."
-    counts = series.channels[channel].astype(np.float64)
+    return cole_kripke(series.channels[channel].astype(np.float64))
+
+
+def cole_kripke(counts: np.ndarray) -> np.ndarray:  # (n,), NaN where unknown -> bool (n,)
+    "Find still places in a row of counts, by the minute in their study."
     counts = np.where(np.isfinite(counts), counts, np.nanmax(counts))
     moving = counts[counts > 0]
     scaled = np.minimum(counts * TYPICAL / np.median(moving), CAP) if len(moving) else counts
     padded = np.pad(scaled, (4, 2), mode="edge")
     return sum(w * padded[i : i + len(counts)] for i, w in enumerate(WEIGHTS)) < 1
+
+# %% ../../nbs/library/events/heuristic.ipynb #f5da1990
+TURN_DEG, CALM_MIN = 5.0, 5
+
+
+def angle_sleep(series: Series) -> np.ndarray:  # bool (n,)
+    "Find the epochs within long stretches without a turn of the arm."
+    angle = series.channels["anglez"].astype(np.float64)
+    calm = runs_of(np.abs(np.diff(angle, prepend=angle[:1])) <= TURN_DEG)
+    asleep = np.zeros(len(series), bool)
+    for first, last in calm[np.diff(calm, axis=1)[:, 0] * series.epoch_s >= CALM_MIN * 60]:
+        asleep[first:last] = True
+    return asleep
 
 # %% ../../nbs/library/events/heuristic.ipynb #274fd1d2
 def heuristic_events(series: Series) -> EventTable:

@@ -168,6 +168,10 @@ class EventErrors:
         "Give the median absolute error in minutes of what is found."
         return float(np.nanmedian(np.abs(self.minutes[self.event == event]))) if self._any(event) else float("nan")
 
+    def bias(self, event: str) -> float:
+        "Give the mean error in minutes of what is found: above zero where detections are late."
+        return float(np.nanmean(self.minutes[self.event == event])) if self._any(event) else float("nan")
+
     def n_missed(self, event: str) -> int:
         "Count the events without a detection."
         return int(np.isnan(self.minutes[self.event == event]).sum())

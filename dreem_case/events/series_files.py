@@ -119,10 +119,11 @@ def _read_csv(path: Path, columns: tuple[str, ...]):
 
     with path.open("rb") as file:
         head = [name.strip().strip('"') for name in file.readline(10_000).decode("utf-8-sig").strip().split(",")]
-    wanted = [column for column in columns if column in head]
-    types = {name: pa.string() if name in ("series_id", "timestamp") else pa.float64() for name in wanted}
+    wanted = [column for column in head if column.lower() in columns]  # GGIR writes ENMO
+    types = {name: pa.string() if name.lower() in ("series_id", "timestamp") else pa.float64() for name in wanted}
     options = pc.ConvertOptions(column_types=types, include_columns=wanted)
-    return pc.read_csv(path, convert_options=options) if wanted else pa.table({})
+    table = pc.read_csv(path, convert_options=options) if wanted else pa.table({})
+    return table.rename_columns([name.lower() for name in wanted])
 
 # %% ../../nbs/library/events/series_files.ipynb #b289d13d
 def _read_device(path: Path, stem: str):

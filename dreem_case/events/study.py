@@ -16,7 +16,7 @@ from ..core.cross_validation import predict_out_of_fold
 from ..core.resampling import Interval, interval_over_groups
 from .detect import joined
 from .decode import DECODERS
-from .diary import read_diary, read_wrists
+from .diary import ZONE, read_diary, read_wrists
 from .heuristic import runs_of
 from .metric import EVENTS, STEP_S, EventErrors, EventTable, event_errors, event_table, mean_ap
 from .minutes import GROUPS, MinuteTable, minute_features, minute_table
@@ -218,9 +218,9 @@ def decoded(tables: Sequence[MinuteTable], said: Sequence, decode: Callable = DE
     return joined([decode(table, one) for table, one in zip(tables, said, strict=True)])
 
 
-def open_diary(folder: Path | str) -> tuple[dict[str, MinuteTable], EventTable]:
+def open_diary(folder: Path | str, zone: str | None = None) -> tuple[dict[str, MinuteTable], EventTable]:
     "Read a folder of real nights with a diary, by the minute."
-    wrists = read_wrists(folder)
+    wrists = read_wrists(folder, zone or ZONE)
     return {name: minute_table(series) for name, series in wrists.items()}, read_diary(folder, wrists)
 
 # %% ../../nbs/library/events/study.ipynb #bc407861

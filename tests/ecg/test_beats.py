@@ -11,6 +11,8 @@ import pytest
 from click.testing import CliRunner
 from flask import Flask
 
+from dreem_case.core.outputs import FolderOutputs, open_outputs
+from dreem_case.core.workers import ThreadWorkers
 from dreem_case.ecg import endpoint, findings
 from dreem_case.ecg.ask import questions, with_labels
 from dreem_case.ecg.classifier import BeatClassifier, calibrated, fit_both, held_out, load_classifier, save_classifier
@@ -22,13 +24,15 @@ from dreem_case.ecg.findings import _loss, data_of, of_shifts
 from dreem_case.ecg.imputation import WAYS, distance, filled
 from dreem_case.ecg.judge import gross
 from dreem_case.ecg.monitor import make_reference, stands_out, watched
-from dreem_case.ecg.recording import EcgError, make_recording
+from dreem_case.ecg.places import TABLE, answers_as_annotations, read_table, score_many
+from dreem_case.ecg.recording import CLASSES, EcgError, make_recording
 from dreem_case.ecg.score import MODEL_FILE, answer_json, score_recording, shipped_model
 from dreem_case.ecg.shadow import against_annotations, differences, shadow, summed_up
 from dreem_case.ecg.shifts import amplified, at_rate, inverted, swapped, with_gaps, with_noise
 from dreem_case.ecg.simulate import RHYTHMS, simulate_record, write_records
 from dreem_case.ecg.study import look_at, open_case, open_cases, split_of, with_made, without_signal
-from dreem_case.ecg.wfdb_files import read_wfdb
+from dreem_case.ecg.wfdb_files import _wfdb, read_wfdb
+from tests.support.stores import client as client_of
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +227,78 @@ def test_the_commands_score_a_folder_and_name_what_fails(tmp_path):
     assert run.exit_code == 1
     assert "beside the header" in run.output
     assert {path.stem for path in (tmp_path / "out").glob("*.json")} == {"sim01", "sim02"}
+
+
+def test_a_run_goes_on_where_it_was_stopped_and_does_again_what_has_changed(tmp_path):
+    store, out = str(tmp_path / "in"), str(tmp_path / "out")
+
+    def run(*records):
+        with ThreadWorkers(1) as workers:
+            return {record: is_new for record, _, is_new in score_many(store, out, records, workers)}
+
+    write_records(store, n_records=3, minutes=0.5)
+    (tmp_path / "in" / "torn.hea").write_text("torn 1 360 100\n")
+    assert run("sim01", "torn") == {"sim01": True, "torn": True}
+    everyone = ("sim01", "sim02", "sim03", "torn")
+    assert run(*everyone) == {"sim01": False, "sim02": True, "sim03": True, "torn": False}
+    write_records(store, n_records=1, minutes=1)  # another sim01
+    (tmp_path / "out" / "sim02.beats").unlink()
+    assert run(*everyone) == {"sim01": True, "sim02": True, "sim03": False, "torn": False}
+    rows = read_table(FolderOutputs(out))
+    assert tuple(rows) == everyone
+    assert rows["torn"]["refused"].startswith("torn: expected") and not rows["sim01"]["refused"]
+    answer = json.loads((tmp_path / "out" / "sim01.json").read_text())
+    assert int(rows["sim01"]["beats"]) == len(answer["beats"]) and int(rows["sim01"]["N"]) == answer["counts"]["N"]
+    result = CliRunner().invoke(ecg, ["score", "--store", store, "--out", out])
+    assert (result.exit_code, "torn: expected" in result.output, "4 of 4 records" in result.output) == (1, True, True)
+
+
+def test_a_table_that_somebody_changed_is_made_anew(tmp_path):
+    write_records(tmp_path / "in", n_records=1, minutes=0.5)
+    (tmp_path / TABLE).write_bytes(b"record;refused\n\xff\x00sim01;\n")
+    with ThreadWorkers(1) as workers:
+        (one,) = score_many(str(tmp_path / "in"), str(tmp_path), ["sim01"], workers)
+    assert (one[0], one[2], list(read_table(FolderOutputs(tmp_path)))) == ("sim01", True, ["sim01"])
+
+
+def test_a_bucket_takes_the_results_and_is_gone_on_with(tmp_path, server, monkeypatch):
+    for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "ENDPOINT_URL": server}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    client_of(server).create_bucket(Bucket="ecg-scored")
+    write_records(tmp_path, n_records=1, minutes=0.5)
+    with ThreadWorkers(1) as workers:
+        for new in (True, False):
+            ((_, _, is_new),) = score_many(str(tmp_path), "s3://ecg-scored/at", ["sim01"], workers)
+            assert is_new == new
+    assert open_outputs("s3://ecg-scored/at").names() == {"sim01.json", "sim01.beats", TABLE}
+
+
+def test_a_name_that_is_no_record_gets_no_row(tmp_path):
+    asked = ["score", "--store", str(tmp_path), "--out", str(tmp_path / "out"), "--jobs", "1", "../100", "=1+1"]
+    run = CliRunner().invoke(ecg, asked)
+    assert (run.exit_code, run.output.count("expected a record's name")) == (1, 2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_place_that_takes_no_results_is_told_before_anything_is_scored(tmp_path):
+    write_records(tmp_path, n_records=1, minutes=0.5)
+    for place, found in ((tmp_path / "sim01.hea", "a file where a folder"), ("gs://b", "neither a folder nor")):
+        run = CliRunner().invoke(ecg, ["score", "--store", str(tmp_path), "--out", str(place)])
+        assert (run.exit_code, found in run.output) == (1, True)
+
+
+def test_answers_as_annotations_are_the_beats_that_wfdb_reads(tmp_path, made):
+    recording, _ = made
+    answers = score_recording(recording)
+    paced, none = replace(answers, paced=np.arange(len(answers.time_s)) == 1), answers.classes.copy()
+    none[2] = -1
+    answers = replace(paced, classes=none)
+    (tmp_path / "sim01.beats").write_bytes(answers_as_annotations(answers, recording.fs_hz))
+    with _wfdb() as wfdb:
+        found = wfdb.rdann(str(tmp_path / "sim01"), "beats")
+    assert np.abs(found.sample / recording.fs_hz - answers.time_s).max() <= 0.5 / recording.fs_hz
+    assert found.symbol[1:3] == ["/", "Q"] and found.symbol[3] == CLASSES[answers.classes[3]]
+    assert [note == "review" for note in found.aux_note] == answers.review.tolist()
 
 
 def test_a_store_without_records_is_no_success(tmp_path):

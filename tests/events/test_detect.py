@@ -1,6 +1,8 @@
 """From minutes to events: what must not matter does not, and what is missing is not made up."""
 
+import csv
 import json
+import re
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 from dreem_case.events.cli import events
 from dreem_case.events.decode import Likelihoods, expected_gain, nights_of, place_event
-from dreem_case.events.detect import detect_events, events_json, night_rows, read_events
+from dreem_case.events.detect import detect_events, events_json, night_rows, read_events, sleep_by_minute
 from dreem_case.events.endpoint import make_blueprint
 from dreem_case.events.heuristic import heuristic_events, longest_block
 from dreem_case.events.metric import EventsError, event_errors, mean_ap
@@ -364,6 +366,75 @@ def test_from_series_to_a_submission_and_its_judgement(folder, tmp_path):
     assert (tmp_path / "judge00.csv").read_text().startswith("day,worn,reason,onset,")
     result = run.invoke(events, ["evaluate", "--store", str(folder), "--events", str(folder / "events.csv")])
     assert result.exit_code == 0 and result.output.startswith("ap ")
+
+
+def test_one_table_holds_the_nights_of_all_series_with_their_sleep(folder, tmp_path):
+    asked = ["detect", "--store", str(folder), "--nights", str(tmp_path / "nights.csv"), "--jobs", "1"]
+    assert CliRunner().invoke(events, asked).exit_code == 0
+    with (tmp_path / "nights.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(dict.fromkeys(row["series"] for row in rows)) == ["judge00", "judge01"]
+    nights = [row for row in rows if row["hours"]]
+    for row in nights:
+        sleep, awake = float(row["sleep_min"]), float(row["waso_min"])
+        assert sleep + awake <= float(row["hours"]) * 60 + 1
+        assert float(row["efficiency"]) == pytest.approx(sleep / (sleep + awake), abs=0.001)
+    assert nights and not any(row["sleep_min"] or row["efficiency"] for row in rows if row["reason"])
+
+
+def test_a_place_that_takes_no_results_is_told_before_anything_is_detected(folder, tmp_path):
+    for place, found in ((folder / "events.csv", "a file where a folder"), ("gs://b", "neither a folder nor")):
+        run = CliRunner().invoke(events, ["detect", "--store", str(folder), "--out", str(place)])
+        assert (run.exit_code, found in run.output) == (1, True)
+
+
+def test_a_diary_by_the_clock_is_judged_as_the_steps_it_stands_for(folder, tmp_path):
+    truth = read_events(folder / "events.csv")
+    lines = ["series_id,onset,wakeup", "judge00,,2017-01-01 07:00", "elsewhere,2017-01-01 23:00,2017-01-02 07:00"]
+    for name in ("judge00", "judge01"):
+        series = read_series(folder / f"{name}.parquet")
+        times = [series.time_of(step)[:19].replace("T", " ") for step in truth.step[truth.series == name]]
+        lines += [f"{name},{onset},{wakeup}" for onset, wakeup in zip(times[::2], times[1::2], strict=True)]
+    (tmp_path / "diary.csv").write_text("\n".join(lines), encoding="utf-8")
+    late = [f"{s},{e},{step + 24}" for s, e, step in zip(truth.series, truth.event, truth.step, strict=True)]
+    (tmp_path / "found.csv").write_text("\n".join(["series_id,event,step", *late]), encoding="utf-8")
+    asked = ["evaluate", "--store", str(folder), "--found", str(tmp_path / "found.csv")]
+    marks = CliRunner().invoke(events, [*asked, "--events", str(folder / "events.csv")])
+    diary = CliRunner().invoke(events, [*asked, "--diary", str(tmp_path / "diary.csv")])
+    assert (diary.exit_code, diary.stdout) == (0, marks.stdout)
+    assert "onset_bias_min       2.000" in diary.stdout and "1 of 3 marked series" in diary.stderr
+    neither = CliRunner().invoke(events, asked)
+    assert (neither.exit_code, "expected --events or --diary, found neither" in neither.output) == (1, True)
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("wearer;onset;wakeup\n", "columns series_id, onset, wakeup, found no onset"),
+    ("series_id,onset,wakeup\njudge00,23:10,06:55\n", "time stamps such as .*, found '23:10'"),
+    ("series_id,onset,wakeup\njudge00,2017-01-01 23:10\n", "marks of series of this store, found none"),
+])  # fmt: skip
+def test_a_diary_that_is_none_is_refused(folder, tmp_path, text, said):
+    (tmp_path / "diary.csv").write_text(text, encoding="utf-8")
+    asked = ["evaluate", "--store", str(folder), "--found", str(folder / "events.csv")]
+    run = CliRunner().invoke(events, [*asked, "--diary", str(tmp_path / "diary.csv")])
+    assert run.exit_code == 1 and re.search(said, run.output)
+
+
+@pytest.mark.parametrize(("keys", "epoch_s", "is_told"), [
+    (["anglez"], 5, True), (["anglez"], 60, False), (["enmo"], 5, False), (["pim"], 60, True),
+])  # fmt: skip
+def test_sleep_is_told_from_wake_by_an_angle_in_short_epochs_and_by_counts(wearer, keys, epoch_s, is_told):
+    counted = simulate_wearer("anna", seed=1, n_days=2, counts=True).series
+    series = counted if keys == ["pim"] else as_epochs(with_channels(wearer.series, keys), epoch_s)
+    assert (sleep_by_minute(minute_table(series)) is not None) == is_told
+
+
+def test_real_nights_of_a_diary_are_slept_through_for_the_most_part_by_the_rule_for_counts(real_data):
+    tables, written = open_diary(real_data / "wrist_diary")
+    asleep = []
+    for name, table in tables.items():
+        ends = table.minute_of(written.step[written.series == name]).round().astype(int).reshape(-1, 2)
+        asleep += [sleep_by_minute(table)[first:last].mean() for first, last in ends]
+    assert len(asleep) == 104 and 0.8 < np.median(asleep) < 0.95
 
 
 def test_what_is_prepared_trains_the_same_model(folder, tmp_path):

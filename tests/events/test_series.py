@@ -180,6 +180,18 @@ def test_a_name_that_no_series_may_have_spoils_no_other_of_a_table(tmp_path):
         read_series(path, "../x")
 
 
+def test_columns_of_a_csv_are_known_in_capitals_too(tmp_path):
+    head = "timestamp,anglez,{}\n"
+    rows = "".join(f"2018-08-14T15:30:{i:02}-0400,{i},0.0{i % 7}\n" for i in range(0, 60, 5))
+    for name, column in (("small", "enmo"), ("large", "ENMO")):
+        (tmp_path / f"{name}.csv").write_text(head.format(column) + rows, encoding="utf-8")
+    small, large = (read_series(tmp_path / f"{name}.csv").channels["enmo"] for name in ("small", "large"))
+    assert small.tolist() == large.tolist()
+    (tmp_path / "both.csv").write_text("timestamp,enmo,ENMO\n2018-08-14T15:30:00-0400,1,2\n", encoding="utf-8")
+    with pytest.raises(EventsError, match="both: expected each column once, found enmo again"):
+        read_series(tmp_path / "both.csv")
+
+
 @pytest.mark.parametrize("name", ["made.csv", "made.txt"])
 def test_a_column_that_is_there_twice_is_refused(tmp_path, name):
     rows = "DATE/TIME;PIM;PIM\n28/08/2023 09:22:14;1;2\n"
@@ -336,6 +348,16 @@ def test_a_wrist_without_a_time_that_can_be_is_refused(tmp_path, time):
     written(tmp_path, {"wearer": [1] * 60, "device_time": times, "pim": range(60)}, "wrist.parquet")
     with pytest.raises(EventsError, match="times from 1970 to 2100, found 1 others, first in row 1"):
         read_wrists(tmp_path)
+
+
+def test_the_clock_of_a_wrist_with_a_diary_is_read_in_the_zone_that_is_asked_for(tmp_path):
+    times = np.datetime64("2023-08-14T12:00:00", "ms") + np.arange(300) * np.timedelta64(60_000, "ms")
+    table = {"wearer": ["a"] * len(times), "device_time": times, "pim": np.arange(len(times)) % 97}
+    pq.write_table(pa.table(table), tmp_path / "wrist.parquet")
+    (tmp_path / "diary.csv").write_text("wearer,onset,wakeup\na,2023-08-14 13:00,2023-08-14 14:00\n")
+    near, far = (read_wrists(tmp_path, zone) for zone in ("Europe/Berlin", "America/New_York"))
+    assert far["a"].start_s - near["a"].start_s == 6 * 3600
+    assert read_diary(tmp_path, near).step.tolist() == read_diary(tmp_path, far).step.tolist() == [720, 1440]
 
 
 def test_a_wrist_file_that_is_no_table_is_refused(tmp_path):
