@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .annotations import AnnotationsError, Labels, grid_of, label_epochs, no_labels, read_tsv
+from .annotations import Labels, grid_of, label_epochs, no_labels
 from .montage import MODALITIES, RATE, WIDTH, Modality, choose_channels, unit_factor
 from ..nights.casefile import TooShortError, check_record_name
 from ..nights.edf_header import EdfHeader, EdfRecordsError, read_header
+from ..nights.edf_hypnogram import AnnotationsError, read_annotations
 from ..nights.edf_samples import Timeline, read_digital, read_timeline
 from ..nights.stages import EPOCH_S
 
@@ -62,7 +63,7 @@ def open_psg(
     annotations, notes = list(timeline.annotations), [*header.notes, *timeline.notes, *chosen.notes]
     if tsv is not None:
         try:
-            annotations, about = read_tsv(tsv)
+            annotations, about = read_annotations(tsv)
         except AnnotationsError as error:
             annotations, about = [], [f"kept without labels: {error}"]
         notes += about
