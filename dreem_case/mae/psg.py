@@ -43,6 +43,16 @@ class Psg:
         "Count the whole epochs."
         return len(self.labels.stage)
 
+    @property
+    def names(self) -> list[tuple[str, str]]:  # modality, empty for none of them, and label, empty where it is missing
+        "Tell which channel is which modality."
+        labels = [ascii(channel.label)[1:-1] for channel in self.header.channels]
+        found = [(one.name, " - ".join(labels[number] for number in own))
+                 for one, own in zip(MODALITIES, self.channels, strict=True)]  # fmt: skip
+        used = {number for own in self.channels for number in own}
+        others = [n for n, channel in enumerate(self.header.channels) if n not in used and not channel.is_annotations]
+        return [*found, *(("", labels[number]) for number in others)]
+
 # %% ../../nbs/library/mae/psg.ipynb #a6cbe53e
 def open_psg(
     edf: str | Path,
