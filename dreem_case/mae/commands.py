@@ -145,7 +145,8 @@ def pretrain(
 # %% ../../nbs/library/mae/commands.ipynb #fe86fb00
 @mae.command()
 @_BATCHES
-@click.option("--out", required=True, type=_OUT, help="File (npz): embedding, stage, seconds of events, patient, study, epoch.")
+@click.option("--out", required=True, type=_OUT,
+              help="File (npz): embedding, stage, seconds of events, patient, study, epoch.")  # fmt: skip
 @_MODEL
 @click.option("--split", type=click.Choice(["train", "valid", "test"]), default="test", show_default=True)
 @_named
