@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from . import __version__
 from .core.cache import cache_folder
-from .core.command_line import SEED, LazyGroup, NumberRange
+from .core.command_line import SEED, LazyGroup, NumberRange, check_out
 from .nights.casefile import CaseFileError, FileUnavailable, check_record_name
 from .nights.download import copy_record, copy_source
 from .nights.stages import NUMBERINGS
@@ -660,13 +660,14 @@ def compare(reference: str, other: str, endpoint: str | None, out: Path | None, 
     or of `score`, or NIGHT.csv or .tsv, as of `export`.
     """
     from dreem_case.core.files import write_whole
-    from dreem_case.core.places import PlaceError
     from dreem_case.many.validate import COMPARED, compare as held_together, differing_csv, figures_table, read_scorings
 
     with _whole_or_not():
         try:
+            if out:
+                check_out(out, is_folder=False)
             scorings = [read_scorings(place, endpoint) for place in (reference, other)]
-        except PlaceError as error:
+        except OSError as error:  # of either place, or of the file
             raise _CannotBegin(str(error)) from error
         for problem in (problems := [problem for _, found in scorings for problem in found]):
             click.echo(problem, err=True)

@@ -46,7 +46,7 @@ def add_page(
 # %% ../../nbs/library/core/web.ipynb #99184a59
 _TEXTS = {
     404: "Nothing of this name", 413: "More than is read", 415: "A kind of body that is not read",
-    422: "It is there and cannot be used; `detail` says why", 503: "Not now; `Retry-After` says when to try again",
+    422: "It cannot be used; `detail` says why", 503: "Not now; `Retry-After` says when to try again",
 }  # fmt: skip
 
 

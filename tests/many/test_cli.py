@@ -396,8 +396,14 @@ def test_two_scorings_are_compared_whatever_form_they_have(tmp_path):
     assert code == 1 and beside == "bad.json: expected a JSON list of stage names, found a dict\n"
     assert said.splitlines()[1].split()[:3] == ["night-1", "3", "2"]
     assert (tmp_path / "differ.csv").read_text().splitlines()[1:] == ["night-1,1,30,N1,N2", "night-1,3,90,DEEP,N2"]
-    code, _, beside = run("compare", tmp_path / "b", tmp_path / "c")
-    assert code == 2 and "c: expected a folder or s3://bucket, found none" in beside
+    for words, why in [
+        (["b", "c"], "c: expected a folder or s3://bucket, found none"),
+        (["b", "b/notes.txt"], "notes.txt: expected a folder or s3://bucket, found none"),
+        (["a", "b", "--out", tmp_path / "b"], "is a directory"),
+        (["a", "b", "--out", tmp_path / "b" / "notes.txt" / "d.csv"], "notes.txt"),
+    ]:
+        code, said, beside = run("compare", *(tmp_path / word if word != "--out" else word for word in words))
+        assert code and not said and why in beside and "Traceback" not in beside
 
 
 def test_a_folder_of_edf_files_is_told_how_to_become_a_store(tmp_path):
