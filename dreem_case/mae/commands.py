@@ -57,7 +57,14 @@ def simulate(out: Path, patients: int, hours: float, seed: int, jobs: int | None
     click.echo(f"{len(names)} studies of {patients} patients in {out}")
 
 # %% ../../nbs/library/mae/commands.ipynb #20da5bb4
-_SHOWN = 12  # texts that are neither stage nor event
+_SHOWN = 12  # texts that are neither stage nor event, and names of channels
+
+
+def _names_line(modality: str, labels: dict[str, int]) -> str:  # labels: how many studies have each
+    "Say under which names a modality was found."
+    shown = [f"{n} x {label}" if label else f"missing in {n}" for label, n in labels.items()]
+    more = f", and {len(shown) - _SHOWN} other names, all in prepared.json" if len(shown) > _SHOWN else ""
+    return f"{modality or 'no modality'}: {', '.join(shown[:_SHOWN])}{more}"
 
 
 @mae.command()
@@ -88,6 +95,8 @@ def prepare(
         done = prepare_studies(studies, out, workers, given, endpoint, show)
     counts = ", ".join(f"{split} {n}" for split, n in done.examples.items())
     click.echo(f"{done.n_studies - len(done.problems)} studies, examples: {counts}, in {out}")
+    for modality, labels in done.channels.items():
+        click.echo(_names_line(modality, labels))
     for note in done.notes:
         click.echo(f"note: {note}")
     for text, n in list(done.unknown.items())[:_SHOWN]:
@@ -136,7 +145,8 @@ def pretrain(
 # %% ../../nbs/library/mae/commands.ipynb #fe86fb00
 @mae.command()
 @_BATCHES
-@click.option("--out", required=True, type=_OUT, help="File (npz): embedding, stage, seconds, patient, study, epoch.")
+@click.option("--out", required=True, type=_OUT,
+              help="File (npz): embedding, stage, seconds of events, patient, study, epoch.")  # fmt: skip
 @_MODEL
 @click.option("--split", type=click.Choice(["train", "valid", "test"]), default="test", show_default=True)
 @_named
@@ -146,7 +156,7 @@ def embed(batches: Path, out: Path, folder: Path | None, split: str) -> None:
 
     from dreem_case.core.files import write_whole
     from dreem_case.mae.embed import embed as rows_of
-    from dreem_case.mae.examples import BatchError, batch_paths, read_batch
+    from dreem_case.mae.examples import EVENTS, BatchError, batch_paths, read_batch
     from dreem_case.mae.model import load_model
 
     check_out(out, is_folder=False)
@@ -158,6 +168,7 @@ def embed(batches: Path, out: Path, folder: Path | None, split: str) -> None:
     if not parts:
         raise BatchError(batches.name, f"files of examples in {split}", "none")
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    joined["events"] = np.array(EVENTS)  # names of the columns of seconds
     content = io.BytesIO()
     np.savez_compressed(content, **joined)
     write_whole(out, content.getvalue())

@@ -227,7 +227,8 @@ def _write_study(job: _Job, scaling: Scaling, study: str) -> dict:  # its line
     found = {
         "key": key, "study": study, "patient": psg.patient, "split": split_of(psg.patient), "n_epochs": psg.n_epochs,
         "files": files, "rest": rest, "modalities": int(present.any(axis=0).sum()),
-        "notes": [*psg.notes, *notes], "unknown": dict(Counter(psg.labels.unknown).most_common(1000)),
+        "channels": psg.names, "notes": [*psg.notes, *notes],
+        "unknown": dict(Counter(psg.labels.unknown).most_common(1000)),
     }  # fmt: skip
     outputs.write(name, json.dumps(found, indent=1).encode())
     return found
@@ -306,6 +307,7 @@ class Prepared:
     problems: dict[str, str] = field(default_factory=dict)  # study -> why it is left out
     notes: list[str] = field(default_factory=list)
     unknown: dict[str, int] = field(default_factory=dict)  # texts that are neither stage nor event
+    channels: dict[str, dict[str, int]] = field(default_factory=dict)  # modality, "" for none -> label -> studies
 
 # %% ../../nbs/library/mae/prepare.ipynb #7e4813cd
 def prepare(
@@ -347,9 +349,13 @@ def prepare(
     for split in SPLITS:  # with what earlier runs have left over, of other folders
         _pack(outputs, lines, split)
     unknown: Counter[str] = Counter()
+    channels: dict[str, Counter[str]] = {name: Counter() for name in [*(one.name for one in MODALITIES), ""]}
     for line in lines:
+        for name, label in line.get("channels", ()):  # lines of before have none
+            channels[name][label] += 1
         done.examples[line["split"]] += line["n_epochs"]
         unknown.update(line["unknown"])
+    done.channels = {name: dict(labels.most_common()) for name, labels in channels.items() if labels}
     done.unknown, done.problems = dict(unknown.most_common()), dict(sorted(done.problems.items()))
     outputs.write("prepared.json", json.dumps(asdict(done) | {"n_new": None}, indent=1, sort_keys=True).encode())
     return done

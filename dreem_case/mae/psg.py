@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .annotations import AnnotationsError, Labels, grid_of, label_epochs, no_labels, read_tsv
+from .annotations import Labels, grid_of, label_epochs, no_labels
 from .montage import MODALITIES, RATE, WIDTH, Modality, choose_channels, unit_factor
 from ..nights.casefile import TooShortError, check_record_name
 from ..nights.edf_header import EdfHeader, EdfRecordsError, read_header
+from ..nights.edf_hypnogram import AnnotationsError, read_annotations
 from ..nights.edf_samples import Timeline, read_digital, read_timeline
 from ..nights.stages import EPOCH_S
 
@@ -42,6 +43,16 @@ class Psg:
         "Count the whole epochs."
         return len(self.labels.stage)
 
+    @property
+    def names(self) -> list[tuple[str, str]]:  # modality, empty for none of them, and label, empty where it is missing
+        "Tell which channel is which modality."
+        labels = [ascii(channel.label)[1:-1] for channel in self.header.channels]
+        found = [(one.name, " - ".join(labels[number] for number in own))
+                 for one, own in zip(MODALITIES, self.channels, strict=True)]  # fmt: skip
+        used = {number for own in self.channels for number in own}
+        others = [n for n, channel in enumerate(self.header.channels) if n not in used and not channel.is_annotations]
+        return [*found, *(("", labels[number]) for number in others)]
+
 # %% ../../nbs/library/mae/psg.ipynb #a6cbe53e
 def open_psg(
     edf: str | Path,
@@ -62,7 +73,7 @@ def open_psg(
     annotations, notes = list(timeline.annotations), [*header.notes, *timeline.notes, *chosen.notes]
     if tsv is not None:
         try:
-            annotations, about = read_tsv(tsv)
+            annotations, about = read_annotations(tsv)
         except AnnotationsError as error:
             annotations, about = [], [f"kept without labels: {error}"]
         notes += about

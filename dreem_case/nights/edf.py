@@ -24,7 +24,7 @@ from dreem_case.nights.edf_header import (
     microvolts,
     read_header,
 )
-from .edf_hypnogram import Scored, Scoring, put_on_epochs, read_scoring, scoring_of, sleep_span
+from .edf_hypnogram import TABLES, Scored, Scoring, put_on_epochs, read_scoring, scoring_of, sleep_span
 from .edf_samples import Timeline, read_digital, read_timeline
 from .night import MIN_FS_HZ, Night, Signal, Signals
 from .stages import EPOCH_S
@@ -223,7 +223,7 @@ def _check_person(header: EdfHeader, scoring: Scoring) -> None:
 # %% ../../nbs/library/nights/edf.ipynb #a9a90df1
 def open_edf_night(
     psg: str | Path,  # the recording
-    hypnogram: str | Path | None = None,  # an EDF+ file; None: the recording's own annotations, if they are stages
+    hypnogram: str | Path | None = None,  # EDF+ or a table; None: the recording's own annotations, if they are stages
     channels: Sequence[str] | None = None,  # by name; None: all that look like EEG
     trim: bool = False,  # keep half an hour of wake around sleep
 ) -> EdfNight:
@@ -308,6 +308,8 @@ def _scoring_for(
             about = [f"annotations are no hypnogram: {error.found}"] if timeline.annotations else []
             return None, 0.0, about
     scoring = read_scoring(hypnogram)
+    if Path(hypnogram).suffix.lower() in TABLES:  # they count from the recording's start
+        return scoring, timeline.offset_s, list(scoring.notes)
     _check_person(header, scoring)
     shift_s, notes = _shift(header, timeline, scoring)
     return scoring, shift_s, [*scoring.notes, *notes]

@@ -141,7 +141,7 @@ def _pairs_of(sources: Sequence[Path], hypnogram: Path | None) -> tuple[list[Pai
 @edf.command("import")
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the nights.")
-@click.option("--hypnogram", type=click.Path(path_type=Path), help="Of one recording, where its name does not tell.")
+@click.option("--hypnogram", type=click.Path(path_type=Path), help="Of one recording: EDF+, or a table (TSV, CSV).")
 @click.option("--channel", "channels", multiple=True, help="A derivation to take, as Fpz-Cz; without it, all EEG.")
 @click.option("--trim", is_flag=True, help="Keep half an hour of wake around sleep, and leave out the rest.")
 @click.option("--lights", type=click.Path(exists=True, dir_okay=False, path_type=Path),

@@ -56,8 +56,9 @@ def find_pairs(
     folder = Path(folder)
     if not folder.is_dir():
         raise EdfHeaderError(folder.name, "a folder of EDF files", "none")
-    every = folder.rglob("*") if deep else folder.glob("*")
-    files = sorted(path for path in every if path.suffix.lower() in (".edf", ".bdf") and path.is_file())
+    every = sorted(path for path in (folder.rglob("*") if deep else folder.glob("*")) if path.is_file())
+    files = [path for path in every if path.suffix.lower() in (".edf", ".bdf")]
+    tables = {_key(edf_record(path)): [path] for path in every if path.suffix.lower() == ".tsv"}
     scorings: dict[str, list[Path]] = {}
     for path in files:
         if _HYPNOGRAM.search(path.stem):
@@ -67,7 +68,7 @@ def find_pairs(
         if _HYPNOGRAM.search(path.stem):
             continue
         record = edf_record(path)
-        own = scorings.pop(_key(record), [])
+        own = scorings.pop(_key(record), []) or tables.get(_key(record), [])
         notes += [f"{extra.name}: expected one hypnogram of {record}, found {own[0].name} as well" for extra in own[1:]]
         pairs.append(Pair(record, person_of(record), path, own[0] if own else None))
     alone = [path.name for own in scorings.values() for path in own]

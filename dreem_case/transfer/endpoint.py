@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 from flask import Blueprint, Response, jsonify, request
 
-from ..core.web import BodyTooLong, problem, read_body
+from ..core.web import BodyTooLong, an_object, many, operation, problem, read_body
 from ..nights.night import Signal
 from ..nights.stages import EPOCH_S, STAGE_NAMES
 from .network_stager import NetworkStager, load_network_stager, shipped_network_folder
@@ -144,7 +144,7 @@ def answer(windows: np.ndarray, derivation: str, stager: NetworkStager) -> dict:
 def make_blueprint() -> Blueprint:
     "Make the endpoint, to be registered with a Flask app."
     blueprint = Blueprint("transfer", __name__)
-    blueprint.register_error_handler(StageError, _said)
+    blueprint.register_error_handler(StageError, lambda error: problem(error, error.status, "request"))
     blueprint.register_error_handler(BodyTooLong, lambda error: problem(error, 413, "request"))
     blueprint.openapi_paths = OPENAPI_PATHS
 
@@ -160,13 +160,6 @@ def make_blueprint() -> Blueprint:
 
     return blueprint
 
-# %% ../../nbs/library/transfer/endpoint.ipynb #5f9716d2
-def _said(error: StageError) -> tuple:
-    response, status = problem(error, error.status, "request")
-    if status == 503:
-        response.headers["Retry-After"] = "2"
-    return response, status
-
 # %% ../../nbs/library/transfer/endpoint.ipynb #e3a60c34
 _WINDOWS = {
     "type": "array", "minItems": 1, "maxItems": MAX_EPOCHS, "description": "µV, an epoch a row, null: unknown",
@@ -174,46 +167,17 @@ _WINDOWS = {
 }  # fmt: skip
 _NAMED = {"rate": {"type": "number", "enum": [FS_HZ]}, "derivation": {"type": "string", "maxLength": 40}}
 _STAGE = {"type": "string", "enum": list(STAGE_NAMES)}
-_ANSWER = {
-    "model_version": {"type": "string"}, "epoch_s": {"type": "integer"}, "derivation": {"type": "string"},
-    "stage_names": {"type": "array", "items": _STAGE, "description": "the order of the probabilities"},
-    "stages": {"type": "array", "items": _STAGE},
-    "probabilities": {"type": "array", "items": {"type": "array", "items": {"type": "number"}}},
-    "review": {"type": "array", "items": {"type": "boolean"}, "description": "a person should look at it"},
-    "usable": {"type": "array", "items": {"type": "boolean"}, "description": "false: no signal, neighbours decided"},
-    "notes": {"type": "array", "items": {"type": "string"}},
-}  # fmt: skip
-_PROBLEMS = {
-    413: "Too many bytes or epochs", 415: "Neither npy nor JSON", 422: "A body that holds something else",
-    503: "Too many requests at once; `Retry-After` says when to come back",
-}  # fmt: skip
-
-
-def _described() -> dict:
-    "Write out the endpoint for OpenAPI."
-    known = {"schema": {"type": "object", "required": ["title", "status", "detail"]}}
-    problems = {
-        str(status): {"description": text, "content": {"application/problem+json": known}}
-        for status, text in _PROBLEMS.items()
-    }
-    ours = {"schema": {"type": "object", "properties": _ANSWER, "required": list(_ANSWER)}}
-    body = {"type": "object", "properties": {"windows": _WINDOWS, **_NAMED}, "required": ["windows", *_NAMED]}
-    return {
-        "summary": "Stage windows of 30 s at 100 Hz, one derivation, one after the other.",
-        "operationId": "stage",
-        "parameters": [
-            {"name": name, "in": "query", "schema": schema, "description": "beside a body of application/x-npy"}
-            for name, schema in _NAMED.items()
-        ],
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/x-npy": {"schema": {"type": "string", "format": "binary"}},
-                "application/json": {"schema": body},
-            },
-        },
-        "responses": {"200": {"description": "Stages", "content": {"application/json": ours}}, **problems},
-    }
-
-# %% ../../nbs/library/transfer/endpoint.ipynb #535ef530
-OPENAPI_PATHS = {"/stage": {"post": _described()}}
+_NUMBER, _FLAG = {"type": "number"}, {"type": "boolean"}
+_ANSWER = an_object(
+    model_version={"type": "string"}, epoch_s={"type": "integer"}, derivation={"type": "string"},
+    stage_names=many(_STAGE) | {"description": "the order of the probabilities"}, stages=many(_STAGE),
+    probabilities=many(many(_NUMBER)), review=many(_FLAG) | {"description": "a person should look at it"},
+    usable=many(_FLAG) | {"description": "false: no signal, neighbours decided"}, notes=many({"type": "string"}),
+)  # fmt: skip
+OPENAPI_PATHS = {"/stage": {"post": operation(
+    "stage", "Stage windows of 30 s at 100 Hz, one derivation, one after the other.", _ANSWER, [413, 415, 422, 503],
+    [{"name": name, "in": "query", "schema": schema, "description": "beside a body of application/x-npy"}
+     for name, schema in _NAMED.items()],
+    {"application/json": an_object(windows=_WINDOWS, **_NAMED),
+     "application/x-npy": {"type": "string", "format": "binary"}},
+)}}  # fmt: skip

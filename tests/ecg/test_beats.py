@@ -32,6 +32,7 @@ from dreem_case.ecg.shifts import amplified, at_rate, inverted, swapped, with_ga
 from dreem_case.ecg.simulate import RHYTHMS, simulate_record, write_records
 from dreem_case.ecg.study import look_at, open_case, open_cases, split_of, with_made, without_signal
 from dreem_case.ecg.wfdb_files import _wfdb, read_wfdb
+from tests.support.described import check_answer, check_description
 from tests.support.stores import client as client_of
 
 
@@ -166,6 +167,16 @@ def test_a_body_that_is_no_recording_is_refused_by_name(client, body):
     answer = client.post("/beats", json=body)
     assert answer.status_code == 422
     assert {"expected", "found"} <= set(answer.json)
+
+
+def test_endpoints_answer_as_their_openapi_document_says(client):
+    paths = check_description(client.application, {"/strips/", "/strips/{_}", "/strip-files/{name}"})
+    for path, methods in paths.items():
+        for record in ("sim01", "none"):
+            check_answer(methods["get"], client.get(path.format(record=record))) if "get" in methods else None
+    check_answer(paths["/beats/{record}/labels"]["post"], client.post("/beats/sim01/labels", json={"labels": {}}))
+    check_answer(paths["/beats/{record}/strip"]["get"], client.get("/beats/sim01/strip?from=soon"))
+    check_answer(paths["/beats"]["post"], client.post("/beats", json=[]))
 
 
 @pytest.mark.parametrize("path", ["/beats", "/beats/sim01/labels"])

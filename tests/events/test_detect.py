@@ -38,6 +38,7 @@ from dreem_case.events.study import (
 )
 from dreem_case.events.wear import filled_blocks, worn_mask
 from dreem_case.events.wrist import BLOCK, fill_off, simulate_wearer
+from tests.support.described import check_answer, check_description
 
 
 @pytest.fixture(scope="module")
@@ -564,6 +565,18 @@ def test_the_endpoint_gives_the_events_of_a_series(client, folder):
     assert len(details["asleep"]) == len(details["movement"]) == len(details["local_minute"])
     for path in ("/actogram/", "/actogram/judge00", "/actogram-files/actogram.js"):
         assert client.get(path, buffered=True).status_code == 200
+
+
+def test_endpoints_answer_as_their_openapi_document_says(client, monkeypatch):
+    from dreem_case.events import endpoint
+
+    paths = check_description(client.application, {"/actogram/", "/actogram/{_}", "/actogram-files/{name}"})
+    for path, methods in paths.items():
+        for series in ("judge00", "nobody"):
+            check_answer(methods["get"], client.get(path.format(series=series)))
+    monkeypatch.setenv("DREEM_CASE_EVENTS_STORE", "nowhere/at/all")
+    endpoint._place.cache_clear()
+    check_answer(paths["/events"]["get"], client.get("/events"))
 
 
 def test_a_series_that_was_replaced_is_detected_anew(client, folder):

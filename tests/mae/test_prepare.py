@@ -8,8 +8,10 @@ from datetime import datetime
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from dreem_case.core.workers import DaskWorkers, Done, Workers
+from dreem_case.mae.commands import mae
 from dreem_case.mae.examples import (
     BATCH,
     EVENTS,
@@ -26,7 +28,7 @@ from dreem_case.mae.examples import (
     write_original,
 )
 from dreem_case.mae.montage import MODALITIES
-from dreem_case.mae.prepare import PrepareError, find_studies, make_scaling, prepare, read_scaling, survey
+from dreem_case.mae.prepare import Prepared, PrepareError, find_studies, make_scaling, prepare, read_scaling, survey
 from dreem_case.mae.psg import open_psg
 from dreem_case.mae.simulate import Column, edf_content, simulate_studies, study_list
 from dreem_case.nights.edf_import import ImportPlaceError
@@ -395,3 +397,32 @@ def test_a_study_without_a_known_channel_is_left_out_by_name(tmp_path):
     (tmp_path / "1_1.edf").write_bytes(edf_content([column], datetime(2020, 1, 1)))
     with pytest.raises(CaseFileError, match="a channel of the montage"):
         open_psg(tmp_path / "1_1.edf")
+
+
+def test_channels_are_counted_by_modality_and_name(studies, prepared):
+    folder, done = prepared
+    assert done.channels["EEG C3-M2"] == {"EEG C3-M2": 4, "C3-A2": 1}
+    assert done.channels["SPO2"][""] == 1  # the study of two channels has none
+    assert sum(done.channels["EEG C3-M2"].values()) == done.n_studies
+    assert json.loads((folder / "prepared.json").read_text())["channels"] == done.channels
+    assert prepare([studies], folder, Here()).channels == done.channels
+
+
+def test_the_command_says_under_which_names_channels_were_found(monkeypatch, tmp_path):
+    many = {f"X{i}": 1 for i in range(15)}
+    done = Prepared(2, channels={"SPO2": {"SaO2": 7, "": 1}, "": many})
+    monkeypatch.setattr("dreem_case.mae.prepare.prepare", lambda *_: done)
+    said = CliRunner().invoke(mae, ["prepare", str(tmp_path), "--out", str(tmp_path), "--jobs", "1"]).output
+    assert "SPO2: 7 x SaO2, missing in 1\n" in said
+    assert "no modality: 1 x X0, " in said and "1 x X11, and 3 other names, all in prepared.json\n" in said
+
+
+def test_names_of_channels_are_those_of_the_file_and_none_is_forgotten(tmp_path):
+    columns = [
+        Column(name, "uV", (-200.0, 200.0), 128, np.sin(np.arange(128 * 30)))
+        for name in ("C3", "M2", "O1-A2", "Heart Rate")
+    ]
+    (tmp_path / "1_1.edf").write_bytes(edf_content(columns, datetime(2020, 1, 1)))
+    names = open_psg(tmp_path / "1_1.edf").names
+    assert {("EEG C3-M2", "C3 - M2"), ("EEG O1-M2", "O1-A2"), ("SPO2", ""), ("", "Heart Rate")} <= set(names)
+    assert len(names) == len(MODALITIES) + 1

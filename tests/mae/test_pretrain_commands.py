@@ -10,7 +10,7 @@ from click.testing import CliRunner  # noqa: E402
 
 from dreem_case.mae.commands import embed, pretrain  # noqa: E402
 from dreem_case.mae.embed import embedding_width  # noqa: E402
-from dreem_case.mae.examples import batch_paths, read_batch  # noqa: E402
+from dreem_case.mae.examples import EVENTS, batch_paths, read_batch  # noqa: E402
 from dreem_case.mae.model import CONFIGS, MaeConfig, MaskedAutoencoder, load_model, save_model  # noqa: E402
 from dreem_case.mae.pretraining import PretrainSettings  # noqa: E402
 from dreem_case.mae.shipped import judged_by_probes, training_notes  # noqa: E402
@@ -40,6 +40,7 @@ def test_pretrain_leaves_a_model_and_embed_rows_with_their_labels(folder, tmp_pa
         found = dict(file)
     assert found["embedding"].shape == (16, embedding_width(CONFIGS["laptop"]))
     assert found["patient"].tolist() == one.patient.tolist() and found["epoch"].tolist() == one.epoch.tolist()
+    assert found["events"].tolist() == list(EVENTS) and found["seconds"].shape == (16, len(EVENTS))
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreem_case.mae.annotations import AnnotationsError, event_of, label_epochs, read_tsv
+from dreem_case.mae.annotations import event_of, label_epochs
 from dreem_case.mae.examples import EVENTS
 from dreem_case.mae.montage import MODALITIES, choose_channels, plain_label, unit_factor
 from dreem_case.mae.psg import open_psg, patient_of, read_channels, read_modalities, resampled
 from dreem_case.mae.simulate import Column, edf_content
 from dreem_case.nights.edf_header import EdfChannel
+from dreem_case.nights.edf_hypnogram import AnnotationsError, read_annotations
 from dreem_case.nights.edf_samples import MAX_SPAN_S, Annotation
 from dreem_case.nights.safe_h5 import CaseFileError
 from dreem_case.nights.stages import EPOCH_S
@@ -216,7 +217,7 @@ def test_edf_plus_without_annotations_is_kept_without_labels(tmp_path):
 ])  # fmt: skip
 def test_a_table_that_is_none_is_refused_by_name(content, found, tmp_path):
     with pytest.raises(AnnotationsError, match=r"1_1\.tsv: expected") as raised:
-        read_tsv(table(tmp_path, content))
+        read_annotations(table(tmp_path, content))
     assert found in str(raised.value)
 
 
@@ -230,7 +231,7 @@ def test_a_table_that_says_nothing_costs_labels_and_no_signal(content, tmp_path)
 
 def test_commas_a_bom_windows_lines_and_columns_in_another_order_are_read(tmp_path):
     text = "\ufeffdescription\tonset\tduration\r\nSleep stage N2\t0,0\t30\r\nHypopnea\t10,25\t12,5\r\n"
-    found, notes = read_tsv(table(tmp_path, text))
+    found, notes = read_annotations(table(tmp_path, text))
     assert [(a.onset_s, a.duration_s, a.text) for a in found] == [(0, 30, "Sleep stage N2"), (10.25, 12.5, "Hypopnea")]
     assert notes == []
 
@@ -239,16 +240,16 @@ def test_commas_a_bom_windows_lines_and_columns_in_another_order_are_read(tmp_pa
 def test_texts_in_quotation_marks_and_utf_16_are_read(coding, tmp_path):
     text = '"Onset"\t"Duration"\t"Description"\r\n"0"\t"30,0"\t"Sleep stage N2"\r\n5\t"9"\t"""left"" arousal"\r\n'
     mark = {"utf-16-le": "\ufeff", "utf-16-be": "\ufeff"}.get(coding, "")
-    found, notes = read_tsv(table(tmp_path, (mark + text).encode(coding)))
+    found, notes = read_annotations(table(tmp_path, (mark + text).encode(coding)))
     assert [(a.onset_s, a.duration_s, a.text) for a in found] == [(0, 30, "Sleep stage N2"), (5, 9, '"left" arousal')]
     assert notes == []
     with pytest.raises(AnnotationsError, match="an empty file"):
-        read_tsv(table(tmp_path, f"{mark}\n".encode(coding)))
+        read_annotations(table(tmp_path, f"{mark}\n".encode(coding)))
 
 
 def test_lines_that_cannot_be_are_counted(tmp_path):
     lines = ["0\t-5\tHypopnea", "x\t5\tHypopnea", "3\t5\t", "1e9999\t5\tHypopnea", "7\t5\tHypopnea"]
-    found, notes = read_tsv(table(tmp_path, HEAD + "\n".join(lines)))
+    found, notes = read_annotations(table(tmp_path, HEAD + "\n".join(lines)))
     assert [a.onset_s for a in found] == [7]
     assert sorted(int(note.split()[0]) for note in notes) == [1, 1, 2]
 
@@ -257,7 +258,7 @@ def test_lines_that_cannot_be_are_counted(tmp_path):
 def test_no_bytes_stop_the_reading_of_a_table(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("tsv") / "a.tsv"
     path.write_bytes(HEAD.encode() + content)
-    found, _ = read_tsv(path)
+    found, _ = read_annotations(path)
     assert all(abs(a.onset_s) <= MAX_SPAN_S and (a.duration_s is None or a.duration_s >= 0) for a in found)
 
 

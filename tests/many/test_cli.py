@@ -365,6 +365,53 @@ def test_a_store_is_scored_and_each_night_that_is_not_is_named(scoring, tmp_path
     assert said == f"0 scored, {3 - len(refused)} there already, {len(refused)} refused, 0 failed, 0 left\n"
 
 
+def test_results_are_exported_and_agree_with_the_hypnograms(short_nights, short_model, tmp_path):
+    scored, tables = tmp_path / "out", tmp_path / "tables"
+    there = "--store", short_nights, "--model", short_model, "--out", scored, "--cache", tmp_path / "cache"
+    assert run("score", *there, "--n-jobs", 1)[0] == 0
+    n = len(list(scored.glob("*.json")))
+    said = f"{n} nights in nights.csv, {n} tables of epochs, 0 failed\n"
+    assert run("export", scored, "--out", tables)[:2] == (0, said)
+    assert len((tables / "nights.csv").read_text().splitlines()) == n + 1
+    code, said, _ = run("compare", scored, tables / "epochs", "--json")
+    found = json.loads(said)
+    assert (code, found["n_nights"], found["n_differ"], found["problems"]) == (0, n, 0, [])
+    first = found["nights"][0]["record"]
+    (scored / "details" / f"{first}.json").write_text("[]")
+    code, said, beside = run("export", scored, "--out", tables)
+    assert code == 1 and said.endswith("1 failed\n") and f"{first}: expected its details" in beside
+    code, _, beside = run("export", tables, "--out", tmp_path)
+    assert code == 2 and "expected the results of `dreem-case score`, found no nights.parquet" in beside
+
+
+def test_two_scorings_are_compared_whatever_form_they_have(tmp_path):
+    for name, text in [
+        ("a/night-1.json", '["WAKE", "N1", null, "N3"]'), ("a/night-2.json", '["REM"]'), ("a/bad.json", "{}"),
+        ("b/night-1.csv", "onset,duration,description\n0,30,Sleep stage W\n30,90,Sleep stage N2\n"),
+        ("b/notes.txt", ""),
+    ]:  # fmt: skip
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    code, said, beside = run("compare", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "differ.csv")
+    assert code == 1 and beside == "bad.json: expected a JSON list of stage names, found a dict\n"
+    assert said.splitlines()[1].split()[:3] == ["night-1", "3", "2"]
+    assert (tmp_path / "differ.csv").read_text().splitlines()[1:] == ["night-1,1,30,N1,N2", "night-1,3,90,DEEP,N2"]
+    for words, why in [
+        (["b", "c"], "c: expected a folder or s3://bucket, found none"),
+        (["b", "b/notes.txt"], "notes.txt: expected a folder or s3://bucket, found none"),
+        (["a", "b", "--out", tmp_path / "b"], "is a directory"),
+        (["a", "b", "--out", tmp_path / "b" / "notes.txt" / "d.csv"], "notes.txt"),
+    ]:
+        code, said, beside = run("compare", *(tmp_path / word if word != "--out" else word for word in words))
+        assert code and not said and why in beside and "Traceback" not in beside
+
+
+def test_a_folder_of_edf_files_is_told_how_to_become_a_store(tmp_path):
+    (tmp_path / "night.EDF").touch()
+    code, _, beside = run("records", "--store", tmp_path)
+    assert code == 2 and "expected nights, found none; `dreem-case edf import` makes nights" in beside
+
+
 def test_a_night_has_the_time_that_it_is_given(scoring, monkeypatch):
     jobs = []
     monkeypatch.setattr("dreem_case.many.batch.score_store", lambda job, *_: jobs.append(job) or Summary(0))

@@ -7,7 +7,7 @@ from io import BytesIO
 import pytest
 from pyarrow import parquet
 
-from dreem_case.many.night_table import COLUMNS, NightTable, is_row
+from dreem_case.many.night_table import COLUMNS, NightTable, epochs_csv, is_row
 
 ROW = {"record": "night-1", "status": "scored", "n_epochs": 960, "sleep_min": 401.5, "waso_min": 3, "notes": None}
 
@@ -61,3 +61,16 @@ def test_every_column_is_described_with_its_type(root):
     kinds = {"string": "text", "double": "number", "int32": "integer"}
     assert described == {name: kinds[kind] for name, kind in COLUMNS.items()} | {"weight_<channel>": "number"}
     assert set(parquet.read_table(BytesIO(content())).column_names) == {*COLUMNS, "weight_eeg1"}
+
+
+def test_a_table_in_csv_has_the_columns_of_the_parquet_file_and_nothing_for_null():
+    lines = NightTable(content(1)).csv().decode().splitlines()
+    assert [name.strip('"') for name in lines[0].split(",")] == [*COLUMNS, "weight_eeg1"]
+    assert lines[1].startswith('"night-0","scored",,,960,,')
+
+
+def test_an_epoch_without_eeg_has_no_stage_in_its_table():
+    night = {"epoch_s": 30, "stage_names": ["WAKE", "REM"], "stages": ["WAKE", "REM"], "usable": [False, True],
+             "confidence": [0.5, 0.9], "review": [True, False], "probabilities": [[0.5, 0.5], [0.1, 0.9]]}  # fmt: skip
+    lines = epochs_csv(night).decode().splitlines()
+    assert lines[1:] == ["0,30,Sleep stage ?,0.5,1,0.5,0.5", "30,30,Sleep stage R,0.9,0,0.1,0.9"]

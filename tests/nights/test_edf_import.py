@@ -249,3 +249,33 @@ def test_one_recording_finds_its_hypnogram_beside_it(recordings, tmp_path):
     other = run("import", recordings / "SC4001E0-PSG.edf", "--out", tmp_path / "other", "--hypnogram",
                 recordings / "inner" / "ST7011JP-Hypnogram.edf")  # fmt: skip
     assert other.exit_code == 1 and "expected a hypnogram of the same night" in other.output
+
+
+@pytest.mark.parametrize("name, mark", [("10_1.tsv", "\t"), ("10_1.csv", ","), ("10_1.csv", ";")])
+def test_a_table_of_texts_is_a_hypnogram(name, mark, tmp_path):
+    folder = tmp_path / "studies"
+    folder.mkdir()
+    psg(folder / "10_1.edf", n_records=3)
+    lines = ["onset duration description", "0 30 Sleep_stage_W", "30 60 Sleep_stage_N2", "31 9 Hypopnea"]
+    (folder / name).write_text("\n".join(line.replace(" ", mark).replace("_", " ") for line in lines))
+    chosen = [] if name.endswith("tsv") else ["--hypnogram", folder / name]
+    done = run("import", folder / "10_1.edf", "--out", tmp_path / "store", *chosen)
+    assert done.exit_code == 0 and "nobody scored" not in done.output
+    assert json.loads((tmp_path / "store" / "hypnograms" / "10_1.json").read_text()) == ["WAKE", "N2", "N2"]
+
+
+def test_a_table_goes_with_its_recording_only_where_no_hypnogram_does(recordings):
+    for name in "SC4001E0", "health_record":
+        (recordings / f"{name}.tsv").touch()
+    found = find_pairs(recordings)
+    assert [pair.hypnogram.suffix for pair in found.pairs if pair.hypnogram] == [".edf", ".edf"]
+    assert not any(".tsv" in note for note in found.notes)
+
+
+def test_a_table_that_is_none_is_named_and_costs_one_recording(tmp_path):
+    for name in "10_1", "11_1":
+        psg(tmp_path / f"{name}.edf", n_records=3)
+    (tmp_path / "10_1.tsv").write_text("hello")
+    done = run("import", tmp_path, "--out", tmp_path / "store")
+    assert done.exit_code == 1 and "10_1.tsv: expected columns onset, duration and description" in done.output
+    assert open_store(tmp_path / "store").records() == ["11_1"]

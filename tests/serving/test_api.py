@@ -462,6 +462,8 @@ def test_the_document_is_valid_and_complete(document):
 
 
 def test_all_errors_in_the_document_are_problem_documents(document):
+    names = [methods["get"]["operationId"] for methods in document["paths"].values()]
+    assert sorted(names) == ["details", "healthz", "hypnogram", "metrics_text", "readyz", "records"]
     for methods in document["paths"].values():
         assert methods["get"]["summary"]
         for status, response in methods["get"]["responses"].items():
@@ -566,6 +568,9 @@ def test_a_part_that_is_named_twice_is_served_once(make, folder, short_model, tm
     app = make(folder, short_model, tmp_path, parts="events, ,events,")
     assert app.test_client().get("/events/nobody").status_code == 404
     assert list(app.blueprints).count("events") == 1
+    document = app.test_client().get("/openapi/openapi.json").json
+    validate(document)
+    assert document["paths"].keys() > {"/hypnogram/{record}", "/events", "/events/{series}", "/events/{series}/details"}
 
 
 def test_a_model_of_a_part_that_is_not_there_is_told_before_it_serves(make, folder, short_model, tmp_path, monkeypatch):

@@ -13,10 +13,10 @@ pytest.importorskip("torch", reason="networks are an extra: pip install dreem_ca
 from flask import Flask
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openapi_spec_validator import validate
 
 from dreem_case.transfer import endpoint
-from dreem_case.transfer.endpoint import MAX_EPOCHS, OPENAPI_PATHS, StageError, make_blueprint, read_npy
+from dreem_case.transfer.endpoint import MAX_EPOCHS, StageError, make_blueprint, read_npy
+from tests.support.described import check_answer, check_description
 
 NPY = "application/x-npy"
 ASKED = "/stage?rate=100&derivation=Fpz-Cz"
@@ -201,11 +201,10 @@ def test_no_bytes_at_all_make_reading_fail_otherwise(content):
         assert error.status == 422
 
 
-def test_the_endpoint_describes_itself():
-    problem = {"type": "object"}
-    validate({
-        "openapi": "3.1.0", "info": {"title": "t", "version": "1"}, "paths": OPENAPI_PATHS,
-        "components": {"schemas": {"Problem": problem}},
-    })  # fmt: skip
-    answers = OPENAPI_PATHS["/stage"]["post"]["responses"]
-    assert set(answers) == {"200", "413", "415", "422", "503"}
+def test_the_endpoint_answers_as_its_openapi_document_says(client, monkeypatch):
+    stage = check_description(client.application, set())["/stage"]["post"]
+    assert set(stage["responses"]) == {"200", "413", "415", "422", "503"}
+    for body, kind in ((npy(windows()), NPY), (b"", NPY), (b"{}", "text/plain")):
+        check_answer(stage, client.post(ASKED, data=body, content_type=kind))
+    monkeypatch.setattr(endpoint, "MAX_BODY_BYTES", 10)
+    check_answer(stage, client.post(ASKED, data=npy(windows()), content_type=NPY))
