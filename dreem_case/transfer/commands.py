@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from ..core.command_line import SEED, NumberRange, check_out, for_json, one_line
-from .edge_commands import edge, train_networks
+from .edge_commands import edge, errors_of_nights, train_networks, tuned_on_store
 
 # %% ../../nbs/library/transfer/commands.ipynb #1a1e4ddb
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,10 +23,9 @@ transfer.add_command(train_networks, "train-networks")
 
 
 def _errors() -> tuple[type[Exception], ...]:
-    from dreem_case.core.model_file import ModelError
     from dreem_case.transfer.bands import BandError
 
-    return BandError, ModelError, OSError
+    return BandError, *errors_of_nights()
 
 # %% ../../nbs/library/transfer/commands.ipynb #f4bd971e
 _named = one_line(_errors, "nets")
@@ -89,8 +88,9 @@ def make_bands(path: Path, out: Path | None) -> None:
 
 # %% ../../nbs/library/transfer/commands.ipynb #de35113b
 @transfer.command("fine-tune")
-@click.option("--source", type=_FOLDER, help="Folder of a network of bands; without it the shipped one, of Sleep-EDF.")
-@click.option("--nights", "path", required=True, type=_FILE, help="Nights of the other device, with stages (npz).")
+@click.option("--source", type=_FOLDER, help="Folder of the network; without it the shipped one.")
+@click.option("--store", help="Scored nights of the other device, for a network of raw EEG: a folder or s3:// address.")
+@click.option("--nights", "path", type=_FILE, help="The same as spectra with stages (npz), for a network of bands.")
 @click.option(
     "--train",
     "first",
@@ -100,15 +100,17 @@ def make_bands(path: Path, out: Path | None) -> None:
     help="People to learn from, the first ones; the rest is judged.",
 )
 @click.option(
-    "--how", default="all, kl", show_default=True, help="all, first, head, 'all, l2', 'all, kl' or 'all, frozen norms'."
+    "--how", default="all, kl", show_default=True,
+    help="Of a network of bands: all, first, head, 'all, l2', 'all, kl' or 'all, frozen norms'.",
 )
 @click.option("--seed", default=0, show_default=True, type=SEED)
 @click.option("--out", type=_OUT, help="Folder for the tuned network.")
 @_JSON
 @_named
 def fine_tune(
-    source: Path | None, path: Path, first: int, how: str, seed: int, out: Path | None, as_json: bool
-) -> None:
+    source: Path | None, store: str | None, path: Path | None, first: int, how: str, seed: int, out: Path | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     "Have a network of one device go on learning from a few nights of another, beside one from scratch."
     from dreem_case.core.agreement import mean_of_known
     from dreem_case.transfer.band_models import FOLDER
@@ -118,10 +120,15 @@ def fine_tune(
     from dreem_case.transfer.label_efficiency import night_kappas
     from dreem_case.transfer.sequence import load_sequence, save_sequence
 
+    if bool(store) == bool(path):
+        raise BandError("nights", "--store or --nights", "both" if store else "neither")
     if how not in TUNINGS:
         raise BandError("--how", f"one of {'; '.join(TUNINGS)}", ascii(how)[:40])
     if out:
         check_out(out, is_folder=True)
+    if store:
+        _show(tuned_on_store(source, store, first, seed, out), as_json)
+        return
     nights, model = _read(path), load_sequence(source or FOLDER / "source")[0]
     people = list(dict.fromkeys(night.person for night in nights))
     inside = [night for night in nights if night.person in people[:first]]

@@ -4,7 +4,7 @@
 __all__ = ['KINDS', 'night_logits', 'bridged', 'staging_loss', 'hold_out', 'fit_staging', 'Kind', 'NetworkStager',
            'TenConvolutionsStager', 'TenConvolutions2019Stager', 'DeepSleepNetStager', 'TinySleepNetStager',
            'SmallSequenceStager', 'SpectrogramStager', 'network_stager', 'load_network_stager',
-           'shipped_network_folder', 'calibrate']
+           'shipped_network_folder', 'sign', 'calibrate']
 
 # %% ../../nbs/library/transfer/network_stager.ipynb #a350da6e
 import hashlib
@@ -283,6 +283,11 @@ def _fit(stager: NetworkStager, nights: list[NightWindows], labels: list[np.ndar
         stager.network = kind.build()
         stager.learned = fit_staging(stager.network, nights, labels, held, settings)
     calibrate(stager, [nights[i] for i in np.flatnonzero(held)], [labels[i] for i in np.flatnonzero(held)])
+    sign(stager, nights)
+
+
+def sign(stager: NetworkStager, nights: Sequence[NightWindows]) -> None:
+    "Note which nights a network has learned from, and give it the version of what it is now."
     stager.preferred = Counter(night.derivation for night in nights).most_common(1)[0][0]
     stager.trained_on = tuple(night.record for night in nights)
     stager.version = _version(stager)

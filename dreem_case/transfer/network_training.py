@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['DERIVATION', 'N_CALIBRATION', 'PIECE', 'DEVICE_SIZES', 'DEVICE_DRAWS', 'DEVICE_STEPS', 'NETWORKS', 'PASSES', 'People',
            'simulated_people', 'judgement', 'judged_by_night', 'judged_by_random_epochs', 'calibration_pieces',
-           'edge_inputs', 'write_edge', 'DeviceNight', 'judged_on_device', 'read_networks', 'train_all']
+           'edge_inputs', 'write_edge', 'DeviceNight', 'learned_on', 'judged_on_device', 'read_networks', 'train_all']
 
 # %% ../../nbs/library/transfer/network_training.ipynb #2fbffe2e
 import json
@@ -34,6 +34,7 @@ from dreem_case.transfer.network_stager import (
     load_network_stager,
     network_stager,
     shipped_network_folder,
+    sign,
 )
 from .networks import count_parameters
 from ..core.edge import EdgeModel, parity
@@ -202,17 +203,30 @@ class _Fitted:
         return self.stager.predict_proba(night.prepared[self.kind])
 
 # %% ../../nbs/library/transfer/network_training.ipynb #8e0e96e0
-def _learned(source: NetworkStager, anew: bool, steps: int, nights: Sequence[DeviceNight], seed: int) -> _Fitted:
-    "Have a network learn from nights for some steps: the source, or one of its kind anew."
+def learned_on(
+    source: NetworkStager,
+    nights: Sequence[NightWindows],
+    labels: Sequence[np.ndarray],  # int (n_epochs,) each, below zero where not scored
+    anew: bool = False,
+    steps: int = DEVICE_STEPS,
+    seed: int = 0,
+) -> NetworkStager:
+    "Have a network learn from nights for some steps: the source, whose temperature it keeps, or one of its kind anew."
     kind, stager = KINDS[source.kind], network_stager(source.kind)(low_pass_hz=source.low_pass_hz)
     seed_all(seed)
     stager.network = kind.build() if anew else deepcopy(source.network)
     rate = kind.learning_rate if anew else kind.learning_rate / 5
-    windows, labels = [night.prepared["network"] for night in nights], [night.stage.astype(int) for night in nights]
-    a_pass = max(sum(night.n_epochs for night in windows) // _BATCH, 1)
+    a_pass = max(sum(night.n_epochs for night in nights) // _BATCH, 1)
     settings = LoopSettings(epochs=max(round(steps / a_pass), 1), learning_rate=rate, seed=seed)
-    fit_staging(stager.network, windows, labels, np.zeros(len(nights), bool), settings, _BATCH)
-    return _Fitted(stager, "network")
+    fit_staging(stager.network, nights, labels, np.zeros(len(nights), bool), settings, _BATCH)
+    stager.temperature, stager.review_threshold = source.temperature, source.review_threshold
+    sign(stager, nights)
+    return stager
+
+
+def _learned(source: NetworkStager, anew: bool, steps: int, nights: Sequence[DeviceNight], seed: int) -> _Fitted:
+    windows, labels = [night.prepared["network"] for night in nights], [night.stage.astype(int) for night in nights]
+    return _Fitted(learned_on(source, windows, labels, anew, steps, seed), "network")
 
 # %% ../../nbs/library/transfer/network_training.ipynb #0a06de88
 def _device_ways(source: NetworkStager, trees: Callable, steps: int) -> dict[str, Callable]:

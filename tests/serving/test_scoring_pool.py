@@ -147,7 +147,7 @@ def test_a_pipe_does_not_hold_a_process(pool, tmp_path):
 
 def test_every_error_of_the_reader_has_a_code_of_its_own():
     reading = {"RecordNameError", "HypnogramFileError", "TooManyLabelsError", "EdfError"}  # no EDF is served
-    reading |= {"NotInFormatError", "RecordTooLarge", "NotFiniteError"}
+    reading |= {"NotInFormatError", "RecordTooLarge", "NotFiniteError", "AnnotationsError"}
     served = (error for error in CaseFileError.__subclasses__() if not error.__module__.startswith("dreem_case.mae"))
     errors = {error for error in served if error.__name__ not in reading}
     assert errors == set(CODES)

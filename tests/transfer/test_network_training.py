@@ -10,9 +10,13 @@ torch = pytest.importorskip("torch", reason="networks are an extra: pip install 
 pytest.importorskip("lightning", reason="networks are an extra: pip install dreem_case[nets]")
 pytest.importorskip("onnxruntime", reason="devices are an extra: pip install dreem_case[edge]")
 
-from dreem_case.transfer import network_training  # noqa: E402
+from dreem_case.nights.casefile import write_night  # noqa: E402
+from dreem_case.nights.night import Night, Signal  # noqa: E402
+from dreem_case.staging.stagers import load_stager  # noqa: E402
+from dreem_case.transfer import edge_commands, network_training  # noqa: E402
+from dreem_case.transfer.commands import transfer  # noqa: E402
 from dreem_case.transfer.edge_commands import train_networks  # noqa: E402
-from dreem_case.transfer.network_stager import SmallSequenceStager, load_network_stager  # noqa: E402
+from dreem_case.transfer.network_stager import SmallSequenceStager, load_network_stager, shipped_network_folder  # noqa: E402
 from dreem_case.transfer.network_training import (  # noqa: E402
     People,
     calibration_pieces,
@@ -99,3 +103,24 @@ def test_on_another_device_all_learn_from_the_same_nights_and_are_judged_on_the_
     assert set(found["person"]) == judged and len(found["kappas"]["tuned"]["1"]) == 2
     assert all((a == b).all() for a, b in zip(weights, source.network.parameters(), strict=True))
     json.dumps(found)
+
+
+def test_a_network_tuned_on_a_store_is_a_model_that_learned_from_the_first_people(people, tmp_path, monkeypatch):
+    monkeypatch.setattr(edge_commands, "TUNING_STEPS", 2)
+    for night in people.nights:
+        values = np.repeat(night.signals["C3"].values, 5)[::2]  # at 250 Hz
+        eeg = {"eeg1": Signal(values, 250, "µV", "eeg")}
+        write_night(Night(night.record, eeg, night.n_epochs, night.hypnogram), tmp_path / "nights")
+    places = ["--store", str(tmp_path / "nights"), "--out", str(tmp_path / "tuned")]
+    run = CliRunner().invoke(transfer, ["fine-tune", *places, "--train", "2", "--json"])
+    assert run.exit_code == 0, run.output
+    figures, tuned = json.loads(run.stdout), load_stager(tmp_path / "tuned")
+    assert tuned.version == figures["version"] != load_network_stager(shipped_network_folder()).version
+    assert list(tuned.trained_on) == [night.record for night in people.nights[:4]]
+    assert figures["nights_judged"] == 2 and {"kappa_source", "kappa_tuned", "kappa_scratch"} <= set(figures)
+
+
+@pytest.mark.parametrize("asked", [[], ["--store", "a", "--nights", __file__]])
+def test_nights_to_tune_on_are_a_store_or_spectra(asked):
+    run = CliRunner().invoke(transfer, ["fine-tune", *asked])
+    assert run.exit_code == 1 and "expected --store or --nights" in run.output
