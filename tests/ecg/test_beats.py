@@ -31,7 +31,7 @@ from dreem_case.ecg.shadow import against_annotations, differences, shadow, summ
 from dreem_case.ecg.shifts import amplified, at_rate, inverted, swapped, with_gaps, with_noise
 from dreem_case.ecg.simulate import RHYTHMS, simulate_record, write_records
 from dreem_case.ecg.study import look_at, open_case, open_cases, split_of, with_made, without_signal
-from dreem_case.ecg.wfdb_files import _wfdb, read_wfdb
+from dreem_case.ecg.wfdb_files import _wfdb, read_wfdb, write_wfdb
 from tests.support.described import check_answer, check_description
 from tests.support.stores import client as client_of
 
@@ -525,6 +525,15 @@ def test_records_are_judged_by_patient_and_one_without_annotated_beats_is_named(
     assert figures["patients"] == 1 and "f3_low" not in figures and figures["detected_se"] > 0.9
     asked = ["judge", "--store", str(tmp_path), "sim01", "sim02"]
     assert "together, 1 patient: F1" in CliRunner().invoke(ecg, asked).stdout
+
+
+def test_a_judge_says_which_records_the_model_has_learned_from(made, tmp_path):
+    recording, beats = made
+    learned = shipped_model().card["records"][0]
+    for record in (learned, "new"):
+        write_wfdb(tmp_path, replace(recording, record=record), beats)
+    said = CliRunner().invoke(ecg, ["judge", "--store", str(tmp_path)]).stderr
+    assert f"records of these names: {learned}; on them it is no stranger" in said
 
 
 def test_figures_of_several_records_add_up_their_beats(made):
