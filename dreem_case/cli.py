@@ -676,6 +676,8 @@ def compare(reference: str, other: str, endpoint: str | None, out: Path | None, 
         click.echo(json.dumps(found | {"problems": problems}))
     else:
         notes = [f"{night['record']}: {night['labels_note']}" for night in found["nights"] if night["labels_note"]]
+        if found["in_one_only"]:
+            notes.append(f"in one place only, not compared: {', '.join(found['in_one_only'])}")
         click.echo("\n".join([figures_table(found, COMPARED), *notes]))
     if out:
         write_whole(out, differing_csv(found))

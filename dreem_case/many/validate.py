@@ -212,7 +212,8 @@ def compare(
     nights = [_of_pair(record, *pair) for record, pair in zip(lengths, pairs, strict=True)]
     mean = _plain({"kappa_per_night_mean": mean_of_known([night["kappa"] for night in nights])})
     together = {"n_nights": len(nights), **_compared(truth, found), **mean}
-    return {**together, "stage_names": list(STAGE_NAMES), "nights": nights}
+    alone = sorted(set(reference) ^ set(other))
+    return {**together, "stage_names": list(STAGE_NAMES), "nights": nights, "in_one_only": alone}
 
 
 def _of_pair(record: str, truth: np.ndarray, found: np.ndarray) -> dict:

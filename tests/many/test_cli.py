@@ -395,6 +395,7 @@ def test_two_scorings_are_compared_whatever_form_they_have(tmp_path):
     code, said, beside = run("compare", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "differ.csv")
     assert code == 1 and beside == "bad.json: expected a JSON list of stage names, found a dict\n"
     assert said.splitlines()[1].split()[:3] == ["night-1", "3", "2"]
+    assert "in one place only, not compared: night-2" in said
     assert (tmp_path / "differ.csv").read_text().splitlines()[1:] == ["night-1,1,30,N1,N2", "night-1,3,90,DEEP,N2"]
     for words, why in [
         (["b", "c"], "c: expected a folder or s3://bucket, found none"),
