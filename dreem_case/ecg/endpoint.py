@@ -16,7 +16,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from ..core import places
 from ..core.places import PlaceError, StoredFile
-from ..core.web import BodyTooLong, add_page, an_object, many, operation, problem, read_body
+from ..core.web import BodyTooLong, add_page, an_object, list_of, operation, problem, read_body
 from .ask import ask_beats, with_labels
 from .classifier import BeatModel
 from .places import NoRecord, list_records, record_files
@@ -119,10 +119,10 @@ _BEAT = an_object(
     paced={"type": "boolean"}, probabilities={"type": ["array", "null"], "items": _NUMBER}, **{"class": _CLASS},
 )  # fmt: skip
 _BEATS = an_object(
-    record=_TEXT, model=_TEXT, notes=many(_TEXT), beats=many(_BEAT), paced=_WHOLE, without_class=_WHOLE,
-    classes=many(_TEXT), counts={"type": "object", "additionalProperties": _WHOLE},
+    record=_TEXT, model=_TEXT, notes=list_of(_TEXT), beats=list_of(_BEAT), paced=_WHOLE, without_class=_WHOLE,
+    classes=list_of(_TEXT), counts={"type": "object", "additionalProperties": _WHOLE},
 )  # fmt: skip
-_LEADS = {"type": "object", "additionalProperties": many({"type": ["number", "null"]}), "description": "mV by lead"}
+_LEADS = {"type": "object", "additionalProperties": list_of({"type": ["number", "null"]}), "description": "mV by lead"}
 _STRIP = an_object(record=_TEXT, duration_s=_NUMBER, from_s=_NUMBER, leads=_LEADS)
 _SIGNAL = an_object(fs_hz=_NUMBER, leads=_LEADS)
 _N = {"type": "integer", "minimum": 2, "maximum": MAX_LABELS, "default": 10}
@@ -136,11 +136,11 @@ def _query(**schemas: dict) -> list[dict]:
     return [_NAMED, *({"name": name, "in": "query", "schema": schema} for name, schema in schemas.items())]
 
 
-_ASKED = an_object(record=_TEXT, n=_WHOLE, time_s=many(_NUMBER), model=_TEXT)
+_ASKED = an_object(record=_TEXT, n=_WHOLE, time_s=list_of(_NUMBER), model=_TEXT)
 _OF_RECORD, _SENT = [404, 422, 503], "application/json"
 OPENAPI_PATHS = {
     "/beats": {
-        "get": operation("ecg_records", "List the records.", an_object(records=many(_TEXT), model=_TEXT), [503]),
+        "get": operation("ecg_records", "List the records.", an_object(records=list_of(_TEXT), model=_TEXT), [503]),
         "post": operation("beats_of_signal", "Name every beat of a signal.", _BEATS, [413, 422], [], {_SENT: _SIGNAL}),
     },
     "/beats/{record}": {"get": operation("beats", "Name every beat of a record.", _BEATS, _OF_RECORD, [_NAMED])},

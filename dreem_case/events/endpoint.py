@@ -12,7 +12,7 @@ from tempfile import mkdtemp
 from flask import Blueprint, Response, jsonify
 
 from ..core.places import PlaceError
-from ..core.web import add_page, an_object, many, operation, problem
+from ..core.web import add_page, an_object, list_of, operation, problem
 from .detect import Detection, details_json, detect_events, events_json
 from .metric import EVENTS, EventsError
 from .model import MinuteModel
@@ -52,16 +52,17 @@ def _kept(name: str, version: str) -> Detection:
 _TEXT, _NUMBER = {"type": "string"}, {"type": "number"}
 _EVENT = an_object(event={"type": "string", "enum": list(EVENTS)}, step={"type": "integer"}, time=_TEXT, score=_NUMBER)
 _DETAILS = an_object(
-    series=_TEXT, model=_TEXT, epoch_s=_NUMBER, first_step=_NUMBER, start=_TEXT, days=_NUMBER, channels=many(_TEXT),
-    notes=many(_TEXT), events=many(_EVENT), nights=many({"type": "object", "description": "a day, with its night"}),
-    unworn_steps=many(many(_NUMBER)), every_min={"type": "integer", "description": "minutes between values of lists"},
-    local_minute=many({"type": "integer"}), asleep=many(_NUMBER), movement=many(_NUMBER),
+    series=_TEXT, model=_TEXT, epoch_s=_NUMBER, first_step=_NUMBER, start=_TEXT, days=_NUMBER, channels=list_of(_TEXT),
+    notes=list_of(_TEXT), events=list_of(_EVENT), nights=list_of({"type": "object", "description": "a day"}),
+    every_min={"type": "integer", "description": "minutes between values of lists"},
+    unworn_steps=list_of(list_of(_NUMBER)),
+    local_minute=list_of({"type": "integer"}), asleep=list_of(_NUMBER), movement=list_of(_NUMBER),
 )  # fmt: skip
 _NAMED = [{"name": "series", "in": "path", "required": True, "schema": _TEXT}]
 OPENAPI_PATHS = {
-    "/events": {"get": operation("series", "List the series.", an_object(series=many(_TEXT)), [503])},
+    "/events": {"get": operation("series", "List the series.", an_object(series=list_of(_TEXT)), [503])},
     "/events/{series}": {
-        "get": operation("events", "Give a series' onsets and wakeups.", many(_EVENT), [404, 422, 503], _NAMED)
+        "get": operation("events", "Give a series' onsets and wakeups.", list_of(_EVENT), [404, 422, 503], _NAMED)
     },
     "/events/{series}/details": {
         "get": operation("event_details", "Give events with what stands behind.", _DETAILS, [404, 422, 503], _NAMED)

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 from flask import Blueprint, Response, jsonify, request
 
-from ..core.web import BodyTooLong, an_object, many, operation, problem, read_body
+from ..core.web import BodyTooLong, an_object, list_of, operation, problem, read_body
 from ..nights.night import Signal
 from ..nights.stages import EPOCH_S, STAGE_NAMES
 from .network_stager import NetworkStager, load_network_stager, shipped_network_folder
@@ -170,9 +170,9 @@ _STAGE = {"type": "string", "enum": list(STAGE_NAMES)}
 _NUMBER, _FLAG = {"type": "number"}, {"type": "boolean"}
 _ANSWER = an_object(
     model_version={"type": "string"}, epoch_s={"type": "integer"}, derivation={"type": "string"},
-    stage_names=many(_STAGE) | {"description": "the order of the probabilities"}, stages=many(_STAGE),
-    probabilities=many(many(_NUMBER)), review=many(_FLAG) | {"description": "a person should look at it"},
-    usable=many(_FLAG) | {"description": "false: no signal, neighbours decided"}, notes=many({"type": "string"}),
+    stage_names=list_of(_STAGE) | {"description": "the order of the probabilities"}, stages=list_of(_STAGE),
+    probabilities=list_of(list_of(_NUMBER)), review=list_of(_FLAG) | {"description": "a person should look at it"},
+    usable=list_of(_FLAG) | {"description": "false: no signal, neighbours decided"}, notes=list_of({"type": "string"}),
 )  # fmt: skip
 OPENAPI_PATHS = {"/stage": {"post": operation(
     "stage", "Stage windows of 30 s at 100 Hz, one derivation, one after the other.", _ANSWER, [413, 415, 422, 503],
