@@ -83,12 +83,15 @@ _LOST = "non-interactive, and thus cannot be shown"  # as Matplotlib has it
 
 
 def _check_pictures(name: str, copy: Path) -> None:
-    "Raise `ChapterFailed` if the executed chapter shows figures, and none or not all are there."
+    """Raise `ChapterFailed` if the executed chapter shows figures, and none or not all are there.
+
+    A figure inside an `if` is of data that a run may not have.
+    """
     import nbformat
 
     cells = [cell for cell in nbformat.read(copy, 4).cells if cell.cell_type == "code"]
     outputs = [output for cell in cells for output in cell.outputs]
-    n_shown = sum(bool(re.search(r"^\s*plt\.show\(", cell.source, re.MULTILINE)) for cell in cells)
+    n_shown = sum(bool(re.search(r"^plt\.show\(", cell.source, re.MULTILINE)) for cell in cells)
     n_pictures = sum("image/png" in output.get("data", {}) for output in outputs)
     n_lost = sum(_LOST in output.get("text", "") for output in outputs)
     if n_lost or (n_shown and not n_pictures):

@@ -85,3 +85,8 @@ def test_a_user_without_a_name_or_a_home_is_told_to_name_a_cache(tmp_path):
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (run.returncode, "Traceback" in run.stderr) == (2, False)
     assert "expected a folder for the cache, found ~/.cache/dreem-case for a user without a home" in run.stderr
+
+
+def test_a_chapter_whose_only_picture_is_of_data_that_it_was_not_given_is_whole(tmp_path):
+    path = chapter(tmp_path, "import matplotlib.pyplot as plt\nif data:\n    plt.plot([1, 2])\n    plt.show()")
+    assert run_chapter(path, tmp_path / "copy.ipynb", {}, tmp_path) > 0
