@@ -4,6 +4,7 @@
 __all__ = ['PREVIEW_NOTE', 'page_source', 'drop_source_links', 'stage_site', 'build_site', 'page_problems']
 
 # %% ../../nbs/library/report/site.ipynb #06ac5709
+import atexit
 import json
 import re
 import shutil
@@ -21,6 +22,7 @@ def page_source(
 ) -> str:  # the notebook's JSON, as the renderer gets it
     "Return a notebook without directives, hidden cells and injected parameters."
     import nbformat
+    from IPython import get_ipython
     from nbdev.cli import nbdev_filter
 
     page = nbformat.read(notebook, 4)
@@ -30,13 +32,16 @@ def page_source(
     for cell in page.cells:
         if fold and cell.cell_type == "code" and "#| code-fold:" not in cell.source:
             cell.source = f"#| code-fold: true\n{cell.source}"
-    text = nbformat.writes(page)
+    text, shell = nbformat.writes(page), get_ipython()
     try:
         return nbdev_filter(nb_txt=text, printit=False)
     except Exception as error:
         if isinstance(error.__cause__, ModuleNotFoundError):  # the extras of the book's other parts need not be there
             return _as_it_is(text)
         raise
+    finally:
+        if (own := get_ipython()) is not shell:  # each page has one, and would sweep the memory once more at exit
+            atexit.unregister(own.atexit_operations)
 
 # %% ../../nbs/library/report/site.ipynb #20db7d8e
 def _as_it_is(text: str) -> str:
