@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['CHECKPOINT', 'LIBRARIES', 'LoopSettings', 'Learned', 'seed_all', 'torch_threads', 'fit_network', 'rate_at',
-           'check_checkpoint', 'process_share', 'has_bfloat16', 'save_network', 'load_network']
+           'check_checkpoint', 'process_share', 'fastest_device', 'has_bfloat16', 'save_network', 'load_network']
 
 # %% ../../nbs/library/core/nets.ipynb #6d31e138
 import math
@@ -141,15 +141,16 @@ def _loop(
             self.judgements: list[float] = []
             self.best_epoch = 0
             self.best_weights: dict[str, torch.Tensor] | None = None
-            self.total, self.count = 0.0, 0
+            self.total: float | torch.Tensor = 0.0
+            self.count = 0
 
         def training_step(self, batch: object) -> torch.Tensor:
             value = loss(self.network, batch)
-            self.total, self.count = self.total + float(value.detach()), self.count + 1
+            self.total, self.count = self.total + value.detach().float(), self.count + 1  # a card is not waited for
             return value
 
         def on_train_epoch_end(self) -> None:
-            self.losses.append(self.total / max(self.count, 1))
+            self.losses.append(float(self.total) / max(self.count, 1))
             self.total, self.count = 0.0, 0
             if judge is not None:
                 self.network.eval()
@@ -259,6 +260,11 @@ def process_share() -> tuple[int, int]:  # which one, of how many
     return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 
 
+def fastest_device() -> torch.device:
+    "Give the graphics card, where one is there."
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def has_bfloat16() -> bool:
     "Tell whether a graphics card is there that multiplies in bfloat16."
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
@@ -266,12 +272,12 @@ def has_bfloat16() -> bool:
 # %% ../../nbs/library/core/nets.ipynb #2b89563e
 def _machines(together: bool) -> dict:
     "Give what Lightning must know of the processes."
-    n_all = process_share()[1]
-    if not together or n_all == 1:
+    if not together or "RANK" not in os.environ:
         return {"devices": 1}
     from lightning.pytorch.plugins.environments import TorchElasticEnvironment
     from lightning.pytorch.strategies import DDPStrategy
 
+    n_all = process_share()[1]
     n_here = int(os.environ.get("LOCAL_WORLD_SIZE", n_all))
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     strategy = DDPStrategy(process_group_backend=backend, cluster_environment=TorchElasticEnvironment())

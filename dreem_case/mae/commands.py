@@ -116,12 +116,13 @@ def prepare(
               help="What it learns to fill in, instead of the configuration's.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(1), help="How many, instead of the shipped model's.")
 @click.option("--batch", type=click.IntRange(1), help="Examples a step, of all processes together.")
+@click.option("--chunk", type=click.IntRange(1), help="Steps between checkpoints; a large network's take seconds.")
 @click.option("--learning-rate", type=NumberRange(0, min_open=True), help="At its highest.")
 @click.option("--seed", type=SEED, default=0, show_default=True)
 @_named
 def pretrain(
     batches: Path, out: Path, name: str, target: str | None, steps: int | None, batch: int | None,
-    learning_rate: float | None, seed: int,
+    chunk: int | None, learning_rate: float | None, seed: int,
 ) -> None:  # fmt: skip
     "Pretrain a masked autoencoder on the training split of BATCHES, on one process or those of torchrun."
     from dataclasses import asdict, replace
@@ -133,7 +134,7 @@ def pretrain(
     from dreem_case.mae.shipped import SETTINGS
 
     config = config_of(asdict(CONFIGS[name]) | ({"target": target} if target else {}), "--target")
-    given = {"steps": steps, "batch": batch, "learning_rate": learning_rate, "seed": seed}
+    given = {"steps": steps, "batch": batch, "chunk": chunk, "learning_rate": learning_rate, "seed": seed}
     settings = replace(SETTINGS, **{key: value for key, value in given.items() if value is not None})
     if settings.batch % process_share()[1]:
         raise ModelError(f"--batch: expected a multiple of {process_share()[1]} processes, found {settings.batch}")
@@ -155,12 +156,13 @@ def embed(batches: Path, out: Path, folder: Path | None, split: str) -> None:
     import numpy as np
 
     from dreem_case.core.files import write_whole
+    from dreem_case.core.nets import fastest_device
     from dreem_case.mae.embed import embed as rows_of
     from dreem_case.mae.examples import EVENTS, BatchError, batch_paths, read_batch
     from dreem_case.mae.model import load_model
 
     check_out(out, is_folder=False)
-    model, parts = load_model(folder), []
+    model, parts = load_model(folder).to(fastest_device()), []
     for path in batch_paths(batches, split):
         found = read_batch(path)
         kept = {name: getattr(found, name) for name in ("stage", "seconds", "patient", "study", "epoch", "present")}
@@ -212,11 +214,12 @@ def probe(
 
     Beside it stand hand-made features, both together, and an encoder of the same shape that has learned nothing.
     """
+    from dreem_case.core.nets import fastest_device
     from dreem_case.mae.embedding_study import probe_figures, side_of, with_pca
     from dreem_case.mae.examples import read_examples
     from dreem_case.mae.model import load_model
 
-    model = load_model(folder)
+    model = load_model(folder).to(fastest_device())
     sides = [side_of(read_examples(batches, split, every=every), model, (seed,)) for split in ("train", "test")]
     lines = probe_figures(*with_pca(*sides), tuple(patients), draws, seed, jobs)
     if as_json:

@@ -31,10 +31,11 @@ def embed(
     present: np.ndarray,  # bool (n, 16)
     batch: int = 64,
 ) -> np.ndarray:  # float32 (n, embedding_width); NaN for a group of which nothing is present
-    "Describe each epoch by a row of numbers."
+    "Describe each epoch by a row of numbers, where the model is: on a processor or a card."
     found = np.full((len(signals), embedding_width(model.config)), np.nan, np.float32)
     for places in _batches(np.flatnonzero(present.any(axis=1)), batch):
-        found[places] = _pooled(model, torch.from_numpy(signals[places]), torch.from_numpy(present[places])).numpy()
+        shown, there = (torch.from_numpy(value[places]).to(model.positions.device) for value in (signals, present))
+        found[places] = _pooled(model, shown, there).cpu().numpy()
     return found
 
 # %% ../../nbs/library/mae/embed.ipynb #abf3c813
@@ -43,7 +44,7 @@ def _pooled(model: MaskedAutoencoder, signals: torch.Tensor, present: torch.Tens
     rows = _encoded(model, model.described(signals, model.config.inputs), present)
     if model.config.geometry == "time":
         return _mean_and_spread(rows, present.any(dim=1, keepdim=True))
-    kinds = [torch.tensor([one.kind in group for one in MODALITIES]) for group in GROUPS]
+    kinds = [torch.tensor([one.kind in group for one in MODALITIES], device=rows.device) for group in GROUPS]
     return torch.cat([_mean_and_spread(rows, present & own) for own in kinds], dim=1)
 
 

@@ -61,7 +61,8 @@ def side_of(
     see = (examples.signals, examples.present)
     hand, embedding = features(*see).to_numpy(), embed(model, *see)
     rows = {"hand": hand, "embedding": embedding, "spectra": log_spectra(*see)}
-    rows |= {f"random {seed}": embed(random_encoder(model.config, seed, model), *see) for seed in seeds}
+    for seed in seeds:
+        rows[f"random {seed}"] = embed(random_encoder(model.config, seed, model).to(model.positions.device), *see)
     return Side(rows, targets(examples), examples.patient)
 
 # %% ../../nbs/library/mae/embedding_study.ipynb #de7050d6

@@ -8,6 +8,7 @@ __all__ = ['N_JUDGING', 'PretrainSettings', 'BatchFiles', 'draw_mask', 'draw_mas
 import resource
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -143,7 +144,7 @@ def draw_masks(
 
 # %% ../../nbs/library/mae/pretraining.ipynb #df55eb9a
 class Steps(Sequence):
-    "The batches of a chunk of steps, read as they are asked for."
+    "The batches of a chunk of steps; each is read while the one before is learned from."
 
     def __init__(self, data: BatchFiles, config: MaeConfig, first: int, n: int):
         self.data, self.config, self.first, self.n = data, config, first, n
@@ -151,16 +152,23 @@ class Steps(Sequence):
     def __len__(self) -> int:
         return self.n
 
-    def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, ...]:
         if not 0 <= number < self.n:
             raise IndexError(number)
         one, of = process_share()
         passed, chosen = self.data.examples_of(self.first + number)
-        return masked_batch(*self.data.take(chosen[one::of]), self.config, self.data.settings,
-                            [[self.data.settings.seed, passed, example] for example in chosen[one::of]])  # fmt: skip
+        batch = masked_batch(*self.data.take(chosen[one::of]), self.config, self.data.settings,
+                             [[self.data.settings.seed, passed, example] for example in chosen[one::of]])  # fmt: skip
+        return tuple(value.pin_memory() for value in batch) if torch.cuda.is_available() else batch
 
     def __iter__(self) -> Iterator:
-        return (self[number] for number in range(self.n))
+        with ThreadPoolExecutor(1) as beside:
+            coming = [beside.submit(self.__getitem__, 0)] if self.n else []
+            for number in range(1, self.n + 1):
+                batch = coming.pop().result()
+                if number < self.n:
+                    coming.append(beside.submit(self.__getitem__, number))
+                yield batch
 
 # %% ../../nbs/library/mae/pretraining.ipynb #568e1473
 def masked_batch(

@@ -67,6 +67,12 @@ def test_an_example_is_what_its_number_says_whatever_was_read_before(folder):
         np.testing.assert_array_equal(fresh.take(np.array([number]))[0][0], at_once[number])
 
 
+def test_batches_that_are_read_ahead_come_in_the_order_of_their_steps(folder):
+    steps = Steps(BatchFiles(batch_paths(folder, "train"), TWENTY), TINY, 1, 3)
+    for found, expected in zip(list(steps), [steps[number] for number in range(3)], strict=True):
+        assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
 def test_too_few_examples_for_a_batch_are_named(folder):
     with pytest.raises(BatchError, match="expected 100 for a batch at least, found 72"):
         BatchFiles(batch_paths(folder, "train"), PretrainSettings(batch=100))
