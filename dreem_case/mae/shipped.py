@@ -43,7 +43,7 @@ def judged_by_probes(
 SETTINGS = PretrainSettings(steps=1200, learning_rate=2e-3)
 SEED = 101  # of children whom no chapter simulates: those have another seed
 TRIED = tuple(
-    dict(zip(("target", "random:span:modality", "steps", "embedding", "kappa", "AUROC", "random kappa", "random AUROC"),
+    dict(zip(("target", "masks", "steps", "embedding", "kappa", "AUROC", "random kappa", "random AUROC"),
              line, strict=True))
     for line in (
         ("summary, numbers alike", "2:1:1", 600, "block 3, all signals", 0.496, 0.752, 0.433, 0.702),
