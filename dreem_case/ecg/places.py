@@ -53,29 +53,47 @@ def download(
     return (name for name, is_new in fetch_open_data(address, folder, [""], is_wanted, endpoint) if is_new)
 
 # %% ../../nbs/library/ecg/places.ipynb #4b7d293f
+def _homes(place: str) -> dict[str, list[str]]:  # record -> the folders that have one of this name
+    "Find the records right in a place or, where a folder has none, in the folders in it."
+    names = [name for name in places.files_in(place) if name.endswith(".hea") and not name.startswith(".")]
+    if names or places.is_bucket(place):
+        return {Path(name).stem: [place] for name in names}
+    found: dict[str, list[str]] = {}
+    for path in sorted(Path(place).rglob("*.hea")):
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(place).parts):
+            found.setdefault(path.stem, []).append(str(path.parent))
+    return found
+
+
 def list_records(place: str) -> list[str]:
-    "List the records of a folder or a bucket."
-    names = places.files_in(place)
-    return [Path(name).stem for name in names if name.endswith(".hea") and not name.startswith(".")]
+    "List the records of a folder, or of the folders in it, or of a bucket."
+    return list(_homes(place))
 
 
 def _of_record(files: Mapping[str, StoredFile], record: str) -> dict[str, StoredFile]:
-    own = {name for name in files if name == PATIENTS or (Path(name).stem == record and _is_of_record(name))}
-    return {name: file for name, file in files.items() if name in own}
+    own = (PATIENTS, *(f"{record}{suffix}" for suffix in SUFFIXES))
+    return {name: files[name] for name in own if name in files}
 
 
-def record_files(place: str, record: str) -> dict[str, StoredFile]:  # by name
+def record_files(place: str, record: str) -> tuple[str, dict[str, StoredFile]]:  # the folder, and files by name
     "Find the files of a record and whose it is, with their versions; raise `NoRecord` without a header."
-    found = _of_record(places.files_in(place), check_record(record))
-    if f"{record}.hea" not in found:
-        raise NoRecord(record, "a record of this store", "none of this name")
-    return found
+    homes = [place]
+    files = _of_record(places.files_in(place), check_record(record))
+    if f"{record}.hea" not in files:
+        homes = _homes(place).get(record, [])
+        if not homes:
+            raise NoRecord(record, "a record of this store", "none of this name")
+        files = _of_record(places.files_in(homes[0]), record)
+    if len(homes) > 1:
+        found = ", ".join(Path(home).relative_to(place).as_posix() for home in homes[:3])
+        raise EcgError(record, "one record of this name in the store", f"{len(homes)}: in {found}")
+    return homes[0], files
 
 
 @contextmanager
 def record_folder(place: str, record: str) -> Iterator[Path]:
     "Give a folder in which the record's files lie, fetched if the place is a bucket; raise `NoRecord` without it."
-    with places.fetched(place, record_files(place, record)) as folder:
+    with places.fetched(*record_files(place, record)) as folder:
         yield folder
 
 # %% ../../nbs/library/ecg/places.ipynb #37d688ef
@@ -122,10 +140,10 @@ def score_in(
 ) -> dict[str, object] | str:  # or why there is no row
     "Name the beats of a stored record, write its files, and give its row of the table."
     try:
-        named, files, outputs = _model(model), record_files(place, record), open_outputs(out)
+        named, (home, files), outputs = _model(model), record_files(place, record), open_outputs(out)
         row = dict.fromkeys(COLUMNS, "") | {"record": record, "model": named.version, "key": _key(files, named)}
         try:
-            with places.fetched(place, files) as folder:
+            with places.fetched(home, files) as folder:
                 recording = read_wfdb(folder, record)
             answers = score_recording(recording, named)
         except EcgError as error:
@@ -162,17 +180,28 @@ def score_many(
 ) -> Iterator[tuple[str, dict[str, object] | str, bool]]:  # record, its row or why there is none, whether that is new
     "Name the beats of stored records, those first that are there already."
     named, outputs = _model(model), open_outputs(out)
-    rows, there, files = read_table(outputs), outputs.names(), places.files_in(place)
+    rows, there, by_home = read_table(outputs), outputs.names(), _by_home(place, records)
 
-    def is_done(record: str) -> bool:
+    def is_done(record: str, files: Mapping[str, StoredFile]) -> bool:
         row, names = rows.get(record), {f"{record}.json", f"{record}.{ANNOTATOR}"}
         return bool(row and row["key"] == _key(_of_record(files, record), named) and (row["refused"] or names <= there))
 
-    done = {record for record in records if is_done(record)}
+    files = {home: places.files_in(home) for home in by_home}
+    done = {record for home, own in by_home.items() for record in own if is_done(record, files[home])}
     yield from ((record, rows[record], False) for record in sorted(done))
-    for one in workers.run(partial(score_in, place, out, model), [record for record in records if record not in done]):
-        row = f"{one.item}: {one.lost}" if one.lost else one.value
-        if isinstance(row, dict):
-            rows[one.item] = row
-            outputs.write(TABLE, _table(rows))
-        yield one.item, row, True
+    for home, own in by_home.items():
+        for one in workers.run(partial(score_in, home, out, model), [record for record in own if record not in done]):
+            row = f"{one.item}: {one.lost}" if one.lost else one.value
+            if isinstance(row, dict):
+                rows[one.item] = row
+                outputs.write(TABLE, _table(rows))
+            yield one.item, row, True
+
+
+def _by_home(place: str, records: Sequence[str]) -> dict[str, list[str]]:  # folder -> records
+    "Put records together that lie in one folder; of the place itself are those that lie in none, or in several."
+    homes, found = _homes(place), {}
+    for record in records:
+        own = homes.get(record, [])
+        found.setdefault(own[0] if len(own) == 1 else place, []).append(record)
+    return found

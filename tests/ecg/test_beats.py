@@ -264,6 +264,35 @@ def test_a_run_goes_on_where_it_was_stopped_and_does_again_what_has_changed(tmp_
     assert (result.exit_code, "torn: expected" in result.output, "4 of 4 records" in result.output) == (1, True, True)
 
 
+def test_records_in_folders_of_a_folder_are_scored_and_served_and_two_of_one_name_are_refused(tmp_path, monkeypatch):
+    store, out = tmp_path / "in", tmp_path / "out"
+    for inner, names in (("100/a", "sim01 sim02"), ("100/b", "sim02"), (".old", "sim03"), ("../elsewhere", "sim04")):
+        write_records(tmp_path / "made", n_records=4, minutes=0.5)
+        (store / inner).mkdir(parents=True)
+        for path in (tmp_path / "made").iterdir():
+            if path.stem in names.split():
+                path.rename(store / inner / path.name)
+    (store / "link").symlink_to(tmp_path / "elsewhere")
+    asked = ["score", "--store", str(store), "--out", str(out), "--jobs", "1"]
+    run = CliRunner().invoke(ecg, asked)
+    assert run.exit_code == 1 and "one record of this name in the store, found 2: in 100/a, 100/b" in run.output
+    assert {path.name for path in out.iterdir()} == {"sim01.json", "sim01.beats", TABLE}
+    (store / "100/b/sim02.hea").unlink()
+    run = CliRunner().invoke(ecg, asked)
+    assert run.exit_code == 0 and "1 of 2 records were done before" in run.output
+    run = CliRunner().invoke(ecg, ["judge", "--store", str(store), "sim02"])
+    assert run.exit_code == 0 and "sim02: F1" in run.output
+
+    monkeypatch.setattr(endpoint, "_place", lambda: str(store))
+    app = Flask("ecg")
+    app.register_blueprint(endpoint.make_blueprint())
+    client = app.test_client()
+    assert client.get("/beats").json["records"] == ["sim01", "sim02"]
+    assert client.get("/beats/sim02").json["beats"] == json.loads((out / "sim02.json").read_text())["beats"]
+    for path in ("100%2Fa%2Fsim01", "..%2Felsewhere%2Fsim04", "sim03", "sim04", "*"):
+        assert client.get(f"/beats/{path}").status_code in (404, 422)
+
+
 def test_a_table_that_somebody_changed_is_made_anew(tmp_path):
     write_records(tmp_path / "in", n_records=1, minutes=0.5)
     (tmp_path / TABLE).write_bytes(b"record;refused\n\xff\x00sim01;\n")
