@@ -358,7 +358,8 @@ _MOST = {"212": 2047, "16": 32767}  # below its negative stands what is no sampl
 
 def _scale(lead: np.ndarray) -> tuple[float, int]:
     "Choose gain and baseline of a lead by what it usually spans; a lead that rests is given 0.3 mV."
-    low, high = np.nanpercentile(lead[:: max(1, len(lead) // 100_000)], [0.5, 99.5]).astype(float)
+    known = lead[~np.isnan(lead)] if not np.isnan(lead).all() else np.zeros(1)
+    low, high = np.percentile(known[:: max(1, len(known) // 100_000)], [0.5, 99.5]).astype(float)
     gain = float(f"{_MOST['16'] / (10 * max(high - low, 0.3)):.4g}")
     return gain, -round((low + high) / 2 * gain)
 
