@@ -28,7 +28,7 @@ _named = one_line(lambda: (EcgError, TrackingError, OSError), "ecg,nets,edge")
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _RECORDS = click.argument("records", nargs=-1)
-_FILES = "records, each with a header <record>.hea"
+_FILES = "records, each with a header <record>.hea (ecg import makes them of EDF, BDF and CSV)"
 
 # %% ../../nbs/library/ecg/cli.ipynb #6646bf06
 @ecg.command()

@@ -147,7 +147,10 @@ def _cells(line: str, delimiter: str) -> list[str]:
 # %% ../../nbs/library/ecg/importing.ipynb #bbe63e54
 _SECONDS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "milliseconds": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _TIME = {"time", "timestamp", "datetime", "t", "elapsed", "clock", "zeit", "uhrzeit", "zeitstempel", "temps", "tiempo"}
-_CLOCK = r"^\W*(?P<day>\d{4}-\d\d-\d\d)?[T ]*(?:(?P<h>\d{1,3}):)?(?P<m>\d{1,2}):(?P<s>\d{1,2}(?:[.,]\d+)?)[Z'\" ]*$"
+_CLOCK = (
+    r"^\W*(?P<day>\d{4}-\d\d-\d\d)?[T ]*(?:(?P<h>\d{1,3}):)?(?P<m>\d{1,2}):(?P<s>\d{1,2}(?:[.,]\d+)?)"
+    r"(?:[+-]\d\d:?\d\d)?[Z'\" ]*$"
+)
 
 
 def _clock_s(record: str, column: object) -> np.ndarray:

@@ -280,6 +280,17 @@ def test_a_run_goes_on_where_it_was_stopped_and_does_again_what_has_changed(tmp_
     assert (result.exit_code, "torn: expected" in result.output, "4 of 4 records" in result.output) == (1, True, True)
 
 
+def test_a_run_that_is_stopped_between_two_tables_keeps_the_rows_of_what_was_scored(tmp_path, monkeypatch):
+    names = write_records(tmp_path / "in", n_records=3, minutes=0.5)
+    monkeypatch.setattr("dreem_case.ecg.places.TABLE_S", 1e9)
+    with ThreadWorkers(1) as workers:
+        run = score_many(str(tmp_path / "in"), str(tmp_path / "out"), names, workers)
+        done = {next(run)[0], next(run)[0]}
+        assert not (tmp_path / "out" / TABLE).exists()
+        run.close()
+    assert set(read_table(FolderOutputs(tmp_path / "out"))) == done
+
+
 def test_records_in_folders_of_a_folder_are_scored_and_served_and_two_of_one_name_are_refused(tmp_path, monkeypatch):
     store, out = tmp_path / "in", tmp_path / "out"
     for inner, names in (("100/a", "sim01 sim02"), ("100/b", "sim02"), (".old", "sim03"), ("../elsewhere", "sim04")):
@@ -362,6 +373,9 @@ def test_a_store_without_records_is_no_success(tmp_path):
     assert (run.exit_code, "expected records" in run.output) == (1, True)
     run = CliRunner().invoke(ecg, ["train", "--records", str(tmp_path), "--out", str(tmp_path / "model.json")])
     assert (run.exit_code, "two records at least" in run.output) == (1, True)
+    (tmp_path / "holter.edf").touch()
+    run = CliRunner().invoke(ecg, ["score", "--store", str(tmp_path / "holter.edf"), "--out", str(tmp_path / "out")])
+    assert (run.exit_code, "holter.edf: expected a folder or s3://bucket, found a file" in run.output) == (1, True)
 
 
 def test_no_records_make_no_table_and_a_stopped_run_leaves_the_one_before(tmp_path, monkeypatch):

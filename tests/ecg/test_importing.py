@@ -52,6 +52,7 @@ def only_lead(recording):
         ("{t:.3f}\t{mv:.3f}", "elapsed\tECG (mV)\n"),
         ("'0:{t:06.3f}',{mv:.3f}", "'Elapsed time','MLII (mV)'\n"),
         ("2026-01-02T10:00:{t:06.3f}Z,{uv:.0f},60", "timestamp,ecg_uv,hr\n"),
+        ("2026-01-02 10:00:{t:06.3f}+01:00;{uv:.0f}", "sep=;\ntimestamp;ecg_uv\n"),
         ("23:59:59;{ms}000000;{uv:.0f}", "Phone timestamp;sensor timestamp [ns];ecg [uV]\n"),
         ("{uv:.1f}", "Name,Jane\nSample Rate,125 hertz\nLead,Lead I\nUnit,µV\n\n\n"),
     ],
