@@ -224,7 +224,8 @@ def _columns(path: Path, record: str, table: _Table, wanted: Sequence[int], cloc
     )  # fmt: skip
     names = [str(i) for i in range(len(table.names))]
     try:
-        read = pc.ReadOptions(skip_rows=table.skip, column_names=names)
+        encoding = "latin-1" if table.skip else "utf-8"  # in which any bytes are text
+        read = pc.ReadOptions(skip_rows=table.skip, column_names=names, encoding=encoding)
         return pc.read_csv(path, read_options=read, parse_options=parse, convert_options=convert), len(odd)
     except pa.ArrowException as error:
         raise EcgError(record, "numbers in every row", ascii(str(error).splitlines()[0])[1:-1][:120]) from None

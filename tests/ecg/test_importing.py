@@ -134,6 +134,16 @@ def test_a_table_that_ends_within_a_row_loses_that_row_only(tmp_path):
     assert len(only_lead(imported(table(tmp_path / "cut.csv", end="\n30.0")))) == len(WAVE)
 
 
+def test_a_row_of_another_length_is_a_gap_whatever_its_bytes_are(tmp_path):
+    path = table(tmp_path / "odd.csv")
+    rows = path.read_bytes().split(b"\n")
+    rows[1001] = b"\xb5\xff,1,2,3"
+    path.write_bytes(b"\n".join(rows))
+    recording = import_recording(path, tmp_path)
+    assert np.flatnonzero(np.isnan(only_lead(recording))).tolist() == [1000]
+    assert "1 rows of another length; not used" in recording.notes
+
+
 def test_of_a_polysomnography_the_ecg_is_taken_at_its_own_rate_and_the_rest_is_listed(tmp_path):
     channels = [{"label": "EEG C3-A2"}, ECG | {"samples": "7680"}, {"label": "Resp", "samples": "300"}]
     path = psg(tmp_path / "my night-PSG.edf", channels=channels)
