@@ -162,7 +162,7 @@ def _mix(beats: np.ndarray, template: np.ndarray, alike: np.ndarray, far: np.nda
     return {"mix": np.clip(share, -1, 2), "mix_res": np.log(rest + 0.02)}
 
 # %% ../../nbs/library/ecg/shape.ipynb #510bb71b
-COMPANY = 8  # a beat's company is one in so many at most: below 248 beats, fewer than thirty
+COMPANY = 4  # a beat's company is one in so many at most: below 120 beats, fewer than thirty
 
 
 def _company(beats: np.ndarray, part: slice, k: int) -> tuple[np.ndarray, np.ndarray]:  # distances, indices (n, k)
