@@ -69,15 +69,16 @@ def files_in(
     "List the files that lie right in a place; raise `PlaceError` where there is none."
     if is_bucket(place):
         with asking(place):
-            found = _in_bucket(str(place), endpoint)
+            files = _in_bucket(str(place), endpoint)
     else:
         if not Path(place).is_dir():
-            raise PlaceError(f"{Path(place).name}: expected a folder or s3://bucket, found none")
+            found = "a file" if Path(place).is_file() else "none"
+            raise PlaceError(f"{Path(place).name}: expected a folder or s3://bucket, found {found}")
         try:
-            found = {path.name: stored_file(path) for path in Path(place).iterdir() if path.is_file()}
+            files = {path.name: stored_file(path) for path in Path(place).iterdir() if path.is_file()}
         except OSError as error:  # one may go while it is looked at
             raise PlaceUnavailable(f"{Path(place).name}: {error}") from error
-    return dict(sorted(found.items()))
+    return dict(sorted(files.items()))
 
 # %% ../../nbs/library/core/places.ipynb #71f47756
 def stored_file(path: Path) -> StoredFile:

@@ -47,18 +47,19 @@ def _model() -> BeatModel:
     return load_model(path) if path else shipped_model()
 
 # %% ../../nbs/library/ecg/endpoint.ipynb #2dd8d5e4
-def _scored(record: str) -> BeatAnswers:
-    return _kept(record, tuple(record_files(_place(), record).items()))
+def _found(record: str) -> tuple[str, str, tuple[tuple[str, StoredFile], ...]]:  # record, its folder, its files
+    home, files = record_files(_place(), record)
+    return record, home, tuple(files.items())
 
 
 @lru_cache(maxsize=8)
-def _kept(record: str, files: tuple[tuple[str, StoredFile], ...]) -> BeatAnswers:
-    return score_recording(_read(record, files), _model())
+def _scored(record: str, home: str, files: tuple[tuple[str, StoredFile], ...]) -> BeatAnswers:
+    return score_recording(_read(record, home, files), _model())
 
 
 @lru_cache(maxsize=1)  # the strips of one record are looked at one after the other
-def _read(record: str, files: tuple[tuple[str, StoredFile], ...]) -> Recording:
-    with places.fetched(_place(), dict(files)) as folder:
+def _read(record: str, home: str, files: tuple[tuple[str, StoredFile], ...]) -> Recording:
+    with places.fetched(home, dict(files)) as folder:
         return read_wfdb(folder, record)
 
 # %% ../../nbs/library/ecg/endpoint.ipynb #f9e1a8c5
@@ -172,25 +173,25 @@ def make_blueprint() -> Blueprint:
 
     @beats.get("/beats/<record>")
     def of_record(record: str) -> Response:
-        return jsonify(answer_json(_scored(record)))
+        return jsonify(answer_json(_scored(*_found(record))))
 
     @beats.get("/beats/<record>/ask")
     def ask(record: str) -> Response:
         n = request.args.get("n", "10")
         if not n.isdecimal() or len(n) > 3 or not 2 <= int(n) <= MAX_LABELS:
             raise EcgError(record, f"n from 2 to {MAX_LABELS}", ascii(n)[:20])
-        asked = [round(t, 3) for t in ask_beats(_scored(record), _model(), int(n))]
+        asked = [round(t, 3) for t in ask_beats(_scored(*_found(record)), _model(), int(n))]
         return jsonify({"record": record, "n": int(n), "time_s": asked, "model": _model().version})
 
     @beats.get("/beats/<record>/strip")
     def strip(record: str) -> Response:
         from_s, seconds = _seconds(record, "from", 0), _seconds(record, "seconds", 10)
-        return jsonify(strip_json(_read(record, tuple(record_files(_place(), record).items())), from_s, seconds))
+        return jsonify(strip_json(_read(*_found(record)), from_s, seconds))
 
     @beats.post("/beats/<record>/labels")
     def labels(record: str) -> Response:
         n, given = _labels_of(_json_body())
-        return jsonify(answer_json(with_labels(_scored(record), _model(), n, given)))
+        return jsonify(answer_json(with_labels(_scored(*_found(record)), _model(), n, given)))
 
     @beats.post("/beats")
     def of_signal() -> Response:

@@ -128,10 +128,15 @@ def make_recording(
         if why := _useless(lead) or "by its name no ECG" * bool(NO_ECG.match(str(name))):
             notes.append(f"lead {name}: {why}; not used")
             continue
-        if (spread := _spread(lead)) > MAX_SPREAD_MV:
-            notes.append(f"lead {name}: spans {spread:.3g}, taken for microvolts and divided by 1000")
-            lead = lead / np.float32(1000)
         kept[str(name)] = lead
+    known = {name: len(lead) - np.count_nonzero(np.isnan(lead)) for name, lead in kept.items()}
+    for name, lead in list(kept.items()):
+        if 2 * known[name] < max(known.values()):  # beside a lead that knows more than twice as much
+            notes.append(f"lead {name}: {known[name]} of {len(lead)} samples are numbers; not used")
+            del kept[name]
+        elif (spread := _spread(lead)) > MAX_SPREAD_MV:
+            notes.append(f"lead {name}: spans {spread:.3g}, taken for microvolts and divided by 1000")
+            kept[name] = lead / np.float32(1000)
     if not kept:
         raise EcgError(record, "a lead with a signal", "; ".join(notes) or "no lead")
     if (spread := max(_spread(lead) for lead in kept.values())) < MIN_SPREAD_MV:
@@ -146,8 +151,8 @@ MIN_SPREAD_MV, MAX_SPREAD_MV = 0.02, 50.0  # between the 0.5th and the 99.5th pe
 def _useless(lead: np.ndarray) -> str:
     "Say why nothing can be read from a lead; empty if something can."
     n_known = len(lead) - np.count_nonzero(np.isnan(lead))
-    if n_known == 0 or n_known * 2 < len(lead):
-        return f"{n_known} of {len(lead)} samples are numbers"
+    if n_known == 0:
+        return f"0 of {len(lead)} samples are numbers"
     low, high = np.fmin.reduce(lead), np.fmax.reduce(lead)
     if low == high:
         return "constant"
@@ -156,7 +161,8 @@ def _useless(lead: np.ndarray) -> str:
 
 
 def _spread(lead: np.ndarray) -> float:
-    low, high = np.nanpercentile(lead[:: max(1, len(lead) // 100_000)], [0.5, 99.5])
+    known = lead[~np.isnan(lead)]
+    low, high = np.percentile(known[:: max(1, len(known) // 100_000)], [0.5, 99.5])
     return float(high - low)
 
 # %% ../../nbs/library/ecg/recording.ipynb #af13afc7

@@ -24,7 +24,7 @@ from .recording import CLASSES, EcgError, Q, Recording
 PIECE_S = 1800.0
 SILENT_S, MAX_SILENT = 10.0, 5  # a stretch without beats that is told; so many of them
 OVERLAP_S = 20.0  # of two pieces, for the filters and the neighbours of the first and last beats
-SHORT_S = 10.0  # below, an answer rests on shape only
+SHORT_S = 30.0  # below, an answer rests on shape only
 PACED_SHARE, _FEW_SPIKES = 0.15, 5  # of beats behind a spike, from which a recording is paced; to look like
 NOISY, UNSURE = 0.2, 0.9  # noise between beats in QRS heights, and confidence, at which no class is given
 MODEL_FILE = Path(str(files("dreem_case.ecg").joinpath("model.json")))

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from ..core.files import write_whole
 from dreem_case.ecg.recording import (
     MAX_FS_HZ,
     MAX_HOURS,
@@ -323,25 +324,48 @@ def records_in(folder: Path | str) -> list[str]:
 GAIN, BASELINE = 200.0, 0
 
 
-def write_wfdb(folder: Path | str, recording: Recording, beats: Beats | None = None) -> None:
-    "Write a record as header, samples and annotations; values beyond ±10 mV are clipped."
+def write_wfdb(
+    folder: Path | str,
+    recording: Recording,
+    beats: Beats | None = None,
+    format_: str = "212",  # clips beyond ±10 mV; or 16, with a scale for each lead
+    comments: Sequence[str] = (),  # for the header
+) -> None:
+    "Write a record as header, samples and annotations, each file whole or not at all."
     folder, record = Path(folder), check_record(recording.record)
     folder.mkdir(parents=True, exist_ok=True)
-    units = np.stack([_units(lead) for lead in recording.leads.values()], axis=1)
-    (folder / f"{record}.dat").write_bytes(encode("212", units.reshape(-1)))
-    lines = [f"{record} {units.shape[1]} {recording.fs_hz:g} {len(units)}"]
-    for name, lead in zip(recording.leads, units.T, strict=True):
+    scales = [(GAIN, BASELINE) if format_ == "212" else _scale(lead) for lead in recording.leads.values()]
+    most = _MOST[format_]
+    units = np.empty((recording.n_samples, len(scales)), np.int16)
+    for column, lead, (gain, baseline) in zip(units.T, recording.leads.values(), scales, strict=True):
+        scaled = np.clip(np.round(np.asarray(lead, float) * gain) + baseline, -most, most)
+        column[:] = np.where(np.isnan(scaled), -most - 1, scaled)
+    write_whole(folder / f"{record}.dat", encode(format_, units.reshape(-1)))
+    lines = [f"{record} {len(scales)} {recording.fs_hz:.12g} {len(units)}"]
+    for name, lead, (gain, baseline) in zip(recording.leads, units.T, scales, strict=True):
         checksum = int(np.int16(int(lead.sum(dtype=np.int64)) % 65536 - 65536 * (int(lead.sum()) % 65536 > 32767)))
-        lines.append(f"{record}.dat 212 {GAIN:g} 12 {BASELINE} {lead[0]} {checksum} 0 {name}")
-    (folder / f"{record}.hea").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        scale = f"{format_} {gain:g}({baseline})/mV {most.bit_length() + 1}"
+        lines.append(f"{record}.dat {scale} 0 {lead[0]} {checksum} 0 {_in_line(name)}")
+    lines += [f"# {_in_line(comment)}" for comment in comments]
+    write_whole(folder / f"{record}.hea", ("\n".join(lines) + "\n").encode())
     if beats is not None and len(beats.time_s):
         content = annotation_bytes(record, recording.fs_hz, beats.time_s, beats.symbols)
         (folder / f"{record}.atr").write_bytes(content)
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #b8205740
-def _units(lead: Sequence[float]) -> np.ndarray:
-    scaled = np.clip(np.round(np.asarray(lead) * GAIN) + BASELINE, -2047, 2047)
-    return np.where(np.isnan(scaled), -2048, scaled).astype(np.int16)
+_MOST = {"212": 2047, "16": 32767}  # below its negative stands what is no sample
+
+
+def _scale(lead: np.ndarray) -> tuple[float, int]:
+    "Choose gain and baseline of a lead by what it usually spans; a lead that rests is given 0.3 mV."
+    known = lead[~np.isnan(lead)] if not np.isnan(lead).all() else np.zeros(1)
+    low, high = np.percentile(known[:: max(1, len(known) // 100_000)], [0.5, 99.5]).astype(float)
+    gain = float(f"{_MOST['16'] / (10 * max(high - low, 0.3)):.4g}")
+    return gain, -round((low + high) / 2 * gain)
+
+
+def _in_line(text: str) -> str:
+    return "".join(letter for letter in text if letter.isprintable())
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #6570385f
 def annotation_bytes(
