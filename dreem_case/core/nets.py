@@ -74,6 +74,7 @@ def fit_network(
     folder: Path | str | None = None,  # where checkpoints go, as `last.ckpt` behind each epoch; None: nowhere
     about: Mapping | None = None,  # plain values that a checkpoint must say of itself, to be gone on from
     together: bool = False,  # with the other processes of `torchrun`, each of which gives its share of every batch
+    on_card: bool = False,  # on a graphics card, where one is there: loss and judge follow the network
 ) -> Learned:
     "Have a network learn, and leave it with its best weights; raise `ModelError` for a checkpoint that does not fit."
     import lightning
@@ -86,15 +87,15 @@ def fit_network(
     with _quiet():
         trainer = lightning.Trainer(
             max_epochs=settings.epochs, gradient_clip_val=settings.clip, logger=False, enable_progress_bar=False,
-            enable_model_summary=False, enable_checkpointing=False, use_distributed_sampler=False, accelerator="auto",
+            enable_model_summary=False, enable_checkpointing=False, use_distributed_sampler=False,
             reload_dataloaders_every_n_epochs=1, num_sanity_val_steps=0, default_root_dir=folder,
-            precision="bf16-mixed" if settings.half and has_bfloat16() else "32-true", **_machines(together),
+            precision="bf16-mixed" if settings.half and has_bfloat16() else "32-true", **_machines(together, on_card),
         )  # fmt: skip
         epochs = _Epochs(batches, n_batches, trainer)
         trainer.fit(loop, train_dataloaders=epochs, ckpt_path=resume, weights_only=True if resume else None)
     if loop.best_weights is not None:
         network.load_state_dict(loop.best_weights)
-    network.eval()
+    network.cpu().eval()
     return Learned(tuple(loop.losses), tuple(loop.judgements), loop.best_epoch)
 
 # %% ../../nbs/library/core/nets.ipynb #47e38c2e
@@ -270,18 +271,20 @@ def has_bfloat16() -> bool:
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
 
 # %% ../../nbs/library/core/nets.ipynb #2b89563e
-def _machines(together: bool) -> dict:
-    "Give what Lightning must know of the processes."
+def _machines(together: bool, on_card: bool) -> dict:
+    "Give what Lightning must know of the machine and the processes."
+    card = on_card and fastest_device().type == "cuda"
+    kind = {"accelerator": "gpu" if card else "cpu"}
     if not together or "RANK" not in os.environ:
-        return {"devices": 1}
+        return {**kind, "devices": 1}
     from lightning.pytorch.plugins.environments import TorchElasticEnvironment
     from lightning.pytorch.strategies import DDPStrategy
 
     n_all = process_share()[1]
     n_here = int(os.environ.get("LOCAL_WORLD_SIZE", n_all))
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    backend = "nccl" if card else "gloo"
     strategy = DDPStrategy(process_group_backend=backend, cluster_environment=TorchElasticEnvironment())
-    return {"devices": n_here, "num_nodes": n_all // n_here, "strategy": strategy}
+    return {**kind, "devices": n_here, "num_nodes": n_all // n_here, "strategy": strategy}
 
 # %% ../../nbs/library/core/nets.ipynb #18e19b66
 LIBRARIES = ("torch", "safetensors", "numpy")

@@ -163,13 +163,14 @@ class NetworkModel:
     def moments(self, table: MinuteTable) -> np.ndarray:  # (3, n_moments)
         "Say of each moment what it is, by windows that overlap."
         rate, width = self.config.downsample_rate, self.config.duration
+        device = next(self.network.parameters()).device
         inputs = network_inputs(table, self.config)
         starts = window_starts(inputs.shape[1], width, self.config.overlap) // rate * rate
         parts = []
         with torch.inference_mode():
             for first in range(0, len(starts), 8):
                 batch = np.stack([cut(inputs, start, width) for start in starts[first : first + 8]])
-                parts.extend(torch.sigmoid(self.network(torch.from_numpy(batch))).numpy())
+                parts.extend(torch.sigmoid(self.network(torch.as_tensor(batch, device=device))).cpu().numpy())
         return stitch(parts, starts // rate, max(inputs.shape[1] // rate, 1))
 
 # %% ../../nbs/library/events/network.ipynb #f318f3b1
@@ -204,7 +205,7 @@ def fit_events(
 
     went = fit_network(
         network, lambda epoch: draw_batches(examples, config, epoch), lambda net, batch: net.loss(*batch), settings,
-        judge if len(judged) else None,
+        judge if len(judged) else None, on_card=True,
     )  # fmt: skip
     return NetworkModel(network, config, _version(network)), went
 

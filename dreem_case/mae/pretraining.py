@@ -219,6 +219,7 @@ def pretrain(
         model, lambda chunk: Steps(data, config, chunk * settings.chunk, settings.chunk),
         lambda network, batch: network.loss(*batch), loop, _judge(batch_paths(folder, "valid"), config, settings),
         resume=out / CHECKPOINT if (out / CHECKPOINT).is_file() else None, folder=out, about=told, together=True,
+        on_card=True,
     )  # fmt: skip
     if not all(torch.isfinite(weights).all() for weights in model.parameters()):
         expected = f"weights that are numbers (remove {CHECKPOINT}, and take a lower learning rate)"

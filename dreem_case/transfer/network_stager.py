@@ -41,11 +41,12 @@ def night_logits(network: nn.Module, night: NightWindows) -> np.ndarray:  # floa
     "Run a network over a night."
     alone = network.context == 1
     piece, margin, parts = (_PIECE_ALONE, 0, []) if alone else (_PIECE, _MARGIN, [])
+    device = next(network.parameters()).device
     with torch.inference_mode():
         for first in range(0, night.n_epochs, piece):
             start, stop = max(first - margin, 0), min(first + piece + margin, night.n_epochs)
-            windows, seen = night.windows[None, start:stop], night.seen[None, start:stop]
-            found = network(torch.from_numpy(windows), torch.from_numpy(seen))[0].numpy()
+            shown = (night.windows[None, start:stop], night.seen[None, start:stop])
+            found = network(*(torch.as_tensor(part, device=device) for part in shown))[0].cpu().numpy()
             parts.append(found[first - start : first - start + piece])
     return np.concatenate(parts)
 
@@ -107,7 +108,9 @@ def fit_staging(
             [nights[i] for i in inside], [labels[i] for i in inside], network.context, size, settings.seed, number
         )
 
-    return fit_network(network, batches, staging_loss, settings, judge if len(outside) else None, resume, folder)
+    return fit_network(
+        network, batches, staging_loss, settings, judge if len(outside) else None, resume, folder, on_card=True
+    )
 
 # %% ../../nbs/library/transfer/network_stager.ipynb #46ba2b6b
 @dataclass(frozen=True)
