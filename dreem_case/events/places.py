@@ -25,7 +25,7 @@ class NoSeries(EventsError):
 
 
 def _is_table(place: str) -> bool:
-    return Path(place).suffix in SUFFIXES and not is_bucket(place)
+    return Path(place).suffix.lower() in SUFFIXES and not is_bucket(place)
 
 # %% ../../nbs/library/events/places.ipynb #7741f146
 def _files(place: str) -> dict[str, tuple[str, StoredFile]]:  # name and version of its file, by series
@@ -33,7 +33,7 @@ def _files(place: str) -> dict[str, tuple[str, StoredFile]]:  # name and version
     found = {}
     for name, file in files_in(place).items():
         stem, _, suffix = name.rpartition(".")
-        if f".{suffix}" in SUFFIXES and stem not in NO_SERIES and not name.startswith("."):
+        if f".{suffix.lower()}" in SUFFIXES and stem not in NO_SERIES and not name.startswith("."):
             found.setdefault(stem, (name, file))
     return found
 
