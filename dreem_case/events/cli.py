@@ -4,8 +4,8 @@
 __all__ = ['VALIDATED', 'ONE_IN', 'events', 'simulate', 'prepare', 'train', 'evaluate', 'truth_of', 'detect']
 
 # %% ../../nbs/library/events/cli.ipynb #baec052d
-import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -261,35 +261,57 @@ def truth_of(truth, names):
 @_NAMES
 @_named
 def detect(store, zone, model, out, nights, submission, jobs, dask, names) -> None:
-    "Find the events of series; without names, of all series of the store."
-    from dreem_case.core.files import write_whole
-    from dreem_case.core.outputs import open_outputs
+    """Find the events of series; without names, of all series of the store; with --out goes on where it was stopped.
+
+    A series that cannot be used has a row in the table of nights, with the reason.
+    """
     from dreem_case.core.workers import DaskWorkers, LocalWorkers, WorkersError
-    from dreem_case.events.detect import details_json, night_csv, night_rows, submission_lines
-    from dreem_case.events.places import detect_many, list_series
+    from dreem_case.events.places import detect_all, list_series
 
     if not (out or nights or submission):
         raise EventsError("output", "--out, --nights, --submission or several", "none")
-    outputs, tables, rows = open_outputs(out) if out else None, {}, {}
-
-    def keep(name: str, found) -> None:
-        tables[name], rows[name] = found.events, night_rows(found)
-        if outputs:
-            outputs.write(f"{name}.json", json.dumps(details_json(found)).encode())
-            outputs.write(f"{name}.csv", night_csv(rows[name]).encode())
-        click.echo(f"{name}: {len(found.events) // 2} nights")
-
-    asked = all_or(names, list_series, store, _FILES)
+    asked, done, failed, known = list(dict.fromkeys(all_or(names, list_series, store, _FILES))), {}, 0, 0
     try:
         with DaskWorkers(dask) if dask else LocalWorkers(jobs) as workers:
-            failed = detect_many(store, asked, workers, zone, str(model) if model else None, keep)
+            for name, found, is_new in detect_all(store, asked, workers, zone, str(model) if model else None, out):
+                known += not is_new
+                if isinstance(found, str):
+                    done[name], failed = found, failed + 1
+                    click.echo(found, err=True)
+                    continue
+                done[name] = {key: found[key] for key in ("nights", "events", "scores")}
+                if is_new:
+                    click.echo(f"{name}: {len(found['events']) // 2} nights")
     except WorkersError as error:
         raise click.ClickException(str(error)) from error
-    if nights:
-        every = [{"series": name} | row for name in asked if name in rows for row in rows[name]]
-        write_whole(nights, night_csv(every).encode())
-    if submission:
-        write_whole(submission, "".join(submission_lines(tables[name] for name in asked if name in tables)).encode())
-    for why in failed.values():
-        click.echo(why, err=True)
+    finally:  # at Ctrl-C, too
+        _write_tables(nights, submission, {name: done[name] for name in asked if name in done})
+        if len(done) < len(asked):
+            click.echo(f"{len(asked) - len(done)} of {len(asked)} series are not done", err=True)
+    if known:
+        click.echo(f"{known} of {len(asked)} series were done before, and have not changed")
     sys.exit(1 if failed else 0)
+
+
+def _write_tables(nights: Path | None, submission: Path | None, done: Mapping[str, dict | str]) -> None:
+    "Write the tables of all series that are done; none where nothing is."
+    from dreem_case.core.files import write_whole
+    from dreem_case.events.detect import night_csv, submission_lines
+    from dreem_case.events.metric import event_table
+
+    if nights and done:
+        rows = [
+            {"series": name} | row
+            for name, found in done.items()
+            for row in ([{"reason": found}] if isinstance(found, str) else found["nights"])
+        ]
+        write_whole(nights, night_csv(rows).encode())
+    if submission and done:
+        tables = [
+            event_table(
+                [(name, e["event"], e["step"], s) for e, s in zip(found["events"], found["scores"], strict=True)]
+            )
+            for name, found in done.items()
+            if isinstance(found, dict)
+        ]
+        write_whole(submission, "".join(submission_lines(tables)).encode())

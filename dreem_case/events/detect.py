@@ -175,9 +175,9 @@ def read_events(path: Path | str) -> EventTable:
 
 # %% ../../nbs/library/events/detect.ipynb #d9272064
 def night_csv(rows: Sequence[dict]) -> str:
-    "Write rows of nights as CSV."
+    "Write rows of nights as CSV; what a row lacks is empty."
     text = StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer = csv.DictWriter(text, max(rows, key=len, default=()), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

@@ -15,6 +15,7 @@ from flask import Flask
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from dreem_case.core.workers import ThreadWorkers
 from dreem_case.events.cli import events
 from dreem_case.events.decode import Likelihoods, expected_gain, nights_of, place_event
 from dreem_case.events.detect import detect_events, events_json, night_rows, read_events, sleep_by_minute
@@ -23,6 +24,7 @@ from dreem_case.events.heuristic import heuristic_events, longest_block
 from dreem_case.events.metric import EventsError, event_errors, mean_ap
 from dreem_case.events.minutes import ANGLE, best_intervals, mean_around, minute_table, ranks
 from dreem_case.events.model import SHIPPED, fit_minutes, load_minutes, minute_labels, save_minutes, shipped_minutes
+from dreem_case.events.places import detect_all, list_series
 from dreem_case.events.series import make_series
 from dreem_case.events.series_files import read_series, write_series
 from dreem_case.events.study import (
@@ -383,6 +385,83 @@ def test_one_table_holds_the_nights_of_all_series_with_their_sleep(folder, tmp_p
     assert nights and not any(row["sleep_min"] or row["efficiency"] for row in rows if row["reason"])
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Three wearers of two days, and a file that is no series."""
+    path = tmp_path_factory.mktemp("small")
+    for name in ("anna", "carla", "dora"):
+        write_series(path / f"{name}.parquet", as_epochs(simulate_wearer(name, seed=1, n_days=2).series, 60))
+    (path / "bad.csv").write_text("timestamp,enmo\n", encoding="utf-8")
+    return path
+
+
+def asked_for(store, into, *more):
+    """Give a command that detects, and the two tables that it writes."""
+    tables = [into / "nights.csv", into / "found.csv"]
+    return ["detect", "--store", str(store), "--nights", str(tables[0]), "--submission", str(tables[1]), *more], tables
+
+
+class InThread(ThreadWorkers):
+    """Workers of this process, who are stopped by Ctrl-C after so many series."""
+
+    stop_after = 99
+
+    def __init__(self, jobs):
+        super().__init__(1)
+
+    def run(self, function, items):
+        for n, done in enumerate(super().run(function, items)):
+            if n == self.stop_after:
+                raise KeyboardInterrupt
+            yield done
+
+
+def test_a_detection_goes_on_where_it_was_stopped_and_its_tables_are_whole(small, tmp_path, monkeypatch):
+    monkeypatch.setattr("dreem_case.core.workers.LocalWorkers", InThread)
+    monkeypatch.setattr(InThread, "stop_after", 2)
+    command, tables = asked_for(small, tmp_path, "--out", str(tmp_path / "out"))
+    stopped = CliRunner().invoke(events, command)
+    assert stopped.exit_code == 1 and "2 of 4 series are not done" in stopped.stderr
+    assert "anna" in tables[0].read_text()  # what was computed is in the table
+    monkeypatch.setattr(InThread, "stop_after", 99)
+    went_on = CliRunner().invoke(events, command)
+    assert went_on.stdout.splitlines()[-1] == "1 of 4 series were done before, and have not changed"
+    assert went_on.exit_code == 1 and went_on.stderr.startswith("bad: expected a table that can be read")
+    at_once, whole = asked_for(small, tmp_path / "out")
+    assert CliRunner().invoke(events, at_once).exit_code == 1
+    assert [path.read_bytes() for path in tables] == [path.read_bytes() for path in whole]
+    with tables[0].open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(dict.fromkeys(row["series"] for row in rows)) == ["anna", "bad", "carla", "dora"]
+    assert [row["reason"][:13] for row in rows if row["series"] == "bad"] == ["bad: expected"]
+
+
+def found_in(store, out, **more):
+    """Tell which series are detected anew, and which are there already."""
+    with ThreadWorkers(1) as workers:
+        return {
+            name: is_new
+            for name, _, is_new in detect_all(str(store), list_series(str(store)), workers, **more, out=out)
+        }
+
+
+def test_a_series_is_detected_anew_where_anything_that_decides_is_another(small, tmp_path):
+    for path in small.glob("*.parquet"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    out = str(tmp_path / "out")
+    assert found_in(tmp_path, out) == dict.fromkeys(("anna", "carla", "dora"), True)
+    assert found_in(tmp_path, out) == dict.fromkeys(("anna", "carla", "dora"), False)
+    (tmp_path / "anna.parquet").write_bytes((small / "dora.parquet").read_bytes())
+    (tmp_path / "out" / "carla.csv").unlink()
+    assert found_in(tmp_path, out) == {"anna": True, "carla": True, "dora": False}
+    (tmp_path / "out" / "anna.json").write_text("[1", encoding="utf-8")
+    (tmp_path / "out" / "dora.json").write_text("[]", encoding="utf-8")
+    assert found_in(tmp_path, out) == {"anna": True, "carla": False, "dora": True}
+    assert all(found_in(tmp_path, out, zone="Asia/Tokyo").values())
+    save_minutes(replace(shipped_minutes("watch_60"), version="another"), tmp_path / "model.json")
+    assert all(found_in(tmp_path, out, zone="Asia/Tokyo", model=str(tmp_path / "model.json")).values())
+
+
 def test_a_place_that_takes_no_results_is_told_before_anything_is_detected(folder, tmp_path):
     for place, found in ((folder / "events.csv", "a file where a folder"), ("gs://b", "neither a folder nor")):
         run = CliRunner().invoke(events, ["detect", "--store", str(folder), "--out", str(place)])
@@ -590,11 +669,11 @@ def test_a_series_that_was_replaced_is_detected_anew(client, folder):
 
 
 def test_a_file_whose_name_no_series_may_have_is_named_and_not_passed_over(client, folder):
-    path = folder / "wearer (1).csv"
+    path = folder / "wearer #1.csv"
     path.write_text("timestamp,enmo\n", encoding="utf-8")
-    listed, answer = client.get("/events").json["series"], client.get("/events/wearer%20(1)")
+    listed, answer = client.get("/events").json["series"], client.get("/events/wearer%20%231")
     path.unlink()
-    assert "wearer (1)" in listed
+    assert "wearer #1" in listed
     assert (answer.status_code, answer.json["expected"][:13]) == (422, "a series name")
 
 
