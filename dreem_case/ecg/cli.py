@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from ..core.command_line import SEED, NumberRange, all_or, check_out, for_json, one_line
+from ..core.command_line import SEED, NumberRange, all_or, check_out, for_json, one_line, tell_known
 from ..core.tracking import TrackingError, load_mlflow, log_run
 from .recording import CLASSES, EcgError
 
@@ -236,11 +236,7 @@ def judge(store: str, as_json: bool, model_file: Path | None, records: tuple[str
         found.append(one)
         if not as_json:
             click.echo(f"{one.record}: {_agreement(summed_up([one]))}")
-    learned = model.card.get("records")  # whatever a model file says
-    known = [one.record for one in found if isinstance(learned, list) and one.record in learned]
-    if known:
-        some = ", ".join(known[:5]) + ", ..." * (len(known) > 5)
-        click.echo(f"the model learned from records of these names: {some}; on them it is no stranger", err=True)
+    tell_known(model.card.get("records"), [one.record for one in found], "records")
     if found:
         figures = summed_up(found)
         whole = {"model": model.version} | for_json(figures)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from ..core.command_line import SEED, all_or, check_out, one_line
+from ..core.command_line import SEED, all_or, check_out, one_line, tell_known
 from ..core.tracking import TrackingError, load_mlflow, log_run
 from .metric import EventsError
 
@@ -142,7 +142,7 @@ def train(
     model = fit_minutes(tables, truth, groups, rounds, tuple(range(seeds)), {"data": data}, rows, near, subsets)
     save_minutes(model, out)
     if mlflow:
-        log_run(model.version, model.card, {}, model.card)
+        log_run(model.version, {key: told for key, told in model.card.items() if key != "names"}, {}, model.card)
     click.echo(f"model {model.version} in {out}")
 
 # %% ../../nbs/library/events/cli.ipynb #8dfe6eab
@@ -155,12 +155,12 @@ def train(
 @click.option("--found", type=_FILE, help="Judge this table of events (a submission) instead of a model.")
 @_named
 def evaluate(store, zone, marks, diary, model, found) -> None:
-    "Judge events against marks or a diary: average precision, and errors in minutes."
+    "Judge events against marks or a diary; says where --model has learned from the series that are judged."
     from dreem_case.core.workers import LocalWorkers
     from dreem_case.events.detect import joined, read_events
     from dreem_case.events.diary import read_written, written_events
     from dreem_case.events.metric import EVENTS, event_errors
-    from dreem_case.events.places import detect_many, list_series, open_series
+    from dreem_case.events.places import detect_many, list_series, load_model, open_series
     from dreem_case.events.study import figures
 
     if bool(marks) == bool(diary):
@@ -182,6 +182,8 @@ def evaluate(store, zone, marks, diary, model, found) -> None:
         tables.append(read_events(found))
         truth += [written_events(nights[name], open_series(store, name, zone)) for name in names if diary]
     else:
+        if model:
+            tell_known(load_model(str(model)).card.get("names"), names, "series")
         with LocalWorkers() as workers:
             failed = detect_many(store, names, workers, zone, str(model) if model else None, keep)
         for why in failed.values():
@@ -229,6 +231,7 @@ def _train_networks(store, zone, marks, n_simulated, multirun, mlflow, out, over
         model, went = fit_events(learned, truth, config, judged, judged_truth)
         card = {
             "series": len(learned),
+            "names": [table.series.name for table in tables],  # those that decided when to stop, too
             "data": store or "simulated",
             "losses": went.losses,
             "judgements": went.judgements,

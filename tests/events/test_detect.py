@@ -406,7 +406,7 @@ class InThread(ThreadWorkers):
 
     stop_after = 99
 
-    def __init__(self, jobs):
+    def __init__(self, jobs=None):
         super().__init__(1)
 
     def run(self, function, items):
@@ -468,6 +468,20 @@ def test_a_place_that_takes_no_results_is_told_before_anything_is_detected(folde
         assert (run.exit_code, found in run.output) == (1, True)
 
 
+@pytest.mark.parametrize(("names", "said"), [
+    (["judge00", "elsewhere"], "the model learned from series of these names: judge00; on them it is no stranger"),
+    (["elsewhere"], ""), ("judge00", ""), ({"judge00": 1}, ""),
+])  # fmt: skip
+def test_who_is_judged_and_was_learned_from_is_told_where_the_model_file_says_so(folder, tmp_path, names, said):
+    known = replace(shipped_minutes("enmo"), card={"names": names})
+    save_minutes(known, tmp_path / "model.json")
+    asked = ["evaluate", "--store", str(folder), "--events", str(folder / "events.csv")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dreem_case.core.workers.LocalWorkers", InThread)
+        run = CliRunner().invoke(events, [*asked, "--model", str(tmp_path / "model.json")])
+    assert run.exit_code == 0 and run.stderr.strip() == said
+
+
 def test_a_diary_by_the_clock_is_judged_as_the_steps_it_stands_for(folder, tmp_path):
     truth = read_events(folder / "events.csv")
     lines = ["series_id,onset,wakeup", "judge00,,2017-01-01 07:00", "elsewhere,2017-01-01 23:00,2017-01-02 07:00"]
@@ -525,6 +539,7 @@ def test_what_is_prepared_trains_the_same_model(folder, tmp_path):
         events, ["train", "--prepared", str(tmp_path / "ready"), *marks, "--out", str(tmp_path / "m.json")]
     )
     assert result.exit_code == 0, result.output
+    assert load_minutes(tmp_path / "m.json").card["names"] == ["judge00", "judge01"]
     tables = [minute_table(read_series(folder / f"judge0{i}.parquet")) for i in (0, 1)]
     direct = fit_minutes(tables, read_events(folder / "events.csv"), ANGLE, n_rounds=5)
     assert load_minutes(tmp_path / "m.json").version == direct.version
@@ -551,6 +566,7 @@ def test_mlflow_is_told_of_a_training_when_asked(tmp_path, monkeypatch):
     result = CliRunner().invoke(events, asked)
     assert result.exit_code == 0, result.output
     assert told["run"] == load_minutes(tmp_path / "m.json").version and told["rounds"] == 2
+    assert "names" not in told  # MLflow takes no long parameter
     monkeypatch.setitem(sys.modules, "mlflow", None)
     result = CliRunner().invoke(events, asked)
     assert result.exit_code == 1 and "pip install mlflow" in result.output
