@@ -182,7 +182,6 @@ def _model(model_file: Path | None) -> object:
 
     return load_model(model_file) if model_file else shipped_model()
 
-
 # %% ../../nbs/library/ecg/cli.ipynb #c3fd7ab7
 @ecg.command()
 @click.option("--store", required=True, help="Folder or bucket of records.")
@@ -266,7 +265,6 @@ def _in_words(figures: dict[str, float], version: str) -> str:
         f"model {version}",
     ]
     return "\n".join(lines)
-
 
 # %% ../../nbs/library/ecg/cli.ipynb #11164068
 @ecg.command()

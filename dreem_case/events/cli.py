@@ -24,7 +24,20 @@ _named = one_line(lambda: (EventsError, TrackingError, OSError))
 
 
 _STORE = click.option("--store", required=True, help="Folder or bucket of series, or a table of many.")
-_ZONE = click.option("--zone", default=None, help="Time zone of the wearers, where time stamps have no offset.")
+
+
+def _zone(context: click.Context, parameter: click.Parameter, zone: str | None) -> str | None:
+    from dreem_case.events.clock import zone_of
+
+    try:
+        return zone and zone_of("zone", zone).key
+    except EventsError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+_ZONE = click.option(
+    "--zone", callback=_zone, help="Zone of the wearers where time stamps have no offset: Europe/Berlin."
+)
 _OUT = click.Path(path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _MODEL = click.Path(exists=True, path_type=Path)
@@ -59,6 +72,7 @@ def simulate(out: Path, n_wearers: int, counts: bool, kind: str, seed: int) -> N
 @_named
 def prepare(store: str, zone: str | None, out: Path, names: tuple[str, ...]) -> None:
     "Compute what training needs of each series, once."
+    from dreem_case.core.places import PlaceError
     from dreem_case.events.places import list_series, open_series
     from dreem_case.events.prepared import write_prepared
 
@@ -66,7 +80,7 @@ def prepare(store: str, zone: str | None, out: Path, names: tuple[str, ...]) -> 
     for name in all_or(names, list_series, store, _FILES):
         try:
             write_prepared(out, open_series(store, name, zone))
-        except EventsError as error:
+        except (EventsError, PlaceError) as error:
             click.echo(str(error), err=True)
             failed += 1
     click.echo(f"prepared in {out}")
@@ -171,7 +185,6 @@ def evaluate(store, zone, marks, diary, model, found) -> None:
         raise EventsError((diary or marks).name, "marks of series of this store", "none")
     if elsewhere := len(marked) - len(names):
         click.echo(f"{elsewhere} of {len(marked)} marked series are not in this store, and are not judged", err=True)
-        truth = [truth_of(one, names) for one in truth]
 
     def keep(name: str, one) -> None:
         tables.append(one.events)
@@ -180,15 +193,20 @@ def evaluate(store, zone, marks, diary, model, found) -> None:
 
     if found:
         tables.append(read_events(found))
-        truth += [written_events(nights[name], open_series(store, name, zone)) for name in names if diary]
+        for name in names if diary else ():
+            try:
+                truth.append(written_events(nights[name], open_series(store, name, zone)))
+            except EventsError as error:
+                failed[name] = str(error)
     else:
         if model:
             tell_known(load_model(str(model)).card.get("names"), names, "series")
         with LocalWorkers() as workers:
             failed = detect_many(store, names, workers, zone, str(model) if model else None, keep)
-        for why in failed.values():
-            click.echo(why, err=True)
-    true, told = joined(truth), joined(tables)
+    for why in failed.values():
+        click.echo(why, err=True)
+    judged = set(names) - set(failed)
+    true, told = truth_of(joined(truth), judged), joined(tables)
     errors = event_errors(true, told)
     for name, value in (figures(true, told) | {f"{event}_bias_min": errors.bias(event) for event in EVENTS}).items():
         click.echo(f"{name:20} {value:.3f}")

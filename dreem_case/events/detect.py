@@ -165,10 +165,14 @@ def read_events(path: Path | str) -> EventTable:
             for row in rows
             if row["step"]
         ]
+        if strange := {event for _, event, *_ in columns} - set(EVENTS):
+            raise EventsError(path.name, "events onset and wakeup", ascii(sorted(strange))[1:-1][:60])
     except OSError:
         raise EventsError(path.name, "a table of events", "no file") from None
     except KeyError as error:
         raise EventsError(path.name, "columns series_id, event, step", f"no {error.args[0]}") from None
+    except EventsError:
+        raise
     except (ValueError, TypeError, csv.Error) as error:
         raise EventsError(path.name, "columns series_id, event, step", ascii(str(error))[1:-1][:60]) from None
     return event_table(columns)

@@ -19,12 +19,14 @@ from dreem_case.core.workers import ThreadWorkers
 from dreem_case.events.cli import events
 from dreem_case.events.decode import Likelihoods, expected_gain, nights_of, place_event
 from dreem_case.events.detect import detect_events, events_json, night_rows, read_events, sleep_by_minute
+from dreem_case.events.diary import read_written
 from dreem_case.events.endpoint import make_blueprint
 from dreem_case.events.heuristic import heuristic_events, longest_block
-from dreem_case.events.metric import EventsError, event_errors, mean_ap
+from dreem_case.events.metric import EVENTS, EventsError, event_errors, mean_ap
 from dreem_case.events.minutes import ANGLE, best_intervals, mean_around, minute_table, ranks
 from dreem_case.events.model import SHIPPED, fit_minutes, load_minutes, minute_labels, save_minutes, shipped_minutes
 from dreem_case.events.places import detect_all, list_series
+from dreem_case.events.prepared import read_prepared, write_prepared
 from dreem_case.events.series import make_series
 from dreem_case.events.series_files import read_series, write_series
 from dreem_case.events.study import (
@@ -505,12 +507,46 @@ def test_a_diary_by_the_clock_is_judged_as_the_steps_it_stands_for(folder, tmp_p
     ("wearer;onset;wakeup\n", "columns series_id, onset, wakeup, found no onset"),
     ("series_id,onset,wakeup\njudge00,23:10,06:55\n", "time stamps such as .*, found '23:10'"),
     ("series_id,onset,wakeup\njudge00,2017-01-01 23:10\n", "marks of series of this store, found none"),
+    (
+        "series_id,onset,wakeup\njudge00,2017-01-01 23:10,2017-01-01 06:55\n",
+        "judge00: expected each wakeup within 24 h after its onset, found 2017-01-01 23:10 and 2017-01-01 06:55",
+    ),
+    ("series_id,onset,wakeup\njudge00,2017-01-01 23:10,2018-01-02 06:55\n", "each wakeup within 24 h after its onset"),
 ])  # fmt: skip
 def test_a_diary_that_is_none_is_refused(folder, tmp_path, text, said):
     (tmp_path / "diary.csv").write_text(text, encoding="utf-8")
     asked = ["evaluate", "--store", str(folder), "--found", str(folder / "events.csv")]
     run = CliRunner().invoke(events, [*asked, "--diary", str(tmp_path / "diary.csv")])
     assert run.exit_code == 1 and re.search(said, run.output)
+
+
+def test_a_night_that_is_written_twice_is_one_night(tmp_path):
+    (tmp_path / "diary.csv").write_text("wearer,onset,wakeup\n" + "a,2017-01-01 23:10,2017-01-02 06:55\n" * 2)
+    assert read_written(tmp_path / "diary.csv") == {"a": [("2017-01-01 23:10", "2017-01-02 06:55")]}
+
+
+@pytest.mark.parametrize("with_found", [False, True])
+@pytest.mark.parametrize("by", ["diary", "events"])
+def test_a_series_that_cannot_be_used_is_named_and_lowers_no_figure(small, tmp_path, monkeypatch, by, with_found):
+    monkeypatch.setattr("dreem_case.core.workers.LocalWorkers", InThread)
+    lines = {
+        "diary": ["series_id,onset,wakeup", *(f"{name},2017-10-02 23:10,2017-10-03 06:55" for name in ("anna", "bad"))],
+        "events": ["series_id,event,step", *(f"{name},{event},9000" for name in ("anna", "bad") for event in EVENTS)],
+    }
+    (tmp_path / "truth.csv").write_text("\n".join(lines[by]), encoding="utf-8")
+    (tmp_path / "found.csv").write_text("series_id,event,step\nanna,onset,9001\n", encoding="utf-8")
+    asked = ["evaluate", "--store", str(small), f"--{by}", str(tmp_path / "truth.csv")]
+    run = CliRunner().invoke(events, asked + ["--found", str(tmp_path / "found.csv")] * with_found)
+    is_bad = not with_found or by == "diary"  # marks and a table need no series
+    assert run.exit_code == is_bad and ("bad: expected" in run.stderr) == is_bad
+    missed = re.search(r"onset_missed +(\d)", run.stdout)[1]
+    assert int(missed) <= 1 + (not is_bad)
+
+
+@pytest.mark.parametrize("command", ["detect", "evaluate", "prepare"])
+def test_a_zone_that_is_none_is_told_once_and_before_anything_is_read(small, tmp_path, command):
+    run = CliRunner().invoke(events, [command, "--store", str(small), "--zone", "Europe/Nowhere"])
+    assert run.exit_code == 2 and run.stderr.count("expected a time zone such as Europe/Berlin") == 1
 
 
 @pytest.mark.parametrize(("keys", "epoch_s", "is_told"), [
@@ -543,6 +579,13 @@ def test_what_is_prepared_trains_the_same_model(folder, tmp_path):
     tables = [minute_table(read_series(folder / f"judge0{i}.parquet")) for i in (0, 1)]
     direct = fit_minutes(tables, read_events(folder / "events.csv"), ANGLE, n_rounds=5)
     assert load_minutes(tmp_path / "m.json").version == direct.version
+
+
+def test_wrists_of_two_kinds_are_not_trained_on_together_and_one_of_each_is_named(tmp_path):
+    write_prepared(tmp_path, as_epochs(simulate_wearer("anna", seed=1, n_days=1).series, 60))
+    write_prepared(tmp_path, simulate_wearer("dora", seed=1, n_days=1, counts=True).series)
+    with pytest.raises(EventsError, match="one kind, found angle in anna and movement, temperature, light in dora"):
+        read_prepared(tmp_path)
 
 
 def test_mlflow_is_told_of_a_training_when_asked(tmp_path, monkeypatch):
@@ -602,6 +645,9 @@ def test_a_training_that_would_not_do_what_is_asked_does_not_begin(tmp_path, mor
 def test_a_table_of_something_else_is_told_what_it_lacks(tmp_path):
     (tmp_path / "marks.csv").write_text("series,event,step\na,onset,1\n")
     with pytest.raises(EventsError, match="series_id, event, step, found no series_id"):
+        read_events(tmp_path / "marks.csv")
+    (tmp_path / "marks.csv").write_text("series_id,event,step\na,Onset,1\n")
+    with pytest.raises(EventsError, match=r"marks\.csv: expected events onset and wakeup, found 'Onset'"):
         read_events(tmp_path / "marks.csv")
     (tmp_path / "model.json").write_text("{}")
     with pytest.raises(EventsError, match="a model of boosted minutes, found no kind"):
