@@ -287,10 +287,14 @@ def detect(store, zone, model, out, nights, submission, jobs, dask, names) -> No
     A series that cannot be used has a row in the table of nights, with the reason.
     """
     from dreem_case.core.workers import DaskWorkers, LocalWorkers, WorkersError
-    from dreem_case.events.places import detect_all, list_series
+    from dreem_case.events.places import check_apart, detect_all, list_series
 
     if not (out or nights or submission):
         raise EventsError("output", "--out, --nights, --submission or several", "none")
+    tables = [table for table in (nights, submission) if table]
+    check_apart(store, out, tables)
+    for table in tables:
+        check_out(table, is_folder=False)
     asked, done, failed, known = list(dict.fromkeys(all_or(names, list_series, store, _FILES))), {}, 0, 0
     try:
         with DaskWorkers(dask) if dask else LocalWorkers(jobs) as workers:

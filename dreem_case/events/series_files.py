@@ -176,7 +176,7 @@ def _read_text(path: Path, stem: str, columns: tuple[str, ...]):
             pc.ConvertOptions(column_types=types, include_columns=wanted, decimal_point=decimal),
         )  # fmt: skip
     if axes := [table[axis].to_numpy() for axis in _AXES if axis in wanted]:
-        table = table.append_column("pim", pa.array(np.sqrt(np.sum(np.square(axes), axis=0))))
+        table = table.append_column("pim", pa.array(np.hypot.reduce(axes)))
     if "date" not in layout.columns or "timestamp" not in columns:
         return table
     clock = _clock(table, stem, content[:start].decode("utf-8", "replace"))
@@ -223,9 +223,9 @@ def _clock(table, stem: str, head: str) -> np.ndarray:  # int64 (n,) s, as the d
 
 # %% ../../nbs/library/events/series_files.ipynb #8c9014ea
 def _told(head: str, *names: str) -> str:
-    "Give what a header says after one of some names; empty where it says nothing."
+    "Give what a header says after one of some names, without what a terminal obeys; empty where it says nothing."
     found = re.search(rf'(?:{"|".join(map(re.escape, names))})[", \t]*([^",\r\n]+)', head)
-    return found[1].strip() if found else ""
+    return ascii(found[1].strip())[1:-1][:40] if found else ""
 
 
 def _each(column, read: Callable[[list[str]], list[int]]) -> np.ndarray:  # an arrow column of text -> int64 (n,)
@@ -256,7 +256,7 @@ def _day(text: str, order: str, short: bool) -> int | None:  # short: years of t
         parts = dict(zip(order, re.split(r"[/.-]", text.strip()), strict=True))
         year = int(parts["y"]) + 2000 * (short and len(parts["y"]) == 2)
         return date(year, int(parts["m"]), int(parts["d"])).toordinal() - date(1970, 1, 1).toordinal()
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):
         return None
 
 # %% ../../nbs/library/events/series_files.ipynb #c6a61dbd

@@ -438,6 +438,28 @@ def test_a_detection_goes_on_where_it_was_stopped_and_its_tables_are_whole(small
     assert [row["reason"][:13] for row in rows if row["series"] == "bad"] == ["bad: expected"]
 
 
+@pytest.mark.parametrize(("more", "said"), [
+    (["--out", "{}"], "expected a place for results that is not that of the series, found the same"),
+    (["--out", "{}/out/.."], "expected a place for results that is not that of the series, found the same"),
+    (["--nights", "{}/bad.csv"], "bad.csv: expected a table of its own, found a file of a series"),
+    (["--nights", "{}/bad.csv/nights.csv"], "bad.csv"),
+])  # fmt: skip
+def test_results_replace_no_recording_and_a_place_that_takes_none_is_told_first(small, more, said):
+    before = {path: path.read_bytes() for path in small.iterdir()}
+    run = CliRunner().invoke(events, ["detect", "--store", str(small), *(one.format(small) for one in more)])
+    assert run.exit_code == 1 and said in run.output and "nights" not in run.stdout
+    assert {path: path.read_bytes() for path in small.iterdir()} == before
+
+
+def test_a_table_of_results_beside_the_series_is_no_series(small, tmp_path, monkeypatch):
+    monkeypatch.setattr("dreem_case.core.workers.LocalWorkers", InThread)
+    (tmp_path / "anna.parquet").write_bytes((small / "anna.parquet").read_bytes())
+    for _ in range(2):
+        new = ["--nights", str(tmp_path / "nights.csv"), "--submission", str(tmp_path / "new" / "submission.csv")]
+        assert CliRunner().invoke(events, ["detect", "--store", str(tmp_path), *new]).exit_code == 0
+    assert list_series(str(tmp_path)) == ["anna"] and (tmp_path / "new" / "submission.csv").is_file()
+
+
 def found_in(store, out, **more):
     """Tell which series are detected anew, and which are there already."""
     with ThreadWorkers(1) as workers:

@@ -138,6 +138,8 @@ def test_what_is_unusual_is_read_with_a_note():
     series = made(enmo=enmo, light=np.zeros(3000))
     assert np.isnan(series.channels["enmo"][5]) and "light" not in series.channels
     assert [note.split()[0] for note in series.notes] == ["enmo:", "light"]
+    beyond = made(enmo=np.where(np.arange(3000) == 5, 1e99, enmo))
+    assert np.isnan(beyond.channels["enmo"][5]) and beyond.notes == ("enmo: 1 values outside 0 to 8 left out",)
     gone = made(enmo=np.where(np.arange(3000) < 50, np.nan, 0.1 + np.arange(3000) % 3))
     assert np.isnan(gone.channels["enmo"]).sum() == 50
 
@@ -420,6 +422,8 @@ CLOCK = "Date,Time,Axis1\n" + "".join(f"6/20/2012,10:{i:02}:00,{i % 5}\n" for i 
     ({"end": "6/18/2012"}, "rows that end before the download, 6/18/2012 12:00:00, found 600 of 60 s from 6/20/2012"),
     ({"start": "20/6/2012"}, "dates all as M/d/yyyy, found '20/6/2012'"),
     ({"start": "2/30/2012"}, "dates all as M/d/yyyy, found '2/30/2012'"),
+    ({"start": "6/20/" + "9" * 25}, "dates all as M/d/yyyy, found '6/20/9{25}'"),
+    ({"form": "d/M/\x1b[31myyyy"}, r"dates all as d/M/\\x1b\[31myyyy, found '6/20/2012'"),
     ({"gone": "Start Time"}, "a header that says when rows begin, found Start Date 6/20/2012, Start Time none"),
     ({"gone": "Epoch"}, "a header that says when rows begin, found .* epoch none"),
     ({"rows": "Foo,Bar\n1,2\n"}, "epochs as ActTrust, ActiLife, Actiware write them, found no column that is known"),
