@@ -311,7 +311,7 @@ def detect(store, zone, model, out, nights, submission, jobs, dask, names) -> No
         raise click.ClickException(str(error)) from error
     finally:  # at Ctrl-C, too
         _write_tables(nights, submission, {name: done[name] for name in asked if name in done})
-        if len(done) < len(asked):
+        if done and len(done) < len(asked):
             click.echo(f"{len(asked) - len(done)} of {len(asked)} series are not done", err=True)
     if known:
         click.echo(f"{known} of {len(asked)} series were done before, and have not changed")
