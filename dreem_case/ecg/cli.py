@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from ..core.command_line import SEED, NumberRange, all_or, check_out, for_json, one_line
+from ..core.command_line import SEED, NumberRange, all_or, check_out, for_json, one_line, tell_known
 from ..core.tracking import TrackingError, load_mlflow, log_run
 from .recording import CLASSES, MAX_FS_HZ, MIN_FS_HZ, EcgError
 
@@ -215,7 +215,6 @@ def _model(model_file: Path | None) -> object:
 
     return load_model(model_file) if model_file else shipped_model()
 
-
 # %% ../../nbs/library/ecg/cli.ipynb #c3fd7ab7
 @ecg.command()
 @click.option("--store", required=True, help="Folder or bucket of records.")
@@ -269,11 +268,7 @@ def judge(store: str, as_json: bool, model_file: Path | None, records: tuple[str
         found.append(one)
         if not as_json:
             click.echo(f"{one.record}: {_agreement(summed_up([one]))}")
-    learned = model.card.get("records")  # whatever a model file says
-    known = [one.record for one in found if isinstance(learned, list) and one.record in learned]
-    if known:
-        some = ", ".join(known[:5]) + ", ..." * (len(known) > 5)
-        click.echo(f"the model learned from records of these names: {some}; on them it is no stranger", err=True)
+    tell_known(model.card.get("records"), [one.record for one in found], "records")
     if found:
         figures = summed_up(found)
         whole = {"model": model.version} | for_json(figures)
@@ -303,7 +298,6 @@ def _in_words(figures: dict[str, float], version: str) -> str:
         f"model {version}",
     ]
     return "\n".join(lines)
-
 
 # %% ../../nbs/library/ecg/cli.ipynb #11164068
 @ecg.command()

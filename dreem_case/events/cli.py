@@ -4,13 +4,13 @@
 __all__ = ['VALIDATED', 'ONE_IN', 'events', 'simulate', 'prepare', 'train', 'evaluate', 'truth_of', 'detect']
 
 # %% ../../nbs/library/events/cli.ipynb #baec052d
-import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
-from ..core.command_line import SEED, all_or, check_out, one_line
+from ..core.command_line import SEED, all_or, check_out, one_line, tell_known
 from ..core.tracking import TrackingError, load_mlflow, log_run
 from .metric import EventsError
 
@@ -24,7 +24,20 @@ _named = one_line(lambda: (EventsError, TrackingError, OSError))
 
 
 _STORE = click.option("--store", required=True, help="Folder or bucket of series, or a table of many.")
-_ZONE = click.option("--zone", default=None, help="Time zone of the wearers, where time stamps have no offset.")
+
+
+def _zone(context: click.Context, parameter: click.Parameter, zone: str | None) -> str | None:
+    from dreem_case.events.clock import zone_of
+
+    try:
+        return zone and zone_of("zone", zone).key
+    except EventsError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+_ZONE = click.option(
+    "--zone", callback=_zone, help="Zone of the wearers where time stamps have no offset: Europe/Berlin."
+)
 _OUT = click.Path(path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _MODEL = click.Path(exists=True, path_type=Path)
@@ -59,6 +72,7 @@ def simulate(out: Path, n_wearers: int, counts: bool, kind: str, seed: int) -> N
 @_named
 def prepare(store: str, zone: str | None, out: Path, names: tuple[str, ...]) -> None:
     "Compute what training needs of each series, once."
+    from dreem_case.core.places import PlaceError
     from dreem_case.events.places import list_series, open_series
     from dreem_case.events.prepared import write_prepared
 
@@ -66,7 +80,7 @@ def prepare(store: str, zone: str | None, out: Path, names: tuple[str, ...]) -> 
     for name in all_or(names, list_series, store, _FILES):
         try:
             write_prepared(out, open_series(store, name, zone))
-        except EventsError as error:
+        except (EventsError, PlaceError) as error:
             click.echo(str(error), err=True)
             failed += 1
     click.echo(f"prepared in {out}")
@@ -142,7 +156,7 @@ def train(
     model = fit_minutes(tables, truth, groups, rounds, tuple(range(seeds)), {"data": data}, rows, near, subsets)
     save_minutes(model, out)
     if mlflow:
-        log_run(model.version, model.card, {}, model.card)
+        log_run(model.version, {key: told for key, told in model.card.items() if key != "names"}, {}, model.card)
     click.echo(f"model {model.version} in {out}")
 
 # %% ../../nbs/library/events/cli.ipynb #8dfe6eab
@@ -155,12 +169,12 @@ def train(
 @click.option("--found", type=_FILE, help="Judge this table of events (a submission) instead of a model.")
 @_named
 def evaluate(store, zone, marks, diary, model, found) -> None:
-    "Judge events against marks or a diary: average precision, and errors in minutes."
+    "Judge events against marks or a diary; says where --model has learned from the series that are judged."
     from dreem_case.core.workers import LocalWorkers
     from dreem_case.events.detect import joined, read_events
     from dreem_case.events.diary import read_written, written_events
     from dreem_case.events.metric import EVENTS, event_errors
-    from dreem_case.events.places import detect_many, list_series, open_series
+    from dreem_case.events.places import detect_many, list_series, load_model, open_series
     from dreem_case.events.study import figures
 
     if bool(marks) == bool(diary):
@@ -171,7 +185,6 @@ def evaluate(store, zone, marks, diary, model, found) -> None:
         raise EventsError((diary or marks).name, "marks of series of this store", "none")
     if elsewhere := len(marked) - len(names):
         click.echo(f"{elsewhere} of {len(marked)} marked series are not in this store, and are not judged", err=True)
-        truth = [truth_of(one, names) for one in truth]
 
     def keep(name: str, one) -> None:
         tables.append(one.events)
@@ -180,13 +193,20 @@ def evaluate(store, zone, marks, diary, model, found) -> None:
 
     if found:
         tables.append(read_events(found))
-        truth += [written_events(nights[name], open_series(store, name, zone)) for name in names if diary]
+        for name in names if diary else ():
+            try:
+                truth.append(written_events(nights[name], open_series(store, name, zone)))
+            except EventsError as error:
+                failed[name] = str(error)
     else:
+        if model:
+            tell_known(load_model(str(model)).card.get("names"), names, "series")
         with LocalWorkers() as workers:
             failed = detect_many(store, names, workers, zone, str(model) if model else None, keep)
-        for why in failed.values():
-            click.echo(why, err=True)
-    true, told = joined(truth), joined(tables)
+    for why in failed.values():
+        click.echo(why, err=True)
+    judged = set(names) - set(failed)
+    true, told = truth_of(joined(truth), judged), joined(tables)
     errors = event_errors(true, told)
     for name, value in (figures(true, told) | {f"{event}_bias_min": errors.bias(event) for event in EVENTS}).items():
         click.echo(f"{name:20} {value:.3f}")
@@ -229,6 +249,7 @@ def _train_networks(store, zone, marks, n_simulated, multirun, mlflow, out, over
         model, went = fit_events(learned, truth, config, judged, judged_truth)
         card = {
             "series": len(learned),
+            "names": [table.series.name for table in tables],  # those that decided when to stop, too
             "data": store or "simulated",
             "losses": went.losses,
             "judgements": went.judgements,
@@ -261,35 +282,61 @@ def truth_of(truth, names):
 @_NAMES
 @_named
 def detect(store, zone, model, out, nights, submission, jobs, dask, names) -> None:
-    "Find the events of series; without names, of all series of the store."
-    from dreem_case.core.files import write_whole
-    from dreem_case.core.outputs import open_outputs
+    """Find the events of series; without names, of all series of the store; with --out goes on where it was stopped.
+
+    A series that cannot be used has a row in the table of nights, with the reason.
+    """
     from dreem_case.core.workers import DaskWorkers, LocalWorkers, WorkersError
-    from dreem_case.events.detect import details_json, night_csv, night_rows, submission_lines
-    from dreem_case.events.places import detect_many, list_series
+    from dreem_case.events.places import check_apart, detect_all, list_series
 
     if not (out or nights or submission):
         raise EventsError("output", "--out, --nights, --submission or several", "none")
-    outputs, tables, rows = open_outputs(out) if out else None, {}, {}
-
-    def keep(name: str, found) -> None:
-        tables[name], rows[name] = found.events, night_rows(found)
-        if outputs:
-            outputs.write(f"{name}.json", json.dumps(details_json(found)).encode())
-            outputs.write(f"{name}.csv", night_csv(rows[name]).encode())
-        click.echo(f"{name}: {len(found.events) // 2} nights")
-
-    asked = all_or(names, list_series, store, _FILES)
+    tables = [table for table in (nights, submission) if table]
+    check_apart(store, out, tables)
+    for table in tables:
+        check_out(table, is_folder=False)
+    asked, done, failed, known = list(dict.fromkeys(all_or(names, list_series, store, _FILES))), {}, 0, 0
     try:
         with DaskWorkers(dask) if dask else LocalWorkers(jobs) as workers:
-            failed = detect_many(store, asked, workers, zone, str(model) if model else None, keep)
+            for name, found, is_new in detect_all(store, asked, workers, zone, str(model) if model else None, out):
+                known += not is_new
+                if isinstance(found, str):
+                    done[name], failed = found, failed + 1
+                    click.echo(found, err=True)
+                    continue
+                done[name] = {key: found[key] for key in ("nights", "events", "scores")}
+                if is_new:
+                    click.echo(f"{name}: {len(found['events']) // 2} nights")
     except WorkersError as error:
         raise click.ClickException(str(error)) from error
-    if nights:
-        every = [{"series": name} | row for name in asked if name in rows for row in rows[name]]
-        write_whole(nights, night_csv(every).encode())
-    if submission:
-        write_whole(submission, "".join(submission_lines(tables[name] for name in asked if name in tables)).encode())
-    for why in failed.values():
-        click.echo(why, err=True)
+    finally:  # at Ctrl-C, too
+        _write_tables(nights, submission, {name: done[name] for name in asked if name in done})
+        if done and len(done) < len(asked):
+            click.echo(f"{len(asked) - len(done)} of {len(asked)} series are not done", err=True)
+    if known:
+        click.echo(f"{known} of {len(asked)} series were done before, and have not changed")
     sys.exit(1 if failed else 0)
+
+
+def _write_tables(nights: Path | None, submission: Path | None, done: Mapping[str, dict | str]) -> None:
+    "Write the tables of all series that are done; none where nothing is."
+    from dreem_case.core.files import write_whole
+    from dreem_case.events.detect import night_csv, submission_lines
+    from dreem_case.events.metric import event_table
+
+    if nights and done:
+        rows = [
+            {"series": name} | row
+            for name, found in done.items()
+            for row in ([{"reason": found}] if isinstance(found, str) else found["nights"])
+        ]
+        write_whole(nights, night_csv(rows).encode())
+    if submission and done:
+        tables = [
+            event_table(
+                [(name, e["event"], e["step"], s) for e, s in zip(found["events"], found["scores"], strict=True)]
+            )
+            for name, found in done.items()
+            if isinstance(found, dict)
+        ]
+        write_whole(submission, "".join(submission_lines(tables)).encode())

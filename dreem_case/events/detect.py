@@ -165,19 +165,23 @@ def read_events(path: Path | str) -> EventTable:
             for row in rows
             if row["step"]
         ]
+        if strange := {event for _, event, *_ in columns} - set(EVENTS):
+            raise EventsError(path.name, "events onset and wakeup", ascii(sorted(strange))[1:-1][:60])
     except OSError:
         raise EventsError(path.name, "a table of events", "no file") from None
     except KeyError as error:
         raise EventsError(path.name, "columns series_id, event, step", f"no {error.args[0]}") from None
+    except EventsError:
+        raise
     except (ValueError, TypeError, csv.Error) as error:
         raise EventsError(path.name, "columns series_id, event, step", ascii(str(error))[1:-1][:60]) from None
     return event_table(columns)
 
 # %% ../../nbs/library/events/detect.ipynb #d9272064
 def night_csv(rows: Sequence[dict]) -> str:
-    "Write rows of nights as CSV."
+    "Write rows of nights as CSV; what a row lacks is empty."
     text = StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer = csv.DictWriter(text, max(rows, key=len, default=()), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

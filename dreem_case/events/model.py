@@ -109,6 +109,7 @@ def fit_minutes(
     trees = tuple(Trees.of(booster, n_rounds) for booster in boosters)
     card = {
         "series": len(tables),
+        "names": [table.series.name for table in tables],
         "events": len(events),
         "rounds": n_rounds,
         "seeds": list(seeds),

@@ -6,8 +6,8 @@ __all__ = ['KNOWN_AROUND_H', 'KIND', 'NOISE', 'FOLDER', 'network_inputs', 'n_cha
            'load_events_network']
 
 # %% ../../nbs/library/events/network.ipynb #6e494282
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
@@ -146,6 +146,7 @@ class NetworkModel:
     network: torch.nn.Module
     config: NetworkConfig
     version: str
+    card: Mapping = field(default_factory=dict)  # what it learned from
 
     def likelihoods(self, table: MinuteTable) -> Likelihoods:
         "Say of each minute of a series what it is."
@@ -230,4 +231,6 @@ def save_events_network(folder: Path | str, model: NetworkModel, card: dict) -> 
 def load_events_network(folder: Path | str) -> NetworkModel:
     "Read a network; raise `ModelError` or `EventsError` for a folder that holds none."
     network, manifest = load_network(folder, KIND, lambda found: new_network(config_of(found["config"])))
-    return NetworkModel(network, config_of(manifest["config"]), str(manifest["version"])[:60])
+    card = manifest.get("card")
+    card = card if isinstance(card, dict) else {}
+    return NetworkModel(network, config_of(manifest["config"]), str(manifest["version"])[:60], card)

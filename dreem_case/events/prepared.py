@@ -36,7 +36,7 @@ def read_prepared(
     folder: Path | str,
 ) -> tuple[list[MinuteTable], Sequence[np.ndarray], tuple[str, ...]]:  # the last: groups of channels
     "Map what was prepared; raise `EventsError` for what another version wrote, and for devices of two kinds."
-    tables, rows, kinds = [], [], set()
+    tables, rows, kinds = [], [], {}
     for path in sorted(Path(folder).glob("*.json")):
         name = check_name(path.stem)
         try:
@@ -52,12 +52,13 @@ def read_prepared(
             )
         tables.append(table)
         rows.append(array)
-        kinds.add(groups)
+        kinds.setdefault(groups, name)
     if not tables:
         raise EventsError(Path(folder).name, "prepared series", "none")
     if len(kinds) > 1:
-        raise EventsError(Path(folder).name, "devices of one kind", "some with an angle and some without")
-    return tables, rows, kinds.pop()
+        found = " and ".join(f"{', '.join(groups)} in {name}" for groups, name in kinds.items())
+        raise EventsError(Path(folder).name, "devices of one kind", found)
+    return tables, rows, next(iter(kinds))
 
 # %% ../../nbs/library/events/prepared.ipynb #98a9df5c
 def _bare_table(name: str, about: dict) -> MinuteTable:

@@ -31,8 +31,8 @@ MAX_OUTSIDE = 0.01  # share of values outside the limits that is a device's hicc
 
 def check_name(name: str) -> str:
     "Give a series' name back if it may be the name of a file; raise `EventsError`."
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_. -]{0,99}", name) or ".." in name:
-        raise EventsError(name, "a series name of letters, digits, points, dashes", "others")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_. ()-]{0,99}", name) or ".." in name:
+        raise EventsError(name, "a series name of letters, digits, points, dashes, parentheses", "others")
     return name
 
 # %% ../../nbs/library/events/series.ipynb #d63ebcc6
@@ -87,7 +87,8 @@ def make_series(
 ) -> Series:
     "Lay rows on a grid; raise `EventsError` for what can only be a fault of the file."
     check_name(name)
-    known = {key: np.asarray(values, np.float32) for key, values in channels.items() if key in LIMITS}
+    with np.errstate(over="ignore"):  # what is no float32 is outside all limits
+        known = {key: np.asarray(values, np.float32) for key, values in channels.items() if key in LIMITS}
     if not set(known) & set(MOVEMENT):
         raise EventsError(name, f"a channel of movement ({', '.join(MOVEMENT)})", ", ".join(sorted(channels)) or "none")
     if len(utc) < 2:
@@ -160,7 +161,7 @@ def _checked(name: str, channels: dict[str, np.ndarray]) -> tuple[dict[str, np.n
     kept, notes = {}, []
     for key, values in channels.items():
         low, high = LIMITS[key]
-        there = np.isfinite(values)
+        there = ~np.isnan(values)
         outside = there & ((values < low) | (values > high))
         if outside.sum() > MAX_OUTSIDE * max(there.sum(), 1):
             share = f"{100 * outside.sum() / there.sum():.0f} % outside, up to {np.abs(values[outside]).max():.3g}"

@@ -15,14 +15,18 @@ from flask import Flask
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from dreem_case.core.workers import ThreadWorkers
 from dreem_case.events.cli import events
 from dreem_case.events.decode import Likelihoods, expected_gain, nights_of, place_event
 from dreem_case.events.detect import detect_events, events_json, night_rows, read_events, sleep_by_minute
+from dreem_case.events.diary import read_written
 from dreem_case.events.endpoint import make_blueprint
 from dreem_case.events.heuristic import heuristic_events, longest_block
-from dreem_case.events.metric import EventsError, event_errors, mean_ap
+from dreem_case.events.metric import EVENTS, EventsError, event_errors, mean_ap
 from dreem_case.events.minutes import ANGLE, best_intervals, mean_around, minute_table, ranks
 from dreem_case.events.model import SHIPPED, fit_minutes, load_minutes, minute_labels, save_minutes, shipped_minutes
+from dreem_case.events.places import detect_all, list_series
+from dreem_case.events.prepared import read_prepared, write_prepared
 from dreem_case.events.series import make_series
 from dreem_case.events.series_files import read_series, write_series
 from dreem_case.events.study import (
@@ -383,10 +387,123 @@ def test_one_table_holds_the_nights_of_all_series_with_their_sleep(folder, tmp_p
     assert nights and not any(row["sleep_min"] or row["efficiency"] for row in rows if row["reason"])
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Three wearers of two days, and a file that is no series."""
+    path = tmp_path_factory.mktemp("small")
+    for name in ("anna", "carla", "dora"):
+        write_series(path / f"{name}.parquet", as_epochs(simulate_wearer(name, seed=1, n_days=2).series, 60))
+    (path / "bad.csv").write_text("timestamp,enmo\n", encoding="utf-8")
+    return path
+
+
+def asked_for(store, into, *more):
+    """Give a command that detects, and the two tables that it writes."""
+    tables = [into / "nights.csv", into / "found.csv"]
+    return ["detect", "--store", str(store), "--nights", str(tables[0]), "--submission", str(tables[1]), *more], tables
+
+
+class InThread(ThreadWorkers):
+    """Workers of this process, who are stopped by Ctrl-C after so many series."""
+
+    stop_after = 99
+
+    def __init__(self, jobs=None):
+        super().__init__(1)
+
+    def run(self, function, items):
+        for n, done in enumerate(super().run(function, items)):
+            if n == self.stop_after:
+                raise KeyboardInterrupt
+            yield done
+
+
+def test_a_detection_goes_on_where_it_was_stopped_and_its_tables_are_whole(small, tmp_path, monkeypatch):
+    monkeypatch.setattr("dreem_case.core.workers.LocalWorkers", InThread)
+    monkeypatch.setattr(InThread, "stop_after", 2)
+    command, tables = asked_for(small, tmp_path, "--out", str(tmp_path / "out"))
+    stopped = CliRunner().invoke(events, command)
+    assert stopped.exit_code == 1 and "2 of 4 series are not done" in stopped.stderr
+    assert "anna" in tables[0].read_text()  # what was computed is in the table
+    monkeypatch.setattr(InThread, "stop_after", 99)
+    went_on = CliRunner().invoke(events, command)
+    assert went_on.stdout.splitlines()[-1] == "1 of 4 series were done before, and have not changed"
+    assert went_on.exit_code == 1 and went_on.stderr.startswith("bad: expected a table that can be read")
+    at_once, whole = asked_for(small, tmp_path / "out")
+    assert CliRunner().invoke(events, at_once).exit_code == 1
+    assert [path.read_bytes() for path in tables] == [path.read_bytes() for path in whole]
+    with tables[0].open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(dict.fromkeys(row["series"] for row in rows)) == ["anna", "bad", "carla", "dora"]
+    assert [row["reason"][:13] for row in rows if row["series"] == "bad"] == ["bad: expected"]
+
+
+@pytest.mark.parametrize(("more", "said"), [
+    (["--out", "{}"], "expected a place for results that is not that of the series, found the same"),
+    (["--out", "{}/out/.."], "expected a place for results that is not that of the series, found the same"),
+    (["--nights", "{}/bad.csv"], "bad.csv: expected a table of its own, found a file of a series"),
+    (["--nights", "{}/bad.csv/nights.csv"], "bad.csv"),
+])  # fmt: skip
+def test_results_replace_no_recording_and_a_place_that_takes_none_is_told_first(small, more, said):
+    before = {path: path.read_bytes() for path in small.iterdir()}
+    run = CliRunner().invoke(events, ["detect", "--store", str(small), *(one.format(small) for one in more)])
+    assert run.exit_code == 1 and said in run.output and "nights" not in run.stdout
+    assert {path: path.read_bytes() for path in small.iterdir()} == before
+
+
+def test_a_table_of_results_beside_the_series_is_no_series(small, tmp_path, monkeypatch):
+    monkeypatch.setattr("dreem_case.core.workers.LocalWorkers", InThread)
+    (tmp_path / "anna.parquet").write_bytes((small / "anna.parquet").read_bytes())
+    for _ in range(2):
+        new = ["--nights", str(tmp_path / "nights.csv"), "--submission", str(tmp_path / "new" / "submission.csv")]
+        assert CliRunner().invoke(events, ["detect", "--store", str(tmp_path), *new]).exit_code == 0
+    assert list_series(str(tmp_path)) == ["anna"] and (tmp_path / "new" / "submission.csv").is_file()
+
+
+def found_in(store, out, **more):
+    """Tell which series are detected anew, and which are there already."""
+    with ThreadWorkers(1) as workers:
+        return {
+            name: is_new
+            for name, _, is_new in detect_all(str(store), list_series(str(store)), workers, **more, out=out)
+        }
+
+
+def test_a_series_is_detected_anew_where_anything_that_decides_is_another(small, tmp_path):
+    for path in small.glob("*.parquet"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    out = str(tmp_path / "out")
+    assert found_in(tmp_path, out) == dict.fromkeys(("anna", "carla", "dora"), True)
+    assert found_in(tmp_path, out) == dict.fromkeys(("anna", "carla", "dora"), False)
+    (tmp_path / "anna.parquet").write_bytes((small / "dora.parquet").read_bytes())
+    (tmp_path / "out" / "carla.csv").unlink()
+    assert found_in(tmp_path, out) == {"anna": True, "carla": True, "dora": False}
+    (tmp_path / "out" / "anna.json").write_text("[1", encoding="utf-8")
+    (tmp_path / "out" / "dora.json").write_text("[]", encoding="utf-8")
+    assert found_in(tmp_path, out) == {"anna": True, "carla": False, "dora": True}
+    assert all(found_in(tmp_path, out, zone="Asia/Tokyo").values())
+    save_minutes(replace(shipped_minutes("watch_60"), version="another"), tmp_path / "model.json")
+    assert all(found_in(tmp_path, out, zone="Asia/Tokyo", model=str(tmp_path / "model.json")).values())
+
+
 def test_a_place_that_takes_no_results_is_told_before_anything_is_detected(folder, tmp_path):
     for place, found in ((folder / "events.csv", "a file where a folder"), ("gs://b", "neither a folder nor")):
         run = CliRunner().invoke(events, ["detect", "--store", str(folder), "--out", str(place)])
         assert (run.exit_code, found in run.output) == (1, True)
+
+
+@pytest.mark.parametrize(("names", "said"), [
+    (["judge00", "elsewhere"], "the model learned from series of these names: judge00; on them it is no stranger"),
+    (["elsewhere"], ""), ("judge00", ""), ({"judge00": 1}, ""),
+])  # fmt: skip
+def test_who_is_judged_and_was_learned_from_is_told_where_the_model_file_says_so(folder, tmp_path, names, said):
+    known = replace(shipped_minutes("enmo"), card={"names": names})
+    save_minutes(known, tmp_path / "model.json")
+    asked = ["evaluate", "--store", str(folder), "--events", str(folder / "events.csv")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dreem_case.core.workers.LocalWorkers", InThread)
+        run = CliRunner().invoke(events, [*asked, "--model", str(tmp_path / "model.json")])
+    assert run.exit_code == 0 and run.stderr.strip() == said
 
 
 def test_a_diary_by_the_clock_is_judged_as_the_steps_it_stands_for(folder, tmp_path):
@@ -412,12 +529,46 @@ def test_a_diary_by_the_clock_is_judged_as_the_steps_it_stands_for(folder, tmp_p
     ("wearer;onset;wakeup\n", "columns series_id, onset, wakeup, found no onset"),
     ("series_id,onset,wakeup\njudge00,23:10,06:55\n", "time stamps such as .*, found '23:10'"),
     ("series_id,onset,wakeup\njudge00,2017-01-01 23:10\n", "marks of series of this store, found none"),
+    (
+        "series_id,onset,wakeup\njudge00,2017-01-01 23:10,2017-01-01 06:55\n",
+        "judge00: expected each wakeup within 24 h after its onset, found 2017-01-01 23:10 and 2017-01-01 06:55",
+    ),
+    ("series_id,onset,wakeup\njudge00,2017-01-01 23:10,2018-01-02 06:55\n", "each wakeup within 24 h after its onset"),
 ])  # fmt: skip
 def test_a_diary_that_is_none_is_refused(folder, tmp_path, text, said):
     (tmp_path / "diary.csv").write_text(text, encoding="utf-8")
     asked = ["evaluate", "--store", str(folder), "--found", str(folder / "events.csv")]
     run = CliRunner().invoke(events, [*asked, "--diary", str(tmp_path / "diary.csv")])
     assert run.exit_code == 1 and re.search(said, run.output)
+
+
+def test_a_night_that_is_written_twice_is_one_night(tmp_path):
+    (tmp_path / "diary.csv").write_text("wearer,onset,wakeup\n" + "a,2017-01-01 23:10,2017-01-02 06:55\n" * 2)
+    assert read_written(tmp_path / "diary.csv") == {"a": [("2017-01-01 23:10", "2017-01-02 06:55")]}
+
+
+@pytest.mark.parametrize("with_found", [False, True])
+@pytest.mark.parametrize("by", ["diary", "events"])
+def test_a_series_that_cannot_be_used_is_named_and_lowers_no_figure(small, tmp_path, monkeypatch, by, with_found):
+    monkeypatch.setattr("dreem_case.core.workers.LocalWorkers", InThread)
+    lines = {
+        "diary": ["series_id,onset,wakeup", *(f"{name},2017-10-02 23:10,2017-10-03 06:55" for name in ("anna", "bad"))],
+        "events": ["series_id,event,step", *(f"{name},{event},9000" for name in ("anna", "bad") for event in EVENTS)],
+    }
+    (tmp_path / "truth.csv").write_text("\n".join(lines[by]), encoding="utf-8")
+    (tmp_path / "found.csv").write_text("series_id,event,step\nanna,onset,9001\n", encoding="utf-8")
+    asked = ["evaluate", "--store", str(small), f"--{by}", str(tmp_path / "truth.csv")]
+    run = CliRunner().invoke(events, asked + ["--found", str(tmp_path / "found.csv")] * with_found)
+    is_bad = not with_found or by == "diary"  # marks and a table need no series
+    assert run.exit_code == is_bad and ("bad: expected" in run.stderr) == is_bad
+    missed = re.search(r"onset_missed +(\d)", run.stdout)[1]
+    assert int(missed) <= 1 + (not is_bad)
+
+
+@pytest.mark.parametrize("command", ["detect", "evaluate", "prepare"])
+def test_a_zone_that_is_none_is_told_once_and_before_anything_is_read(small, tmp_path, command):
+    run = CliRunner().invoke(events, [command, "--store", str(small), "--zone", "Europe/Nowhere"])
+    assert run.exit_code == 2 and run.stderr.count("expected a time zone such as Europe/Berlin") == 1
 
 
 @pytest.mark.parametrize(("keys", "epoch_s", "is_told"), [
@@ -446,9 +597,17 @@ def test_what_is_prepared_trains_the_same_model(folder, tmp_path):
         events, ["train", "--prepared", str(tmp_path / "ready"), *marks, "--out", str(tmp_path / "m.json")]
     )
     assert result.exit_code == 0, result.output
+    assert load_minutes(tmp_path / "m.json").card["names"] == ["judge00", "judge01"]
     tables = [minute_table(read_series(folder / f"judge0{i}.parquet")) for i in (0, 1)]
     direct = fit_minutes(tables, read_events(folder / "events.csv"), ANGLE, n_rounds=5)
     assert load_minutes(tmp_path / "m.json").version == direct.version
+
+
+def test_wrists_of_two_kinds_are_not_trained_on_together_and_one_of_each_is_named(tmp_path):
+    write_prepared(tmp_path, as_epochs(simulate_wearer("anna", seed=1, n_days=1).series, 60))
+    write_prepared(tmp_path, simulate_wearer("dora", seed=1, n_days=1, counts=True).series)
+    with pytest.raises(EventsError, match="one kind, found angle in anna and movement, temperature, light in dora"):
+        read_prepared(tmp_path)
 
 
 def test_mlflow_is_told_of_a_training_when_asked(tmp_path, monkeypatch):
@@ -472,6 +631,7 @@ def test_mlflow_is_told_of_a_training_when_asked(tmp_path, monkeypatch):
     result = CliRunner().invoke(events, asked)
     assert result.exit_code == 0, result.output
     assert told["run"] == load_minutes(tmp_path / "m.json").version and told["rounds"] == 2
+    assert "names" not in told  # MLflow takes no long parameter
     monkeypatch.setitem(sys.modules, "mlflow", None)
     result = CliRunner().invoke(events, asked)
     assert result.exit_code == 1 and "pip install mlflow" in result.output
@@ -507,6 +667,9 @@ def test_a_training_that_would_not_do_what_is_asked_does_not_begin(tmp_path, mor
 def test_a_table_of_something_else_is_told_what_it_lacks(tmp_path):
     (tmp_path / "marks.csv").write_text("series,event,step\na,onset,1\n")
     with pytest.raises(EventsError, match="series_id, event, step, found no series_id"):
+        read_events(tmp_path / "marks.csv")
+    (tmp_path / "marks.csv").write_text("series_id,event,step\na,Onset,1\n")
+    with pytest.raises(EventsError, match=r"marks\.csv: expected events onset and wakeup, found 'Onset'"):
         read_events(tmp_path / "marks.csv")
     (tmp_path / "model.json").write_text("{}")
     with pytest.raises(EventsError, match="a model of boosted minutes, found no kind"):
@@ -590,11 +753,11 @@ def test_a_series_that_was_replaced_is_detected_anew(client, folder):
 
 
 def test_a_file_whose_name_no_series_may_have_is_named_and_not_passed_over(client, folder):
-    path = folder / "wearer (1).csv"
+    path = folder / "wearer #1.csv"
     path.write_text("timestamp,enmo\n", encoding="utf-8")
-    listed, answer = client.get("/events").json["series"], client.get("/events/wearer%20(1)")
+    listed, answer = client.get("/events").json["series"], client.get("/events/wearer%20%231")
     path.unlink()
-    assert "wearer (1)" in listed
+    assert "wearer #1" in listed
     assert (answer.status_code, answer.json["expected"][:13]) == (422, "a series name")
 
 

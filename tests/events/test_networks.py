@@ -9,12 +9,14 @@ torch = pytest.importorskip("torch", reason="networks are an extra: pip install 
 pytest.importorskip("lightning", reason="networks are an extra: pip install dreem_case[nets,events]")
 pytest.importorskip("hydra", reason="networks are an extra: pip install dreem_case[nets,events]")
 
+from click.testing import CliRunner  # noqa: E402
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from dreem_case.core.model_file import ModelError  # noqa: E402
 from dreem_case.core.nets import LoopSettings, fit_network, load_network, rate_at, save_network, seed_all  # noqa: E402
 from dreem_case.core.windows import cut, cutmix, mixup, stitch, window_starts  # noqa: E402
+from dreem_case.events.cli import events  # noqa: E402
 from dreem_case.events.metric import EventsError, event_table  # noqa: E402
 from dreem_case.events.minutes import minute_table  # noqa: E402
 from dreem_case.events.network import (  # noqa: E402
@@ -96,6 +98,15 @@ def test_shipped_networks_are_small_and_say_what_they_learned_from(name):
     manifest, weights = read_model(FOLDER / name, kind=KIND)
     assert manifest["version"] == model.version and len(weights) < 1_000_000
     assert manifest["card"]["data"] == "simulated" and manifest["card"]["series"] == 37
+    assert model.card == manifest["card"]
+
+
+def test_a_trained_network_names_all_series_that_it_has_seen(tmp_path):
+    small = ["downsample_rate=4", "duration=320", "epochs=1", "windows_per_epoch=2", "batch_size=1"]
+    asked = ["train", "--network", "--simulated", "3", "--out", str(tmp_path / "net"), *small]
+    result = CliRunner().invoke(events, asked)
+    assert result.exit_code == 0, result.output
+    assert load_events_network(tmp_path / "net").card["names"] == ["train00", "train01", "train02"]
 
 
 # ---- windows

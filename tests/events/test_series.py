@@ -15,6 +15,7 @@ from dreem_case.events.diary import read_diary, read_wrists
 from dreem_case.events.metric import EventsError
 from dreem_case.events.series import make_series
 from dreem_case.events.series_files import read_series, series_in, write_series
+from dreem_case.events.wear import worn_mask
 
 WEST = -14400.0
 
@@ -74,7 +75,7 @@ def changed(**new):
 
 BAD = {
     "radians": (changed(anglez=lambda t: np.deg2rad(t["anglez"])), "anglez in degrees"),
-    "thousandths of g": (changed(enmo=lambda t: t["enmo"] * 1000), "enmo from 0 to 8"),
+    "millionths of g": (changed(enmo=lambda t: t["enmo"] * 1e6), "enmo from 0 to 8"),
     "negative enmo": (changed(enmo=lambda t: -t["enmo"] - 0.01), "enmo from 0 to 8"),
     "no channel": (lambda t: {key: t[key] for key in ("series_id", "step", "timestamp")}, "a channel of movement"),
     "no time": (lambda t: {key: t[key] for key in ("series_id", "step", "enmo")}, "a column timestamp"),
@@ -108,7 +109,7 @@ def test_a_fault_is_refused_by_name(tmp_path, change, message):
 @pytest.mark.parametrize("separator", [";", "\t"])
 def test_a_table_without_commas_is_told_to_have_no_time(tmp_path, separator):
     (tmp_path / "made.csv").write_text(separator.join(["timestamp", "enmo"]) + "\n", encoding="utf-8")
-    with pytest.raises(EventsError, match="a column timestamp, and in a CSV commas between columns, found no column"):
+    with pytest.raises(EventsError, match="commas between columns; or epochs as ActTrust"):
         read_series(tmp_path / "made.csv")
 
 
@@ -137,8 +138,17 @@ def test_what_is_unusual_is_read_with_a_note():
     series = made(enmo=enmo, light=np.zeros(3000))
     assert np.isnan(series.channels["enmo"][5]) and "light" not in series.channels
     assert [note.split()[0] for note in series.notes] == ["enmo:", "light"]
+    beyond = made(enmo=np.where(np.arange(3000) == 5, 1e99, enmo))
+    assert np.isnan(beyond.channels["enmo"][5]) and beyond.notes == ("enmo: 1 values outside 0 to 8 left out",)
     gone = made(enmo=np.where(np.arange(3000) < 50, np.nan, 0.1 + np.arange(3000) % 3))
     assert np.isnan(gone.channels["enmo"]).sum() == 50
+
+
+def test_thousandths_of_g_are_told_from_g_with_a_note(tmp_path):
+    table = columns(made())
+    series = read_series(written(tmp_path, table | {"enmo": table["enmo"] * 1000}))
+    assert np.allclose(series.channels["enmo"], made().channels["enmo"], rtol=1e-5)
+    assert [note[:37] for note in series.notes] == ["enmo is read in thousandths of g: in "]
 
 
 def test_a_watch_on_a_table_is_a_series_without_movement():
@@ -203,6 +213,10 @@ def test_a_column_that_is_there_twice_is_refused(tmp_path, name):
 
 @given(st.binary(max_size=200), st.sampled_from(["parquet", "csv", "txt"]))
 @example(b"DATE/TIME;PIM", "txt")  # it ends within its line of names
+@example(b"-- Created By ActiGraph\n\n\n----------\n1,2\n1,2\n", "csv")
+@example(b"Date,Time,Axis1\n", "CSV")
+@example(b"Line,Date,Time,Activity\n1,,,\n", "csv")
+@example(b"\xff\xfe\x00", "csv")
 @settings(max_examples=60)
 def test_any_bytes_are_read_or_refused(tmp_path_factory, content, suffix):
     path = tmp_path_factory.getbasetemp() / f"any.{suffix}"
@@ -340,6 +354,134 @@ def test_a_devices_text_and_the_table_of_it_are_the_same_series(real_data):
     for key in ("pim", "zcm", "temperature"):
         assert np.allclose(text.channels[key], table.channels[key], equal_nan=True)
     assert text.notes == ("the device's clock was kept",)
+
+
+ACTILIFE = """------------ Data File Created By ActiGraph GT3X+ ActiLife v6.13.3 Firmware v2.5.0 date format {form} Filter Normal -----------
+Serial Number: MOS2D00000000
+Start Time 10:00:00
+Start Date {start}
+Epoch Period (hh:mm:ss) {epoch}
+Download Time 12:00:00
+Download Date {end}
+Current Memory Address: 0
+Current Battery Voltage: 4.21     Mode = 61
+--------------------------------------------------
+"""  # noqa: E501
+AXES = "".join(f"{i % 5},{i % 7},0,1,{i % 90}\n" for i in range(600))
+
+
+def clock(i, hours=24):
+    """Give the day and the time of a row, as ActiLife does, by a clock of so many hours."""
+    return f"6/20/2012,{(9 + i // 60) % hours + 1}:{i % 60:02}:00"
+
+
+def actilife(path, rows=AXES, form="M/d/yyyy", start="6/20/2012", end="6/27/2012", epoch="00:01:00", gone="nothing"):
+    """Write an export of ActiLife, without the lines that begin with some text."""
+    lines = (ACTILIFE.format(form=form, start=start, end=end, epoch=epoch) + rows).splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if not line.startswith(gone)), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(("form", "start", "end"), [
+    ("M/d/yyyy", "6/2/2012", "6/9/2012"), ("d/M/yyyy", "2/6/2012", "9/6/2012"),
+    ("dd.MM.yyyy", "02.06.2012", "09.06.2012"), ("yyyy-MM-dd", "2012-06-02", "2012-06-09"),
+    ("M/d/yy", "6/2/12", "6/9/12"),
+])  # fmt: skip
+def test_actilife_tells_when_the_first_row_begins_and_in_which_format(tmp_path, form, start, end):
+    path = actilife(tmp_path / "one (2012-06-02)60sec.csv", form=form, start=start, end=end)
+    series = read_series(path, zone="America/New_York")
+    assert (series.time_of(0), series.epoch_s, len(series)) == ("2012-06-02T10:00:00-04:00", 60, 600)
+    assert np.allclose(series.channels["pim"][:4], np.hypot(np.arange(4), np.arange(4)))
+    with pytest.raises(EventsError, match=r"one \(2012-06-02\)60sec: expected the wearer's time zone"):
+        read_series(path)
+
+
+@pytest.mark.parametrize("change", [
+    lambda rows: "Axis1,Axis2,Axis3,Steps,Lux\n" + rows,
+    lambda rows: "\n" + '"Axis1","Axis2","Axis3","Steps","Lux"\n' + rows,
+    lambda rows: "Axis1;Axis2;Axis3;Steps;Lux\n" + rows.replace(",", ";"),
+    lambda rows: "".join(f"{clock(i)},{row}\n" for i, row in enumerate(rows.split())),
+    lambda rows: "Date,Time,Axis1,Axis2,Axis3,Steps,Lux\n"
+    + "".join(f"{clock(i, 12)} {'AP'[i > 119]}M,{row}\n" for i, row in enumerate(rows.split())),
+])  # fmt: skip
+def test_actilifes_rows_are_the_same_series_with_names_and_times_and_without(tmp_path, change):
+    plain = read_series(actilife(tmp_path / "one.csv"), zone="America/New_York")
+    other = read_series(actilife(tmp_path / "two.csv", change(AXES)), zone="America/New_York")
+    assert (other.start_s, other.epoch_s, len(other)) == (plain.start_s, plain.epoch_s, len(plain))
+    for key in {"pim"} | set(other.channels):
+        assert np.array_equal(other.channels[key], plain.channels[key] if key == "pim" else np.arange(600) % 90)
+
+
+CLOCK = "Date,Time,Axis1\n" + "".join(f"6/20/2012,10:{i:02}:00,{i % 5}\n" for i in range(60))
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"epoch": "00:00:00"}, "counts by epochs of 1 to 120 s, not raw acceleration, found an epoch of 00:00:00"),
+    ({"epoch": "9" * 30}, "counts by epochs of 1 to 120 s, not raw acceleration, found an epoch of 9{20}$"),
+    ({"epoch": "00:00:10", "rows": CLOCK}, "rows of 10 s, as the header says, found rows of 60 s"),
+    ({"end": "6/18/2012"}, "rows that end before the download, 6/18/2012 12:00:00, found 600 of 60 s from 6/20/2012"),
+    ({"start": "20/6/2012"}, "dates all as M/d/yyyy, found '20/6/2012'"),
+    ({"start": "2/30/2012"}, "dates all as M/d/yyyy, found '2/30/2012'"),
+    ({"start": "6/20/" + "9" * 25}, "dates all as M/d/yyyy, found '6/20/9{25}'"),
+    ({"form": "d/M/\x1b[31myyyy"}, r"dates all as d/M/\\x1b\[31myyyy, found '6/20/2012'"),
+    ({"gone": "Start Time"}, "a header that says when rows begin, found Start Date 6/20/2012, Start Time none"),
+    ({"gone": "Epoch"}, "a header that says when rows begin, found .* epoch none"),
+    ({"rows": "Foo,Bar\n1,2\n"}, "epochs as ActTrust, ActiLife, Actiware write them, found no column that is known"),
+    ({"rows": CLOCK.replace("10:59:00", "25:59:00")}, "times as 22:30:00 or 10:30:00 PM, found '25:59:00'"),
+    ({"rows": AXES + "1,2\n"}, "a table that can be read, found CSV parse error: Expected 5 columns, got 2"),
+])  # fmt: skip
+def test_an_export_of_actilife_that_contradicts_itself_is_refused_by_name(tmp_path, change, message):
+    with pytest.raises(EventsError, match=f"^one: expected .*{message}"):
+        read_series(actilife(tmp_path / "one.csv", **change), zone="America/New_York")
+
+
+def actiware(path, days=("04/07/2015", "05/07/2015"), epoch_s=60, said_s=60, encoding="utf-8", off=range(0), end=","):
+    """Write an export of Actiware of two days, with the list of markers that stands before the epochs."""
+    names = '"Line","Date","Time"{},"Activity","Marker","White Light","Sleep/Wake","Interval Status"' + end + "\n\n"
+    rows = [(day, s) for day in days for s in range(0, 86400, epoch_s)]
+    text = f'"Actiware Export File (Version 05.00 )"\n"Epoch Length:","{said_s}","seconds",""\n'
+    text += '"Line","Date","Time","Marker","Interval Status",\n\n"1","04/07/2015","21:00:00","Marker!","ACTIVE",\n'
+    text += names.format(',"Off-Wrist Status"' * bool(off))
+    for i, (day, s) in enumerate(rows):
+        own, counts = f'"{int(i in off)}",' * bool(off), "NaN" if i == 7 else "" if i == 8 else i % 90
+        clock = f"{s // 3600:02}:{s // 60 % 60:02}:{s % 60:02}"
+        text += f'"{i + 1}","{day}","{clock}",{own}"{counts}","0","{i % 50}.01","NaN","ACTIVE"{end}\n'
+    path.write_text(text, encoding=encoding)
+    return path
+
+
+@pytest.mark.parametrize(("days", "first"), [
+    (("04/07/2015", "05/07/2015"), "2015-07-04"), (("4/12/2015", "4/13/2015"), "2015-04-12"),
+    (("2015-07-04", "2015-07-05"), "2015-07-04"), (("31.12.2015", "01.01.2016"), "2015-12-31"),
+])  # fmt: skip
+def test_actiwares_epochs_are_read_in_the_order_of_day_and_month_that_can_be(tmp_path, days, first):
+    series = read_series(actiware(tmp_path / "one.csv", days), zone="UTC")
+    assert (series.time_of(0), series.epoch_s, len(series)) == (f"{first}T00:00:00+00:00", 60, 2880)
+    assert np.isnan(series.channels["pim"]).nonzero()[0].tolist() == [7, 8]
+    assert set(series.channels) == {"pim", "light"}
+
+
+@pytest.mark.parametrize("how", [{"encoding": "utf-16"}, {"encoding": "utf-8-sig"}, {"end": ""}])
+def test_actiwares_file_is_the_same_in_any_encoding(tmp_path, how):
+    one, two = (read_series(actiware(tmp_path / f"{i}.CSV", **more), zone="UTC") for i, more in enumerate(({}, how)))
+    assert one.start_s == two.start_s and np.array_equal(one.channels["pim"], two.channels["pim"], equal_nan=True)
+
+
+def test_what_actiware_says_was_off_the_wrist_is_not_worn(tmp_path):
+    series = read_series(actiware(tmp_path / "one.csv", off=range(1000, 1360)), zone="UTC")
+    assert np.flatnonzero(~worn_mask(series)).tolist() == [7, 8, *range(1000, 1360)]
+    assert "off the wrist by the device's word: 12.5 % of rows" in series.notes
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"said_s": 30}, "rows of 30 s, as the header says, found rows of 60 s"),
+    ({"days": ("04/07/2015",)}, "dates that tell the day from the month, found '04/07/2015'"),
+    ({"days": ("04/07/2015", "05/32/2015")}, "dates all as 2018-08-14, 14/08/2018 or 8/14/2018, found '05/32/2015'"),
+    ({"days": ("30/06/2015", "06/30/2015")}, "dates all as 2018-08-14, 14/08/2018 or 8/14/2018, found '06/30/2015'"),
+])  # fmt: skip
+def test_an_export_of_actiware_that_contradicts_itself_is_refused_by_name(tmp_path, change, message):
+    with pytest.raises(EventsError, match=f"^one: expected {message}"):
+        read_series(actiware(tmp_path / "one.csv", **change), zone="UTC")
 
 
 @pytest.mark.parametrize("time", [None, datetime(9999, 12, 31)])

@@ -5,16 +5,21 @@ import re
 import shutil
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
+import numpy as np
 import pytest
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.serving import make_server
 
 from dreem_case.api import create_app, make_app
+from dreem_case.events.clock import wall_offsets, zone_of
+from dreem_case.events.series import make_series
+from dreem_case.events.series_files import write_series
 from dreem_case.nights.plots import QUALITY_COLORS
 from dreem_case.nights.sleep_statistics import sleep_statistics
 from dreem_case.nights.stages import DISPLAY_ORDER, EPOCH_S, STAGE_COLORS, STAGES, Stage
@@ -715,6 +720,23 @@ def test_the_page_works_below_a_path(documents, visit):
         page = visit(f"{address}/lab/sleep/", "#nights a")
         page.get_by_role("link", name="lossy").click()
         page.locator(NIGHT).wait_for()
+
+
+def test_an_actogram_has_a_row_for_each_day_also_where_the_clock_is_put_back(visit, tmp_path, monkeypatch):
+    endpoint = pytest.importorskip("dreem_case.events.endpoint", reason="events are an extra")
+    utc = datetime(2023, 10, 27, 10, tzinfo=UTC).timestamp() + 60.0 * np.arange(4 * 1440)  # noon in Berlin
+    offset = wall_offsets(utc, zone_of("anna", "Europe/Berlin"))
+    counts = np.where((utc + offset) // 3600 % 24 < 8, 0, np.arange(len(utc)) % 97)
+    write_series(tmp_path / "anna (1).parquet", make_series("anna (1)", utc, {"pim": counts}, offset))
+    monkeypatch.setenv("DREEM_CASE_EVENTS_STORE", str(tmp_path))
+    endpoint._place.cache_clear()
+    app = make_app(MadeUp({}), Metrics())
+    app.config["COMPRESS_STREAMS"] = False  # compressed, a file that is sent is closed by the collector only
+    app.register_blueprint(endpoint.make_blueprint())
+    with served(app) as address:
+        page = visit(f"{address}/actogram/anna%20(1)", ".day")
+        assert texts(page, ".day > span") == ["10-27", "10-28", "10-29", "10-30"]
+    endpoint._place.cache_clear()
 
 
 def test_every_answer_carries_the_security_policy(made_up):

@@ -15,7 +15,7 @@ const sinceNoon = (minute) => (minute - NOON_MIN + DAY_MIN) % DAY_MIN;
 function daysOf(minutes) {
   const found = [[0, minutes.length]];
   minutes.forEach((minute, place) => {
-    if (place && sinceNoon(minute) < sinceNoon(minutes[place - 1])) {
+    if (place && sinceNoon(minute) < sinceNoon(minutes[place - 1]) - DAY_MIN / 2) { // less: the clock is put back
       found.at(-1)[1] = place;
       found.push([place, minutes.length]);
     }
