@@ -41,6 +41,10 @@ class Curve:
     kappas: Mapping[int, Sequence[Mapping[str, float]]]
     person: Mapping[str, str]  # of each night
 
+    def first(self, n: int) -> "Curve":
+        "Give the same of the first draws of each size."
+        return Curve({size: of[:n] for size, of in self.kappas.items()}, self.person)
+
     def by_person(self, size: int) -> dict[str, float]:
         "Average over draws and over a person's nights."
         found: dict[str, list[float]] = {}

@@ -39,21 +39,22 @@ def learn_curves(
     sizes: Mapping[str, Sequence[int]],  # of the ways that are wanted
     train: Sequence[BandNight],
     judged: Sequence[BandNight],
-    n_draws: int = N_DRAWS,
+    n_draws: int | Mapping[str, int] = N_DRAWS,  # of each size; by way, if not of all alike
     n_jobs: int | None = 1,  # processes, None: one for each core; nothing depends on it
 ) -> dict[str, Curve]:
     "Learn from draws of nights and judge on others; raise `BandError` if a person is on both sides."
     both = {night.person for night in train} & {night.person for night in judged}
     if both:
         raise BandError("split", "no person on both sides", ", ".join(sorted(both))[:60])
+    of_way = n_draws if isinstance(n_draws, Mapping) else dict.fromkeys(sizes, n_draws)
     draws = [
-        (size, j, [train[i] for i in own])
+        (size, j, [train[i] for i in own], [name for name, of in sizes.items() if size in of and j < of_way[name]])
         for size in sorted({size for of in sizes.values() for size in of}, reverse=True)
-        for j, own in enumerate(draw_nights(train, size, n_draws))
+        for j, own in enumerate(draw_nights(train, size, max(of_way.values())))
     ]
-    found = run_all(partial(_judged, ways, sizes, draws, judged), list(map(str, range(len(draws)))), n_jobs)
+    found = run_all(partial(_judged, ways, draws, judged), list(map(str, range(len(draws)))), n_jobs)
     kappas: dict = {name: {size: [] for size in of} for name, of in sizes.items()}
-    for (size, _, _), one in zip(draws, found.values(), strict=True):
+    for (size, *_), one in zip(draws, found.values(), strict=True):
         for name, value in one.items():
             kappas[name][size].append(value)
     person = {night.name: night.person for night in judged}
@@ -61,8 +62,8 @@ def learn_curves(
 
 # %% ../../nbs/library/transfer/label_efficiency.ipynb #6a55bd9f
 def _judged(
-    ways: Callable, sizes: Mapping[str, Sequence[int]], draws: Sequence[tuple], judged: Sequence[BandNight], which: str
+    ways: Callable, draws: Sequence[tuple], judged: Sequence[BandNight], which: str
 ) -> dict[str, dict[str, float]]:  # by way
-    "Learn from one draw in every way that is wanted of its size."
-    (size, draw, nights), made = draws[int(which)], ways()
-    return {name: night_kappas(made[name](nights, draw), judged) for name, of in sizes.items() if size in of}
+    "Learn from one draw in every way that is wanted of it."
+    (_, draw, nights, names), made = draws[int(which)], ways()
+    return {name: night_kappas(made[name](nights, draw), judged) for name in names}

@@ -145,6 +145,8 @@ def test_ways_of_learning_get_the_same_draws_and_no_judged_person():
     curves = learn_curves(lambda: ways, {"a": (1, 2), "b": (2, 1)}, nights[:6], nights[6:], 3)
     assert seen["a"] == seen["b"] and len(seen["a"]) == 6
     assert curves["a"].kappas == curves["b"].kappas
+    more = learn_curves(lambda: ways, {"a": (1, 2), "b": (2, 1)}, nights[:6], nights[6:], {"a": 3, "b": 5})
+    assert len(more["b"].kappas[2]) == 5 and more["b"].first(3).kappas == more["a"].kappas == curves["a"].kappas
     assert draw_nights(nights, 2, 3, seed=1) != draw_nights(nights, 2, 3, seed=2)
 
 
