@@ -7,12 +7,14 @@ __all__ = ['worker_class', 'workers', 'threads', 'timeout', 'graceful_timeout', 
 # %% ../../nbs/library/serving/gunicorn_config.ipynb #e54dd107
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from gunicorn.workers.gthread import ThreadWorker
@@ -64,6 +66,11 @@ class Worker(ThreadWorker):
         self._marked = _mark(os.getpid()).open("wb")
         super().init_process()
 
+    def init_signals(self):
+        "Listen to signals, and hear of an end that was asked for since this process was forked."
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
     def _numbers_are_gone(self) -> bool:
         "Tell whether somebody removed the files in which this process counts; those it began since are no sign."
         return os.fstat(self._marked.fileno()).st_nlink == 0
@@ -98,8 +105,17 @@ class Worker(ThreadWorker):
                 self.alive = False  # once it has answered what it has begun
 
 # %% ../../nbs/library/serving/gunicorn_config.ipynb #30a5ff72
+def _hear_the_end(how: int, master: int) -> None:
+    "Have the master hold SIGTERM back while it forks: a process that does not listen yet would miss it."
+    if os.getpid() == master:
+        signal.pthread_sigmask(how, {signal.SIGTERM})
+
+
 def on_starting(server) -> None:
     "Check that the app can be made, and make the folder of its numbers. Raises SystemExit."
+    hear = partial(_hear_the_end, master=os.getpid())
+    hear(signal.SIG_UNBLOCK)  # a master that another one has started had it held back
+    os.register_at_fork(before=partial(hear, signal.SIG_BLOCK), after_in_parent=partial(hear, signal.SIG_UNBLOCK))
     os.environ.pop(_METRICS, None)
     check = subprocess.run([sys.executable, "-m", "flask", "--app", "dreem_case.api", "check"])
     if check.returncode:

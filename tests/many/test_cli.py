@@ -399,7 +399,7 @@ def test_two_scorings_are_compared_whatever_form_they_have(tmp_path):
     assert (tmp_path / "differ.csv").read_text().splitlines()[1:] == ["night-1,1,30,N1,N2", "night-1,3,90,DEEP,N2"]
     for words, why in [
         (["b", "c"], "c: expected a folder or s3://bucket, found none"),
-        (["b", "b/notes.txt"], "notes.txt: expected a folder or s3://bucket, found none"),
+        (["b", "b/notes.txt"], "notes.txt: expected a folder or s3://bucket, found a file"),
         (["a", "b", "--out", tmp_path / "b"], "is a directory"),
         (["a", "b", "--out", tmp_path / "b" / "notes.txt" / "d.csv"], "notes.txt"),
     ]:

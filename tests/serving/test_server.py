@@ -263,6 +263,21 @@ def test_the_numbers_outlive_who_works_beside_the_server_and_a_worker_that_is_ki
         assert "Traceback" not in server.log
 
 
+def test_a_worker_that_was_only_just_forked_hears_that_the_server_ends(given, tmp_path):
+    config = tmp_path / "config.py"
+    config.write_text(
+        f"import signal, time\nfrom {CONFIG} import *\n"
+        "def post_fork(server, worker):\n"
+        "    while worker.age > 2 and signal.SIGTERM not in signal.sigpending():\n"
+        "        time.sleep(0.01)\n"
+    )
+    with Server(["gunicorn", "-c", str(config), *GUNICORN[3:]], tmp_path / "run", **given) as server:
+        before = server.workers()
+        os.kill(before[0], signal.SIGKILL)
+        until(lambda: len(server.workers()) == 2 and before[0] not in server.workers())
+    assert server.process.returncode == 0 and "Traceback" not in server.log  # and within LIMIT_S
+
+
 def test_requests_that_are_half_sent_do_not_keep_the_others_out(given, expected, tmp_path):
     config = tmp_path / "config.py"
     config.write_text(f"from {CONFIG} import *\nimport {CONFIG}\n{CONFIG}.HEAD_S = 1.0\n")
