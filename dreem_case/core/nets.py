@@ -89,7 +89,8 @@ def fit_network(
             max_epochs=settings.epochs, gradient_clip_val=settings.clip, logger=False, enable_progress_bar=False,
             enable_model_summary=False, enable_checkpointing=False, use_distributed_sampler=False,
             reload_dataloaders_every_n_epochs=1, num_sanity_val_steps=0, default_root_dir=folder,
-            precision="bf16-mixed" if settings.half and has_bfloat16() else "32-true", **_machines(together, on_card),
+            precision="bf16-mixed" if settings.half and on_card and has_bfloat16() else "32-true",
+            **_machines(together, on_card),
         )  # fmt: skip
         epochs = _Epochs(batches, n_batches, trainer)
         trainer.fit(loop, train_dataloaders=epochs, ckpt_path=resume, weights_only=True if resume else None)

@@ -163,12 +163,11 @@ class Steps(Sequence):
 
     def __iter__(self) -> Iterator:
         with ThreadPoolExecutor(1) as beside:
-            coming = [beside.submit(self.__getitem__, 0)] if self.n else []
-            for number in range(1, self.n + 1):
-                batch = coming.pop().result()
-                if number < self.n:
-                    coming.append(beside.submit(self.__getitem__, number))
-                yield batch
+            coming = None
+            for number in range(self.n + 1):
+                ready, coming = coming, beside.submit(self.__getitem__, number) if number < self.n else None
+                if ready:
+                    yield ready.result()
 
 # %% ../../nbs/library/mae/pretraining.ipynb #568e1473
 def masked_batch(
