@@ -301,8 +301,16 @@ def flutter_in(folder: Path | str, record: str) -> list[tuple[float, float]]:  #
     "Find where ventricular flutter is annotated, from [ to ]: there are no beats to be found, and none are annotated."
     samples, symbols = read_annotations(folder, record) or ((), ())
     fs_hz = read_header(folder, record).fs_hz
-    starts, stops = ([s / fs_hz for s, symbol in zip(samples, symbols, strict=True) if symbol == end] for end in "[]")
-    return list(zip(starts, stops, strict=False))
+    edges = [(s / fs_hz, symbol) for s, symbol in zip(samples, symbols, strict=True) if symbol in ("[", "]")]
+    since = 0.0 if edges and edges[0][1] == "]" else np.inf  # inf: no flutter; a record may begin or end in one
+    found = []
+    for time_s, symbol in edges:
+        if symbol == "[":
+            since = min(since, time_s)
+        elif since < time_s:
+            found.append((since, time_s))
+            since = np.inf
+    return [*found, (since, np.inf)] if since < np.inf else found
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #db43c918
 @contextmanager

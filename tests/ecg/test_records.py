@@ -11,8 +11,10 @@ from dreem_case.ecg.heartbeat_csv import heartbeat_rows, read_csv_rows
 from dreem_case.ecg.recording import EcgError, class_of, make_beats, make_recording
 from dreem_case.ecg.wfdb_files import (
     _wfdb,
+    annotation_bytes,
     decode,
     encode,
+    flutter_in,
     parse_header,
     read_annotations,
     read_beats,
@@ -151,6 +153,22 @@ def test_annotations_that_count_by_a_clock_of_their_own_are_where_they_are(folde
     beats = read_beats(folder, "made")
     assert beats.time_s.tolist() == [1.0, 2.0]
     assert beats.notes == ("1 annotations lie outside the record; left out",)
+
+
+@pytest.mark.parametrize(
+    ("edges", "spans"),
+    [
+        ("[]", [(1, 2)]),
+        ("][]", [(0, 1), (2, 3)]),
+        ("[][", [(1, 2), (3, np.inf)]),
+        ("[[]]", [(1, 3)]),
+        ("NN", []),
+    ],
+)
+def test_a_record_may_begin_or_end_in_flutter(folder, edges, spans):
+    time_s = np.arange(1.0, len(edges) + 1)
+    (folder / "made.atr").write_bytes(annotation_bytes("made", 360, time_s, list(edges)))
+    assert flutter_in(folder, "made") == spans
 
 
 def test_too_much_for_a_file_of_annotations_is_refused_before_it_is_read(folder):
