@@ -54,16 +54,15 @@ SHARES = (0.4, 0.4, 0.2)  # fine-tuned network, network of bins, trees of bins
 def device_ways(
     source: SequenceModel,
     others: Sequence[BandNight],  # of the source's device
-    made_up: SequenceModel | None = None,  # a source of bins, for the blend; None: its network of bins has none
+    made_up: SequenceModel | None = None,  # a source of bins; None: the network of bins begins from nothing
 ) -> dict[str, Callable]:
     "Name the ways of learning from a few headband nights."
     tuned = {
         name: once(lambda nights, j, how=how: fine_tune(source, nights, how, seed=j) if nights else source)
         for name, how in TUNINGS.items()
     }
-    bins = once(
-        lambda nights, j: fine_tune(made_up, nights, seed=j) if made_up else from_scratch(nights, "bins", seed=j)
-    )
+    bins_alone = once(lambda nights, j: from_scratch(nights, "bins", seed=j))
+    bins = once(lambda nights, j: fine_tune(made_up, nights, seed=j) if nights else made_up) if made_up else bins_alone
     trees = once(lambda nights, j: fit_band_trees(nights, "bins", 60, seed=j))
     return {
         **tuned,
@@ -72,7 +71,7 @@ def device_ways(
         "pooled trees": lambda nights, j: fit_band_trees(  # as many nights of either device, about
             [*others, *list(nights) * max(len(others) // max(len(nights), 1), 1)], "bands", 60, seed=j
         ),
-        "bins": bins, "trees, bins": trees,
+        "bins": bins, "scratch, bins": bins_alone, "trees, bins": trees,
         "blend": lambda nights, j: Blend((tuned[BEST](nights, j), bins(nights, j), trees(nights, j)), SHARES),
     }  # fmt: skip
 
