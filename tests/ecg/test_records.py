@@ -202,6 +202,18 @@ def test_rows_with_a_line_of_names_are_read_and_a_class_that_is_none_is_refused(
             read_csv_rows(table)
 
 
+@pytest.mark.parametrize("format_", ["212", "16"])
+def test_a_peak_beyond_the_scale_is_written_as_the_highest_and_a_gap_as_a_gap(tmp_path, format_):
+    lead = np.sin(np.arange(3600) / 20)
+    lead[[100, 200, 300]] = 400, -400, np.nan
+    write_wfdb(tmp_path, make_recording("peaks", 360, {"MLII": lead}), format_=format_)
+    found = read_wfdb(tmp_path, "peaks").leads["MLII"]
+    assert np.flatnonzero(np.isnan(found)).tolist() == [300]
+    assert (np.nanargmax(found), np.nanargmin(found)) == (100, 200)
+    usual = np.abs(lead) <= 1
+    assert found[usual] == pytest.approx(lead[usual], abs=0.003)
+
+
 @pytest.mark.parametrize("name", ["..", "../made", "a/b", "", "made.hea", "a\0"])
 def test_a_name_that_is_a_path_is_refused(folder, name):
     with pytest.raises(EcgError):

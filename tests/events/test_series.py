@@ -326,6 +326,16 @@ def test_stamps_are_read_as_the_standard_library_reads_them(moment, end):
     assert expected.tzinfo is None or offset[0] == expected.utcoffset().total_seconds()
 
 
+@pytest.mark.parametrize("wrong", [
+    "2018-13-05T10:00:00", "2018-00-05T10:00:00", "2018-02-29T10:00:00", "2018-04-31T10:00:00", "2018-01-00T10:00:00",
+    "2018-01-05T24:00:00", "2018-01-05T10:60:00", "2018-01-05T10:00:60", "0000-01-05T10:00:00", "2018-01-05x10:00:00",
+    "2018-01-05T10.00.00", "2018-01-05T10:00:00 CET", "2018-01-05", "",
+])
+def test_a_stamp_that_no_calendar_and_no_clock_has_is_refused_by_name(wrong):
+    with pytest.raises(EventsError, match="time stamps such as .* found '" + wrong + "' and 0 others"):
+        parse_stamps("made", np.array([b"2018-01-05T10:00:00", wrong.encode()]))
+
+
 @pytest.mark.parametrize("first_day", [3, 20])
 def test_a_month_before_the_day_is_not_taken_for_a_day(first_day):
     days = [datetime(2018, 2, first_day + i // 24, i % 24) for i in range(7 * 24)]
