@@ -127,6 +127,21 @@ def test_rows_that_are_lost_here_and_there_are_a_gap():
     assert series.epoch_s == 5 and 0.5 < series.observed.mean() < 0.7
 
 
+@pytest.mark.parametrize(("gaps", "found"), [
+    ([59.9] * 6, None), ([60.1], "expected gaps of at most 60 days, found 60 days: was a clock reset"),
+    ([59.9] * 7, "expected at most 400 days, found 420: was a clock reset"),
+])  # fmt: skip
+def test_gaps_up_to_sixty_days_are_read_and_more_is_a_clock_that_was_reset(gaps, found):
+    steps = np.concatenate([np.append(np.full(200, 60.0), days * 86400) for days in gaps] + [[60.0]])
+    utc = 1.5e9 + np.cumsum(steps)
+    row = "made", utc, {"enmo": np.arange(len(utc)) % 7 / 100}, np.zeros(len(utc))
+    if found:
+        with pytest.raises(EventsError, match=found):
+            make_series(*row)
+    else:
+        assert make_series(*row).observed.sum() == len(utc)
+
+
 def test_rows_that_are_there_twice_are_dropped(tmp_path):
     table = {key: np.append(values, values[10:20]) for key, values in columns(made()).items()}
     assert len(read_series(written(tmp_path, table))) == 3000

@@ -70,8 +70,9 @@ def test_what_is_no_stage_keeps_its_reason():
 
 
 def test_reasons_are_runs_from_the_first_epoch_to_the_last():
-    labels = [(0, 60, "Movement time"), (60, 30, "Sleep stage W"), (90, 30, "Sleep stage ?"), (120, 60, "Movement time")]
-    assert scored(*labels).reasons == ((0, 2, "Movement time"), (3, 4, "Sleep stage ?"), (4, 6, "Movement time"))
+    moved = "Movement time"
+    labels = [(0, 60, moved), (60, 30, "Sleep stage W"), (90, 30, "Sleep stage ?"), (120, 60, moved)]
+    assert scored(*labels).reasons == ((0, 2, moved), (3, 4, "Sleep stage ?"), (4, 6, moved))
     assert scored(*labels[1:2], n=4).reasons == ((0, 2, "no label"), (3, 4, "no label"))
 
 
