@@ -132,6 +132,18 @@ def test_an_unknown_unit_is_said():
     assert unit_factor(MODALITIES[NAMES.index("C-FLOW")], "furlong") == (1.0, "")
 
 
+@pytest.mark.parametrize(("unit", "wanted", "factor"), [
+    ("µV", "µV", 1), ("", "µV", 1), ("mV", "µV", 1e3), ("V", "µV", 1e6), ("nV", "µV", 1e-3),
+    ("%", "%", 1), ("", "%", 1), ("fraction", "%", 100), ("mmHg", "mmHg", 1), ("", "mmHg", 1), ("kPa", "mmHg", 7.50062),
+    ("%", "mmHg", 7.6), ("Vol%", "mmHg", 7.6),
+])  # fmt: skip
+def test_a_unit_is_converted_and_that_is_said_where_it_changes_anything(unit, wanted, factor):
+    for modality in (modality for modality in MODALITIES if modality.unit == wanted):
+        found, said = unit_factor(modality, unit)
+        assert found == pytest.approx(factor)
+        assert said == ("" if factor == 1 else f"in {unit}, converted to {wanted}")
+
+
 @pytest.mark.parametrize("unit, factor", [("%", 1.0), ("", 0.01), ("fraction", 0.01)])
 def test_oxygen_is_percent_at_any_rate(unit, factor, tmp_path):
     for rate in (1, 4):
