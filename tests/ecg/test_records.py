@@ -228,6 +228,16 @@ def test_a_truncated_file_gives_its_good_part_and_says_so(folder):
     assert "ends early" in recording.notes[0]
 
 
+def test_samples_begin_where_the_header_says(folder):
+    before = read_wfdb(folder, "made")
+    (folder / "made.dat").write_bytes(b"\x17" * 512 + (folder / "made.dat").read_bytes())
+    header = folder / "made.hea"
+    header.write_text(header.read_text().replace("made.dat 212 ", "made.dat 212+512 "))
+    after = read_wfdb(folder, "made")
+    assert "212+512" in header.read_text() and after.notes == before.notes == ()
+    assert all(np.array_equal(after.leads[name], lead) for name, lead in before.leads.items())
+
+
 def test_a_changed_sample_is_seen_by_the_checksum(folder):
     path = folder / "made.dat"
     content = bytearray(path.read_bytes())
