@@ -63,6 +63,7 @@ def label_epochs(
     record: str = "study",  # for messages
 ) -> Labels:
     "Give each epoch its stage and its seconds of events; without any stage nothing is known."
+    annotations = sorted(annotations, key=lambda annotation: annotation.onset_s)  # a file has them in any order
     words = {a.text: (stage_of(a.text), event_of(a.text)) for a in annotations}
     unknown = Counter(a.text[:60] for a in annotations if words[a.text] == (None, None))
     labels = tuple(a for a in annotations if words[a.text][0] is not None and words[a.text][1] is None)

@@ -433,7 +433,7 @@ def epoch_quality(
     doubtful = bad + clipped
     white = fine & (fast > WHITE_MOBILITY * rms)
     empty = white & (rms < EMPTY_RATIO * np.percentile(rms[fine], 90)) if fine.any() else white
-    dead, fine, white = dead | empty, fine & ~empty, white & ~empty
+    dead, white = dead | empty, white & ~empty
     quality = np.select(
         [rail >= HALF, dead, lost >= LOST_SHARE, (doubtful >= LOST_SHARE) | (excess > 1) | white],
         [Quality.OFF, Quality.FLAT, Quality.SATURATED, Quality.NOISY], Quality.GOOD,

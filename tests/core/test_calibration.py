@@ -53,6 +53,11 @@ def test_unscored_epochs_do_not_count(honest):
         reliability([0, 1], np.ones((3, 5)) / 5)
 
 
+def test_a_temperature_above_one_is_milder_and_one_below_is_bolder():
+    for temperature, expected in ((2, [2 / 3, 1 / 3]), (1, [0.8, 0.2]), (0.5, [16 / 17, 1 / 17])):
+        assert temper(np.array([[0.8, 0.2]]), temperature) == pytest.approx(np.array([expected]))
+
+
 def test_a_sure_zero_survives_the_temperature():
     tempered = temper(np.array([[1.0, 0, 0, 0, 0]]), 3)
     assert np.isfinite(tempered).all() and tempered.argmax() == 0

@@ -1,6 +1,7 @@
 """Records are read whole or refused by name; the table of 187 samples is the published one."""
 
 import contextlib
+import re
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dreem_case.ecg.heartbeat_csv import heartbeat_rows, read_csv_rows
-from dreem_case.ecg.recording import EcgError, class_of, make_beats, make_recording
+from dreem_case.ecg.recording import EcgError, Recording, class_of, make_beats, make_recording
 from dreem_case.ecg.wfdb_files import (
     _wfdb,
     annotation_bytes,
@@ -185,6 +186,29 @@ def test_rows_are_of_the_first_channel_or_none(folder):
         heartbeat_rows(folder, "two")
 
 
+def test_rows_are_made_of_annotated_records_of_360_hz_only(folder):
+    content = (folder / "made.hea").read_text()
+    (folder / "made.hea").write_text(content.replace(" 360 ", " 250 ", 1))
+    with pytest.raises(EcgError, match="expected 360 Hz, as the table was made from, found 250 Hz"):
+        heartbeat_rows(folder, "made")
+    (folder / "made.atr").unlink()
+    with pytest.raises(EcgError, match=r"expected annotations in made\.atr, found none"):
+        heartbeat_rows(folder, "made")
+
+
+def test_a_row_runs_from_a_beat_to_a_fifth_behind_the_next_and_is_scaled_to_one(tmp_path):
+    at = np.array([300, 630, 960, 1320, 1800])
+    signal = np.arange(3600) % 997 / 200
+    beats = make_beats(at / 360, ["N", "V", "A", "N", "N"])
+    write_wfdb(tmp_path, make_recording("rows", 360, {"MLII": signal}), beats)
+    rows, classes = heartbeat_rows(tmp_path, "rows")
+    assert classes.tolist() == [0, 2, 1, 0] and rows.shape == (4, 187)
+    for row, first, n in zip(rows, at[:-1], (132, 134, 152, 160), strict=True):  # as (330 + 0.2 * 330) / 3
+        expected = signal[first : first + 3 * n : 3]
+        expected = (expected - expected.min()) / np.ptp(expected)
+        assert row[:n] == pytest.approx(expected, abs=0.01) and not row[n:].any()
+
+
 def test_rows_with_a_line_of_names_are_read_and_a_class_that_is_none_is_refused(tmp_path):
     table, row = tmp_path / "rows.csv", ",".join(["5e-1"] * 187)
     for head in ("", ",".join(f"c{i}" for i in range(187)) + ",label\n"):
@@ -194,6 +218,18 @@ def test_rows_with_a_line_of_names_are_read_and_a_class_that_is_none_is_refused(
         table.write_text(f"{row},1\n{row},{label}\n")
         with pytest.raises(EcgError, match=r"a class from 0 to 4 .* row 2"):
             read_csv_rows(table)
+
+
+@pytest.mark.parametrize("format_", ["212", "16"])
+def test_a_peak_beyond_the_scale_is_written_as_the_highest_and_a_gap_as_a_gap(tmp_path, format_):
+    lead = np.sin(np.arange(3600) / 20)
+    lead[[100, 200, 300]] = 400, -400, np.nan
+    write_wfdb(tmp_path, make_recording("peaks", 360, {"MLII": lead}), format_=format_)
+    found = read_wfdb(tmp_path, "peaks").leads["MLII"]
+    assert np.flatnonzero(np.isnan(found)).tolist() == [300]
+    assert (np.nanargmax(found), np.nanargmin(found)) == (100, 200)
+    usual = np.abs(lead) <= 1
+    assert found[usual] == pytest.approx(lead[usual], abs=0.003)
 
 
 @pytest.mark.parametrize("name", ["..", "../made", "a/b", "", "made.hea", "a\0"])
@@ -208,6 +244,16 @@ def test_a_truncated_file_gives_its_good_part_and_says_so(folder):
     recording = read_wfdb(folder, "made")
     assert recording.n_samples == 2000
     assert "ends early" in recording.notes[0]
+
+
+def test_samples_begin_where_the_header_says(folder):
+    before = read_wfdb(folder, "made")
+    (folder / "made.dat").write_bytes(b"\x17" * 512 + (folder / "made.dat").read_bytes())
+    header = folder / "made.hea"
+    header.write_text(header.read_text().replace("made.dat 212 ", "made.dat 212+512 "))
+    after = read_wfdb(folder, "made")
+    assert "212+512" in header.read_text() and after.notes == before.notes == ()
+    assert all(np.array_equal(after.leads[name], lead) for name, lead in before.leads.items())
 
 
 def test_a_changed_sample_is_seen_by_the_checksum(folder):
@@ -236,6 +282,26 @@ def test_leads_that_say_nothing_are_left_out_and_microvolts_scaled():
     assert list(recording.leads) == ["a"]
     assert abs(recording.leads["a"]).max() < 1
     assert len(recording.notes) == 3
+
+
+@pytest.mark.parametrize(("fs_hz", "n", "n_leads", "found"), [
+    (99.0, 500, 1, "99.0"), (2001.0, 5000, 1, "2001.0"), (100.0, 500, 17, "17"), (100.0, 99, 1, "0.99 s"),
+    (100.0, 17_280_001, 1, "1.73e+05 s"),
+])  # fmt: skip
+def test_a_recording_beyond_what_an_ecg_can_be_is_refused(fs_hz, n, n_leads, found):
+    lead = np.zeros(n, np.float32)
+    with pytest.raises(EcgError, match=re.escape(f"found {found}")):
+        Recording("odd", fs_hz, {f"{i}": lead for i in range(n_leads)})
+    inside = np.zeros(500, np.float32)
+    assert Recording("usual", 100.0, {f"{i}": inside for i in range(16)}).duration_s == 5
+    assert Recording("fast", 2000.0, {"a": np.zeros(2000, np.float32)}).duration_s == 1
+
+
+def test_a_lead_without_a_number_and_one_that_is_at_its_ends_for_most_of_the_time_are_no_leads():
+    with pytest.raises(EcgError, match="found lead a: 0 of 500 samples are numbers; not used"):
+        make_recording("odd", 250, {"a": np.full(500, np.nan)})
+    at_ends, fewer = (np.where(np.arange(500) % 100 < n, 1, np.linspace(-1, 0.9, 500)) for n in (51, 49))
+    assert make_recording("odd", 250, {"a": at_ends, "b": fewer}).notes == ("lead a: clipped; not used",)
 
 
 def test_a_paced_beat_and_an_unknown_letter_are_q():

@@ -250,6 +250,22 @@ def test_an_event_is_put_where_something_speaks_for_it(near, around):
     assert 0 <= placed.within_15 <= 1 + 1e-9 and 0 <= placed.score <= 1 + 1e-9
 
 
+def test_an_event_earns_the_share_of_tolerances_that_its_likelihood_promises():
+    share = [np.mean(np.array([1, 3, 5, 7.5, 10, 12.5, 15, 20, 25, 30]) > abs(d)) for d in range(-10, 11)]
+    near = np.zeros(1000)
+    near[490:511] = 1.0  # 21 minutes: certain
+    sure = place_event(near, 400)
+    assert (sure.minute, sure.within_15) == (500, 1)
+    assert sure.score == pytest.approx(np.mean(share))
+    near[:] = 0
+    near[[400, 600]] = 0.75, 0.25
+    doubtful = place_event(near, 500)
+    assert (doubtful.minute, doubtful.within_15) == (400, 0.75)
+    assert doubtful.score == pytest.approx(0.75 * np.sqrt(1 / 21))
+    assert place_event(near, 690).minute == 600 and place_event(near, 690).within_15 == 1
+    assert vars(place_event(near, 800)) == {"minute": 800, "score": 0, "within_15": 0}
+
+
 def test_breaks_of_less_than_an_hour_are_bridged():
     still = np.zeros(1000, bool)
     still[100:200], still[250:400], still[470:560], still[600:620] = True, True, True, True

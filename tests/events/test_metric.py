@@ -82,6 +82,19 @@ def test_the_truth_itself_is_perfect_and_finds_each_event_once(steps):
     assert average_precision(np.ones(len(truth), bool), np.ones(len(truth)), len(truth)) == 1
 
 
+def test_a_detection_outside_of_events_that_are_far_apart_finds_the_nearest():
+    truth = np.array([100.0, 5000.0])
+    assert match_events(np.array([90.0, 5010.0, 110.0, 2550.0]), truth, 12).tolist() == [0, 1, -1, -1]
+
+
+def test_the_tolerances_are_the_published_minutes():
+    truth = event_table([("a", "onset", 1000)])
+    for i, minutes in enumerate([1, 3, 5, 7.5, 10, 12.5, 15, 20, 25, 30]):
+        at, closer = (event_table([("a", "onset", 1000 + minutes * 12 - step, 1.0)]) for step in (0, 1))
+        assert mean_ap(truth, at) == pytest.approx((9 - i) / 10)
+        assert mean_ap(truth, closer) == pytest.approx((10 - i) / 10)
+
+
 def test_columns_of_different_lengths_are_refused():
     with pytest.raises(EventsError, match="columns of one length"):
         EventTable(np.array(["a"]), np.array(["onset"]), np.zeros(2), np.zeros(1))
@@ -98,5 +111,17 @@ def test_a_night_without_a_detection_is_missed_and_one_too_many_is_invented():
     errors = event_errors(truth, found)
     assert (errors.mean("onset"), errors.mean("wakeup")) == (1, 4)
     assert (errors.n_missed("onset"), errors.n_missed("wakeup"), errors.n_invented) == (1, 0, 1)
+    assert (errors.median("onset"), errors.median("wakeup")) == (1, 4)
+    assert (errors.bias("onset"), errors.bias("wakeup")) == (1, -4)
     assert errors.by_series("onset") == {"a": 1}
     assert np.isnan(event_errors(truth, event_table([])).mean("onset"))
+
+
+def test_a_detection_belongs_to_one_event_the_nearest_pair_first():
+    truth = event_table([("a", "onset", 1000), ("a", "onset", 1100)])
+    errors = event_errors(truth, event_table([("a", "onset", 1060, 0.9)]))
+    assert np.array_equal(errors.minutes, [np.nan, -40 * 5 / 60], equal_nan=True)
+    two = event_errors(truth, event_table([("a", "onset", 1060, 0.9), ("a", "onset", 1300, 0.5)]))
+    assert (two.minutes.tolist(), two.n_invented) == ([25, pytest.approx(-40 * 5 / 60)], 0)
+    far = event_errors(truth, event_table([("a", "onset", 1100 + 360 * 12, 0.9)]))  # six hours: of another night
+    assert (far.n_missed("onset"), far.n_invented) == (2, 1)

@@ -127,6 +127,21 @@ def test_rows_that_are_lost_here_and_there_are_a_gap():
     assert series.epoch_s == 5 and 0.5 < series.observed.mean() < 0.7
 
 
+@pytest.mark.parametrize(("gaps", "found"), [
+    ([59.9] * 6, None), ([60.1], "expected gaps of at most 60 days, found 60 days: was a clock reset"),
+    ([59.9] * 7, "expected at most 400 days, found 420: was a clock reset"),
+])  # fmt: skip
+def test_gaps_up_to_sixty_days_are_read_and_more_is_a_clock_that_was_reset(gaps, found):
+    steps = np.concatenate([np.append(np.full(200, 60.0), days * 86400) for days in gaps] + [[60.0]])
+    utc = 1.5e9 + np.cumsum(steps)
+    row = "made", utc, {"enmo": np.arange(len(utc)) % 7 / 100}, np.zeros(len(utc))
+    if found:
+        with pytest.raises(EventsError, match=found):
+            make_series(*row)
+    else:
+        assert make_series(*row).observed.sum() == len(utc)
+
+
 def test_rows_that_are_there_twice_are_dropped(tmp_path):
     table = {key: np.append(values, values[10:20]) for key, values in columns(made()).items()}
     assert len(read_series(written(tmp_path, table))) == 3000
@@ -324,6 +339,16 @@ def test_stamps_are_read_as_the_standard_library_reads_them(moment, end):
     seconds, offset = parse_stamps("made", np.array([text.encode()]))
     assert seconds[0] == expected.replace(tzinfo=UTC).timestamp()
     assert expected.tzinfo is None or offset[0] == expected.utcoffset().total_seconds()
+
+
+@pytest.mark.parametrize("wrong", [
+    "2018-13-05T10:00:00", "2018-00-05T10:00:00", "2018-02-29T10:00:00", "2018-04-31T10:00:00", "2018-01-00T10:00:00",
+    "2018-01-05T24:00:00", "2018-01-05T10:60:00", "2018-01-05T10:00:60", "0000-01-05T10:00:00", "2018-01-05x10:00:00",
+    "2018-01-05T10.00.00", "2018-01-05T10:00:00 CET", "2018-01-05", "",
+])
+def test_a_stamp_that_no_calendar_and_no_clock_has_is_refused_by_name(wrong):
+    with pytest.raises(EventsError, match="time stamps such as .* found '" + wrong + "' and 0 others"):
+        parse_stamps("made", np.array([b"2018-01-05T10:00:00", wrong.encode()]))
 
 
 @pytest.mark.parametrize("first_day", [3, 20])

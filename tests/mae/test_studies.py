@@ -4,7 +4,7 @@ from datetime import datetime
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dreem_case.mae.annotations import event_of, label_epochs
@@ -130,6 +130,18 @@ def test_volts_are_volts_in_every_unit(unit, factor, tmp_path):
 def test_an_unknown_unit_is_said():
     assert "no unit known" in unit_factor(MODALITIES[0], "furlong")[1]
     assert unit_factor(MODALITIES[NAMES.index("C-FLOW")], "furlong") == (1.0, "")
+
+
+@pytest.mark.parametrize(("unit", "wanted", "factor"), [
+    ("µV", "µV", 1), ("", "µV", 1), ("mV", "µV", 1e3), ("V", "µV", 1e6), ("nV", "µV", 1e-3),
+    ("%", "%", 1), ("", "%", 1), ("fraction", "%", 100), ("mmHg", "mmHg", 1), ("", "mmHg", 1), ("kPa", "mmHg", 7.50062),
+    ("%", "mmHg", 7.6), ("Vol%", "mmHg", 7.6),
+])  # fmt: skip
+def test_a_unit_is_converted_and_that_is_said_where_it_changes_anything(unit, wanted, factor):
+    for modality in (modality for modality in MODALITIES if modality.unit == wanted):
+        found, said = unit_factor(modality, unit)
+        assert found == pytest.approx(factor)
+        assert said == ("" if factor == 1 else f"in {unit}, converted to {wanted}")
 
 
 @pytest.mark.parametrize("unit, factor", [("%", 1.0), ("", 0.01), ("fraction", 0.01)])
@@ -280,9 +292,10 @@ def test_what_lies_outside_the_signals_is_left_out_and_said():
     assert any("without a duration" in note for note in labels.notes)
 
 
-@given(st.lists(st.tuples(st.floats(-100, 400), st.floats(0, 200)), max_size=12))
-def test_no_epoch_has_more_than_30_seconds_of_a_kind(spans):
-    night = sorted((Annotation(a, b, "Hypopnea") for a, b in spans), key=lambda a: a.onset_s)
+@example(spans=[(200, 20), (10, 20)])
+@given(spans=st.lists(st.tuples(st.floats(-100, 400), st.floats(0, 200)), max_size=12))
+def test_no_epoch_has_more_than_30_seconds_of_a_kind_in_whatever_order_events_are_written(spans):
+    night = [Annotation(a, b, "Hypopnea") for a, b in spans]
     labels = label_epochs([Annotation(-100, 500, "Sleep stage N2"), *night], 9, 0.0)
     own = labels.seconds[:, EVENTS.index("hypopnea_other")]
     whole = np.zeros(270_000, bool)

@@ -28,6 +28,16 @@ def test_what_a_row_says_is_what_its_columns_take():
     table.content()
 
 
+def test_rows_that_were_just_added_are_among_the_rows_and_the_last_one_of_a_record_counts():
+    table = NightTable(content(2))
+    table.add(ROW | {"record": "night-1", "n_epochs": 7})
+    table.add(ROW | {"record": "night-0", "weight_b": 1.0, "weight_a": 0.25, "weight_c": 1.0, "weight_d": 1.0})
+    assert table.rows("n_epochs")["night-1"] == {"record": "night-1", "n_epochs": 7}
+    assert list(NightTable(table.content()).rows()) == ["night-0", "night-1"]
+    names = table.csv().decode().splitlines()[0].replace('"', "").split(",")
+    assert names == [*COLUMNS, "weight_a", "weight_b", "weight_c", "weight_d", "weight_eeg1"]
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [("n_epochs", '"many"'), ("n_epochs", "9.5"), ("n_epochs", "true"), ("n_epochs", "1" * 12), ("record", "7"),

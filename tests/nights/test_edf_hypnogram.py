@@ -69,6 +69,27 @@ def test_what_is_no_stage_keeps_its_reason():
     assert "2 epochs unscored: Movement time" in found.notes
 
 
+def test_reasons_are_runs_from_the_first_epoch_to_the_last():
+    moved = "Movement time"
+    labels = [(0, 60, moved), (60, 30, "Sleep stage W"), (90, 30, "Sleep stage ?"), (120, 60, moved)]
+    assert scored(*labels).reasons == ((0, 2, moved), (3, 4, "Sleep stage ?"), (4, 6, moved))
+    assert scored(*labels[1:2], n=4).reasons == ((0, 2, "no label"), (3, 4, "no label"))
+
+
+def test_stages_of_the_older_rules_are_said_and_those_of_the_newer_are_not(tmp_path):
+    for words, n_notes in ((["Sleep stage 2", "Sleep stage 4"], 1), (["Sleep stage 3"], 1), (["Sleep stage N3"], 0)):
+        labels = [(30 * i, 30, word) for i, word in enumerate(words)]
+        notes = read_scoring(hypnogram(tmp_path / "h.edf", *labels)).notes
+        assert sum("Rechtschaffen and Kales" in note for note in notes) == n_notes
+
+
+def test_a_word_between_labels_counts_from_half_an_epoch_on(tmp_path):
+    for lasting_s, reason in ((14, "no label"), (15, "Removed")):
+        labels = [(0, 30, "Sleep stage W"), (30, lasting_s, "Removed"), (60, 30, "Sleep stage W")]
+        found = put_on_epochs(read_scoring(hypnogram(tmp_path / "h.edf", *labels)))
+        assert found.reasons == ((1, 2, reason),)
+
+
 def test_labels_of_twenty_seconds_give_the_larger_part_and_a_count():
     found = scored((0, 20, "W"), (20, 20, "N1"), (40, 20, "N2"))
     assert found.stages.tolist() == [0, 2]

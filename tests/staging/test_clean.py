@@ -156,6 +156,22 @@ def test_a_fault_at_either_end_is_bridged_too():
     assert np.abs(cleaned.values).max() < CLIP_UV
 
 
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_short_good_stretch_between_an_edge_and_a_fault_stays_good(side):
+    raw = noise_like_eeg(60)[::side]
+    raw[round(1.5 * RAW_FS_HZ) : 6 * RAW_FS_HZ] = -2.4e6
+    marks = find_artefacts(raw[::side], RAW_FS_HZ)[::side]
+    assert not marks[:11].any()
+    assert marks[11:63].all()
+
+
+def test_a_bridge_is_at_the_median_of_what_is_beside_it():
+    raw, marks = np.zeros(3000, np.float32), np.zeros(300, np.int8)
+    raw[989:991] = 500  # in the middle of the last 0.2 s before the fault, and still an outlier
+    marks[100:110] = Mark.JUMP
+    assert not clean.bridge(raw, marks, FS_HZ)[1000:1100].any()
+
+
 @pytest.mark.parametrize("level", [0.0, 37.5, -2.4e6])
 def test_a_channel_that_is_off_all_night_is_marked_throughout_and_weighs_nothing(level):
     cleaned = clean_eeg(np.full(120 * RAW_FS_HZ, level), RAW_FS_HZ)
@@ -235,6 +251,12 @@ def test_any_rate_ends_at_100_hz_with_the_same_signal(fs_hz):
     assert len(found.marks) == pytest.approx(600, abs=1)
     expected = 40 * np.sin(2 * np.pi * 3 * np.arange(60 * FS_HZ) / FS_HZ)
     np.testing.assert_allclose(found.values[1000:-1000], expected[1000:-1000], atol=0.3)
+
+
+@pytest.mark.parametrize(("tone_hz", "gain"), [(40, 1), (45, 0.5), (48, 0.095), (49.9, 0)])
+def test_without_a_band_pass_a_tone_that_100_hz_hardly_holds_is_weakened(tone_hz, gain):
+    found = clean.resample(np.sin(2 * np.pi * tone_hz * np.arange(60 * RAW_FS_HZ) / RAW_FS_HZ), RAW_FS_HZ)
+    assert np.sqrt(2) * found[1000:-1000].std() == pytest.approx(gain, abs=0.01)
 
 
 # Steps, gain, sign

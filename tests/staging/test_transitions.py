@@ -1,5 +1,7 @@
 """Chain: exact, harmless without strength, and kind to short true stages."""
 
+from itertools import pairwise, product
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,6 +21,29 @@ def test_unscored_epochs_do_not_join_what_they_separate():
     chain = Chain.fit([np.array([3, 3, -1, 4, 4], np.int8)])
     assert chain.transitions[3, 4] == pytest.approx(0.2 / 2)
     assert chain.shares[3] == pytest.approx(3 / 9)
+
+
+def test_shares_and_transitions_are_counted_by_night_with_one_of_each_stage_added():
+    chain = Chain.fit([np.array([0, 0, 0, 2], np.int8), np.array([0, 1, 0], np.int8)])
+    assert chain.shares == pytest.approx(np.array([6, 2, 2, 1, 1]) / 12)
+    assert chain.transitions[0] == pytest.approx(np.array([2.2, 1.2, 1.2, 0.2, 0.2]) / 5)
+    assert chain.transitions[1] == pytest.approx(np.array([1.2, 0.2, 0.2, 0.2, 0.2]) / 2)
+    assert chain.transitions[2:] == pytest.approx(np.full((3, 5), 0.2))
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 10**6), st.integers(1, 4), st.floats(0, 1), st.floats(0, 1))
+def test_it_is_what_all_sequences_of_stages_say(seed, n_epochs, strength, prior):
+    chain = Chain.fit([NIGHT]).weighed(strength, prior)
+    seen = np.random.default_rng(seed).dirichlet(np.ones(5), n_epochs)
+    found, ways = np.zeros((n_epochs, 5)), {}
+    for way in product(range(5), repeat=n_epochs):
+        steps = chain.shares[way[0]] * np.prod([chain.transitions[pair] for pair in pairwise(way)])
+        alone = np.prod([seen[i, stage] / chain.shares[stage] ** prior for i, stage in enumerate(way)])
+        ways[way] = steps**strength * alone
+        found[range(n_epochs), way] += ways[way]
+    assert chain.posterior(seen) == pytest.approx(found / found.sum(axis=1, keepdims=True), abs=1e-4)
+    assert ways[tuple(chain.most_probable(seen).tolist())] == pytest.approx(max(ways.values()))
 
 
 @settings(max_examples=20, deadline=None)

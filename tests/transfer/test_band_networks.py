@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from http.client import BadStatusLine, IncompleteRead
 from io import BytesIO
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,19 @@ from dreem_case.transfer import remote
 from dreem_case.transfer.band_models import FOLDER, band_figures, held_out, load_edge
 from dreem_case.transfer.band_trees import fit_band_trees
 from dreem_case.transfer.bands import BandError, BandNight, read_sleep_edf_bands
-from dreem_case.transfer.cascade import AHEAD, CLOUD_AWAY, curve_of, device_inputs, edge_share_at, stage_cascade
+from dreem_case.transfer.cascade import (
+    AHEAD,
+    CLOUD,
+    CLOUD_AWAY,
+    DEVICE,
+    EdgeModel,
+    Point,
+    Usual,
+    curve_of,
+    device_inputs,
+    edge_share_at,
+    stage_cascade,
+)
 from dreem_case.transfer.commands import transfer
 from dreem_case.transfer.fine_tuning import TUNINGS, fine_tune
 from dreem_case.transfer.label_efficiency import draw_nights, learn_curves
@@ -49,6 +62,58 @@ def test_the_scaling_of_the_device_starts_anew_each_night_and_knows_no_future():
     edge, night = load_edge(FOLDER / "edge_0"), made_up(2)
     part = replace(night, bands=night.bands[:50], size=night.size[:50], stage=night.stage[:50], epoch=night.epoch[:50])
     assert np.array_equal(device_inputs(night, edge.usual)[:, :50], device_inputs(part, edge.usual))
+
+
+def columns_of(night):
+    """Say again what the device measures: bands, differences of bands, variance and swing."""
+    a, b, c, d = night.bands.T
+    return np.column_stack([night.bands, a - d, c - b, a - b, c - d, b - d, night.size])
+
+
+def test_the_device_scales_each_epoch_by_what_it_heard_until_then_and_by_what_is_usual_before():
+    learned = [made_up(6), made_up(7, n=50)]
+    usual = Usual.of(learned)
+    raw = np.concatenate([columns_of(night) for night in learned])
+    assert usual.mean == pytest.approx(raw.mean(axis=0))
+    assert usual.spread == pytest.approx(raw.std(axis=0))
+    night = replace(made_up(8, n=60), epoch=np.concatenate([np.arange(5, 25), np.arange(30, 70)]))
+    night.bands[3], night.bands[40, 0], night.size[7] = 1e4, np.nan, 90
+    values = np.clip((columns_of(night) - raw.mean(axis=0)) / raw.std(axis=0), -5, 5)
+    expected, total, square, count = np.zeros((65, 17)), np.zeros(11), np.full(11, 90.0), 90
+    for row, epoch in zip(values, night.epoch, strict=True):
+        if np.isfinite(row).all():
+            total, square, count = total + row, square + row**2, count + 1
+            width = np.sqrt(np.maximum(square / count - (total / count) ** 2, 0.05))
+            expected[epoch - 5] = [*np.clip((row - total / count) / width, -5, 5), *row[:4], *row[9:]]
+    np.testing.assert_allclose(device_inputs(night, usual).T, expected, atol=1e-5)
+
+
+def test_a_threshold_is_the_quantile_of_the_budget_and_a_budget_is_a_share():
+    edge = EdgeModel(None, None, (0.3, 0.5, 0.9))
+    assert [edge.threshold(budget) for budget in (0, 0.25, 0.5, 1)] == pytest.approx([0.3, 0.4, 0.5, 0.9])
+    for budget in (-0.1, 1.1, float("nan")):
+        with pytest.raises(BandError, match="expected a share from 0 to 1"):
+            edge.threshold(budget)
+
+
+def test_a_curve_sends_what_each_fold_is_unsure_of_and_counts_what_is_lost():
+    edges = [SimpleNamespace(threshold=lambda budget, high=high: budget * high) for high in (1.0, 0.5)]
+    small = np.full((2, 4, 5), 0.05)
+    small[:, [0, 1, 2, 3], [0, 0, 0, 0]] = [0.8, 0.6, 0.4, 0.3]
+    large = np.eye(5)[[[0, 1, 1, 1], [0, 1, 1, 0]]]
+    stages = [np.array([0, 1, 1, -1]), np.array([0, 1, 1, 1])]
+    found = SimpleNamespace(edges=edges, edge=[*small], cloud=[*large], fold=[0, 1])
+    all_kept, half, all_sent = curve_of(stages, found, [0, 0.7, 2])
+    assert (all_kept.sent, all_kept.accuracy, all_kept.points_lost) == pytest.approx((0, 2 / 7, 400 / 7))
+    assert (half.sent, half.accuracy) == pytest.approx((4 / 8, 4 / 7))  # the first: 3 of 4; the second, below 0.35: 1
+    assert (half.budget, half.threshold) == pytest.approx((0.7, 0.525))
+    assert (all_sent.sent, all_sent.accuracy, all_sent.points_lost) == pytest.approx((1, 6 / 7, 0))
+
+
+@pytest.mark.parametrize(("lost", "share"), [(-0.1, np.nan), (0, 0), (0.1, 0.25), (0.6, 0.625), (2, 0.875), (9, 1)])
+def test_what_stays_on_the_device_is_read_between_the_points_of_the_curve(lost, share):
+    points = [Point(0, 0, sent, 0, points) for sent, points in ((0.25, 1.0), (1, 0.0), (0, 3.0), (0.5, 0.2))]
+    assert edge_share_at(points, lost) == pytest.approx(share, nan_ok=True)
 
 
 def test_every_person_is_held_out_of_one_shipped_fold_and_the_small_network_of_it():
@@ -171,6 +236,17 @@ def test_the_answer_of_the_device_stands_when_the_cloud_is_away():
     assert ((answer.by == CLOUD_AWAY) == (edge.max(axis=1) < 0.5)).all()
     with pytest.raises(BandError, match="cloud"):
         stage_cascade(edge, 0.5, lambda: edge[:3])
+
+
+def test_the_cloud_answers_for_what_the_device_is_unsure_of_and_is_not_asked_for_nothing():
+    edge = np.random.default_rng(0).dirichlet(np.ones(5), 50)
+    said, unsure = np.roll(edge, 1, axis=1), edge.max(axis=1) < 0.5
+    answer = stage_cascade(edge, 0.5, lambda: said)
+    assert np.array_equal(answer.probabilities[unsure], said[unsure])
+    assert np.array_equal(answer.probabilities[~unsure], edge[~unsure])
+    assert np.array_equal(answer.by, np.where(unsure, CLOUD, DEVICE)) and answer.why_away == ""
+    sure = stage_cascade(edge, edge.max(axis=1).min(), lambda: pytest.fail("asked"))
+    assert np.array_equal(sure.probabilities, edge) and (sure.by == DEVICE).all()
 
 
 @pytest.mark.parametrize("error", [BadStatusLine("hello"), IncompleteRead(b"{"), TimeoutError("late")])
