@@ -66,7 +66,7 @@ def _with_bucket(command: Callable) -> Callable:
     return click.option("--endpoint", envvar="DREEM_CASE_S3_ENDPOINT",
                         help="URL of an S3 server other than Amazon's.")(command)
 
-# %% ../nbs/library/cli.ipynb #fb34cc73
+
 def _with_store(command: Callable) -> Callable:
     "Give a command the options that lead to a store, as one `place`."
 
@@ -106,7 +106,7 @@ class _Opened(NamedTuple):
     records: list[str]
     not_used: list[str]
 
-# %% ../nbs/library/cli.ipynb #7d2ec645
+
 def _open(place: StorePlace) -> _Opened:
     "Open a store, list its records and name the other files; end the command if that is not possible."
     try:
@@ -613,7 +613,7 @@ def evaluate(
         if model:
             pieces = training_pieces(open_outputs(model, place.endpoint, place.region))
             fitted = load_stager(fetch_model(model, cache_folder(cache), place.endpoint, place.region))
-        known = set(getattr(fitted, "trained_on", ()))
+        known = {*getattr(fitted, "trained_on", ()), *pieces}
         features, scored = _feature_cache(cache, cache_mb), _scored(place, opened)
         new = [record for record in scored if record not in known]
         if not new:

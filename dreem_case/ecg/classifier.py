@@ -152,6 +152,13 @@ class BeatModel(Protocol):
     def weighted(self, table: FeatureTable) -> np.ndarray:  # (n, 4)
         "Give probabilities in which rare classes weigh more than they are frequent."
 
+    def check_names(self, table: FeatureTable) -> None:
+        "Raise `EcgError` for a table of other features."
+        if table.names != self.names:
+            odd = ", ".join(sorted({*table.names} ^ {*self.names})[:4]) or "only their order"
+            found = f"{len(table.names)} that differ in {ascii(odd)[1:-1][:80]}; train it again"
+            raise EcgError("model", f"{len(self.names)} features of this model", found)
+
     def probabilities(self, weighted: np.ndarray) -> np.ndarray:  # (n, 4) -> (n, 4)
         "Make weighted probabilities honest, by what was fitted to patients held out."
         return softmax(np.log(np.maximum(weighted, 1e-9)) / self.softness + np.array(self.shift))
@@ -173,8 +180,7 @@ class BeatClassifier(BeatModel):
 
     def weighted(self, table: FeatureTable) -> np.ndarray:  # (n, 4)
         "Give the trees' probabilities, in which rare classes weigh more than they are frequent."
-        if table.names != self.names:
-            raise EcgError("model", f"{len(self.names)} features of this model", f"{len(table.names)} others")
+        self.check_names(table)
         both = (1 - SHARE_LINEAR) * self.trees.predict(table.rows)
         both += SHARE_LINEAR * self.regression.probabilities(table.rows)
         both *= BIAS

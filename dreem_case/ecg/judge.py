@@ -74,12 +74,11 @@ def effective_patients(counts: np.ndarray) -> float:  # beats of one class by pa
     return float(1 / np.sum(shares**2)) if shares.any() else 0.0
 
 # %% ../../nbs/library/ecg/judge.ipynb #a1f4c54b
-def calibration_error(confidence: np.ndarray, right: np.ndarray, n_bins: int = 15) -> float:
-    "Average the distance between confidence and share right over bins of confidence (ECE)."
-    bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
-    total = np.bincount(bins, minlength=n_bins)
-    gap = np.abs(np.bincount(bins, confidence, n_bins) - np.bincount(bins, right.astype(float), n_bins))
-    return float(gap.sum() / max(total.sum(), 1))
+def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
+    "Average the distance between confidence and share right over 15 bins of confidence (ECE)."
+    bins = np.minimum((confidence * 15).astype(int), 14)
+    gap = np.abs(np.bincount(bins, confidence, 15) - np.bincount(bins, right.astype(float), 15))
+    return float(gap.sum() / max(len(bins), 1))
 
 
 def errors_caught(confidence: np.ndarray, wrong: np.ndarray, share: float) -> float:

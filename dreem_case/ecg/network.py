@@ -99,8 +99,7 @@ class NetworkClassifier(BeatModel):
 
     def weighted(self, table: FeatureTable) -> np.ndarray:  # (n, 4)
         "Give the network's or the blend's probabilities, in which rare classes weigh more than they are frequent."
-        if table.names != self.names:
-            raise EcgError("model", f"{len(self.names)} features of this model", f"{len(table.names)} others")
+        self.check_names(table)
         both = np.exp(self.logits(table)) * BIAS
         both /= both.sum(axis=1, keepdims=True)
         return both if self.trees is None else self.share * both + (1 - self.share) * self.trees.weighted(table)

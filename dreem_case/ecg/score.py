@@ -189,12 +189,7 @@ def answer_json(answers: BeatAnswers) -> dict:
             "probabilities": [round(float(p), 3) for p in row] if kind >= 0 else None,
         }
         for t, kind, sure, look, pace, row in zip(
-            answers.time_s,
-            answers.classes,
-            answers.confidence,
-            answers.review,
-            answers.paced,
-            answers.probabilities,
+            answers.time_s, answers.classes, answers.confidence, answers.review, answers.paced, answers.probabilities,
             strict=True,
         )
     ]

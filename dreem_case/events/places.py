@@ -176,7 +176,8 @@ def detect_all(
     out: str | None = None,  # a folder, or s3://bucket/prefix; None: nothing is left
 ) -> Iterator[tuple[str, dict | str, bool]]:  # series, what was found or why nothing, whether that is new
     "Find the events of many series, those first that are there already."
-    how, outputs, new = _how(zone, model), open_outputs(out) if out else None, []
+    how = _how(zone, model) if out or model else ""  # where nothing is left, no shipped model need be known
+    outputs, new = open_outputs(out) if out else None, []
     there = outputs.names() if outputs else set()
     if _is_table(place):
         versions = dict.fromkeys(names, series_version(place, ""))

@@ -38,8 +38,9 @@ def read_series(
         raise EventsError(stem, "each column once", f"{', '.join(again)} again")
     if "timestamp" not in table.column_names:
         found = ", ".join(table.column_names) or "no column that is known"
-        expected = "a column timestamp, and in a CSV commas between columns; or epochs as ActTrust, ActiLife, Actiware"
-        raise EventsError(stem, f"{expected} write them", found)
+        makers = ", ".join(layout.maker for layout in LAYOUTS[:-1])
+        expected = f"a column timestamp, and in a CSV commas between columns; or epochs as {makers} write them"
+        raise EventsError(stem, expected, found)
     if "series_id" in table.column_names:
         names = table["series_id"].unique().to_pylist()
         if name is None and len(names) > 1:
@@ -119,6 +120,7 @@ HEAD_BYTES = 1_000_000
 class Layout:
     "How a maker writes a table as text."
 
+    maker: str  # or the program
     begins: re.Pattern[bytes]  # ends where the names of columns begin
     columns: Mapping[str, str]  # a column's name in small letters -> what it is here
     separators: str = ","
@@ -127,12 +129,14 @@ class Layout:
 
 _CLOCK, _AXES = {"date": "date", "time": "time"}, ("axis1", "axis2", "axis3")
 LAYOUTS = (  # the last fits any text
-    Layout(  # ActTrust
+    Layout(
+        "ActTrust",
         re.compile(rb"(?=^DATE/TIME;)", re.M),
         {"date/time": "timestamp"} | {key: key for key in ("pim", "tat", "zcm", "temperature", "light")},
         ";",
     ),
-    Layout(  # ActiLife, with its header and without
+    Layout(
+        "ActiLife",  # with its header and without
         re.compile(
             rb'\A[^\n]*Created By ActiGraph(?:[^\n]*\n){2,30}?-{10,}[\s,]*|\A(?=(?i:"?date"?[,;]"?time"?[,;]"?axis1))'
         ),
@@ -140,11 +144,12 @@ LAYOUTS = (  # the last fits any text
         ",;",
         (*_CLOCK, *_AXES),
     ),
-    Layout(  # Actiware
+    Layout(
+        "Actiware",
         re.compile(rb'(?=^"?Line"?,"?Date"?,"?Time"?,[^\n]*Activity)', re.M),
         _CLOCK | {"off-wrist status": "off_wrist", "activity": "pim", "white light": "light"},
     ),
-    Layout(re.compile(rb"\A"), {name: name for name in COLUMNS}),
+    Layout("", re.compile(rb"\A"), {name: name for name in COLUMNS}),
 )
 
 # %% ../../nbs/library/events/series_files.ipynb #c88a23e8

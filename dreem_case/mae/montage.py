@@ -44,7 +44,7 @@ def _eeg(name: str) -> Modality:
 
 
 def _other(name: str, kind: str, unit: str, aliases: str, band: tuple, plausible: tuple, step: float) -> Modality:
-    return Modality(name, kind, unit, (plain_label(name), *aliases.split()), band, plausible, step)
+    return Modality(name, kind, unit, (plain_label(name), *map(plain_label, aliases.split())), band, plausible, step)
 
 # %% ../../nbs/library/mae/montage.ipynb #b88de0f9
 _ANY = (-1e9, 1e9)

@@ -146,7 +146,7 @@ def _finer(values: np.ndarray, from_hz: int, to_hz: int, steps: bool) -> np.ndar
     return np.interp(places, np.arange(len(values)), values)
 
 # %% ../../nbs/library/mae/simulate.ipynb #3959cd0e
-def edf_content(columns: Sequence[Column], start: datetime, patient: str = "X X X X") -> bytes:
+def edf_content(columns: Sequence[Column], start: datetime) -> bytes:
     "Write channels as EDF with records of a second."
     from dreem_case.nights.edf_header import header_bytes
 
@@ -160,7 +160,7 @@ def edf_content(columns: Sequence[Column], start: datetime, patient: str = "X X 
         rows.append({"label": column.label, "unit": column.unit, "physical minimum": f"{low:.7g}",
                      "physical maximum": f"{high:.7g}", "digital minimum": "-32767", "digital maximum": "32767",
                      "samples": str(column.rate)})  # fmt: skip
-    head = header_bytes(n, "1", rows, patient=patient, date=f"{start:%d.%m.%y}", time=f"{start:%H.%M.%S}")
+    head = header_bytes(n, "1", rows, patient="X X X X", date=f"{start:%d.%m.%y}", time=f"{start:%H.%M.%S}")
     return head + np.concatenate(parts, axis=1).tobytes()
 
 # %% ../../nbs/library/mae/simulate.ipynb #c9fab97f

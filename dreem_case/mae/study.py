@@ -26,7 +26,6 @@ def prepared_studies(
     build: str | Path = "build/mae",
     budget: str = "full",  # one of SIZES
     seed: int = 1,
-    n_jobs: int | None = None,  # processes; None: one for each core
 ) -> Path:  # the folder of examples
     "Simulate and prepare the studies of a report, unless it has been done; what was stopped goes on."
     n_patients, hours = SIZES[budget]
@@ -36,8 +35,8 @@ def prepared_studies(
     with FileLock(f"{folder}.lock"):  # chapters that run side by side wait for the one that makes them
         if not (folder / "prepared.json").is_file():
             studies = Path(build) / f"studies-{budget}-{seed}-{version}"
-            simulate_studies(studies, n_patients, hours, seed, n_jobs)
-            with LocalWorkers(n_jobs) as workers:
+            simulate_studies(studies, n_patients, hours, seed)
+            with LocalWorkers() as workers:
                 prepare([studies], folder, workers)
             shutil.copyfile(studies / "health_record.csv", folder / "health_record.csv")
             shutil.rmtree(studies)

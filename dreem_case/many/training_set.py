@@ -210,8 +210,8 @@ class NightTables(Sequence):
             return self.prepare(open_night(path))
 
     def read_by(self, stager: Stager) -> "NightTables":
-        "Give the same nights as a stager reads them: a network by its windows, any other by features."
-        if stager.reads != "windows":
+        "Give the same nights as a stager reads them: by features, or as it prepares each night itself."
+        if stager.reads == "features":
             return self
         return NightTables(self.store, self.cache, self.nights, stager.prepare)
 

@@ -139,7 +139,8 @@ def judge_model(
     pieces: Mapping[str, np.ndarray] = MappingProxyType({}),  # of the training nights' signals, by record
 ) -> dict:  # as `figures` returns, with "model_version", "trained_on" and "same_recordings": what was left out, and why
     "Judge a model on the nights that it was not trained on; raise `EvaluationError` if that is none, or not known."
-    known, same = set(map(person_of, getattr(stager, "trained_on", ()))), _same_as(pieces, nights.nights)
+    known = set(map(person_of, (*getattr(stager, "trained_on", ()), *pieces)))
+    same = _same_as(pieces, nights.nights)
     if not known:
         raise EvaluationError(f"expected a model that names its training nights, found none in {stager.version}")
     left_out = [night.record for night in nights.nights if person_of(night.record) in known or night.record in same]

@@ -93,28 +93,29 @@ def marked_epochs(
 def stage_probabilities(
     probabilities: np.ndarray,  # (n_epochs, 5), rows sum to 1, in `STAGES` order
     ax: Axes,
-    title: str = "",
 ) -> Axes:
     """Stack the five stage probabilities over the night."""
     hours = (np.arange(len(probabilities)) + 0.5) * EPOCH_S / 3600
     order = list(reversed(DISPLAY_ORDER))
     ax.stackplot(hours, *(probabilities[:, s] for s in order), colors=[STAGE_COLORS[s] for s in order],
                  labels=[s.name for s in order], linewidth=0)
-    ax.set(ylim=(0, 1), ylabel="probability", title=title)
+    ax.set(ylim=(0, 1), ylabel="probability")
     return hours_axis(ax, len(probabilities))
 
 # %% ../../nbs/library/nights/plots.ipynb #5389b5cd
+_MAX_HZ = 20.0
+
+
 def spectrogram(
     values: np.ndarray,  # (n_samples,) µV
     fs_hz: float,
     ax: Axes,
-    max_hz: float = 20.0,
     title: str = "",
 ) -> Axes:
     """Draw power against time and frequency, one column per 30 s, in dB re 1 µV²/Hz."""
     window = round(5 * fs_hz)
     freqs_hz, _, power = _spectrogram(values, fs_hz, nperseg=window, noverlap=0)
-    keep = freqs_hz <= max_hz
+    keep = freqs_hz <= _MAX_HZ
     per_epoch = EPOCH_S // 5
     n_columns = power.shape[1] // per_epoch
     columns = power[keep, :n_columns * per_epoch].reshape(keep.sum(), n_columns, per_epoch).mean(-1)
@@ -123,7 +124,7 @@ def spectrogram(
     mesh = ax.pcolormesh(hours, np.append(freqs_hz[keep], freqs_hz[keep][-1] + fs_hz / window), decibels,
                          cmap="viridis", vmin=-10, vmax=30, rasterized=True)
     ax.figure.colorbar(mesh, ax=ax, label="dB re 1 µV²/Hz", pad=0.01)
-    ax.set(ylabel="frequency (Hz)", title=title, ylim=(0, max_hz), xlim=(0, hours[-1]))
+    ax.set(ylabel="frequency (Hz)", title=title, ylim=(0, _MAX_HZ), xlim=(0, hours[-1]))
     return ax
 
 # %% ../../nbs/library/nights/plots.ipynb #da1ee752

@@ -19,6 +19,7 @@ from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import lru_cache
+from inspect import getfile
 from multiprocessing import connection, util
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +28,7 @@ import psutil
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from ..nights.casefile import MissingSignalError, TooShortError, WrongRateError, open_night
-from ..core.code_version import result_version
+from ..core.code_version import code_version, result_version
 from ..core.files import socket_folder
 from ..core.model_file import ModelError, read_manifest
 from ..staging.stagers import stager_module
@@ -129,6 +130,9 @@ def _describe(folder: str) -> tuple[str, str, bool]:
     "Load the model; return its version, that of the code that scores with it, and whether it reads features."
     stager = _load(folder)
     code = result_version("serving.scoring_pool", type(stager).__module__.removeprefix("dreem_case."))
+    if not type(stager).__module__.startswith("dreem_case."):
+        source = Path(getfile(type(stager)))
+        code += code_version(source.stem, package=source.parent)
     return stager.version, code, stager.reads == "features"
 
 # %% ../../nbs/library/serving/scoring_pool.ipynb #7b3e31d1

@@ -23,7 +23,7 @@ from ..core.model_file import ModelError, from_json, read_model, to_json, write_
 from ..nights.night import Night
 from .design_matrix import NOT_RECORDED, ROWS_VERSION, RowMaker, Scale, add_sides, matched_columns
 from .matching import gain_exponents, in_span, matching_of, matching_state, night_span
-from .stager import PROGRAM_BYTES, matched
+from .stager import PROGRAM_BYTES, Stager, matched
 from ..nights.stages import STAGE_NAMES, STAGES, Stage
 from ..core.trees import BIN_ROWS, Trees, fit_trees
 
@@ -128,7 +128,7 @@ def _blend(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 # %% ../../nbs/library/staging/boosted.ipynb #6da5ebf3
 @dataclass(eq=False)
-class BoostedStager:
+class BoostedStager(Stager):
     "Boosted trees, a second look, a chain and calibration, fitted in turn on held-out training nights."
 
     reads: ClassVar[str] = "features"
@@ -171,10 +171,6 @@ class BoostedStager:
     def evidence(self, prepared: NightFeatures) -> np.ndarray:  # (n_epochs, 5)
         "Return what the first two steps say; an epoch that was not recorded says nothing."
         return _evidence(self, prepared)
-
-    def predict(self, prepared: NightFeatures) -> np.ndarray:  # int8 (n_epochs,)
-        "Return each epoch's most probable stage."
-        return self.predict_proba(prepared).argmax(axis=1).astype(np.int8)
 
     @property
     def references(self) -> Mapping[str, Scale]:

@@ -20,7 +20,7 @@ from .features import FEATURES_VERSION, NightFeatures, night_features
 from ..core.model_file import ModelError, read_model, write_model
 from ..nights.night import Night
 from .design_matrix import ROWS_VERSION, RowMaker, Scale
-from .stager import PROGRAM_BYTES, matched
+from .stager import PROGRAM_BYTES, Stager, matched
 from ..nights.stages import STAGE_NAMES, STAGES
 
 # %% ../../nbs/library/staging/forest.ipynb #3e9b1512
@@ -28,7 +28,7 @@ _TREE_BYTES = 30  # a row in a tree
 
 
 @dataclass(eq=False)
-class ForestStager:
+class ForestStager(Stager):
     "A random forest on rows of scaled and fused features with context."
 
     reads: ClassVar[str] = "features"
@@ -70,14 +70,6 @@ class ForestStager:
         probabilities = np.zeros((len(rows), len(STAGES)))
         probabilities[:, self.forest.classes_.astype(int)] = self.forest.predict_proba(rows)
         return probabilities
-
-    def predict(self, prepared: NightFeatures) -> np.ndarray:  # int8 (n_epochs,)
-        "Return each epoch's most probable stage."
-        return self.predict_proba(prepared).argmax(axis=1).astype(np.int8)
-
-    def review(self, probabilities: np.ndarray) -> np.ndarray:  # (n_epochs, 5) -> bool (n_epochs,)
-        "Mark nothing: a forest's shares of votes are no measure of doubt."
-        return np.zeros(len(probabilities), bool)
 
     def needed_memory(self, n_scored: int, example: NightFeatures) -> int:  # bytes
         "Estimate what fitting takes: the rows twice, and the trees."

@@ -16,6 +16,7 @@ import numpy as np
 
 from .clean import Quality, looks_like
 from ..core.agreement import kappa
+from ..core.model_file import ModelError
 from .features import NightFeatures, by_channel, channel_state
 from ..nights.night import Night
 from ..nights.sleep_statistics import SleepStatistics, sleep_statistics
@@ -232,7 +233,10 @@ def score_features(
         shift, unlike = stager.unlike_training(prepared)
     else:
         shift, unlike = feature_shift(prepared, stager.references), ()
-    probabilities = stager.predict_proba(prepared)
+    probabilities = np.asarray(stager.predict_proba(prepared))
+    if probabilities.shape != (len(seen), len(STAGES)) or not np.isfinite(probabilities[usable]).all():
+        expected = f"{len(STAGES)} finite probabilities for each of {len(seen)} epochs"
+        raise ModelError(f"{prepared.record}: expected {expected}, found an array of shape {probabilities.shape}")
     probabilities = np.where(usable[:, None], probabilities, 1 / len(STAGES))  # of which WAKE is the first
     stages = probabilities.argmax(axis=1).astype(np.int8)
     return NightScore(

@@ -4,6 +4,7 @@
 __all__ = ['PROGRAM_BYTES', 'Stager', 'matched', 'TimeOfNightStager', 'fit_folds', 'predict_out_of_fold']
 
 # %% ../../nbs/library/staging/stager.ipynb #f932ad7b
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,12 +26,9 @@ PROGRAM_BYTES = 300_000_000  # of a process that fits something: the program its
 class Stager(Protocol):
     "What can be fitted to prepared nights, and stages a prepared night."
 
-    version: str  # of the fitted model; changes with anything that changes a prediction
-    reads: ClassVar[str]  # "features" if `prepare` is `night_features`, "windows" or "night" if it opens the night
-
-    @property
-    def references(self) -> Mapping[str, Scale]:
-        "Give each channel's scale in the training nights, \"\" for any other; empty if it looks at no feature."
+    version: str  # of the fitted model; changes with whatever it has learned
+    references: Mapping[str, Scale]  # of each channel in training, "" for any other; none if it looks at no feature
+    reads: ClassVar[str]  # "features" if `prepare` is `night_features`, "night" if it looks at the signals itself
 
     def prepare(self, night: Night) -> NightFeatures:
         "Compute what this stager needs to know about a night."
@@ -42,16 +40,18 @@ class Stager(Protocol):
         "Return float (n_epochs, 5) probabilities, columns in the order of `Stage`."
 
     def predict(self, prepared: NightFeatures) -> np.ndarray:
-        "Return int8 (n_epochs,) stage codes."
+        "Return int8 (n_epochs,) codes of the most probable stages."
+        return self.predict_proba(prepared).argmax(axis=1).astype(np.int8)
 
     def review(self, probabilities: np.ndarray) -> np.ndarray:
-        "Return bool (n_epochs,): the epochs that a person should look at, given (n_epochs, 5) probabilities."
+        "Mark the epochs that a person should look at, bool (n_epochs,), given (n_epochs, 5) probabilities: none."
+        return np.zeros(len(probabilities), bool)
 
     def needed_memory(self, n_scored: int, example: NightFeatures) -> int:
         "Estimate the bytes of a process that fits this stager to so many scored epochs like those of a night."
 
     def save(self, folder: Path | str, metrics: Mapping | None = None) -> None:
-        "Write the model and its manifest."
+        "Write the model and its manifest, which names its `kind` and `version`."
 
     @classmethod
     def load(cls, folder: Path | str) -> Self:
@@ -77,15 +77,20 @@ def matched(prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray]) -> 
 
 # %% ../../nbs/library/staging/stager.ipynb #fef1f66d
 @dataclass(eq=False)
-class TimeOfNightStager:
+class TimeOfNightStager(Stager):
     "Stage shares by half hour of the recording: a baseline that never looks at the signal."
 
     reads: ClassVar[str] = "night"
 
     epochs_per_bin: int = 60
     shares: np.ndarray | None = field(default=None, init=False)  # (n_bins, 5)
-    version: str = field(default="time-of-night", init=False)
     references: Mapping[str, Scale] = field(default_factory=dict, init=False)  # none
+
+    @property
+    def version(self) -> str:
+        "Hash what was learned."
+        learned = b"" if self.shares is None else self.shares.tobytes()
+        return f"time-of-night-{hashlib.sha256(repr((self.epochs_per_bin, learned)).encode()).hexdigest()[:12]}"
 
     def prepare(self, night: Night) -> NightFeatures:
         "Make a table without features: only the number of epochs counts."
@@ -110,14 +115,6 @@ class TimeOfNightStager:
         bins = np.arange(prepared.n_epochs) // self.epochs_per_bin
         return self.shares[np.minimum(bins, len(self.shares) - 1)]
 
-    def predict(self, prepared: NightFeatures) -> np.ndarray:  # int8 (n_epochs,)
-        "Return the most frequent stage of each epoch's half hour."
-        return self.predict_proba(prepared).argmax(axis=1).astype(np.int8)
-
-    def review(self, probabilities: np.ndarray) -> np.ndarray:  # (n_epochs, 5) -> bool (n_epochs,)
-        "Mark nothing."
-        return np.zeros(len(probabilities), bool)
-
     def needed_memory(self, n_scored: int, example: NightFeatures) -> int:  # bytes
         "Estimate what fitting takes: hardly anything."
         return PROGRAM_BYTES
@@ -128,6 +125,7 @@ class TimeOfNightStager:
             raise ModelError(f"{folder}: expected a fitted model, found one that was never fitted")
         manifest = {
             "kind": "time-of-night",
+            "version": self.version,
             "stages": list(STAGE_NAMES),
             "metrics": dict(metrics or {}),
             "epochs_per_bin": self.epochs_per_bin,

@@ -18,6 +18,7 @@ def _kinds() -> dict[str, EntryPoint]:  # name, as in a manifest's "kind"
 
 
 _OF_NETS = ("torch", "lightning", "safetensors")
+_FIELDS = "__dataclass_fields__"
 
 
 def stager_names() -> tuple[str, ...]:
@@ -33,15 +34,30 @@ def stager_module(name: object) -> str:
 
 # %% ../../nbs/library/staging/stagers.ipynb #0d8c7521
 def stager_class(name: object):  # a kind of `Stager`
-    "Import a kind of stager; raise `ModelError` for a name that nothing has."
+    "Import a kind of stager; raise `ModelError` for a name that nothing has, or behind which stands no stager."
     stager_module(name)
+    expected = f"{name}: expected a stager at {_kinds()[name].value}"
     try:
-        return _kinds()[name].load()
-    except ModuleNotFoundError as error:
+        found = _kinds()[name].load()
+    except (ImportError, AttributeError) as error:
         if error.name in _OF_NETS:
             needed = "expected what networks need, pip install 'dreem_case[nets]'"
             raise ModelError(f"{name}: {needed}, found no {error.name}") from None
-        raise
+        raise ModelError(f"{expected}, found {type(error).__name__}: {error}") from error
+    if lacks := _lacking(found):
+        raise ModelError(f"{expected}, which is a dataclass of that protocol, found no {', '.join(lacks)}")
+    return found
+
+
+def _lacking(found: object) -> list[str]:
+    "Name what a class lacks to be a stager."
+    from dreem_case.staging.stager import Stager
+
+    wanted = {part for part in (*vars(Stager), *Stager.__annotations__) if not part.startswith("_")}
+    kin = getattr(found, "__mro__", ())
+    has = {part for one in kin if one is not Stager for part in vars(one)} | set(getattr(found, _FIELDS, ()))
+    inherited = {"predict", "review"} if Stager in kin else set()
+    return sorted(wanted - has - inherited) + ["dataclass"] * (not hasattr(found, _FIELDS))
 
 
 def new_stager(name: str, **settings):  # not yet fitted
@@ -59,4 +75,8 @@ def load_stager(
 ):  # a fitted `Stager`
     "Read a saved stager of any kind; raise `ModelError` if it cannot be trusted or does not fit this installation."
     folder = folder or shipped_model_folder()
-    return stager_class(read_manifest(folder).get("kind")).load(folder)
+    manifest = read_manifest(folder)
+    stager = stager_class(manifest.get("kind")).load(folder)
+    if (named := manifest.get("version")) != stager.version:
+        raise ModelError(f"{folder}: expected a manifest of version {stager.version}, found {str(named)[:80]}")
+    return stager

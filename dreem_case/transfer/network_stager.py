@@ -138,7 +138,7 @@ class NetworkStager:
     "A network on raw EEG; a kind for each name in `KINDS`."
 
     kind: ClassVar[str] = "small-sequence"
-    reads: ClassVar[str] = "windows"
+    reads: ClassVar[str] = "night"
 
     epochs: int | None = None  # passes over the nights; None: as many as the kind needs
     learning_rate: float | None = None  # None: the kind's
@@ -235,15 +235,9 @@ class SpectrogramStager(NetworkStager):
     kind: ClassVar[str] = "spectrogram"
 
 # %% ../../nbs/library/transfer/network_stager.ipynb #a1d2f0d5
-_STAGERS: tuple[type[NetworkStager], ...] = (
-    TenConvolutionsStager, TenConvolutions2019Stager, DeepSleepNetStager, TinySleepNetStager, SmallSequenceStager,
-    SpectrogramStager,
-)  # fmt: skip
-
-
 def network_stager(kind: str) -> type[NetworkStager]:
     "Return the stager of a kind; raise `ModelError` for a kind that is none."
-    found = {known.kind: known for known in _STAGERS}
+    found = {known.kind: known for known in NetworkStager.__subclasses__()}
     if kind not in found:
         raise ModelError(f"expected one of {', '.join(found)}, found {str(kind)[:80]!a}")
     return found[kind]

@@ -191,10 +191,10 @@ class SequenceModel:
         return np.mean(said, axis=0)[night.epoch - night.epoch[0]]
 
 
-def new_network(kind: str = "bands", seed: int = 0, ahead: int | None = None) -> SequenceNet:
+def new_network(kind: str = "bands", seed: int = 0) -> SequenceNet:
     "Build a network that has learned nothing."
     torch.manual_seed(seed)
-    return SequenceNet(SequenceShape(KINDS[kind], ahead=ahead))
+    return SequenceNet(SequenceShape(KINDS[kind]))
 
 # %% ../../nbs/library/transfer/sequence.ipynb #0e2a196c
 def fit_model(

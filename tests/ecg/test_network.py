@@ -93,7 +93,7 @@ def test_a_table_without_whole_beats_or_with_other_features_is_refused(model, ex
     table = examples[0].tables[0]
     with pytest.raises(EcgError, match="whole beats"):
         model.weighted(replace(table, waves=None))
-    with pytest.raises(EcgError, match="features of this model"):
+    with pytest.raises(EcgError, match=f"features of this model.* differ in {table.names[-1]}; train it again"):
         model.weighted(replace(table, names=table.names[:-1], rows=table.rows[:, :-1]))
 
 

@@ -27,7 +27,7 @@ from dreem_case.mae.examples import (
     write_batch,
     write_original,
 )
-from dreem_case.mae.montage import MODALITIES
+from dreem_case.mae.montage import MODALITIES, plain_label
 from dreem_case.mae.prepare import Prepared, PrepareError, find_studies, make_scaling, prepare, read_scaling, survey
 from dreem_case.mae.psg import open_psg
 from dreem_case.mae.simulate import Column, edf_content, simulate_studies, study_list
@@ -297,6 +297,11 @@ def test_the_original_layout_keeps_signals_and_labels(tmp_path):
     single = before.take(slice(0, 1))
     write_original(tmp_path / "b.h5", single)
     assert np.array_equal(read_original(tmp_path / "b.h5").signals, single.signals)
+
+
+def test_an_alias_is_written_as_labels_are_compared_and_stands_for_one_modality():
+    aliases = [alias for modality in MODALITIES for alias in dict.fromkeys(modality.aliases)]
+    assert [alias for alias in aliases if plain_label(alias) != alias or aliases.count(alias) > 1] == []
 
 
 @pytest.mark.parametrize("damage", ["text", "cut", "other montage", "other version", "floats", "stranger", "link"])

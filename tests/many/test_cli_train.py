@@ -71,7 +71,7 @@ def test_a_model_is_trained_and_says_what_it_was_made_from(place, short_nights, 
 def test_nights_without_labels_are_counted_and_broken_files_are_named_and_do_not_stop_it(mixed, tmp_path):
     out, options = tmp_path / "m", ("--stager", "time-of-night")
     code, said, told = run("train", *mixed, "--out", out, *options)
-    assert (code, said) == (1, "time-of-night: 2 nights, 12 epochs, 1 not scored, 1 failed\n")
+    assert code == 1 and said.endswith(": 2 nights, 12 epochs, 1 not scored, 1 failed\n")
     assert told.startswith("d: expected") and told.endswith("\ntraining time-of-night on 2 nights\n")
     assert len(told.splitlines()) == 2
     code, said, _ = run("evaluate", *mixed, *options, "--folds", 2, "--json")
@@ -91,7 +91,7 @@ def test_labels_that_are_numbers_are_read_where_their_numbering_is_named(mixed, 
     code, _, told = run(*words)
     assert code == 2 and "--numbering" not in told
     code, said, told = run(*words, "--numbering", "aasm")
-    assert (code, said) == (0, "time-of-night: 2 nights, 12 epochs, 1 not scored, 0 failed\n")
+    assert code == 0 and said.endswith(": 2 nights, 12 epochs, 1 not scored, 0 failed\n")
     code, _, told = run(*words, "--numbering", "rem_last")
     assert code == 2 and "a number of 'rem_last' at epoch 3, found 5" in told
 

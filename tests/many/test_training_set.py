@@ -156,3 +156,11 @@ def test_tables_are_read_when_asked_and_never_of_another_file(nights, cache):
     assert tables[0].record == "a"
     with pytest.raises(RecordChanged):
         tables[1]
+
+
+def test_a_stager_that_looks_at_signals_is_given_what_it_prepares_itself(nights, cache):
+    found = survey_store(StorePlace(str(nights)), cache, Here())
+    tables = NightTables(open_store(nights), cache, found.nights)
+    own = SimpleNamespace(reads="night", prepare=lambda night: f"{night.record}, prepared")
+    assert list(tables.read_by(own)) == ["a, prepared", "b, prepared"]
+    assert tables.read_by(SimpleNamespace(reads="features")) is tables

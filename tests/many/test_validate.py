@@ -191,10 +191,14 @@ def test_a_model_is_judged_on_new_nights_only(tables):
         judge_model(stager, some)
 
 
-def test_a_model_that_does_not_name_its_nights_is_not_judged(tables):
+def test_a_model_is_judged_where_it_or_its_training_names_its_nights(tables, monkeypatch):
     stager = new_stager("time-of-night").fit(tables, tables.labels)
     with pytest.raises(EvaluationError, match="names its training nights"):
         judge_model(stager, tables)
+    monkeypatch.setattr(Tables, "read_by", lambda own, stager: own)
+    inside, *outside = (night.record for night in tables.nights)
+    found = judge_model(stager, tables, pieces={inside: np.zeros(0, np.uint64)})  # as its training does
+    assert [night["record"] for night in found["nights"]] == outside
 
 
 def test_a_night_without_the_features_of_the_others_is_an_error_that_names_it(tables):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import h5py
@@ -25,7 +26,7 @@ from dreem_case.serving.scoring_pool import CODES, ModelChanged, NightRefused, P
 from dreem_case.staging.feature_cache import FeaturesDamaged
 from dreem_case.staging.forest import ForestStager
 from dreem_case.staging.score import night_row, score_document, score_night
-from dreem_case.staging.stagers import load_stager, new_stager, stager_names
+from dreem_case.staging.stagers import load_stager, new_stager, stager_module, stager_names
 from tests.conftest import until
 
 
@@ -288,14 +289,28 @@ def test_a_model_that_was_replaced_is_not_used(model, paths, tmp_path):
         assert pool.score(paths[0].stem, paths[0])
 
 
-@pytest.mark.parametrize("kind", stager_names())
+def test_other_code_of_another_packages_stager_scores_anew(tmp_path, monkeypatch):
+    found = []
+    for share in (0.2, 0.2, 0.3):
+        path = tmp_path / "elsewhere.py"
+        path.write_text(f"class Stager:\n    version, reads, share = 'a', 'night', {share}\n")
+        spec = spec_from_file_location("elsewhere", path)
+        sys.modules["elsewhere"] = module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        monkeypatch.setattr(scoring_pool, "_load", lambda folder, module=module: module.Stager())
+        found.append(scoring_pool._describe(""))
+    del sys.modules["elsewhere"]
+    assert found[0] == found[1] and found[0][1] != found[2][1]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in stager_names() if stager_module(kind).startswith("dreem_case.")])
 def test_every_kind_of_model_is_served_and_scores_features_as_it_scores_the_file(
     kind, request, short_training, paths, tmp_path
 ):
     stager, folder = new_stager(kind), tmp_path / "model"
     if kind == "time-of-night":
         stager.fit(*short_training).save(folder, {})
-    elif stager.reads == "windows":  # one that has learned nothing is served like any other
+    elif hasattr(stager, "network"):  # one that has learned nothing is served like any other
         from dreem_case.transfer import network_stager
 
         stager.network = network_stager.KINDS[kind].build()
@@ -306,7 +321,7 @@ def test_every_kind_of_model_is_served_and_scores_features_as_it_scores_the_file
     with ScoringPool(folder) as pool:
         scored = pool.score("night-1", paths[0])
         assert json.loads(scored.details)["model_version"] == pool.model_version
-        assert pool.model_version.startswith(kind)
+        assert pool.alive and pool.model_version.startswith(kind)
         assert pool.scores_features == (kind in ("boosted", "forest"))
         if pool.scores_features:
             kept = pool.score("night-1", paths[0], keep_features=True)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from dreem_case.core.model_file import ModelError
 from dreem_case.nights.night import Night, Signal
 from dreem_case.nights.stages import Stage
 from dreem_case.nights.store import open_store
@@ -48,6 +49,14 @@ def test_every_whole_epoch_has_a_row(nights, score):
     assert score.probabilities.shape == (n, 5)
     assert score.quality.shape == score.weights.shape == (7, n)
     assert score.stage_names == [Stage(code).name for code in score.stages]
+
+
+@pytest.mark.parametrize("wrong", [lambda made: made[:, :4], lambda made: made[1:], lambda made: made * np.nan])
+def test_a_stager_that_gives_no_five_probabilities_an_epoch_is_refused(nights, stager, monkeypatch, wrong):
+    made = stager.predict_proba
+    monkeypatch.setattr(stager, "predict_proba", lambda prepared: wrong(made(prepared)))
+    with pytest.raises(ModelError, match=f"{nights[0].record}: expected 5 finite probabilities for each of .* epochs"):
+        score_night(nights[0], stager)
 
 
 def test_the_hypnogram_of_the_night_is_not_looked_at(nights, stager, score):

@@ -4,12 +4,14 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
 
 from dreem_case.core.model_file import MANIFEST, ModelError, to_json, write_model
 from dreem_case.nights.stages import STAGE_NAMES
+from dreem_case.staging import stagers
 from dreem_case.staging.forest import ForestStager
 from dreem_case.staging.stager import TimeOfNightStager
 from dreem_case.staging.stagers import load_stager, new_stager, stager_module, stager_names
@@ -56,6 +58,7 @@ def test_the_baseline_comes_back_from_its_file(nights, tmp_path):
     stager = TimeOfNightStager().fit(prepared, labels)
     stager.save(tmp_path)
     loaded = TimeOfNightStager.load(tmp_path)
+    assert loaded.version == stager.version != TimeOfNightStager().fit(prepared[:2], labels[:2]).version
     assert np.array_equal(loaded.predict_proba(nights[3][0]), stager.predict_proba(nights[3][0]))
     with pytest.raises(ModelError, match="expected kind forest, found time-of-night"):
         ForestStager.load(tmp_path)
@@ -112,6 +115,29 @@ def test_a_saved_stager_says_itself_what_it_is(nights, tmp_path, name):
 def test_a_kind_that_is_on_no_list_is_refused(tmp_path, kind):
     (tmp_path / MANIFEST).write_text(json.dumps({"kind": kind}))
     with pytest.raises(ModelError, match=r"expected one of boosted, .*forest, .*time-of-night"):
+        load_stager(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("place", "found"),
+    [
+        ("dreem_case.staging.stager:TimeOfNightStagr", "AttributeError: module .* has no attribute"),
+        ("dreem_case.staging.stagerr:TimeOfNightStager", "ModuleNotFoundError: No module named"),
+        ("dreem_case.staging.features:NightFeatures", "no fit, load, needed_memory, predict, predict_proba, prepare"),
+        ("dreem_case.staging.stager:Stager", "no fit, load, needed_memory, predict_proba, prepare, .*, dataclass"),
+    ],
+)
+def test_an_entry_point_without_a_stager_behind_it_says_what_is_missing(place, found, monkeypatch):
+    monkeypatch.setattr(stagers, "_kinds", lambda: {"lda": EntryPoint("lda", place, "dreem_case.stagers")})
+    with pytest.raises(ModelError, match=f"lda: expected a stager at {place}.*, found {found}"):
+        new_stager("lda")
+
+
+def test_a_saved_model_without_its_version_is_refused(nights, tmp_path):
+    TimeOfNightStager().fit([nights[0][0]], [nights[0][1]]).save(tmp_path)
+    said = json.loads((tmp_path / MANIFEST).read_text())
+    (tmp_path / MANIFEST).write_text(json.dumps({**said, "version": None}))
+    with pytest.raises(ModelError, match=r"expected a manifest of version time-of-night-.*, found None"):
         load_stager(tmp_path)
 
 

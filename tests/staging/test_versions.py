@@ -60,7 +60,8 @@ def test_a_version_stands_for_the_same_figures(what):
     assert found["version"] == expected["version"], "write the figures anew: python -m tests.staging.test_versions"
     for table, wanted in zip(found["figures"], expected["figures"], strict=True):
         for row, right in zip(table, wanted, strict=True):
-            np.testing.assert_allclose(row, right, rtol=0.01, atol=0.01, err_msg=f"raise the version of {what}")
+            message = f"raise the version of {what}, or of features"
+            np.testing.assert_allclose(row, right, rtol=0.01, atol=0.01, err_msg=message)
 
 
 if __name__ == "__main__":
