@@ -76,8 +76,9 @@ def effective_patients(counts: np.ndarray) -> float:  # beats of one class by pa
 # %% ../../nbs/library/ecg/judge.ipynb #a1f4c54b
 def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
     "Average the distance between confidence and share right over 15 bins of confidence (ECE)."
-    bins = np.minimum((confidence * 15).astype(int), 14)
-    gap = np.abs(np.bincount(bins, confidence, 15) - np.bincount(bins, right.astype(float), 15))
+    n_bins = 15
+    bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
+    gap = np.abs(np.bincount(bins, confidence, n_bins) - np.bincount(bins, right.astype(float), n_bins))
     return float(gap.sum() / max(len(bins), 1))
 
 

@@ -307,7 +307,7 @@ def flutter_in(folder: Path | str, record: str) -> list[tuple[float, float]]:  #
     for time_s, symbol in edges:
         if symbol == "[":
             since = min(since, time_s)
-        elif since < time_s:
+        elif since <= time_s:
             found.append((since, time_s))
             since = np.inf
     return [*found, (since, np.inf)] if since < np.inf else found

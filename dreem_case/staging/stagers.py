@@ -4,6 +4,7 @@
 __all__ = ['stager_names', 'stager_module', 'stager_class', 'new_stager', 'shipped_model_folder', 'load_stager']
 
 # %% ../../nbs/library/staging/stagers.ipynb #93af8ff5
+from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
@@ -18,7 +19,6 @@ def _kinds() -> dict[str, EntryPoint]:  # name, as in a manifest's "kind"
 
 
 _OF_NETS = ("torch", "lightning", "safetensors")
-_FIELDS = "__dataclass_fields__"
 
 
 def stager_names() -> tuple[str, ...]:
@@ -55,9 +55,12 @@ def _lacking(found: object) -> list[str]:
 
     wanted = {part for part in (*vars(Stager), *Stager.__annotations__) if not part.startswith("_")}
     kin = getattr(found, "__mro__", ())
-    has = {part for one in kin if one is not Stager for part in vars(one)} | set(getattr(found, _FIELDS, ()))
-    inherited = {"predict", "review"} if Stager in kin else set()
-    return sorted(wanted - has - inherited) + ["dataclass"] * (not hasattr(found, _FIELDS))
+    has = {part for one in kin if one is not Stager for part in vars(one)}
+    if Stager in kin:
+        has |= {"predict", "review"}
+    if not is_dataclass(found):
+        return [*sorted(wanted - has), "dataclass"]
+    return sorted(wanted - has - {field.name for field in fields(found)})
 
 
 def new_stager(name: str, **settings):  # not yet fitted

@@ -172,6 +172,11 @@ def test_a_record_may_begin_or_end_in_flutter(folder, edges, spans):
     assert flutter_in(folder, "made") == spans
 
 
+def test_flutter_of_no_length_ends_where_it_begins(folder):
+    (folder / "made.atr").write_bytes(annotation_bytes("made", 360, np.array([1.0, 1.0, 2.0]), list("[]N")))
+    assert flutter_in(folder, "made") == [(1, 1)]
+
+
 def test_too_much_for_a_file_of_annotations_is_refused_before_it_is_read(folder):
     (folder / "made.atr").write_bytes(b"\x0a\x04" * 2_100_000)
     with pytest.raises(EcgError, match="bytes of annotations"):
