@@ -17,6 +17,14 @@ from threading import Lock
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
+def _written_out(part: object) -> object:
+    "Name a node and all that it holds; what is empty is left out, for it differs between versions of Python."
+    if isinstance(part, ast.AST):
+        held = ((name, value) for name, value in ast.iter_fields(part) if value is not None and value != [])
+        return type(part).__name__, [(name, _written_out(value)) for name, value in held]
+    return [_written_out(one) for one in part] if isinstance(part, list) else repr(part)
+
+
 def _meaning(tree: ast.Module) -> str:
     "Write out a module's syntax without imports, docstrings and places."
     for node in ast.walk(tree):
@@ -24,7 +32,7 @@ def _meaning(tree: ast.Module) -> str:
             continue
         documented = isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None
         body[:] = [part for part in body[documented:] if not isinstance(part, ast.Import | ast.ImportFrom)]
-    return ast.dump(tree)
+    return repr(_written_out(tree))
 
 # %% ../../nbs/library/core/code_version.ipynb #802313fa
 def _imported(tree: ast.Module, name: str) -> Iterator[str]:
