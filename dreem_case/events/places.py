@@ -33,13 +33,13 @@ def _is_table(place: str) -> bool:
     return Path(place).suffix.lower() in SUFFIXES and not is_bucket(place)
 
 # %% ../../nbs/library/events/places.ipynb #7741f146
-def _files(place: str) -> dict[str, tuple[str, StoredFile]]:  # name and version of its file, by series
+def _files(place: str) -> dict[str, dict[str, StoredFile]]:  # versions of its files, by series and name
     "List the files of a folder or bucket that may be series."
-    found = {}
+    found: dict[str, dict[str, StoredFile]] = {}
     for name, file in files_in(place).items():
         stem, _, suffix = name.rpartition(".")
         if f".{suffix.lower()}" in SUFFIXES and stem not in NO_SERIES and not name.startswith("."):
-            found.setdefault(stem, (name, file))
+            found.setdefault(stem, {})[name] = file
     return found
 
 # %% ../../nbs/library/events/places.ipynb #7779f898
@@ -71,11 +71,14 @@ def series_version(place: str, name: str) -> str:
 
 
 def _file(place: str, name: str) -> tuple[str, StoredFile]:
-    "Find the file of a series in a folder or bucket."
+    "Find the file of a series in a folder or bucket; raise `EventsError` where several claim to be it."
     files = _files(place)
     if name not in files:
         raise NoSeries(name, "a series of this store", "none of this name")
-    return files[check_name(name)]
+    first, *more = files[check_name(name)].items()
+    if more:
+        raise EventsError(name, "one file of a series", " and ".join(sorted(files[name])))
+    return first
 
 # %% ../../nbs/library/events/places.ipynb #12887edd
 def check_apart(place: str, out: str | None, tables: Sequence[Path] = ()) -> None:
@@ -87,7 +90,7 @@ def check_apart(place: str, out: str | None, tables: Sequence[Path] = ()) -> Non
 
     if out and where(out) == where(folder):
         raise EventsError(out, "a place for results that is not that of the series", "the same")
-    own = [place] if _is_table(place) else [f"{folder}/{name}" for name, _ in _files(place).values()]
+    own = [place] if _is_table(place) else [f"{folder}/{name}" for files in _files(place).values() for name in files]
     if taken := sorted({where(table) for table in tables} & set(map(where, own))):
         raise EventsError(Path(taken[0]).name, "a table of its own", "a file of a series, which it would replace")
 
@@ -182,7 +185,8 @@ def detect_all(
     if _is_table(place):
         versions = dict.fromkeys(names, series_version(place, ""))
     else:
-        versions = {name: file.version for name, (_, file) in _files(place).items()}
+        alone = {name: [*files.values()] for name, files in _files(place).items() if len(files) == 1}
+        versions = {name: file.version for name, (file,) in alone.items()}
     for name in names:
         left = _left(outputs, name) if {f"{name}.json", f"{name}.csv"} <= there else {}
         if left and left.get("key") == _key(versions.get(name, ""), how):

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,7 +26,7 @@ from dreem_case.events.heuristic import heuristic_events, longest_block
 from dreem_case.events.metric import EVENTS, EventsError, event_errors, mean_ap
 from dreem_case.events.minutes import ANGLE, best_intervals, mean_around, minute_table, ranks
 from dreem_case.events.model import SHIPPED, fit_minutes, load_minutes, minute_labels, save_minutes, shipped_minutes
-from dreem_case.events.places import detect_all, list_series
+from dreem_case.events.places import detect_all, list_series, open_series, series_version
 from dreem_case.events.prepared import read_prepared, write_prepared
 from dreem_case.events.series import make_series
 from dreem_case.events.series_files import read_series, write_series
@@ -662,6 +663,15 @@ def test_a_series_that_cannot_be_used_does_not_stop_the_others(folder, tmp_path)
     )
     assert result.exit_code == 1
     assert "bad: expected" in result.output and (tmp_path / "out" / "good.json").is_file()
+
+
+def test_a_series_in_two_files_is_refused_and_both_are_named(small, tmp_path):
+    store = shutil.copytree(small, tmp_path / "store")
+    write_series(store / "anna.csv", open_series(str(store), "anna"))
+    assert list_series(str(store)) == list_series(str(small))
+    for read in (open_series, series_version):
+        with pytest.raises(EventsError, match=r"found anna\.csv and anna\.parquet$"):
+            read(str(store), "anna")
 
 
 @pytest.mark.parametrize("command", [["detect", "--jobs", "1"], ["prepare"]])
