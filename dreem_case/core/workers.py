@@ -334,7 +334,7 @@ class DaskWorkers(_Processes):
         try:
             yield from super().run(function, items)
         except CancelledError:
-            raise WorkersError(f"expected the scheduler {self._address}, found that it has gone") from None
+            raise self._gone() from None
 
     def close(self) -> None:
         "Leave the scheduler; its workers stay."
@@ -355,9 +355,14 @@ class DaskWorkers(_Processes):
     def _count_threads(self) -> int:
         try:
             found = self._client.sync(self._client.scheduler.ncores, callback_timeout=WORKERS_S)
-        except (OSError, TimeoutError):
+        except TimeoutError:  # which is an OSError, too
             raise WorkersError(f"expected an answer of the scheduler {self._address}, found none") from None
+        except OSError:
+            raise self._gone() from None
         return sum(found.values())
+
+    def _gone(self) -> WorkersError:
+        return WorkersError(f"expected the scheduler {self._address}, found that it has gone")
 
     def _no_workers(self) -> WorkersError:
         return WorkersError(f"expected workers at the scheduler {self._address}, found none in {WORKERS_S:g} s")

@@ -184,9 +184,12 @@ def _with_good_seconds(epochs: np.ndarray, good: np.ndarray) -> np.ndarray:
 
 def _percentiles(values: np.ndarray) -> np.ndarray:
     """Return the 50th, 90th and 99th percentile of each row's amplitudes, as (3, n_rows)."""
-    middle, *others = (round(q * (values.shape[1] - 1)) for q in (0.5, 0.9, 0.99))
-    upper = np.sort(np.partition(np.abs(values), middle, axis=1)[:, middle:], axis=1)  # quicker than all in order
-    return upper[:, [0, *(rank - middle for rank in others)]].T
+    middle, high, top = (round(q * (values.shape[1] - 1)) for q in (0.5, 0.9, 0.99))
+    bits = np.abs(values).astype(np.float32, copy=False).view(np.int32)  # in the order of the amplitudes, and quicker
+    bits.partition(middle, axis=1)
+    upper = np.partition(bits[:, middle:], high - middle, axis=1)
+    last = np.sort(upper[:, high - middle :], axis=1)
+    return np.stack([bits[:, middle], last[:, 0], last[:, top - high]]).view(np.float32)
 
 
 def _crossings(values: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections import Counter
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -182,6 +183,21 @@ def test_an_address_that_is_none_is_an_error_before_anybody_is_asked(address, mo
     monkeypatch.setattr("distributed.Client", None)
     with pytest.raises(WorkersError, match="expected a Dask scheduler's address, tcp://host:8786, found"):
         DaskWorkers(address)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (TimeoutError(), "expected an answer of the scheduler tcp://host:8786, found none"),
+        (OSError("closed"), "expected the scheduler tcp://host:8786, found that it has gone"),
+    ],
+)
+def test_a_scheduler_that_is_silent_and_one_that_has_gone_are_told_apart(error, said, monkeypatch):
+    client = MagicMock()
+    client.return_value.sync.side_effect = error
+    monkeypatch.setattr("distributed.Client", client)
+    with pytest.raises(WorkersError, match=f"^{said}$"):
+        list(DaskWorkers("tcp://host:8786").run(upper, ITEMS))
 
 
 def test_without_distributed_the_error_names_it():
