@@ -98,7 +98,8 @@ def breathing(
     steps = _in_steps(axes, fs_hz)
     slow = steps[:, : steps.shape[1] // per_epoch * per_epoch].mean(axis=2)
     slow -= _running_mean(slow, 10 * _STEPS_PER_S)
-    limit = 4 * np.sort(np.abs(slow), axis=1)[:, slow.shape[1] // 2, None]  # four times the median
+    middle = slow.shape[1] // 2
+    limit = 4 * np.partition(np.abs(slow), middle, axis=1)[:, middle, None]  # four times the median
     slow = np.clip(slow, -limit, limit)
     edge = (window - per_epoch) // 2
     padded = np.pad(slow, ((0, 0), (edge, edge)), mode="symmetric")
