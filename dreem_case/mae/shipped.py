@@ -18,7 +18,7 @@ from .examples import Examples, batch_paths, read_examples
 from .model import CONFIGS, SHIPPED, MaskedAutoencoder, count_parameters, save_model
 from .pretraining import BatchFiles, PretrainSettings, pretrain
 from .probes import check_sides
-from .study import SIZES, prepared_studies
+from .simulate import SIZES, prepared_studies
 
 # %% ../../nbs/library/mae/shipped.ipynb #59ff50a7
 N_LABELLED = 4  # patients

@@ -15,8 +15,17 @@ from dreem_case.mae.montage import MODALITIES, RATE
 from dreem_case.mae.polygraph import BREATH_HZ, FAST_HZ, breathe, fast_signals, respiratory_signals
 from dreem_case.mae.psg import open_psg, read_modalities
 from dreem_case.mae.scorer import Scorer, score_arousals, score_breathing, score_oxygen
-from dreem_case.mae.simulate import edf_content, simulate_study, study_columns, study_list, tsv_content, write_study
-from dreem_case.mae.study import NCH, event_table, oxygen_around
+from dreem_case.mae.simulate import (
+    NCH,
+    edf_content,
+    event_table,
+    oxygen_around,
+    simulate_study,
+    study_columns,
+    study_list,
+    tsv_content,
+    write_study,
+)
 from dreem_case.nights.stages import Stage
 
 CAREFUL = Scorer(0.2, 0.7, 3.0, 0.6, 0.0, 0.5)
@@ -256,5 +265,5 @@ def test_commands_simulate_and_prepare_and_say_what_was_left_out(tmp_path):
 
 
 def test_a_study_is_written_whole_under_its_patients_name(tmp_path):
-    assert write_study(tmp_path, "10031", 1, 0.25, 1) == ["10031_1.edf", "10031_1.tsv"]
+    write_study(tmp_path, "10031_1", 0.25)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["10031_1.edf", "10031_1.tsv"]
