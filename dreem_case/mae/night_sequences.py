@@ -17,13 +17,13 @@ from scipy.ndimage import convolve1d, uniform_filter1d
 from torch import nn
 from torch.nn import functional
 
-from ..core.agreement import kappa
+from ..core.agreement import EvaluationError, kappa
 from ..core.array_files import ArrayError, read_arrays
 from ..core.label_efficiency import N_DRAWS, Curve, draw_places, gain
 from ..core.nets import Learned, LoopSettings, fit_network, seed_all, torch_threads
 from ..core.resampling import Interval
 from ..core.workers import run_all
-from .probes import ProbeError, check_sides, fit_probe
+from .probes import check_sides, fit_probe
 from ..nights.stages import Stage
 
 # %% ../../nbs/library/mae/night_sequences.ipynb #d601c860
@@ -338,10 +338,10 @@ def headband_curves(
     n_draws: int = N_DRAWS,
     n_jobs: int | None = None,  # processes; None: one for each core
 ) -> dict[str, Curve]:  # by way
-    "Judge every night by what was learned from others; raise `ProbeError` for too few nights."
-    least = -(-max(sizes) * N_FOLDS // (N_FOLDS - 1)) + 1
-    if len(nights) < max(least, N_FOLDS):
-        raise ProbeError("nights", f"at least {max(least, N_FOLDS)}", str(len(nights)))
+    "Judge every night by what was learned from others; raise `EvaluationError` for too few nights."
+    least = max(-(-max(sizes) * N_FOLDS // (N_FOLDS - 1)) + 1, N_FOLDS)
+    if len(nights) < least:
+        raise EvaluationError(f"nights: expected at least {least}, found {len(nights)}")
     work = partial(_one, nights, config or SequenceConfig(), sizes, n_draws)
     items = [f"{fold}-{seed}" for fold in range(N_FOLDS) for seed in seeds] + [f"{fold}-" for fold in range(N_FOLDS)]
     results = run_all(work, items, n_jobs)

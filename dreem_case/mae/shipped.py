@@ -17,7 +17,6 @@ from .embedding_study import Way, event_auroc, learn, side_of
 from .examples import Examples, batch_paths, read_examples
 from .model import CONFIGS, SHIPPED, MaskedAutoencoder, count_parameters, save_model
 from .pretraining import BatchFiles, PretrainSettings, pretrain
-from .probes import check_sides
 from .simulate import SIZES, prepared_studies
 
 # %% ../../nbs/library/mae/shipped.ipynb #59ff50a7
@@ -28,7 +27,6 @@ def judged_by_probes(
     model: MaskedAutoencoder, train: Examples, valid: Examples
 ) -> dict[str, dict[str, float]]:  # of pretrained and random: stage_kappa, event_auroc
     "Probe an encoder and a random one, learning from draws of four patients."
-    check_sides(train.patient, valid.patient)
     learned, held = (side_of(one, model, (0,)) for one in (train, valid))
     ways = {"pretrained": Way(("embedding",)), "random": Way(("random 0",))}
     size, found = min(N_LABELLED, len(set(train.patient.tolist()))), {}

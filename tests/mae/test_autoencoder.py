@@ -245,7 +245,7 @@ def test_an_epoch_with_nothing_in_it_is_a_row_of_nothing():
 def test_a_random_encoder_has_the_scales_of_the_one_it_is_held_against():
     model = built()
     model.fit_scale(*tensors())
-    other = random_encoder(model.config, 3, model)
+    other = random_encoder(model, 3)
     assert torch.equal(other.centre, model.centre) and not torch.equal(other.positions, model.positions)
 
 
@@ -253,4 +253,4 @@ def test_waves_cannot_be_asked_of_a_model_that_predicts_powers():
     found = made_up_examples(2)
     with pytest.raises(ModelError, match="predicts waveform or summary"):
         impute(built(target="log_power"), found.signals, found.present, 3)
-    assert impute(built(target="waveform"), found.signals, found.present, "SPO2").shape == (2, WIDTH)
+    assert impute(built(target="waveform"), found.signals, found.present, 8).shape == (2, WIDTH)

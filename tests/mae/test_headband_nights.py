@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from dreem_case.core.agreement import EvaluationError
 from dreem_case.core.array_files import ArrayError
 from dreem_case.core.label_efficiency import draw_places
 from dreem_case.mae import night_sequences
@@ -19,7 +20,6 @@ from dreem_case.mae.night_sequences import (
     random_sequences,
     read_headband,
 )
-from dreem_case.mae.probes import ProbeError
 
 SMALL = SequenceConfig(width=8, dilations=(1, 2), clusters=4, steps=10, pieces=2, length=40)
 
@@ -164,7 +164,7 @@ def test_curves_judge_every_night_once_a_draw_and_seed():
 
 
 def test_too_few_nights_are_refused():
-    with pytest.raises(ProbeError, match="at least 4"):
+    with pytest.raises(EvaluationError, match="at least 4"):
         headband_curves([night(seed) for seed in range(3)], SMALL, (0,), (1, 2), 1)
 
 
