@@ -208,32 +208,22 @@ def hide_runs(
     return hidden
 
 # %% ../../nbs/library/mae/night_sequences.ipynb #a9b7bb7b
-class _Pieces(Sequence):
-    "The batches of one round of training, drawn when they are asked for."
-
-    def __init__(
-        self, nights: Sequence[SpectraNight], kinds: Sequence[np.ndarray], config: SequenceConfig, n: int, seed: tuple
-    ):
-        self.nights, self.kinds, self.config, self.n, self.seed = nights, kinds, config, n, seed
-
-    def __len__(self) -> int:
-        return self.n
-
-    def __getitem__(self, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # spectra, kinds, hidden
-        if not 0 <= step < self.n:
-            raise IndexError(step)
-        config, random = self.config, np.random.default_rng([*self.seed, step])
-        spectra = np.zeros((config.pieces, config.length, N_INPUTS), np.float32)
-        kinds = np.full((config.pieces, config.length), -1)
-        for piece in range(config.pieces):
-            of = int(random.integers(len(self.nights)))
-            start = int(random.integers(max(len(self.nights[of]) - config.length, 0) + 1))
-            values = self.nights[of].spectra[start : start + config.length]
-            spectra[piece, : len(values)] = values
-            kinds[piece, : len(values)] = self.kinds[of][start : start + config.length]
-        spectra += random.normal(0, config.shift, (config.pieces, 1, N_INPUTS)).astype(np.float32)
-        hidden = hide_runs(kinds.shape, config.hidden, config.run, random)
-        return torch.from_numpy(spectra), torch.from_numpy(kinds), torch.from_numpy(hidden)
+def _pieces(
+    nights: Sequence[SpectraNight], kinds: Sequence[np.ndarray], config: SequenceConfig, seed: tuple[int, ...]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # spectra, kinds, hidden
+    "Draw the pieces of a step."
+    random = np.random.default_rng(seed)
+    spectra = np.zeros((config.pieces, config.length, N_INPUTS), np.float32)
+    own = np.full((config.pieces, config.length), -1)
+    for piece in range(config.pieces):
+        of = int(random.integers(len(nights)))
+        start = int(random.integers(max(len(nights[of]) - config.length, 0) + 1))
+        values = nights[of].spectra[start : start + config.length]
+        spectra[piece, : len(values)] = values
+        own[piece, : len(values)] = kinds[of][start : start + config.length]
+    spectra += random.normal(0, config.shift, (config.pieces, 1, N_INPUTS)).astype(np.float32)
+    hidden = hide_runs(own.shape, config.hidden, config.run, random)
+    return torch.from_numpy(spectra), torch.from_numpy(own), torch.from_numpy(hidden)
 
 # %% ../../nbs/library/mae/night_sequences.ipynb #698d2feb
 def _loss(network: nn.Module, batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> torch.Tensor:
@@ -264,8 +254,9 @@ def pretrain_sequences(
     settings = LoopSettings(_ROUNDS, config.rate, weight_decay=0.05, seed=seed)
     with torch_threads(1):
         learned = fit_network(
-            network, lambda epoch: _Pieces(nights, kinds, config, each, (seed, epoch)), _loss, settings
-        )
+            network, lambda epoch: [_pieces(nights, kinds, config, (seed, epoch, step)) for step in range(each)],
+            _loss, settings,
+        )  # fmt: skip
     return network.eval(), learned
 
 # %% ../../nbs/library/mae/night_sequences.ipynb #91d0cd62

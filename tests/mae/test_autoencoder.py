@@ -56,7 +56,7 @@ def test_the_original_has_the_published_number_of_parameters_and_the_small_one_h
 
 def test_a_step_of_the_original_fits_in_a_test():
     cost = step_cost(CONFIGS["original-76m"], 1)
-    assert np.isfinite(cost.loss)
+    assert np.isfinite(cost["loss"])
     assert 160e9 < flop_per_example(CONFIGS["original-76m"]) < 180e9
 
 
