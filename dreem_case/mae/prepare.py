@@ -21,16 +21,8 @@ import numpy as np
 from ..core.outputs import Outputs, open_outputs
 from ..core.places import PlaceError, StoredFile, fetched, files_in
 from ..core.workers import Workers
-from dreem_case.mae.examples import (
-    BATCH,
-    SPLITS,
-    Examples,
-    batch_content,
-    join_examples,
-    read_batch,
-    split_of,
-    stored_signals,
-)
+from .examples import BATCH, SPLITS, Examples, batch_content, join_examples, read_batch
+from .examples import split_of, stored_signals
 from .montage import MODALITIES, N_MODALITIES, WIDTH
 from .psg import Psg, open_psg, read_modalities
 from ..nights.safe_h5 import CaseFileError, FileUnavailable

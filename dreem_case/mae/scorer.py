@@ -132,9 +132,8 @@ def score_breathing(
         lowest = np.sort(air[a:b])[: max((b - a) // 2, 1)].mean()
         if b - a > 90 or rng.random() < scorer.misses:
             continue
-        followed = any(a + 4 < fall.onset_s < b + 25 for fall in falls) or any(
-            b - 6 < arousal.onset_s < b + 5 for arousal in arousals
-        )
+        woken = any(b - 6 < arousal.onset_s < b + 5 for arousal in arousals)
+        followed = woken or any(a + 4 < fall.onset_s < b + 25 for fall in falls)
         if lowest < scorer.apnea:
             if (kind := _apnea_kind(effort[a:b], rng)) != "apnea_central" or followed or b - a >= 20:
                 found.append(Scored(a, b - a, kind))

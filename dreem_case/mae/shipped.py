@@ -13,9 +13,10 @@ from pathlib import Path
 from .. import __version__
 from ..core.agreement import kappa, mean_of_known
 from ..core.files import write_whole
+from ..core.nets import count_parameters
 from .embedding_study import Way, event_auroc, learn, side_of
 from .examples import Examples, batch_paths, read_examples
-from .model import CONFIGS, SHIPPED, MaskedAutoencoder, count_parameters, save_model
+from .model import CONFIGS, SHIPPED, MaskedAutoencoder, save_model
 from .pretraining import BatchFiles, PretrainSettings, pretrain
 from .simulate import SIZES, prepared_studies
 

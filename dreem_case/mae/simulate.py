@@ -115,17 +115,15 @@ def study_columns(study: Study, rng: np.random.Generator) -> list[Column]:
         if name in missing:
             continue
         unit, limit = _KNOWN[name.split()[0]]
-        rate = {FAST_HZ: fast, BREATH_HZ: slow, 1: oxygen}.get(study.rates[name], study.rates[name])
-        rate = FAST_HZ if name == "SNORE" else rate
+        rate = FAST_HZ if name == "SNORE" else {FAST_HZ: fast, BREATH_HZ: slow, 1: oxygen}[study.rates[name]]
         low, factor = (0.0 if name == "SPO2" else -limit), 1.0
         if unit == "uV" and odd_unit < 0.12:
             unit, factor = ("mV", 1e-3) if odd_unit < 0.07 else ("V", 1e-6)
         elif name == "SPO2" and odd_unit > 0.93:
             unit, factor = "", 0.01
         made = values if rate == study.rates[name] else _finer(values, study.rates[name], rate, name == "SPO2")
-        found.append(
-            Column(_SECOND[name] if second else name, unit, (low * factor, limit * factor), rate, made * factor)
-        )
+        limits = (low * factor, limit * factor)
+        found.append(Column(_SECOND[name] if second else name, unit, limits, rate, made * factor))
     pulse = 105 - 2.5 * study.child.age + 4 * _wander(len(study.stages) * EPOCH_S, 20, rng)
     extra = Column("Heart Rate", "bpm", (0.0, 250.0), 1, pulse)
     return [*found, extra] if rng.random() < 0.7 else found
@@ -286,12 +284,8 @@ def oxygen_around(spo2: np.ndarray, onset_s: float, duration_s: float) -> tuple[
     "Measure the depth of the fall behind an event and the delay of its lowest point; None where the probe is off."
     start, stop = int(onset_s), int(onset_s + duration_s + _AFTER_S)
     before, after = spo2[max(start - 15, 0) : start + 6], spo2[start:stop]
-    if (
-        len(after) < 20
-        or not len(before)
-        or min(before.min(), after.min()) < 50
-        or max(before.max(), after.max()) > 100
-    ):
+    seen = np.concatenate([before, after])
+    if len(after) < 20 or not len(before) or seen.min() < 50 or seen.max() > 100:
         return None
     return float(before.max() - after.min()), float(after.argmin() - duration_s)
 

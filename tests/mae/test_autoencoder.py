@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch", reason="networks are an extra: pip install dreem_case[nets]")
 
 from dreem_case.core.model_file import ModelError  # noqa: E402
+from dreem_case.core.nets import count_parameters  # noqa: E402
 from dreem_case.mae.embed import embed, embedding_width, impute, random_encoder  # noqa: E402
 from dreem_case.mae.model import (  # noqa: E402  # noqa: E402
     CONFIGS,
     MaeConfig,
     MaskedAutoencoder,
     config_of,
-    count_parameters,
     load_model,
     log_power,
     patches_of,
