@@ -204,7 +204,7 @@ def test_a_configuration_that_cannot_be_is_refused_by_name(changes, named):
         config_of(asdict(MaeConfig()) | changes)
 
 
-def test_a_model_of_another_montage_version_or_kind_is_refused_by_name(tmp_path):
+def test_a_model_is_read_again_and_one_of_another_montage_version_or_kind_refused_by_name(tmp_path):
     save_model(tmp_path, built())
     path, good = tmp_path / "manifest.json", json.loads((tmp_path / "manifest.json").read_text())
     changes = (
@@ -216,12 +216,13 @@ def test_a_model_of_another_montage_version_or_kind_is_refused_by_name(tmp_path)
         ({"config": None}, "11 settings"),
         ({"kind": "boosted"}, "expected kind masked autoencoder"),
     )
+    assert load_model(tmp_path).config == MaeConfig(**TINY)
     for change, named in changes:
         path.write_text(json.dumps(good | change))
         with pytest.raises(ModelError, match=named):
             load_model(tmp_path)
-    path.write_text(json.dumps(good))
-    load_model(tmp_path)
+    save_model(tmp_path, MaskedAutoencoder(NARROW))
+    assert load_model(tmp_path).config == NARROW
 
 
 def test_the_shipped_model_is_small_and_reads():

@@ -116,16 +116,12 @@ def test_pretraining_repeats_and_does_not_look_at_stages():
     assert (first != embed_night(random_sequences(SMALL, 1), night(7))).any()
 
 
-def test_what_was_not_recorded_is_not_asked_for():
-    nights = [night(seed) for seed in range(2)]
+@pytest.mark.parametrize("n", [80, 20])
+def test_what_was_not_recorded_is_not_asked_for_and_short_nights_are_learned_from_too(n):
+    nights = [night(seed, n) for seed in range(3)]
     for one in nights:
         one.recorded[40:] = False
     _, learned = pretrain_sequences(nights, SMALL)
-    assert np.isfinite(learned.losses).all()
-
-
-def test_short_nights_are_learned_from_too():
-    _, learned = pretrain_sequences([night(seed, 20) for seed in range(3)], SMALL)
     assert np.isfinite(learned.losses).all()
 
 

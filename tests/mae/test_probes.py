@@ -52,9 +52,8 @@ def test_what_is_said_of_a_row_does_not_depend_on_the_rows_beside_it(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_number_that_is_never_known_and_one_that_is_unknown_at_times_do_no_harm(kind):
     rows, codes = rows_and_codes()
-    rows = np.concatenate(
-        [rows, np.full((len(rows), 1), np.nan, np.float32), np.ones((len(rows), 1), np.float32)], axis=1
-    )
+    rows = np.pad(rows, ((0, 0), (0, 2)), constant_values=1)
+    rows[:, -2] = np.nan
     rows[::5, 0] = np.nan
     said = fit_probe(rows[:200], codes[:200], 3, kind)(rows[200:])
     assert np.isfinite(said).all()
@@ -107,9 +106,7 @@ def test_shuffled_labels_tell_nothing(kind):
     for seed in range(6):
         random = np.random.default_rng(seed)
         probe = fit_probe(side.rows["hand"][:500], random.permutation(side.targets["stage"][:500]), 5, kind)
-        found.append(
-            judge(side.targets["stage"][500:], probe(side.rows["hand"][500:]), "abcde").mean_auroc
-        )
+        found.append(judge(side.targets["stage"][500:], probe(side.rows["hand"][500:]), "abcde").mean_auroc)
     assert abs(np.mean(found) - 0.5) < 0.03
 
 

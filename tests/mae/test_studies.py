@@ -126,31 +126,26 @@ def test_volts_are_volts_in_every_unit(unit, factor, tmp_path):
     assert np.allclose(modality(path, "EEG C3-M2")[0].ravel(), column.values, atol=0.05)
 
 
-def test_an_unknown_unit_is_said():
-    assert "no unit known" in unit_factor(MODALITIES[0], "furlong")[1]
-    assert unit_factor(MODALITIES[NAMES.index("C-FLOW")], "furlong") == (1.0, "")
-
-
 @pytest.mark.parametrize(("unit", "wanted", "factor"), [
     ("µV", "µV", 1), ("", "µV", 1), ("mV", "µV", 1e3), ("V", "µV", 1e6), ("nV", "µV", 1e-3),
     ("%", "%", 1), ("", "%", 1), ("fraction", "%", 100), ("mmHg", "mmHg", 1), ("", "mmHg", 1), ("kPa", "mmHg", 7.50062),
     ("%", "mmHg", 7.6), ("Vol%", "mmHg", 7.6),
 ])  # fmt: skip
-def test_a_unit_is_converted_and_that_is_said_where_it_changes_anything(unit, wanted, factor):
+def test_a_unit_is_converted_and_what_changes_anything_or_is_not_known_is_said(unit, wanted, factor):
     for modality in (modality for modality in MODALITIES if modality.unit == wanted):
         found, said = unit_factor(modality, unit)
         assert found == pytest.approx(factor)
         assert said == ("" if factor == 1 else f"in {unit}, converted to {wanted}")
+        assert "no unit known" in unit_factor(modality, "furlong")[1]
+    assert unit_factor(MODALITIES[NAMES.index("C-FLOW")], "furlong") == (1.0, "")
 
 
 @pytest.mark.parametrize("unit, factor", [("%", 1.0), ("", 0.01), ("fraction", 0.01)])
 def test_oxygen_is_percent_at_any_rate(unit, factor, tmp_path):
     for rate in (1, 4):
         column = noise("SpO2", "%", rate, limit=127.0, size=1.0, offset=95.0)
-        limits = (0.0, 127.0 * factor)
-        path = written(
-            tmp_path, [Column("SpO2", unit, limits, rate, np.clip(column.values, 0, 100) * factor)], f"1_{rate}"
-        )
+        own = Column("SpO2", unit, (0.0, 127.0 * factor), rate, np.clip(column.values, 0, 100) * factor)
+        path = written(tmp_path, [own], f"1_{rate}")
         epochs, there, _ = modality(path, "SPO2")
         assert there.all() and abs(epochs.mean() - 95) < 0.5
 
