@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from scipy.signal import resample_poly
 
 from .examples import EVENTS
 from .montage import MODALITIES, RATE, WIDTH, Modality, choose_channels, unit_factor
@@ -220,8 +221,6 @@ def resampled(
     to_hz: float = RATE,
 ) -> np.ndarray:  # float32 (n,), NaN where missing
     "Bring a signal to another rate, without folding what lies above the new one's half into it."
-    from scipy.signal import resample_poly
-
     made = np.full(n, np.nan, np.float32)
     if not len(values):
         return made

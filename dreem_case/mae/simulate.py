@@ -25,6 +25,7 @@ from .examples import POSITIVE_S, SPLITS, batch_paths, join_examples, read_batch
 from .polygraph import BREATH_HZ, FAST_HZ, band_noise, breathe, fast_signals, respiratory_signals
 from .prepare import prepare
 from .scorer import Scored, draw_scorer, score_arousals, score_breathing, score_oxygen, score_stages
+from ..nights.edf_header import header_bytes
 from ..nights.edf_import import claim_folder
 from ..nights.stages import EPOCH_S, STAGE_NAMES
 
@@ -143,8 +144,6 @@ def _finer(values: np.ndarray, from_hz: int, to_hz: int, steps: bool) -> np.ndar
 # %% ../../nbs/library/mae/simulate.ipynb #3959cd0e
 def edf_content(columns: Sequence[Column], start: datetime) -> bytes:
     "Write channels as EDF with records of a second."
-    from dreem_case.nights.edf_header import header_bytes
-
     n = min(len(column.values) // column.rate for column in columns)
     rows, parts = [], []
     for column in columns:
@@ -262,8 +261,8 @@ NCH = {  # %, of epochs of children
     "apnea": 0.8, "hypopnea": 2.0, "desaturation": 8.8, "arousal": 4.7,
 }  # fmt: skip
 ADULTS = {  # of real adult nights: s, median; share followed by a fall of 3 %; depth of the fall, %, median
-    "apnea_central": (15.0, None, None), "apnea_obstructive": (19.0, 0.94, 6.0), "apnea_mixed": (29.0, None, None),
-    "hypopnea": (17.0, 0.72, 4.0),
+    "apnea_central": (15.0, np.nan, np.nan), "apnea_obstructive": (19.0, 0.94, 6.0),
+    "apnea_mixed": (29.0, np.nan, np.nan), "hypopnea": (17.0, 0.72, 4.0),
 }  # fmt: skip
 LAG_S = (12.0, 15.0)  # from the end of an event to the lowest oxygen, of the same nights
 
@@ -301,8 +300,8 @@ def event_table(studies: Sequence[Study]) -> list[dict[str, object]]:  # a row f
         rows.append({
             "kind": kind, "events": len(own), "median length, s": _median([event.duration_s for _, event in own]),
             "of adults": length, "followed by a fall": float((falls[:, 0] >= 3).mean()) if len(falls) else float("nan"),
-            "of adults ": followed if followed else float("nan"), "depth, %": _median(falls[:, 0]),
-            "of adults  ": depth if depth else float("nan"), "delay, s": _median(deep[:, 1]),
+            "of adults ": followed, "depth, %": _median(falls[:, 0]),
+            "of adults  ": depth, "delay, s": _median(deep[:, 1]),
         })  # fmt: skip
     return rows
 
