@@ -119,7 +119,7 @@ def training() -> dict:
     from dreem_case.mae.model import CONFIGS
     from dreem_case.mae.pretraining import step_cost
 
-    return {"train_examples_per_s": step_cost(CONFIGS["laptop"], batch=64, steps=5, warm=2).examples_per_s}
+    return {"train_examples_per_s": step_cost(CONFIGS["laptop"], batch=64, steps=5, warm=2)["examples_per_s"]}
 
 
 if __name__ == "__main__":

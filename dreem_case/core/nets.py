@@ -2,7 +2,8 @@
 
 # %% auto #0
 __all__ = ['CHECKPOINT', 'LIBRARIES', 'LoopSettings', 'Learned', 'seed_all', 'torch_threads', 'fit_network', 'rate_at',
-           'check_checkpoint', 'process_share', 'fastest_device', 'has_bfloat16', 'save_network', 'load_network']
+           'check_checkpoint', 'process_share', 'fastest_device', 'has_bfloat16', 'count_parameters', 'save_network',
+           'load_network']
 
 # %% ../../nbs/library/core/nets.ipynb #6d31e138
 import math
@@ -270,6 +271,11 @@ def fastest_device() -> torch.device:
 def has_bfloat16() -> bool:
     "Tell whether a graphics card is there that multiplies in bfloat16."
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+
+
+def count_parameters(network: nn.Module) -> int:
+    "Count what is learned."
+    return sum(value.numel() for value in network.parameters())
 
 # %% ../../nbs/library/core/nets.ipynb #2b89563e
 def _machines(together: bool, on_card: bool) -> dict:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.signal import lfilter
 
 from ..nights.stages import EPOCH_S, Stage
 
@@ -111,8 +112,6 @@ def _cycle(length: float, night: float, child: Child, rng: np.random.Generator) 
 # %% ../../nbs/library/mae/children.ipynb #be8259d5
 def _wander(n: int, tau: float, rng: np.random.Generator) -> np.ndarray:  # (n,) of variance 1
     "Make a number that moves slowly, with a memory of so many steps."
-    from scipy.signal import lfilter
-
     keep = float(np.exp(-1 / tau))
     return lfilter([np.sqrt(1 - keep**2)], [1, -keep], rng.standard_normal(n + int(5 * tau)))[int(5 * tau) :]
 

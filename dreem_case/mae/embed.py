@@ -11,7 +11,7 @@ import torch
 
 from ..core.model_file import ModelError
 from ..core.nets import seed_all
-from .model import BANDS_HZ, OUTLINE_HZ, MaeConfig, MaskedAutoencoder, load_model
+from .model import BANDS_HZ, OUTLINE_HZ, MaeConfig, MaskedAutoencoder
 from .montage import MODALITIES, N_MODALITIES, RATE, WIDTH
 from .pretraining import draw_masks
 
@@ -69,19 +69,12 @@ def _batches(places: np.ndarray, size: int) -> Iterator[np.ndarray]:
     return (places[at : at + size] for at in range(0, len(places), size))
 
 # %% ../../nbs/library/mae/embed.ipynb #f0ad1396
-def random_encoder(
-    config: MaeConfig,
-    seed: int = 0,
-    scale_of: MaskedAutoencoder | None = None,  # whose means and spreads it has; None: the shipped one's, if they fit
-) -> MaskedAutoencoder:
-    "Make an encoder with random weights."
+def random_encoder(like: MaskedAutoencoder, seed: int = 0) -> MaskedAutoencoder:
+    "Make an encoder with random weights, of the shape of another one and with its means and spreads."
     seed_all(seed)
-    model = MaskedAutoencoder(config)
-    scales = dict(model.named_buffers())
-    known = dict((load_model() if scale_of is None and scales else scale_of or model).named_buffers())
-    for name, value in scales.items():
-        if name in known and known[name].shape == value.shape:
-            value.copy_(known[name])
+    model = MaskedAutoencoder(like.config)
+    for name, value in model.named_buffers():
+        value.copy_(like.get_buffer(name))
     return model.eval()
 
 # %% ../../nbs/library/mae/embed.ipynb #81a0a616
@@ -122,13 +115,9 @@ def impute(
     model: MaskedAutoencoder,
     signals: np.ndarray,  # float32 (n, 16, 3840), scaled
     present: np.ndarray,  # bool (n, 16)
-    modality: int | str,  # number or name; what its row holds is not looked at
+    row: int,  # of the modality; what it holds is not looked at
 ) -> np.ndarray:  # float32 (n, 3840), scaled; NaN where nothing else is present
     "Predict a modality from the others; raise `ModelError` for a model that says nothing of waves."
-    names = [one.name for one in MODALITIES]
-    if isinstance(modality, str) and modality not in names:
-        raise ModelError(f"modality: expected one of {', '.join(names)}, found {ascii(modality)[:40]}")
-    row = names.index(modality) if isinstance(modality, str) else modality
     if model.config.geometry != "modality" or model.config.target not in ("waveform", "summary"):
         raise ModelError("expected a model with tokens of modalities that predicts waveform or summary, found "
                          f"{model.config.geometry} and {model.config.target}")  # fmt: skip

@@ -6,23 +6,24 @@ __all__ = ['EVENT_KINDS', 'ALL', 'N_BESIDE', 'Answers', 'Side', 'pca_rows', 'sid
 
 # %% ../../nbs/library/mae/embedding_study.ipynb #9c61d4e8
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import cycle
 
 import numpy as np
 
-from ..core.agreement import kappa, mean_of_known, rows_by_group
+from ..core.agreement import kappa, mean_of_known, per_group
 from ..core.label_efficiency import draw_places
 from ..core.resampling import Interval, interval_over_groups, paired_difference
 from ..core.workers import run_all
-from .examples import Examples, targets
+from .examples import POSITIVE_S, Examples, targets
 from .features import features, log_spectra
 from .probes import auroc, check_sides, fit_probe, judge
 from ..nights.stages import Stage
 
 # %% ../../nbs/library/mae/embedding_study.ipynb #298c3c02
-EVENT_KINDS = ("apnea", "hypopnea", "desaturation", "arousal")
+EVENT_KINDS = tuple(POSITIVE_S)
 ALL = 0  # as a size: all patients
 
 
@@ -62,7 +63,7 @@ def side_of(
     hand, embedding = features(*see).to_numpy(), embed(model, *see)
     rows = {"hand": hand, "embedding": embedding, "spectra": log_spectra(*see)}
     for seed in seeds:
-        rows[f"random {seed}"] = embed(random_encoder(model.config, seed, model).to(model.positions.device), *see)
+        rows[f"random {seed}"] = embed(random_encoder(model, seed).to(model.positions.device), *see)
     return Side(rows, targets(examples), examples.patient)
 
 # %% ../../nbs/library/mae/embedding_study.ipynb #de7050d6
@@ -120,7 +121,7 @@ def learn(
     seed: int = 0,
     n_jobs: int | None = None,  # processes; None: one for each core
 ) -> Answers:
-    "Learn from draws of patients and say what is believed of others; raise `ProbeError` if one is on both sides."
+    "Learn from draws of patients and say what is believed of others; raise `EvaluationError` if one is on both sides."
     check_sides(train.patient, test.patient)
     people = list(dict.fromkeys(train.patient.tolist()))
     draws = {size: [np.array([people[i] for i in own]) for own in draw_places(people, size, n_draws, seed)]
@@ -139,25 +140,8 @@ def class_names(target: str) -> list[str]:
 
 def stage_kappas(runs: Sequence[Mapping[str, np.ndarray]], test: Side) -> dict[str, float]:  # by patient
     "Compute each judged patient's kappa, averaged over runs."
-    groups, truth = rows_by_group(test.patient), test.targets["stage"]
-    return {patient: mean_of_known([kappa(truth[rows], run["stage"][rows].argmax(axis=1)) for run in runs])
-            for patient, rows in groups.items()}  # fmt: skip
-
-# %% ../../nbs/library/mae/embedding_study.ipynb #a8f7c691
-def _event_auroc(kinds: Sequence[str], n_first: int) -> Callable[..., float]:
-    """Make a statistic of columns: the mean AUROC of the first runs, minus that of the others, if there are any.
-
-    Columns are the truth of each kind, then the scores of each kind, run by run.
-    """
-
-    def statistic(*columns: np.ndarray) -> float:
-        n = len(kinds)
-        truths, scores = columns[:n], columns[n:]
-        each = [auroc(truths[i % n][truths[i % n] >= 0] == 1, score[truths[i % n] >= 0])
-                for i, score in enumerate(scores)]  # fmt: skip
-        return mean_of_known(each[: n_first * n]) - (mean_of_known(each[n_first * n :]) if each[n_first * n :] else 0.0)
-
-    return statistic
+    each = [per_group(kappa, test.patient, test.targets["stage"], run["stage"].argmax(axis=1)) for run in runs]
+    return {patient: mean_of_known([one[patient] for one in each]) for patient in each[0]}
 
 # %% ../../nbs/library/mae/embedding_study.ipynb #34437c35
 def event_auroc(
@@ -166,10 +150,17 @@ def event_auroc(
     kinds: Sequence[str] = EVENT_KINDS,  # whose AUROC are averaged; one that no judged patient has does not count
     against: Sequence[Mapping[str, np.ndarray]] = (),  # runs of another way, whose AUROC is subtracted
 ) -> Interval:
-    "Give AUROC of events over all judged patients, with an interval over patients."
-    scores = [run[kind][:, 1] for run in (*runs, *against) for kind in kinds]
+    "Give the mean AUROC of events over all judged patients, or how much higher it is, with an interval over patients."
     truths = [test.targets[kind] for kind in kinds]
-    return interval_over_groups(_event_auroc(kinds, len(runs)), test.patient, *truths, *scores)
+    scores = [run[kind][:, 1] for run in (*runs, *against) for kind in kinds]
+
+    def statistic(*columns: np.ndarray) -> float:  # the truth of each kind, then the scores of each, run by run
+        pairs = zip(cycle(columns[: len(kinds)]), columns[len(kinds) :], strict=False)
+        each = [auroc(truth[truth >= 0] == 1, score[truth >= 0]) for truth, score in pairs]
+        own, others = each[: len(runs) * len(kinds)], each[len(runs) * len(kinds) :]
+        return mean_of_known(own) - (mean_of_known(others) if others else 0.0)
+
+    return interval_over_groups(statistic, test.patient, *truths, *scores)
 
 
 def stage_kappa(

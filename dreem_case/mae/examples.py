@@ -47,26 +47,23 @@ class Examples:
 
     def take(self, places: np.ndarray | slice) -> "Examples":
         "Give some of the examples."
-        return Examples(*(getattr(self, name)[places] for name in _FIELDS))
+        return Examples(**{name: values[places] for name, values in vars(self).items()})
 
 # %% ../../nbs/library/mae/examples.ipynb #596dd5bc
-_FIELDS = ("signals", "present", "stage", "seconds", "patient", "study", "epoch")
-
-
 def join_examples(parts: Sequence[Examples]) -> Examples:
     "Put examples together, in order."
-    return Examples(*(np.concatenate([getattr(part, name) for part in parts]) for name in _FIELDS))
+    return Examples(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
 
 # %% ../../nbs/library/mae/examples.ipynb #cff7fe01
 POSITIVE_S = {"apnea": 3.0, "hypopnea": 3.0, "desaturation": 5.0, "arousal": 1.5}  # at least, in an epoch
+_KINDS = {kind: [event for event in EVENTS if event.startswith(kind)] for kind in POSITIVE_S}
 
 
 def targets(examples: Examples) -> dict[str, np.ndarray]:  # int8 (n,): stage 0..4, events 0 or 1; -1 where not scored
     "Give what is to be predicted of each epoch."
     found = {"stage": examples.stage.astype(np.int8)}
     for kind, least_s in POSITIVE_S.items():
-        own = [number for number, name in enumerate(EVENTS) if name.startswith(kind)]
-        seconds = examples.seconds[:, own].sum(axis=1)
+        seconds = examples.seconds[:, np.isin(EVENTS, _KINDS[kind])].sum(axis=1)
         known = np.isfinite(seconds) & (examples.stage >= 0)
         found[kind] = np.where(known, np.nan_to_num(seconds) >= least_s, -1).astype(np.int8)
     return found
@@ -99,19 +96,14 @@ def stored_signals(signals: np.ndarray) -> np.ndarray:  # int16, the same shape
 # %% ../../nbs/library/mae/examples.ipynb #2b4ecc7f
 def batch_content(examples: Examples, signals: np.ndarray | None = None) -> bytes:  # int16, if they are made already
     "Put examples into the bytes of a file."
-    who = list(dict.fromkeys(zip(examples.patient.tolist(), examples.study.tolist(), strict=True)))
-    place = {pair: number for number, pair in enumerate(who)}
-    pairs = zip(examples.patient.tolist(), examples.study.tolist(), strict=True)
-    about = {
-        "version": _VERSION,
-        "modalities": [modality.name for modality in MODALITIES],
-        "events": EVENTS,
-        "who": who,
-    }
+    pairs = list(zip(examples.patient.tolist(), examples.study.tolist(), strict=True))
+    who = list(dict.fromkeys(pairs))
+    names = [modality.name for modality in MODALITIES]
+    about = {"version": _VERSION, "modalities": names, "events": EVENTS, "who": who}
     arrays = {
         "signals": stored_signals(examples.signals) if signals is None else signals, "present": examples.present,
         "stage": examples.stage, "seconds": examples.seconds, "epoch": examples.epoch,
-        "who": np.array([place[pair] for pair in pairs], np.int32),
+        "who": np.array([who.index(pair) for pair in pairs], np.int32),
     }  # fmt: skip
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
@@ -204,12 +196,6 @@ def read_examples(folder: str | Path, *splits: str, every: int = 1) -> Examples:
     return found if (order == np.arange(len(order))).all() else found.take(order)
 
 # %% ../../nbs/library/mae/examples.ipynb #2a067be6
-_KINDS = {  # dataset -> kinds of events, by number from 1
-    "apnea": ("apnea_central", "apnea_obstructive", "apnea_mixed"),
-    "hypopnea": ("hypopnea_obstructive", "hypopnea_other"), "desaturation": ("desaturation",), "arousal": ("arousal",),
-}  # fmt: skip
-
-
 def write_original(path: str | Path, examples: Examples, kind: str = "float64") -> None:
     "Write examples as a batch file of PedSleepMAE, as a whole or not at all; one example makes a file of one."
     found = targets(examples)
@@ -217,7 +203,7 @@ def write_original(path: str | Path, examples: Examples, kind: str = "float64") 
         file.create_dataset("signals", data=examples.signals, dtype=kind)
         file["sleep"] = found["stage"]
         for name, kinds in _KINDS.items():
-            seconds = np.nan_to_num(examples.seconds[:, [EVENTS.index(event) for event in kinds]])
+            seconds = np.nan_to_num(examples.seconds[:, np.isin(EVENTS, kinds)])
             file[name] = np.where(found[name] == 1, 1 + seconds.argmax(axis=1), found[name]).astype(np.int8)
         for name, values in (("patient", examples.patient), ("study", examples.study)):
             file.create_dataset(name, data=values.astype(object), dtype=h5py.string_dtype())
@@ -235,9 +221,7 @@ def read_original(path: str | Path) -> Examples:
         _check_labels(path.name, {name: (found[name], -1, most[name]) for name in found})
         labels = {name: np.nan_to_num(values, nan=-1).astype(np.int8) for name, values in found.items()}
         names = {name: np.atleast_1d(file[name].asstr()[()]).astype(str) for name in ("patient", "study")}
-        epoch = (
-            np.atleast_1d(file["epoch"][()]).astype(np.int32) if "epoch" in file else np.arange(shape, dtype=np.int32)
-        )
+        epoch = np.atleast_1d(file["epoch"][()] if "epoch" in file else np.arange(shape)).astype(np.int32)
     seconds = np.zeros((shape, len(EVENTS)), np.float32)
     for name, kinds in _KINDS.items():
         for number, event in enumerate(kinds, 1):

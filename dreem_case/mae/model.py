@@ -3,8 +3,8 @@
 # %% auto #0
 __all__ = ['CUT_OFF', 'OUTLINE_HZ', 'BANDS_HZ', 'FLOOR', 'MOST_PARAMETERS', 'TARGETS', 'CONFIGS', 'KIND', 'VERSION', 'SHIPPED',
            'patches_of', 'outline', 'log_power', 'summary', 'n_summary', 'MaeConfig', 'config_of', 'Block',
-           'ModalityTokens', 'TimeTokens', 'PatchDescriptions', 'MaskedAutoencoder', 'count_parameters', 'montage',
-           'about_model', 'check_about', 'save_model', 'load_model']
+           'ModalityTokens', 'TimeTokens', 'PatchDescriptions', 'MaskedAutoencoder', 'montage', 'about_model',
+           'check_about', 'save_model', 'load_model']
 
 # %% ../../nbs/library/mae/model.ipynb #d52cb58f
 import math
@@ -363,11 +363,6 @@ def _attended(real: torch.Tensor) -> torch.Tensor | None:  # bool (n, t) -> (n, 
         return None
     first = torch.arange(real.shape[1], device=real.device) == 0
     return (real | (first & ~real.any(dim=1, keepdim=True)))[:, None, None]
-
-
-def count_parameters(model: nn.Module) -> int:
-    "Count what is learned."
-    return sum(value.numel() for value in model.parameters())
 
 # %% ../../nbs/library/mae/model.ipynb #e2f45e6f
 KIND = "masked autoencoder"

@@ -82,10 +82,8 @@ def respiratory_signals(
     flat = np.clip(1.6 * shut + 1.2 * breath["narrow"], 0, 1)
     shape = (1 - flat) * wave + flat * np.tanh(2.5 * wave) * 0.8
     mouth = _stretches(seconds, 1.2, 240, rng) * rng.uniform(0.4, 0.9)
-    mouth = np.maximum(
-        mouth, _stretches(seconds, 7, 22, rng) * uniform_filter1d(rng.uniform(0, 2, seconds), 60).clip(0, 1)
-    )
-    mouth = _spread(uniform_filter1d(mouth, 3), hz)
+    puffs = _stretches(seconds, 7, 22, rng) * uniform_filter1d(rng.uniform(0, 2, seconds), 60).clip(0, 1)
+    mouth = _spread(uniform_filter1d(np.maximum(mouth, puffs), 3), hz)
     flow = shape * air * (1 - mouth)
     noise = rng.standard_normal((3, n))
     flow = flow + 0.09 * np.exp(rng.normal(0, 0.6)) * noise[0] + 0.5 * moving * lfilter([0.1], [1, -0.9], noise[1])
@@ -156,9 +154,9 @@ def band_noise(low_hz: float, high_hz: float, n: int, rng: np.random.Generator, 
     return np.resize(np.roll(made / made.std(), int(rng.integers(_TILE))), n)
 
 # %% ../../nbs/library/mae/polygraph.ipynb #dbc6f10a
-#          slow theta alpha sigma beta background, µV by stage: awake, N1, N2, deep, REM
+# slow theta alpha sigma beta background, µV by stage: awake, N1, N2, deep, REM
 _SIZES = np.array([[9, 6, 11, 2.0, 5.0, 8], [11, 10, 5, 2.5, 3.8, 7.5], [13, 9, 3.5, 4.0, 2.8, 7],
-                   [13, 9, 3, 3.0, 2.2, 7], [11, 8, 4, 2.0, 3.4, 6.5]])  # fmt: skip  µV: by stage, by source
+                   [13, 9, 3, 3.0, 2.2, 7], [11, 8, 4, 2.0, 3.4, 6.5]])  # fmt: skip
 _DEEPER = np.array([1.75, 0.35, -0.3, 0.2, -0.5, 0.1])  # what depth 1 adds to the logarithm of each source
 _OWN = np.array([0.28, 0.28, 0.4, 0.35, 0.3, 0.15])  # how much sizes wander on their own
 
@@ -226,9 +224,8 @@ def _spoil(values: np.ndarray, rng: np.random.Generator) -> None:
     n = len(values)
     values += rng.standard_normal(n, np.float32) * np.float32(np.exp(rng.normal(0.2, 0.5)))
     if rng.random() < 0.2:
-        values += np.float32(rng.exponential(4)) * np.sin(
-            np.arange(n, dtype=np.float32) * np.float32(2 * np.pi * 59.9 / FAST_HZ)
-        )
+        phase = np.arange(n, dtype=np.float32) * np.float32(2 * np.pi * 59.9 / FAST_HZ)
+        values += np.float32(rng.exponential(4)) * np.sin(phase)
     if rng.random() < 0.15:
         values += np.float32(rng.exponential(25)) * _spread(_wander(n // FAST_HZ, 2.5, rng), FAST_HZ)
     if rng.random() < 0.2:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -21,16 +21,8 @@ import numpy as np
 from ..core.outputs import Outputs, open_outputs
 from ..core.places import PlaceError, StoredFile, fetched, files_in
 from ..core.workers import Workers
-from dreem_case.mae.examples import (
-    BATCH,
-    SPLITS,
-    Examples,
-    batch_content,
-    join_examples,
-    read_batch,
-    split_of,
-    stored_signals,
-)
+from .examples import BATCH, SPLITS, Examples, batch_content, join_examples, read_batch
+from .examples import split_of, stored_signals
 from .montage import MODALITIES, N_MODALITIES, WIDTH
 from .psg import Psg, open_psg, read_modalities
 from ..nights.safe_h5 import CaseFileError, FileUnavailable
@@ -218,10 +210,8 @@ def _write_study(job: _Job, scaling: Scaling, study: str) -> dict:  # its line
         with ExitStack() as stack:
             psg = job.open(study, stack)
             signals, present, notes = scaled_study(psg, _as_survey(_survey_study(job, study)), scaling)
-    except CaseFileError as error:
-        return {"study": study, "error": str(error)}
-    except _OF_THE_MACHINE as error:
-        return {"study": study, "error": str(error)}
+    except (CaseFileError, *_OF_THE_MACHINE) as error:
+        return {"error": str(error)}
     outputs.remove(name)  # until all files are those of this version
     files, rest = _write_files(outputs, psg, signals, present)
     found = {
@@ -328,23 +318,23 @@ def prepare(
         raise PrepareError(str(places[0]) if places else "studies", "recordings PATIENT_STUDY.edf", "none")
     job = _Job(studies, str(out) if "://" in str(out) else str(Path(out).resolve()), endpoint)
     outputs, done = job.outputs(), Prepared(len(studies), notes=notes)
-    surveys: dict[str, Survey] = {}
-    for number, (study, found) in enumerate(_each(workers, partial(_survey_study, job), list(studies)), 1):
-        on_study(number, 2 * len(studies), study)
-        if "error" in found:
-            done.problems[study] = found["error"]
-        else:
-            surveys[study] = _as_survey(found)
+
+    def each(work: Callable[[str], dict], names: Sequence[str], n_before: int) -> Iterator[tuple[str, dict]]:
+        "Do a round, and keep what went wrong."
+        for number, one in enumerate(workers.run(work, names), n_before + 1):
+            on_study(number, 2 * len(studies), one.item)
+            line = {"error": f"{one.item}: {one.lost}"} if one.lost else one.value
+            if "error" in line:
+                done.problems[one.item] = line["error"]
+            else:
+                yield one.item, line
+
+    surveys = {study: _as_survey(line) for study, line in each(partial(_survey_study, job), list(studies), 0)}
     scaling = _agreed_scaling(outputs, surveys, scaling, list(done.problems.values()))
     outputs.write("scaling.json", json.dumps(asdict(scaling), indent=1).encode())
     already = set(outputs.names("studies"))
-    work = partial(_write_study, job, scaling)
-    for number, (study, line) in enumerate(_each(workers, work, list(surveys)), 1):
-        on_study(len(studies) + number, 2 * len(studies), study)
-        if "error" in line:
-            done.problems[study] = line["error"]
-            continue
-        done.n_new += f"{study}.json" not in already
+    written = each(partial(_write_study, job, scaling), list(surveys), len(studies))
+    done.n_new = sum(f"{study}.json" not in already for study, _ in written)
     lines = [_line(outputs, name) for name in sorted(outputs.names("studies"))]
     for split in SPLITS:  # with what earlier runs have left over, of other folders
         _pack(outputs, lines, split)
@@ -361,11 +351,6 @@ def prepare(
     return done
 
 # %% ../../nbs/library/mae/prepare.ipynb #2b96d659
-def _each(workers: Workers, function: Callable, items: list[str]):  # (study, what came of it)
-    for one in workers.run(function, items):
-        yield one.item, {"study": one.item, "error": f"{one.item}: {one.lost}"} if one.lost else one.value
-
-
 def _line(outputs: Outputs, name: str) -> dict:
     "Read a study's line; raise `PrepareError` for what is none."
     try:

@@ -314,13 +314,10 @@ def leave_one_out_of_both(
     whole, scores, shares = (leave_one_out(nights, hand), leave_one_out(nights, embedded)), [], []
     for i in range(len(nights)):
         others = [j for j in range(len(nights)) if j != i]
-        inner = [leave_one_out([nights[j] for j in others], [rows[j] for j in others]) for rows in (hand, embedded)]
-
-        def found(share: float, others: list[int] = others, inner: list = inner) -> float:
-            said = [blend(a, b, share) for a, b in zip(*inner, strict=True)]
-            figures = breathing_figures([nights[j] for j in others], said).values()
-            return mean_of_known([one["auroc"] for one in figures])
-
-        shares.append(max(SHARES, key=lambda share, found=found: np.nan_to_num(found(share))))
+        rest = [nights[j] for j in others]
+        inner = [leave_one_out(rest, [rows[j] for j in others]) for rows in (hand, embedded)]
+        said = [[blend(a, b, share) for a, b in zip(*inner, strict=True)] for share in SHARES]
+        means = [mean_of_known([one["auroc"] for one in breathing_figures(rest, own).values()]) for own in said]
+        shares.append(SHARES[int(np.argmax(np.nan_to_num(means)))])
         scores.append(blend(whole[0][i], whole[1][i], shares[-1]))
     return scores, shares

@@ -8,7 +8,7 @@ __all__ = ['Scorer', 'Scored', 'draw_scorer', 'stage_evidence', 'score_stages', 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import label, maximum_filter1d, median_filter, percentile_filter, uniform_filter1d
+from scipy.ndimage import maximum_filter1d, median_filter, percentile_filter, uniform_filter1d
 
 from .polygraph import BREATH_HZ, FAST_HZ
 from ..nights.stages import EPOCH_S, Stage
@@ -49,6 +49,12 @@ _STAYS = 1.2  # log-odds for the stage before
 _RARELY_N1 = 0.6  # log-odds against N1, which scorers choose last
 
 
+def _power(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # (..., samples) -> (..., bins), and their Hz
+    n = windows.shape[-1]
+    spectra = np.fft.rfft(windows * np.hanning(n).astype(np.float32))
+    return np.abs(spectra) ** 2, np.fft.rfftfreq(n, 1 / FAST_HZ)
+
+
 def stage_evidence(signals: dict[str, np.ndarray]) -> np.ndarray:  # float (n_epochs, 9)
     "Measure what a scorer looks at in each epoch; `signals` at FAST_HZ."
     width = EPOCH_S * FAST_HZ
@@ -57,10 +63,8 @@ def stage_evidence(signals: dict[str, np.ndarray]) -> np.ndarray:  # float (n_ep
     for pair in (("EEG C3-M2", "EEG C4-M1"), ("EEG O1-M2", "EEG O2-M1")):
         powers = []
         for name in pair:
-            windows = signals[name][: n * width].reshape(n, EPOCH_S // 2, -1)
-            power = np.abs(np.fft.rfft(windows * np.hanning(windows.shape[-1]).astype(np.float32))) ** 2
-            power = np.median(power, axis=1)
-            hz = np.fft.rfftfreq(windows.shape[-1], 1 / FAST_HZ)
+            windows, hz = _power(signals[name][: n * width].reshape(n, EPOCH_S // 2, -1))
+            power = np.median(windows, axis=1)
             powers.append([power[:, (hz >= a) & (hz < b)].sum(axis=1) for a, b in _BANDS])
         found += list(np.log(np.mean(powers, axis=0) + 1e-3))[: 5 if pair[0].startswith("EEG C") else 3]
     eyes = (signals["EOG LOC-M2"] - signals["EOG ROC-M1"])[: n * width].reshape(n, -1)
@@ -96,10 +100,7 @@ def score_stages(
 # %% ../../nbs/library/mae/scorer.ipynb #e00e532f
 def _spans(mask: np.ndarray, least: int) -> list[tuple[int, int]]:
     "List the stretches of truth that last long enough."
-    numbered, n = label(mask)
-    if not n:
-        return []
-    edges = np.flatnonzero(np.diff(np.r_[0, numbered > 0, 0]))
+    edges = np.flatnonzero(np.diff(np.r_[0, mask, 0]))
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a >= least]
 
 
@@ -131,9 +132,8 @@ def score_breathing(
         lowest = np.sort(air[a:b])[: max((b - a) // 2, 1)].mean()
         if b - a > 90 or rng.random() < scorer.misses:
             continue
-        followed = any(a + 4 < fall.onset_s < b + 25 for fall in falls) or any(
-            b - 6 < arousal.onset_s < b + 5 for arousal in arousals
-        )
+        woken = any(b - 6 < arousal.onset_s < b + 5 for arousal in arousals)
+        followed = woken or any(a + 4 < fall.onset_s < b + 25 for fall in falls)
         if lowest < scorer.apnea:
             if (kind := _apnea_kind(effort[a:b], rng)) != "apnea_central" or followed or b - a >= 20:
                 found.append(Scored(a, b - a, kind))
@@ -156,9 +156,8 @@ def _apnea_kind(effort: np.ndarray, rng: np.random.Generator) -> str:
 def score_oxygen(spo2: np.ndarray, stages: np.ndarray, scorer: Scorer, rng: np.random.Generator) -> list[Scored]:
     "Score desaturations; `spo2` in % at 1 Hz, 0 and 127 where the probe is off."
     valid = (spo2 > 50) & (spo2 <= 100)
-    values = median_filter(
-        np.where(valid, np.rint(spo2), np.nan_to_num(np.nanmedian(np.where(valid, spo2, np.nan)))), 5
-    )
+    usual = np.nan_to_num(np.nanmedian(np.where(valid, spo2, np.nan)))
+    values = median_filter(np.where(valid, np.rint(spo2), usual), 5)
     found: list[Scored] = []
     top, at, n = 0, 1, len(values)
     asleep = np.repeat(stages, EPOCH_S)
@@ -177,9 +176,8 @@ def score_oxygen(spo2: np.ndarray, stages: np.ndarray, scorer: Scorer, rng: np.r
         start = high + int(np.flatnonzero(values[high : at + 1] >= values[high] - 1)[-1])  # from which it only falls
         seen = valid[start:stop].mean() > 0.9 and asleep[min(start, len(asleep) - 1)] != Stage.WAKE
         if seen and stop - start >= 8 and rng.random() > 0.7 * scorer.misses:
-            found.append(
-                Scored(max(start + rng.normal(0, 3), 0), max(stop - start + rng.normal(0, 4), 5), "desaturation")
-            )
+            onset, duration = max(start + rng.normal(0, 3), 0), max(stop - start + rng.normal(0, 4), 5)
+            found.append(Scored(onset, duration, "desaturation"))
         top = at = stop + 1
     return found
 
@@ -208,12 +206,8 @@ def score_arousals(
 # %% ../../nbs/library/mae/scorer.ipynb #8df7bc41
 def _fast_activity(signals: dict[str, np.ndarray]) -> np.ndarray:  # (n_seconds,) logarithm of alpha and beta amplitude
     n = len(signals["EEG C3-M2"]) // FAST_HZ
-    hz = np.fft.rfftfreq(FAST_HZ, 1 / FAST_HZ)
     powers = []
     for name in ("EEG C3-M2", "EEG C4-M1", "EEG O1-M2"):
-        power = (
-            np.abs(np.fft.rfft(signals[name][: n * FAST_HZ].reshape(n, -1) * np.hanning(FAST_HZ).astype(np.float32)))
-            ** 2
-        )
+        power, hz = _power(signals[name][: n * FAST_HZ].reshape(n, -1))
         powers.append(power[:, (hz >= 7.5) & (hz < 12)].sum(axis=1) + 2 * power[:, (hz >= 16) & (hz < 32)].sum(axis=1))
     return 0.5 * np.log(np.median(powers, axis=0) + 1e-3)

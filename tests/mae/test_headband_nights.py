@@ -3,14 +3,16 @@
 import numpy as np
 import pytest
 
+from dreem_case.core.agreement import EvaluationError
 from dreem_case.core.array_files import ArrayError
 from dreem_case.core.label_efficiency import draw_places
-from dreem_case.mae import headband_study
-from dreem_case.mae.headband_study import headband_curves, headband_gains
+from dreem_case.mae import night_sequences
 from dreem_case.mae.night_sequences import (
     SequenceConfig,
     cluster_nights,
     embed_night,
+    headband_curves,
+    headband_gains,
     hide_runs,
     night_features,
     night_of,
@@ -18,7 +20,6 @@ from dreem_case.mae.night_sequences import (
     random_sequences,
     read_headband,
 )
-from dreem_case.mae.probes import ProbeError
 
 SMALL = SequenceConfig(width=8, dilations=(1, 2), clusters=4, steps=10, pieces=2, length=40)
 
@@ -115,16 +116,12 @@ def test_pretraining_repeats_and_does_not_look_at_stages():
     assert (first != embed_night(random_sequences(SMALL, 1), night(7))).any()
 
 
-def test_what_was_not_recorded_is_not_asked_for():
-    nights = [night(seed) for seed in range(2)]
+@pytest.mark.parametrize("n", [80, 20])
+def test_what_was_not_recorded_is_not_asked_for_and_short_nights_are_learned_from_too(n):
+    nights = [night(seed, n) for seed in range(3)]
     for one in nights:
         one.recorded[40:] = False
     _, learned = pretrain_sequences(nights, SMALL)
-    assert np.isfinite(learned.losses).all()
-
-
-def test_short_nights_are_learned_from_too():
-    _, learned = pretrain_sequences([night(seed, 20) for seed in range(3)], SMALL)
     assert np.isfinite(learned.losses).all()
 
 
@@ -136,16 +133,16 @@ def test_no_night_of_a_fold_is_pretrained_on_or_learned_from(monkeypatch):
         seen.append({one.name for one in own})
         return random_sequences(config, seed), None
 
-    fit = headband_study._night_kappas
+    fit = night_sequences._night_kappas
 
     def spy_kappas(rows, own, inside, outside, kind="linear"):
         learned.append(({own[i].name for i in inside}, {own[i].name for i in outside}))
         return fit(rows, own, inside, outside, kind)
 
-    monkeypatch.setattr(headband_study, "pretrain_sequences", spy)
-    monkeypatch.setattr(headband_study, "_night_kappas", spy_kappas)
+    monkeypatch.setattr(night_sequences, "pretrain_sequences", spy)
+    monkeypatch.setattr(night_sequences, "_night_kappas", spy_kappas)
     for fold in range(3):
-        headband_study._one(nights, SMALL, (1, 2), 2, f"{fold}-0")
+        night_sequences._one(nights, SMALL, (1, 2), 2, f"{fold}-0")
     folds = [{f"night {i}" for i in range(6) if i % 3 == fold} for fold in range(3)]
     assert all(not own & fold for own, fold in zip(seen, folds, strict=True))
     assert all(not inside & judged and judged in folds for inside, judged in learned)
@@ -163,7 +160,7 @@ def test_curves_judge_every_night_once_a_draw_and_seed():
 
 
 def test_too_few_nights_are_refused():
-    with pytest.raises(ProbeError, match="at least 4"):
+    with pytest.raises(EvaluationError, match="at least 4"):
         headband_curves([night(seed) for seed in range(3)], SMALL, (0,), (1, 2), 1)
 
 
@@ -171,9 +168,9 @@ def test_hand_made_features_of_real_nights_are_as_good_as_they_were(real_data):
     nights = read_headband(real_data / "headband_spectra" / "nights.npz")
     rows, found = [night_features(one) for one in nights], {1: [], 4: []}
     for fold in range(3):
-        outside, inside = headband_study._sides(len(nights), fold)
+        outside, inside = night_sequences._sides(len(nights), fold)
         for size, kappas in found.items():
             for places in draw_places([nights[i].name for i in outside], size, 3, fold):
-                own = headband_study._night_kappas(rows, nights, [outside[i] for i in places], inside)
+                own = night_sequences._night_kappas(rows, nights, [outside[i] for i in places], inside)
                 kappas.append(np.mean(list(own.values())))
     assert np.mean(found[1]) > 0.42 and np.mean(found[4]) > 0.57

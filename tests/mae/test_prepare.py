@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from datetime import datetime
 
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -62,10 +63,8 @@ def studies(tmp_path_factory):
     folder = tmp_path_factory.mktemp("studies")
     assert len(simulate_studies(folder, 3, 0.15, seed=1, n_jobs=1)) == len(study_list(3)) == 4
     rng = np.random.default_rng(5)
-    columns = [
-        Column(name, "uV", (-200.0, 200.0), 128, 20 * rng.standard_normal(128 * 30 * 133))
-        for name in ("C3-A2", "O1-A2")
-    ]
+    columns = [Column(name, "uV", (-200.0, 200.0), 128, 20 * rng.standard_normal(128 * 30 * 133))
+               for name in ("C3-A2", "O1-A2")]  # fmt: skip
     (folder / f"{LONG}.edf").write_bytes(edf_content(columns, datetime(2020, 1, 1)))
     (folder / f"{LONG}.tsv").write_text("onset\tduration\tdescription\n30\t3960\tSleep stage N2\n", encoding="utf-8")
     return folder
@@ -76,6 +75,15 @@ def prepared(studies, tmp_path_factory):
     """The examples of these studies."""
     folder = tmp_path_factory.mktemp("examples")
     return folder, prepare([studies], folder, Here())
+
+
+def copied(studies, folder, *names):
+    """Put some of the studies into a folder."""
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        for ending in ("edf", "tsv"):
+            shutil.copy(studies / f"{name}.{ending}", folder)
+    return folder
 
 
 def contents(folder):
@@ -99,12 +107,9 @@ def test_all_files_but_one_of_a_split_are_full(prepared):
 
 
 def test_a_patient_is_on_one_side_with_all_studies(prepared):
-    sides = {}
-    for split in SPLITS:
-        for path in batch_paths(prepared[0], split):
-            for patient in set(read_batch(path).patient.tolist()):
-                sides.setdefault(patient, set()).add(split)
-    assert {patient: {split_of(patient)} for patient in sides} == sides
+    files = [(split, read_batch(path)) for split in SPLITS for path in batch_paths(prepared[0], split)]
+    sides = {(patient, split) for split, file in files for patient in file.patient.tolist()}
+    assert sides == {(patient, split_of(patient)) for patient, _ in sides}
 
 
 def test_a_killed_run_goes_on_to_the_same_files(studies, prepared, tmp_path):
@@ -152,29 +157,19 @@ def test_scaling_is_made_of_training_patients_alone(studies, prepared):
 
 
 def test_a_later_study_is_scaled_as_the_first_ones(studies, tmp_path):
-    early = tmp_path / "early"
-    early.mkdir()
     names = [name for name in find_studies([studies])[0] if split_of(name.partition("_")[0]) == "train"]
     assert len(names) > 2
-    for name in names[:2]:
-        for ending in ("edf", "tsv"):
-            shutil.copy(studies / f"{name}.{ending}", early)
-    prepare([early], tmp_path / "out", Here())
+    place = copied(studies, tmp_path / "early", *names[:2])
+    prepare([place], tmp_path / "out", Here())
     scaling = (tmp_path / "out" / "scaling.json").read_bytes()
-    for ending in ("edf", "tsv"):
-        shutil.copy(studies / f"{names[2]}.{ending}", early)
-    done = prepare([early], tmp_path / "out", Here())
+    done = prepare([copied(studies, place, names[2])], tmp_path / "out", Here())
     assert done.n_new == 1
     assert (tmp_path / "out" / "scaling.json").read_bytes() == scaling
 
 
 def test_studies_that_come_from_another_folder_join_those_that_are_there(studies, prepared, tmp_path):
-    first, second, out = tmp_path / "first", tmp_path / "second", tmp_path / "out"
-    for folder, names in ((first, ("10031_1", "10150_1")), (second, ("10269_1", "10150_2", LONG))):
-        folder.mkdir()
-        for name in names:
-            for ending in ("edf", "tsv"):
-                shutil.copy(studies / f"{name}.{ending}", folder)
+    first, out = copied(studies, tmp_path / "first", "10031_1", "10150_1"), tmp_path / "out"
+    second = copied(studies, tmp_path / "second", "10269_1", "10150_2", LONG)
     scaling = read_scaling((prepared[0] / "scaling.json").read_bytes())
     prepare([first], out, Here(), scaling)
     done = prepare([second], out, Here())
@@ -195,9 +190,7 @@ def test_a_scaling_of_odd_numbers_is_refused_by_name(odd):
 
 def test_without_a_training_patient_a_scaling_has_to_be_given(studies, prepared, tmp_path):
     name = next(name for name in find_studies([studies])[0] if split_of(name.partition("_")[0]) == "test")
-    for ending in ("edf", "tsv"):
-        shutil.copy(studies / f"{name}.{ending}", tmp_path)
-    (tmp_path / "9_1.edf").write_bytes(b"none")
+    (copied(studies, tmp_path, name) / "9_1.edf").write_bytes(b"none")
     with pytest.raises(PrepareError, match=r"a training patient.*1 studies of other patients and 1 left out \(9_1: "):
         prepare([tmp_path], tmp_path / "out", Here())
     (tmp_path / "9_1.edf").unlink()
@@ -209,9 +202,7 @@ def test_without_a_training_patient_a_scaling_has_to_be_given(studies, prepared,
 
 
 def test_a_broken_study_is_named_and_the_others_are_written(studies, prepared, tmp_path):
-    for ending in ("edf", "tsv"):
-        shutil.copy(studies / f"{LONG}.{ending}", tmp_path)
-    (tmp_path / "55555_1.edf").write_bytes(b"0" * 700)
+    (copied(studies, tmp_path, LONG) / "55555_1.edf").write_bytes(b"0" * 700)
     whole = (studies / f"{LONG}.edf").read_bytes()
     (tmp_path / "55556_1.edf").write_bytes(whole[:4000])
     (tmp_path / "55557_1.edf").write_bytes(whole[: len(whole) // 2])  # truncated: what is there is used
@@ -306,8 +297,6 @@ def test_an_alias_is_written_as_labels_are_compared_and_stands_for_one_modality(
 
 @pytest.mark.parametrize("damage", ["text", "cut", "other montage", "other version", "floats", "stranger", "link"])
 def test_a_batch_that_is_none_is_refused_by_name(damage, tmp_path):
-    import h5py
-
     path = tmp_path / "bad.h5"
     write_batch(path, some())
     if damage == "text":
@@ -340,8 +329,6 @@ def test_a_batch_that_is_none_is_refused_by_name(damage, tmp_path):
     [("stage", 9, "stage from -1 to 4, found 9"), ("seconds", 1e30, "found 1e"), ("seconds", -5, "0 to 30")],
 )
 def test_labels_that_cannot_be_are_refused(name, value, words, tmp_path):
-    import h5py
-
     write_batch(tmp_path / "bad.h5", some())
     with h5py.File(tmp_path / "bad.h5", "r+") as file:
         file[name][2] = value
@@ -351,8 +338,6 @@ def test_labels_that_cannot_be_are_refused(name, value, words, tmp_path):
 
 @pytest.mark.parametrize(("name", "value"), [("sleep", 260), ("sleep", 5), ("apnea", 4), ("arousal", b"no")])
 def test_labels_of_the_original_layout_that_cannot_be_are_refused(name, value, tmp_path):
-    import h5py
-
     write_original(tmp_path / "bad.h5", some(3))
     with h5py.File(tmp_path / "bad.h5", "r+") as file:
         del file[name]
@@ -378,17 +363,14 @@ def test_a_patient_on_the_wrong_side_is_found(tmp_path):
     (tmp_path / "test").mkdir()
     one = some(1)
     name = next(str(i) for i in range(100) if split_of(str(i)) == "train")
-    wrong = Examples(one.signals, one.present, one.stage, one.seconds, np.array([name]), one.study, one.epoch)
-    write_batch(tmp_path / "test" / "a.h5", wrong)
+    write_batch(tmp_path / "test" / "a.h5", replace(one, patient=np.array([name])))
     with pytest.raises(BatchError, match="patients of test"):
         read_examples(tmp_path, "test")
 
 
 def test_a_sliver_of_an_event_makes_no_epoch_positive():
     def of(seconds, stage=2):
-        one = some(1)
-        own = {"stage": np.array([stage], np.int8), "seconds": np.array([seconds], np.float32)}
-        return replace(one, **own)
+        return replace(some(1), stage=np.array([stage], np.int8), seconds=np.array([seconds], np.float32))
 
     positive = {name: int(values[0]) for name, values in targets(of([0, 0.001, 0, 2.9, 0.2, 4.9, 1.4])).items()}
     assert positive == {"stage": 2, "apnea": 0, "hypopnea": 1, "desaturation": 0, "arousal": 0}
@@ -423,10 +405,8 @@ def test_the_command_says_under_which_names_channels_were_found(monkeypatch, tmp
 
 
 def test_names_of_channels_are_those_of_the_file_and_none_is_forgotten(tmp_path):
-    columns = [
-        Column(name, "uV", (-200.0, 200.0), 128, np.sin(np.arange(128 * 30)))
-        for name in ("C3", "M2", "O1-A2", "Heart Rate")
-    ]
+    columns = [Column(name, "uV", (-200.0, 200.0), 128, np.sin(np.arange(128 * 30)))
+               for name in ("C3", "M2", "O1-A2", "Heart Rate")]  # fmt: skip
     (tmp_path / "1_1.edf").write_bytes(edf_content(columns, datetime(2020, 1, 1)))
     names = open_psg(tmp_path / "1_1.edf").names
     assert {("EEG C3-M2", "C3 - M2"), ("EEG O1-M2", "O1-A2"), ("SPO2", ""), ("", "Heart Rate")} <= set(names)

@@ -1,5 +1,7 @@
 """What a probe may and may not know, and how it is judged."""
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,7 +20,7 @@ from dreem_case.mae.embedding_study import (
     stage_kappa,
     stage_kappas,
 )
-from dreem_case.mae.probes import KINDS, ProbeError, auroc, average_precision, check_sides, fit_probe, judge
+from dreem_case.mae.probes import KINDS, auroc, average_precision, check_sides, fit_probe, judge
 
 
 def made_up(patients, seed: int, n: int = 60) -> Side:
@@ -50,9 +52,8 @@ def test_what_is_said_of_a_row_does_not_depend_on_the_rows_beside_it(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_number_that_is_never_known_and_one_that_is_unknown_at_times_do_no_harm(kind):
     rows, codes = rows_and_codes()
-    rows = np.concatenate(
-        [rows, np.full((len(rows), 1), np.nan, np.float32), np.ones((len(rows), 1), np.float32)], axis=1
-    )
+    rows = np.pad(rows, ((0, 0), (0, 2)), constant_values=1)
+    rows[:, -2] = np.nan
     rows[::5, 0] = np.nan
     said = fit_probe(rows[:200], codes[:200], 3, kind)(rows[200:])
     assert np.isfinite(said).all()
@@ -72,9 +73,7 @@ def test_epochs_that_are_not_scored_are_neither_learned_from_nor_judged():
     with_, without = (fit_probe(r, c, 3)(rows) for r, c in ((rows, gone), (rows[1::2], codes[1::2])))
     np.testing.assert_allclose(with_, without, atol=1e-6)
     assert judge(gone, with_, "abc") == judge(codes[1::2], with_[1::2], "abc")
-    with pytest.raises(ProbeError, match="a scored epoch"):
-        fit_probe(rows, np.full(300, -1))
-    with pytest.raises(ProbeError, match="kind of probe"):
+    with pytest.raises(EvaluationError, match="kind of probe"):
         fit_probe(rows, codes, 3, "forest")
 
 
@@ -107,18 +106,23 @@ def test_shuffled_labels_tell_nothing(kind):
     for seed in range(6):
         random = np.random.default_rng(seed)
         probe = fit_probe(side.rows["hand"][:500], random.permutation(side.targets["stage"][:500]), 5, kind)
-        found.append(
-            judge(side.targets["stage"][500:], probe(side.rows["hand"][500:]), "abcde").mean_auroc
-        )
+        found.append(judge(side.targets["stage"][500:], probe(side.rows["hand"][500:]), "abcde").mean_auroc)
     assert abs(np.mean(found) - 0.5) < 0.03
 
 
 def test_a_child_with_a_second_study_on_the_other_side_is_refused():
-    with pytest.raises(ProbeError, match="10007"):
+    with pytest.raises(EvaluationError, match="10007"):
         check_sides(["10007", "10138"], ["10269", "10007"])
     side = made_up(["10007", "10138"], 0)
-    with pytest.raises(ProbeError, match="no patient on both sides, found 10138"):
+    with pytest.raises(EvaluationError, match="no patient on both sides, found 10138"):
         learn(side, made_up(["10138"], 1), {"hand": Way(("hand",))}, (1,), n_jobs=1)
+
+
+def test_what_a_worker_refuses_is_said_and_not_taken_for_its_death():
+    rows, _ = rows_and_codes(4)
+    with pytest.raises(EvaluationError, match="labels: expected a scored epoch at least, found none") as raised:
+        fit_probe(rows, np.full(4, -1))
+    assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)
 
 
 def test_all_ways_learn_from_the_same_draws_and_runs_repeat():

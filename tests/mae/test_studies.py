@@ -7,10 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dreem_case.mae.annotations import event_of, label_epochs
 from dreem_case.mae.examples import EVENTS
 from dreem_case.mae.montage import MODALITIES, choose_channels, plain_label, unit_factor
-from dreem_case.mae.psg import open_psg, patient_of, read_channels, read_modalities, resampled
+from dreem_case.mae.psg import event_of, label_epochs, open_psg, patient_of, read_channels, read_modalities, resampled
 from dreem_case.mae.simulate import Column, edf_content
 from dreem_case.nights.edf_header import EdfChannel
 from dreem_case.nights.edf_hypnogram import AnnotationsError, read_annotations
@@ -60,25 +59,25 @@ def modality(path, name, tsv=None):
     ("Snoring", "SNORE"), ("Nasal Pressure", "C-FLOW"),
 ])  # fmt: skip
 def test_a_channel_is_known_by_its_many_names(label, name):
-    chosen = choose_channels([channel("Temp"), channel(label)])
-    assert [NAMES[i] for i, own in enumerate(chosen.channels) if own == (1,)] == [name]
+    chosen, _ = choose_channels([channel("Temp"), channel(label)])
+    assert [NAMES[i] for i, own in enumerate(chosen) if own == (1,)] == [name]
 
 
 @given(st.text(st.characters(max_codepoint=300), max_size=16))
 def test_no_label_stops_the_choice(label):
-    found = [own for own in choose_channels([channel(label)]).channels if own]
+    found = [own for own in choose_channels([channel(label)])[0] if own]
     assert found in ([], [(0,)]) and plain_label(label).isascii()
 
 
 def test_of_two_candidates_the_likelier_name_counts_and_the_other_is_named():
-    chosen = choose_channels([channel("OSAT", 4.0), channel("SpO2", 1.0), channel("SpO2 (2)", 2.0)])
-    assert chosen.channels[NAMES.index("SPO2")] == (2,)  # of two of a name the faster
-    assert any("OSAT" in note and "not" in note for note in chosen.notes)
+    chosen, notes = choose_channels([channel("OSAT", 4.0), channel("SpO2", 1.0), channel("SpO2 (2)", 2.0)])
+    assert chosen[NAMES.index("SPO2")] == (2,)  # of two of a name the faster
+    assert any("OSAT" in note and "not" in note for note in notes)
 
 
 def test_a_channel_that_cannot_be_believed_is_no_candidate():
-    chosen = choose_channels([channel("EEG C3-M2", problem="expected samples, found none")])
-    assert chosen.channels[0] == () and "EEG C3-M2 is left out: expected samples, found none" in chosen.notes
+    chosen, notes = choose_channels([channel("EEG C3-M2", problem="expected samples, found none")])
+    assert chosen[0] == () and "EEG C3-M2 is left out: expected samples, found none" in notes
 
 
 @pytest.mark.parametrize(("labels", "name", "numbers"), [
@@ -88,9 +87,9 @@ def test_a_channel_that_cannot_be_believed_is_no_candidate():
     (("LOC-M2", "LOC", "M2"), "EOG LOC-M2", (0,)), (("Chin EMG", "Chin1", "Chin2"), "EMG CHIN1-CHIN2", (0,)),
 ])  # fmt: skip
 def test_an_electrode_alone_stands_for_a_derivation_only_where_the_other_is_missing(labels, name, numbers):
-    chosen = choose_channels([channel(label) for label in labels])
-    assert chosen.channels[NAMES.index(name)] == numbers
-    assert (f"{name}: made of two electrodes" in chosen.notes) == (len(numbers) == 2)
+    chosen, notes = choose_channels([channel(label) for label in labels])
+    assert chosen[NAMES.index(name)] == numbers
+    assert (f"{name}: made of two electrodes" in notes) == (len(numbers) == 2)
 
 
 def test_what_is_odd_about_a_channel_that_is_taken_is_said(tmp_path):
@@ -127,31 +126,26 @@ def test_volts_are_volts_in_every_unit(unit, factor, tmp_path):
     assert np.allclose(modality(path, "EEG C3-M2")[0].ravel(), column.values, atol=0.05)
 
 
-def test_an_unknown_unit_is_said():
-    assert "no unit known" in unit_factor(MODALITIES[0], "furlong")[1]
-    assert unit_factor(MODALITIES[NAMES.index("C-FLOW")], "furlong") == (1.0, "")
-
-
 @pytest.mark.parametrize(("unit", "wanted", "factor"), [
     ("µV", "µV", 1), ("", "µV", 1), ("mV", "µV", 1e3), ("V", "µV", 1e6), ("nV", "µV", 1e-3),
     ("%", "%", 1), ("", "%", 1), ("fraction", "%", 100), ("mmHg", "mmHg", 1), ("", "mmHg", 1), ("kPa", "mmHg", 7.50062),
     ("%", "mmHg", 7.6), ("Vol%", "mmHg", 7.6),
 ])  # fmt: skip
-def test_a_unit_is_converted_and_that_is_said_where_it_changes_anything(unit, wanted, factor):
+def test_a_unit_is_converted_and_what_changes_anything_or_is_not_known_is_said(unit, wanted, factor):
     for modality in (modality for modality in MODALITIES if modality.unit == wanted):
         found, said = unit_factor(modality, unit)
         assert found == pytest.approx(factor)
         assert said == ("" if factor == 1 else f"in {unit}, converted to {wanted}")
+        assert "no unit known" in unit_factor(modality, "furlong")[1]
+    assert unit_factor(MODALITIES[NAMES.index("C-FLOW")], "furlong") == (1.0, "")
 
 
 @pytest.mark.parametrize("unit, factor", [("%", 1.0), ("", 0.01), ("fraction", 0.01)])
 def test_oxygen_is_percent_at_any_rate(unit, factor, tmp_path):
     for rate in (1, 4):
         column = noise("SpO2", "%", rate, limit=127.0, size=1.0, offset=95.0)
-        limits = (0.0, 127.0 * factor)
-        path = written(
-            tmp_path, [Column("SpO2", unit, limits, rate, np.clip(column.values, 0, 100) * factor)], f"1_{rate}"
-        )
+        own = Column("SpO2", unit, (0.0, 127.0 * factor), rate, np.clip(column.values, 0, 100) * factor)
+        path = written(tmp_path, [own], f"1_{rate}")
         epochs, there, _ = modality(path, "SPO2")
         assert there.all() and abs(epochs.mean() - 95) < 0.5
 

@@ -276,7 +276,7 @@ def test_every_dependency_is_declared():
     own |= dict.fromkeys(("nights.edf_samples", "transfer.pairs", "transfer.recordings"), "edf")
     own |= dict.fromkeys(OF_NETS, "nets") | {"events.network_config": "events", "transfer.onnx_edge": "edge nets"}
     own |= {"core.edge": "edge nets", "ecg.network_training": "ecg nets"}
-    own["mae.features"] = "mae"
+    own |= dict.fromkeys(("mae.explore", "mae.features"), "mae")
     names = {"sklearn": "scikit-learn", "yaml": "pyyaml", "IPython": "ipykernel", "PIL": "pillow"}
     names |= {"nbformat": "papermill", "traitlets": "papermill", "jupyter_client": "ipykernel"}
     names |= {"botocore": "boto3", "werkzeug": "flask"}
