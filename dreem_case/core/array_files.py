@@ -10,16 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from .errors import Unusable
+
 # %% ../../nbs/library/core/array_files.ipynb #cd753908
 MAX_FILE_BYTES = 500_000_000
 
 
-class ArrayError(ValueError):
+class ArrayError(Unusable):
     "A file whose arrays cannot be used."
-
-    def __init__(self, name: str, expected: str, found: str):
-        self.name, self.expected, self.found = name, expected, found
-        super().__init__(f"{name}: expected {expected}, found {found}")
 
 # %% ../../nbs/library/core/array_files.ipynb #3955930b
 def read_arrays(

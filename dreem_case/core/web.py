@@ -84,8 +84,11 @@ class BodyTooLong(ValueError):
     "A request with more in it than is read: an answer of status 413."
 
     def __init__(self, limit: int, found: object):
+        super().__init__(limit, found)
         self.expected, self.found = f"at most {limit} bytes", str(found)
-        super().__init__(f"expected {self.expected}, found {found}")
+
+    def __str__(self) -> str:
+        return f"expected {self.expected}, found {self.found}"
 
 # %% ../../nbs/library/core/web.ipynb #878a0eac
 def read_body(

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..core.errors import Unusable
+
 # %% ../../nbs/library/ecg/recording.ipynb #a24bba47
 CLASSES = ("N", "S", "V", "F", "Q")  # AAMI: normal and bundle branch, supraventricular, ventricular, fusion, unknown
 N, S, V, F, Q = range(5)
@@ -58,15 +60,8 @@ def patient_of(record: str) -> str:
     return "201" if record == "202" else record
 
 # %% ../../nbs/library/ecg/recording.ipynb #85cc49f5
-class EcgError(ValueError):
+class EcgError(Unusable):
     "A recording, annotation or model that cannot be used."
-
-    def __init__(self, record: str, expected: str, found: str):
-        self.record, self.expected, self.found = record, expected, found
-        super().__init__(f"{ascii(record)[1:-1][:80]}: expected {expected}, found {found}")
-
-    def __reduce__(self) -> tuple:  # to come out of another process
-        return type(self), (self.record, self.expected, self.found)
 
 # %% ../../nbs/library/ecg/recording.ipynb #ca78cd8b
 MIN_FS_HZ, MAX_FS_HZ = 100.0, 2000.0

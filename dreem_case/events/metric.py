@@ -10,18 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..core.errors import Unusable
+
 # %% ../../nbs/library/events/metric.ipynb #126a3d8c
 EVENTS = ("onset", "wakeup")
 STEP_S = 5
 TOLERANCES = (12, 36, 60, 90, 120, 150, 180, 240, 300, 360)  # steps: 1, 3, 5, 7.5, 10, 12.5, 15, 20, 25, 30 minutes
 
 
-class EventsError(ValueError):
+class EventsError(Unusable):
     "A series, a table of events or a model that cannot be used."
-
-    def __init__(self, series: str, expected: str, found: str):
-        self.series, self.expected, self.found = series, expected, found
-        super().__init__(f"{ascii(series)[1:-1][:80]}: expected {expected}, found {found}")
 
 # %% ../../nbs/library/events/metric.ipynb #a2235066
 @dataclass(frozen=True, eq=False)

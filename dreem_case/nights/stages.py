@@ -11,6 +11,8 @@ from enum import IntEnum
 
 import numpy as np
 
+from ..core.errors import Unusable
+
 # %% ../../nbs/library/nights/stages.ipynb #86c9ab16
 EPOCH_S = 30  # length of an epoch in seconds (AASM manual)
 UNSCORED = -1  # code of an epoch that nobody scored
@@ -39,15 +41,8 @@ STAGE_COLORS = {
 }
 
 # %% ../../nbs/library/nights/stages.ipynb #23ce218f
-class RecordError(ValueError):
-    "Something wrong with a record, in three parts: which record, what was expected, what was found."
-
-    def __init__(self, record: str, expected: str, found: str):
-        super().__init__(record, expected, found)
-        self.record, self.expected, self.found = record, expected, found
-
-    def __str__(self) -> str:
-        return f"{self.record}: expected {self.expected}, found {self.found}"
+class RecordError(Unusable):
+    "Something wrong with a record."
 
 
 class HypnogramError(RecordError):

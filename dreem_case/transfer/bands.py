@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.array_files import ArrayError, read_arrays
+from ..core.errors import Unusable
 
 # %% ../../nbs/library/transfer/bands.ipynb #a43dfa77
 N_STAGES = 5  # 0 WAKE, 1 N1, 2 N2, 3 DEEP, 4 REM, as everywhere in this project
@@ -20,12 +21,8 @@ N_BANDS, N_BINS = 4, 18
 _EDGES = (0, 4, 8, 13, 18)  # of the bins, one a hertz, that make the four bands
 
 
-class BandError(ValueError):
+class BandError(Unusable):
     "A file of bands, or what is asked of nights, that cannot be used."
-
-    def __init__(self, name: str, expected: str, found: str):
-        self.expected, self.found = expected, found
-        super().__init__(f"{name}: expected {expected}, found {found}")
 
 # %% ../../nbs/library/transfer/bands.ipynb #efdc35d5
 @dataclass(frozen=True, eq=False)

@@ -30,8 +30,11 @@ class StageError(ValueError):
     "A request that cannot be answered: with which status, what was expected, what was found."
 
     def __init__(self, status: int, expected: str, found: str):
-        super().__init__(f"expected {expected}, found {found}")
+        super().__init__(status, expected, found)
         self.status, self.expected, self.found = status, expected, found
+
+    def __str__(self) -> str:
+        return f"expected {self.expected}, found {self.found}"
 
 # %% ../../nbs/library/transfer/endpoint.ipynb #32a12f47
 _NPY = re.compile(

@@ -1,7 +1,6 @@
 """Beats are found, named, refused and asked for; a shift costs what it must and no more."""
 
 import json
-import pickle
 import sys
 from dataclasses import fields, replace
 from functools import partial
@@ -635,11 +634,6 @@ def test_shifts_cost_the_same_by_several_processes(tmp_path, monkeypatch):
     alone, both = (dict(of_shifts(shipped_model(), cases, records[:2], records[2:], n)) for n in (1, 2))
     assert alone == pytest.approx(both, nan_ok=True)
     assert len(alone) == 2 + 2 * 11
-
-
-def test_an_error_of_another_process_names_the_record():
-    error = pickle.loads(pickle.dumps(EcgError("100", "a header", "none")))
-    assert (str(error), error.record) == ("100: expected a header, found none", "100")
 
 
 def test_a_shift_that_changes_nothing_loses_nothing_however_many_beats_are_refused(tmp_path):
