@@ -352,6 +352,19 @@ def test_many_small_chunks_take_no_longer_each(make):
     assert seconds(10_000) < 40 * min(seconds(1000) for _ in range(3))  # 10 times as many
 
 
+def test_a_dataset_that_says_nothing_of_where_its_samples_lie_is_unreadable(make):
+    path = make(data=COUNTS)
+    with h5py.File(path) as file:
+        header = file.id.links.get_info(b"eeg1").u
+    content = bytearray(path.read_bytes())
+    place = content.index(b"\x08\0\x18\0", header)  # the layout, of 24 bytes: now of none, and nothing of 16 follows
+    content[place + 2 : place + 16] = struct.pack("<HB3xHHB3x", 0, 0, 0, 16, 0)
+    content[header + 2] += 1  # messages
+    path.write_bytes(content)
+    with pytest.raises(UnreadableFileError, match="one that cannot be read"):
+        read(path)
+
+
 def test_a_header_that_goes_round_in_a_circle_ends(make):
     path = make(lambda file: file.create_dataset("eeg1", data=COUNTS).attrs.update({f"a{i}": i for i in range(50)}))
     content = bytearray(path.read_bytes())
