@@ -17,7 +17,7 @@ from dreem_case.ecg import endpoint, findings
 from dreem_case.ecg.ask import ask_beats, questions, with_labels
 from dreem_case.ecg.classifier import BeatClassifier, calibrated, fit_both, held_out, load_classifier, save_classifier
 from dreem_case.ecg.cli import ecg
-from dreem_case.ecg.detect import detect_beats, match_beats
+from dreem_case.ecg.detect import detect_beats, match_beats, outside, pacing_spikes
 from dreem_case.ecg.features import beat_features
 from dreem_case.ecg.filtering import FS_HZ, Signals, filtered
 from dreem_case.ecg.findings import _loss, data_of, of_shifts
@@ -25,7 +25,8 @@ from dreem_case.ecg.imputation import WAYS, distance, filled
 from dreem_case.ecg.judge import gross
 from dreem_case.ecg.monitor import make_reference, stands_out, watched
 from dreem_case.ecg.places import TABLE, answers_as_annotations, read_table, score_many
-from dreem_case.ecg.recording import CLASSES, EcgError, make_recording
+from dreem_case.ecg.quality import QUALITIES, noise_level, second_quality
+from dreem_case.ecg.recording import CLASSES, EcgError, Recording, make_recording
 from dreem_case.ecg.score import MODEL_FILE, answer_json, score_recording, shipped_model
 from dreem_case.ecg.shadow import against_annotations, differences, shadow, summed_up
 from dreem_case.ecg.shifts import amplified, at_rate, inverted, swapped, with_gaps, with_noise
@@ -98,6 +99,53 @@ def test_noise_as_high_as_beats_is_refused_in_part(made):
     recording, beats = made
     noisy = with_noise(recording, beats, "electrode_motion", -6)
     assert (score_recording(noisy, time_s=beats.time_s).classes == -1).mean() > 0.1
+
+
+def test_each_whole_second_of_a_lead_is_named_by_what_fills_it():
+    lead = np.random.default_rng(0).uniform(-0.9, 0.9, 650).astype(np.float32)
+    lead[:6], lead[6:11] = 1, -1  # more than a tenth at both ends together
+    lead[100:120], lead[200:221] = np.nan, np.nan  # a fifth is no gap yet
+    lead[300:400] = 0.1
+    lead[400:410] = 1
+    quality = second_quality(Recording("made", 100, {"II": lead}))["II"]
+    assert [QUALITIES[q] for q in quality] == ["clipped", "good", "gap", "flat", "good", "good"]
+
+
+def test_noise_between_beats_is_told_in_their_heights():
+    x, missing = np.zeros((1, 20 * FS_HZ), np.float32), np.zeros((1, 20 * FS_HZ), bool)
+    at = np.arange(1, 20) * FS_HZ
+    away = np.abs(np.arange(x.shape[1])[:, None] - at - 2).min(axis=1)
+    x[0] = np.where(away > 10, 0.1, 0) * (-1) ** np.arange(x.shape[1])  # from 8 before to 12 behind it is a beat's own
+    x[0, at], x[0, at + 12], x[0, at - 8], missing[0, 1000:1100] = 2, 1, 1, True
+    level = noise_level(Signals(("II",), x, missing), at / FS_HZ)[0]
+    assert np.isnan(level[1000:1100]).all()
+    np.testing.assert_allclose(np.append(level[300:930], level[1200:2200]), 0.1 / 2, rtol=1e-5)
+
+
+def test_silence_has_no_beats():
+    assert len(detect_beats(Signals(("II",), np.zeros((1, 4000), np.float32), np.zeros((1, 4000), bool)))) == 0
+
+
+def test_each_beat_is_paired_once_and_with_the_nearest():
+    found = np.array([0.9, 1.05, 2.14, 3.16, 4.2, 5.0])
+    assert match_beats(np.array([1.0, 2.0, 3.0, 5.0]), found).tolist() == [[0, 1], [1, 2], [3, 5]]
+    assert match_beats(np.zeros(0), found).shape == (0, 2)
+
+
+def test_beats_in_a_span_or_at_its_edge_are_not_outside():
+    time_s, spans_s = np.array([1.0, 1.9, 2.0, 2.12, 2.2, 2.4]), [(2.1, 2.15), (9.0, 9.5)]
+    assert outside(time_s, spans_s).tolist() == [True, True, False, False, False, True]
+    assert outside(time_s, []).all()
+
+
+def test_a_beat_whose_surroundings_are_cut_off_follows_no_spike():
+    time_s = np.append(np.arange(0.2, 10, 0.7), 9.99)
+    t, x = np.arange(2500) / 250, np.zeros(2500)
+    for beat in time_s:
+        x += np.exp(-(((t - beat) / 0.02) ** 2))
+        x[round((beat - 0.08) * 250)] += 2
+    known = (time_s > 0.32) & (time_s < 9.98)
+    assert pacing_spikes(Recording("made", 250, {"II": x.astype(np.float32)}), time_s).tolist() == known.tolist()
 
 
 def test_the_same_record_gets_the_same_questions(made):

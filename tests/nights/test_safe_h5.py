@@ -28,6 +28,7 @@ from dreem_case.nights.safe_h5 import (
     UnsafeFileError,
     WrongShapeError,
     WrongTypeError,
+    has_numbers,
     open_h5,
     read_values,
     signal_length,
@@ -173,6 +174,11 @@ def test_what_is_no_number_is_a_gap(make, bad):
     found = read(make(data=[1.0, bad, 2.0]))
     assert np.isnan(found).tolist() == [False, True, False]
     assert found[[0, 2]].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(("value", "known"), [(9e11, True), (-9e11, True), (1.1e12, False), (-1.1e12, False)])
+def test_a_value_counts_by_its_size_and_not_by_how_many_there_are(value, known):
+    assert has_numbers(np.full(3, value, np.float32)) is known  # squares of three together are more than the limit's
 
 
 def test_a_whole_night_in_one_packed_chunk_is_read_in_bounded_memory(make):
