@@ -27,6 +27,7 @@ from dreem_case.ecg.monitor import make_reference, stands_out, watched
 from dreem_case.ecg.places import TABLE, answers_as_annotations, read_table, score_many
 from dreem_case.ecg.quality import QUALITIES, noise_level, second_quality
 from dreem_case.ecg.recording import CLASSES, EcgError, Recording, make_recording
+from dreem_case.ecg.rhythm import log_intervals, rhythm_features
 from dreem_case.ecg.score import MODEL_FILE, answer_json, score_recording, shipped_model
 from dreem_case.ecg.shadow import against_annotations, differences, shadow, summed_up
 from dreem_case.ecg.shifts import amplified, at_rate, inverted, swapped, with_gaps, with_noise
@@ -146,6 +147,39 @@ def test_a_beat_whose_surroundings_are_cut_off_follows_no_spike():
         x[round((beat - 0.08) * 250)] += 2
     known = (time_s > 0.32) & (time_s < 9.98)
     assert pacing_spikes(Recording("made", 250, {"II": x.astype(np.float32)}), time_s).tolist() == known.tolist()
+
+
+RISING = {  # of a beat in the middle where each interval is a step longer than the one before, in such steps
+    "pre_local": 0, "pre_m20": 0, "pre_m60": 0, "pre_glob": 0.5, "pre_q75": -10, "pre_q90": -17, "pre_q95w": -53,
+    "pre_q10": 16, "pre_before": 4, "pre_after": -4.5, "post_local": 1, "post_m60": 1, "post_q75": -9, "post_q90": -16,
+    "post_glob": 1.5, "post_pre": 1, "two": 0.5, "two_q75": -9.5, "prev": -1, "prev2": -2, "next2": 2, "prev_q90": -18,
+    "next2_q90": -15, "pre_prev": 1, "irr": 1, "irr_q": 1, "spread": 20, "long_tail": 17, "long_tail_w": 53,
+    "short_tail": 16, "prem": 0, "prem_q90": 0, "late": 0, "prem_reg": 0, "pause": 1, "pre": 99, "post": 100,
+}  # fmt: skip
+
+
+def test_a_beat_is_held_against_the_intervals_around_it():
+    step = 0.001
+    found = rhythm_features(np.cumsum(np.append(0, np.exp(step * np.arange(199)))))
+    assert {name: round(values[100] / step, 3) for name, values in found.items()} == RISING
+
+
+def test_an_early_beat_with_a_full_pause_is_early_and_late_by_itself_alone():
+    time_s = np.arange(40.0)
+    time_s[20] -= 0.5
+    found = rhythm_features(time_s)
+    early, late = np.log(0.5), np.log(1.5)
+    expected = {"prem": early, "prem_reg": early, "prem_q90": early + 0.1, "pause": late, "two": 0, "late": 0, "irr": 0}
+    for name, value in expected.items():
+        assert found[name][20] == pytest.approx(value, abs=1e-12)
+    assert found["late"][21] == pytest.approx(late) and found["prem"][21] == 0
+
+
+def test_an_interval_across_a_gap_is_as_those_around_and_none_is_beyond_all_measure():
+    pre, post = log_intervals(np.array([0, 1, 2, 9, 10, 10.1, 20]), np.array([False, False, True, False, False, False]))
+    np.testing.assert_allclose(np.exp(pre), [1, 1, 1, 1, 1, 0.15, 3])
+    np.testing.assert_array_equal(post, np.append(pre[1:], pre[-1]))
+    assert [len(part) for part in log_intervals(np.array([7.0]))] == [1, 1]
 
 
 def test_the_same_record_gets_the_same_questions(made):
