@@ -189,6 +189,22 @@ def test_the_same_record_gets_the_same_questions(made):
     assert questions(table, weighted, 8).asked.tolist() == questions(table, weighted, 8).asked.tolist()
 
 
+def test_labels_hold_for_groups_of_beats_that_can_be_read_and_q_for_its_beat_alone(made):
+    answers = score_recording(made[0], time_s=made[1].time_s)
+    hidden = np.arange(len(answers.time_s)) < 3
+    answers = replace(answers, classes=np.where(hidden, -1, 0).astype(np.int8), review=np.full(len(hidden), True))
+    asked = ask_beats(answers, shipped_model(), 2)
+    named = with_labels(answers, shipped_model(), 2, dict.fromkeys(asked, "V"))
+    assert named.classes.tolist() == np.where(hidden, -1, 2).tolist() and named.review.tolist() == hidden.tolist()
+    named = with_labels(answers, shipped_model(), 2, {answers.time_s[5]: "Q", answers.time_s[1] + 0.1: "S"})
+    changed = np.flatnonzero(named.classes != answers.classes).tolist()
+    assert changed == [1, 5] and named.classes[changed].tolist() == [1, -1]
+    with pytest.raises(EcgError, match="a class of N/S/V/F/Q for a beat, found 'N' at"):
+        with_labels(answers, shipped_model(), 2, {answers.time_s[0] - 0.2: "N"})
+    with pytest.raises(EcgError, match="expected 2 beats that can be read, found 1"):
+        ask_beats(replace(answers, classes=np.where(np.arange(len(hidden)) == 5, 0, -1)), shipped_model(), 2)
+
+
 @pytest.mark.filterwarnings("ignore:Number of distinct clusters")  # which other machines' rounding may leave
 def test_beats_that_rounding_alone_tells_apart_are_asked_for_once():
     t = np.arange(200) / 250 - 0.3
