@@ -182,6 +182,15 @@ def test_an_interval_across_a_gap_is_as_those_around_and_none_is_beyond_all_meas
     assert [len(part) for part in log_intervals(np.array([7.0]))] == [1, 1]
 
 
+def test_short_gaps_in_a_lead_far_from_zero_are_no_spikes():
+    recording, beats = simulate_record("r", "sinus", minutes=1, fs_hz=250, seed=1)
+    lost = np.repeat(np.random.default_rng(0).random(3000) < 0.1, 5)[: recording.n_samples]  # a tenth, 20 ms each
+    leads = {name: np.where(lost, np.nan, lead + 1).astype(np.float32) for name, lead in recording.leads.items()}
+    assert not pacing_spikes(Recording("r", 250, leads), beats.time_s).any()
+    nothing = Recording("r", 250, {**recording.leads, "off": np.full(recording.n_samples, np.nan, np.float32)})
+    assert not pacing_spikes(nothing, beats.time_s).any()
+
+
 def test_the_same_record_gets_the_same_questions(made):
     recording, beats = made
     table = beat_features(filtered(recording), beats.time_s)
