@@ -123,6 +123,12 @@ def test_noise_between_beats_is_told_in_their_heights():
     np.testing.assert_allclose(np.append(level[300:930], level[1200:2200]), 0.1 / 2, rtol=1e-5)
 
 
+@pytest.mark.parametrize("gain", [0.2, 10])
+def test_the_same_beats_are_found_at_any_gain(made, gain):
+    at_gain = detect_beats(filtered(amplified(made[0], gain)))
+    assert at_gain.tolist() == detect_beats(filtered(made[0])).tolist()
+
+
 def test_silence_has_no_beats():
     assert len(detect_beats(Signals(("II",), np.zeros((1, 4000), np.float32), np.zeros((1, 4000), bool)))) == 0
 
