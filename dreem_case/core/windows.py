@@ -27,7 +27,7 @@ def cut(
 ) -> np.ndarray:  # (n_channels, width)
     "Take a window, with zeros where the recording has nothing."
     found = np.zeros((len(signal), width), signal.dtype)
-    first, last = max(start, 0), min(start + width, signal.shape[1])
+    first, last = np.clip((start, start + width), 0, signal.shape[1])
     found[:, first - start : last - start] = signal[:, first:last]
     return found
 

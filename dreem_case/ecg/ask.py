@@ -56,11 +56,12 @@ def questions(
 
     scored = np.flatnonzero(~table.unscored)
     places = _places(table, weighted)[scored]
-    n = min(n, len(np.unique(places, axis=0)))
+    n = min(n, len(np.unique(places.round(4), axis=0)))  # beats that only rounding tells apart are one
     fit = KMeans(n, n_init=3, random_state=0).fit(places, sample_weight=_rarity(weighted[scored]))
     away = ((places - fit.cluster_centers_[fit.labels_]) ** 2).sum(axis=1)
-    order = np.argsort(-np.bincount(fit.labels_, minlength=n), kind="stable")
-    middles = [np.flatnonzero(fit.labels_ == k)[away[fit.labels_ == k].argmin()] for k in order]
+    sizes = np.bincount(fit.labels_, minlength=n)
+    order = np.argsort(-sizes, kind="stable")
+    middles = [np.flatnonzero(fit.labels_ == k)[away[fit.labels_ == k].argmin()] for k in order if sizes[k]]
     group = np.full(len(table.rows), -1)
     group[scored] = np.argsort(order)[fit.labels_]
     return Questions(group, scored[middles])

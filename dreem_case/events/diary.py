@@ -35,9 +35,12 @@ def read_wrists(folder: Path | str, zone: str = ZONE) -> dict[str, Series]:
     if missing := {"wearer", "device_time"} - set(table.column_names):
         raise EventsError("wrist.parquet", "columns wearer and device_time", f"none of {', '.join(sorted(missing))}")
     wearers = np.array([str(name) for name in table["wearer"].to_pylist()])
-    clock = table["device_time"].to_numpy().astype("datetime64[ms]").astype(np.int64) / 1000
+    try:
+        clock = table["device_time"].to_numpy().astype("datetime64[ms]").astype(np.int64) / 1000
+        channels = {COLUMNS[key]: table[key].to_numpy().astype(float) for key in COLUMNS if key in table.column_names}
+    except (ValueError, TypeError) as error:
+        raise EventsError("wrist.parquet", "times and numbers", ascii(str(error))[1:-1][:80]) from None
     check_years("wrist.parquet", clock)
-    channels = {own: table[key].to_numpy() for key, own in COLUMNS.items() if key in table.column_names}
     found = {}
     for wearer in dict.fromkeys(wearers.tolist()):
         rows = np.flatnonzero(wearers == wearer)

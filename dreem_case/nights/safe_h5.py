@@ -125,7 +125,7 @@ def open_h5(
         raise
     except FileNotFoundError as error:
         raise UnreadableFileError(record, expected, "no file") from error
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, struct.error) as error:
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError, OverflowError, struct.error) as error:
         if refusal := _refusal(error):
             raise FileUnavailable(record, refusal) from error
         reason = ascii(str(error).replace(str(path), "the file"))[1:-1][:200]

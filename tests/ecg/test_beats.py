@@ -13,10 +13,10 @@ from flask import Flask
 from dreem_case.core.outputs import FolderOutputs, open_outputs
 from dreem_case.core.workers import ThreadWorkers
 from dreem_case.ecg import endpoint, findings
-from dreem_case.ecg.ask import questions, with_labels
+from dreem_case.ecg.ask import ask_beats, questions, with_labels
 from dreem_case.ecg.classifier import BeatClassifier, calibrated, fit_both, held_out, load_classifier, save_classifier
 from dreem_case.ecg.cli import ecg
-from dreem_case.ecg.detect import detect_beats, match_beats
+from dreem_case.ecg.detect import detect_beats, match_beats, outside, pacing_spikes
 from dreem_case.ecg.features import beat_features
 from dreem_case.ecg.filtering import FS_HZ, Signals, filtered
 from dreem_case.ecg.findings import _loss, data_of, of_shifts
@@ -24,7 +24,9 @@ from dreem_case.ecg.imputation import WAYS, distance, filled
 from dreem_case.ecg.judge import gross
 from dreem_case.ecg.monitor import make_reference, stands_out, watched
 from dreem_case.ecg.places import TABLE, answers_as_annotations, read_table, score_many
-from dreem_case.ecg.recording import CLASSES, EcgError, make_recording
+from dreem_case.ecg.quality import QUALITIES, noise_level, second_quality
+from dreem_case.ecg.recording import CLASSES, EcgError, Recording, make_recording
+from dreem_case.ecg.rhythm import log_intervals, rhythm_features
 from dreem_case.ecg.score import MODEL_FILE, answer_json, score_recording, shipped_model
 from dreem_case.ecg.shadow import against_annotations, differences, shadow, summed_up
 from dreem_case.ecg.shifts import amplified, at_rate, inverted, swapped, with_gaps, with_noise
@@ -99,11 +101,133 @@ def test_noise_as_high_as_beats_is_refused_in_part(made):
     assert (score_recording(noisy, time_s=beats.time_s).classes == -1).mean() > 0.1
 
 
+def test_each_whole_second_of_a_lead_is_named_by_what_fills_it():
+    lead = np.random.default_rng(0).uniform(-0.9, 0.9, 650).astype(np.float32)
+    lead[:6], lead[6:11] = 1, -1  # more than a tenth at both ends together
+    lead[100:120], lead[200:221] = np.nan, np.nan  # a fifth is no gap yet
+    lead[300:400] = 0.1
+    lead[400:410] = 1
+    quality = second_quality(Recording("made", 100, {"II": lead}))["II"]
+    assert [QUALITIES[q] for q in quality] == ["clipped", "good", "gap", "flat", "good", "good"]
+
+
+def test_noise_between_beats_is_told_in_their_heights():
+    x, missing = np.zeros((1, 20 * FS_HZ), np.float32), np.zeros((1, 20 * FS_HZ), bool)
+    at = np.arange(1, 20) * FS_HZ
+    away = np.abs(np.arange(x.shape[1])[:, None] - at - 2).min(axis=1)
+    x[0] = np.where(away > 10, 0.1, 0) * (-1) ** np.arange(x.shape[1])  # from 8 before to 12 behind it is a beat's own
+    x[0, at], x[0, at + 12], x[0, at - 8], missing[0, 1000:1100] = 2, 1, 1, True
+    level = noise_level(Signals(("II",), x, missing), at / FS_HZ)[0]
+    assert np.isnan(level[1000:1100]).all()
+    np.testing.assert_allclose(np.append(level[300:930], level[1200:2200]), 0.1 / 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("gain", [0.2, 10])
+def test_the_same_beats_are_found_at_any_gain(made, gain):
+    at_gain = detect_beats(filtered(amplified(made[0], gain)))
+    assert at_gain.tolist() == detect_beats(filtered(made[0])).tolist()
+
+
+def test_silence_has_no_beats():
+    assert len(detect_beats(Signals(("II",), np.zeros((1, 4000), np.float32), np.zeros((1, 4000), bool)))) == 0
+
+
+def test_each_beat_is_paired_once_and_with_the_nearest():
+    found = np.array([0.9, 1.05, 2.14, 3.16, 4.2, 5.0])
+    assert match_beats(np.array([1.0, 2.0, 3.0, 5.0]), found).tolist() == [[0, 1], [1, 2], [3, 5]]
+    assert match_beats(np.zeros(0), found).shape == (0, 2)
+
+
+def test_beats_in_a_span_or_at_its_edge_are_not_outside():
+    time_s, spans_s = np.array([1.0, 1.9, 2.0, 2.12, 2.2, 2.4]), [(2.1, 2.15), (9.0, 9.5)]
+    assert outside(time_s, spans_s).tolist() == [True, True, False, False, False, True]
+    assert outside(time_s, []).all()
+
+
+def test_a_beat_whose_surroundings_are_cut_off_follows_no_spike():
+    time_s = np.append(np.arange(0.2, 10, 0.7), 9.99)
+    t, x = np.arange(2500) / 250, np.zeros(2500)
+    for beat in time_s:
+        x += np.exp(-(((t - beat) / 0.02) ** 2))
+        x[round((beat - 0.08) * 250)] += 2
+    known = (time_s > 0.32) & (time_s < 9.98)
+    assert pacing_spikes(Recording("made", 250, {"II": x.astype(np.float32)}), time_s).tolist() == known.tolist()
+
+
+RISING = {  # of a beat in the middle where each interval is a step longer than the one before, in such steps
+    "pre_local": 0, "pre_m20": 0, "pre_m60": 0, "pre_glob": 0.5, "pre_q75": -10, "pre_q90": -17, "pre_q95w": -53,
+    "pre_q10": 16, "pre_before": 4, "pre_after": -4.5, "post_local": 1, "post_m60": 1, "post_q75": -9, "post_q90": -16,
+    "post_glob": 1.5, "post_pre": 1, "two": 0.5, "two_q75": -9.5, "prev": -1, "prev2": -2, "next2": 2, "prev_q90": -18,
+    "next2_q90": -15, "pre_prev": 1, "irr": 1, "irr_q": 1, "spread": 20, "long_tail": 17, "long_tail_w": 53,
+    "short_tail": 16, "prem": 0, "prem_q90": 0, "late": 0, "prem_reg": 0, "pause": 1, "pre": 99, "post": 100,
+}  # fmt: skip
+
+
+def test_a_beat_is_held_against_the_intervals_around_it():
+    step = 0.001
+    found = rhythm_features(np.cumsum(np.append(0, np.exp(step * np.arange(199)))))
+    assert {name: round(values[100] / step, 3) for name, values in found.items()} == RISING
+
+
+def test_an_early_beat_with_a_full_pause_is_early_and_late_by_itself_alone():
+    time_s = np.arange(40.0)
+    time_s[20] -= 0.5
+    found = rhythm_features(time_s)
+    early, late = np.log(0.5), np.log(1.5)
+    expected = {"prem": early, "prem_reg": early, "prem_q90": early + 0.1, "pause": late, "two": 0, "late": 0, "irr": 0}
+    for name, value in expected.items():
+        assert found[name][20] == pytest.approx(value, abs=1e-12)
+    assert found["late"][21] == pytest.approx(late) and found["prem"][21] == 0
+
+
+def test_an_interval_across_a_gap_is_as_those_around_and_none_is_beyond_all_measure():
+    pre, post = log_intervals(np.array([0, 1, 2, 9, 10, 10.1, 20]), np.array([False, False, True, False, False, False]))
+    np.testing.assert_allclose(np.exp(pre), [1, 1, 1, 1, 1, 0.15, 3])
+    np.testing.assert_array_equal(post, np.append(pre[1:], pre[-1]))
+    assert [len(part) for part in log_intervals(np.array([7.0]))] == [1, 1]
+
+
+def test_short_gaps_in_a_lead_far_from_zero_are_no_spikes():
+    recording, beats = simulate_record("r", "sinus", minutes=1, fs_hz=250, seed=1)
+    lost = np.repeat(np.random.default_rng(0).random(3000) < 0.1, 5)[: recording.n_samples]  # a tenth, 20 ms each
+    leads = {name: np.where(lost, np.nan, lead + 1).astype(np.float32) for name, lead in recording.leads.items()}
+    assert not pacing_spikes(Recording("r", 250, leads), beats.time_s).any()
+    nothing = Recording("r", 250, {**recording.leads, "off": np.full(recording.n_samples, np.nan, np.float32)})
+    assert not pacing_spikes(nothing, beats.time_s).any()
+
+
 def test_the_same_record_gets_the_same_questions(made):
     recording, beats = made
     table = beat_features(filtered(recording), beats.time_s)
     weighted = shipped_model().weighted(table)
     assert questions(table, weighted, 8).asked.tolist() == questions(table, weighted, 8).asked.tolist()
+
+
+def test_labels_hold_for_groups_of_beats_that_can_be_read_and_q_for_its_beat_alone(made):
+    answers = score_recording(made[0], time_s=made[1].time_s)
+    hidden = np.arange(len(answers.time_s)) < 3
+    answers = replace(answers, classes=np.where(hidden, -1, 0).astype(np.int8), review=np.full(len(hidden), True))
+    asked = ask_beats(answers, shipped_model(), 2)
+    named = with_labels(answers, shipped_model(), 2, dict.fromkeys(asked, "V"))
+    assert named.classes.tolist() == np.where(hidden, -1, 2).tolist() and named.review.tolist() == hidden.tolist()
+    named = with_labels(answers, shipped_model(), 2, {answers.time_s[5]: "Q", answers.time_s[1] + 0.1: "S"})
+    changed = np.flatnonzero(named.classes != answers.classes).tolist()
+    assert changed == [1, 5] and named.classes[changed].tolist() == [1, -1]
+    with pytest.raises(EcgError, match="a class of N/S/V/F/Q for a beat, found 'N' at"):
+        with_labels(answers, shipped_model(), 2, {answers.time_s[0] - 0.2: "N"})
+    with pytest.raises(EcgError, match="expected 2 beats that can be read, found 1"):
+        ask_beats(replace(answers, classes=np.where(np.arange(len(hidden)) == 5, 0, -1)), shipped_model(), 2)
+
+
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")  # which other machines' rounding may leave
+def test_beats_that_rounding_alone_tells_apart_are_asked_for_once():
+    t = np.arange(200) / 250 - 0.3
+    beat = 1.2 * np.exp(-((t / 0.012) ** 2)) + 0.3 * np.exp(-(((t - 0.25) / 0.05) ** 2))
+    answers = score_recording(make_recording("test signal", 250, {"II": np.tile(beat, 80)}))
+    asked = ask_beats(answers, shipped_model(), 60)
+    assert 2 <= len(set(asked)) == len(asked) < 60
+    named = with_labels(answers, shipped_model(), 60, dict.fromkeys(asked, "V"))
+    assert (named.classes[answers.classes >= 0] == 2).all()  # each beat is in the group of one that was asked for
 
 
 def test_a_model_file_survives_a_round_trip_and_every_damage_is_named(tmp_path):

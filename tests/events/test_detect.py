@@ -41,7 +41,7 @@ from dreem_case.events.study import (
     simulated,
     with_channels,
 )
-from dreem_case.events.wear import filled_blocks, worn_mask
+from dreem_case.events.wear import filled_blocks, lying_still, worn_mask
 from dreem_case.events.wrist import BLOCK, fill_off, simulate_wearer
 from tests.support.described import check_answer, check_description
 
@@ -106,6 +106,22 @@ def test_filling_is_found_whether_it_repeats_or_not(blocks):
     series = make_series("made", 1.5e9 - 1.5e9 % 86400 + 5.0 * np.arange(n), channels, np.zeros(n))
     assert per_day * n_days == n
     assert np.array_equal(filled_blocks(series), off)
+
+
+def test_quarters_that_are_still_or_lack_a_value_on_several_days_are_not_filled():
+    angle = np.random.default_rng(0).uniform(-80, 80, (4, 96, 15))
+    angle[[1, 2], 40, 3] = np.nan
+    angle[[1, 3], 60] = 5
+    series = make_series("made", 60.0 * np.arange(4 * 1440), {"anglez": angle.ravel()}, np.zeros(4 * 1440))
+    assert not filled_blocks(series).any()
+
+
+@pytest.mark.parametrize(("key", "minutes"), [("anglez", 120), ("pim", 180), ("enmo", 180)])
+def test_no_movement_for_so_long_is_no_wear_and_a_minute_less_may_be_rest(key, minutes):
+    values, before = 2 + np.arange(1440.0) % 2, key == "anglez"  # an angle is still that is as the one before
+    values[300 - before : 300 + minutes], values[900 - before : 900 + minutes - 1] = 0, 0
+    series = make_series("made", 60.0 * np.arange(1440), {key: values}, np.zeros(1440))
+    assert np.flatnonzero(lying_still(series)).tolist() == list(range(300, 300 + minutes))
 
 
 def test_a_watch_on_a_table_has_no_events_but_reasons():

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from dreem_case.events import series_files
 from dreem_case.events.clock import device_utc, iso_time, parse_stamps, utc_of_wall, wall_offsets, zone_of
-from dreem_case.events.diary import read_diary, read_wrists
+from dreem_case.events.diary import read_diary, read_wrists, written_events
 from dreem_case.events.metric import EventsError
-from dreem_case.events.series import make_series
+from dreem_case.events.series import Series, make_series
 from dreem_case.events.series_files import read_series, series_in, write_series
 from dreem_case.events.wear import worn_mask
 
@@ -517,11 +517,35 @@ def test_a_wrist_without_a_time_that_can_be_is_refused(tmp_path, time):
         read_wrists(tmp_path)
 
 
+@pytest.mark.parametrize("column", ["device_time", "pim"])
+def test_a_wrist_with_words_for_times_or_numbers_is_refused(tmp_path, column):
+    times = np.datetime64("2023-08-14T12:00:00", "ms") + np.arange(60) * np.timedelta64(60_000, "ms")
+    table = {"wearer": ["a"] * 60, "device_time": times, "pim": range(60), column: ["late"] * 60}
+    written(tmp_path, table, "wrist.parquet")
+    with pytest.raises(EventsError, match=r"^wrist\.parquet: expected times and numbers, found .*late"):
+        read_wrists(tmp_path)
+
+
+def test_what_is_written_is_read_by_the_clock_that_the_wearer_had_then():
+    at = np.arange(600)  # minutes from midnight; at 3 in the morning the clock is put back to 2
+    start_s, offset_s = 1_698_530_400.0, np.where(at < 180, 7200.0, 3600.0)
+    series = Series("a", 60.0, start_s, offset_s, np.ones(600, bool), {"pim": at.astype(np.float32)})
+    nights = [
+        ("2023-10-28 23:00", "2023-10-29 01:00"),
+        ("2023-10-29 02:30", "2023-10-29 05:00"),  # of two such times the first
+        ("2023-10-29T02:30:00+0100", "2023-10-29 12:00"),
+    ]
+    found = written_events(nights, series)
+    assert (found.step / 720).tolist() == [-1, 1, 2.5, 6, 3.5, 13]  # hours
+    assert found.event.tolist() == ["onset", "wakeup"] * 3
+
+
 def test_the_clock_of_a_wrist_with_a_diary_is_read_in_the_zone_that_is_asked_for(tmp_path):
     times = np.datetime64("2023-08-14T12:00:00", "ms") + np.arange(300) * np.timedelta64(60_000, "ms")
     table = {"wearer": ["a"] * len(times), "device_time": times, "pim": np.arange(len(times)) % 97}
     pq.write_table(pa.table(table), tmp_path / "wrist.parquet")
-    (tmp_path / "diary.csv").write_text("wearer,onset,wakeup\na,2023-08-14 13:00,2023-08-14 14:00\n")
+    (tmp_path / "diary.csv").write_text("wearer,onset,wakeup\na,2023-08-14 13:00,2023-08-14 14:00\n"
+                                        "b,2023-08-14 13:00,2023-08-14 14:00\n")  # who has no recording
     near, far = (read_wrists(tmp_path, zone) for zone in ("Europe/Berlin", "America/New_York"))
     assert far["a"].start_s - near["a"].start_s == 6 * 3600
     assert read_diary(tmp_path, near).step.tolist() == read_diary(tmp_path, far).step.tolist() == [720, 1440]

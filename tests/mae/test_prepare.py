@@ -142,6 +142,16 @@ def test_a_file_that_was_lost_or_cut_is_written_again(studies, prepared, tmp_pat
     assert contents(out) == contents(prepared[0])
 
 
+def test_files_of_what_was_left_over_before_go_once_it_is_packed_anew(studies, prepared, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(prepared[0], out)
+    told = next((out / "packed").glob("*.json"))
+    (out / told.stem / "packed-099.h5").write_bytes(told.read_bytes())
+    told.write_text("{}")  # of other studies
+    prepare([studies], out, Here())
+    assert contents(out) == contents(prepared[0])
+
+
 def test_a_finished_run_writes_nothing_anew(studies, prepared):
     times = {path: path.stat().st_mtime_ns for path in prepared[0].rglob("*.h5")}
     assert prepare([studies], prepared[0], Here()).n_new == 0

@@ -257,6 +257,12 @@ WAVE = (30 * np.sin(np.arange(15_000) / 7)).astype("f4")
         ({"unit": "mV"}, 1e-3),
         ({"units": "nV"}, 1e3),
         ({"units": np.bytes_("millivolt")}, 1e-3),
+        ({"units": "mVolt"}, 1e-3),
+        ({"units": "millivol"}, 1e-3),  # of EDF's eight letters
+        ({"units": "nanovolts"}, 1e3),
+        ({"units": "uVolt"}, 1),
+        ({"units": "microvolts"}, 1),
+        ({"units": "microvol"}, 1),
         ({"units": "µV"}, 1),
         ({"units": "μV"}, 1),
         ({"units": ["uV"]}, 1),
@@ -413,6 +419,8 @@ def test_a_bad_hypnogram_leaves_the_signals_where_they_are_asked_for(altered, tm
     night = open_night(altered(), tmp_path / "labels.json", keep_signals=True)
     assert night.hypnogram is None
     assert night.notes[0].startswith("the hypnogram is not used: expected names, or a numbering: 'rem_last'")
+    with pytest.raises(HypnogramFileError, match="expected names, or a numbering"):
+        read_night(altered(), tmp_path / "labels.json")
 
 
 # What is refused

@@ -28,6 +28,7 @@ from dreem_case.nights.safe_h5 import (
     UnsafeFileError,
     WrongShapeError,
     WrongTypeError,
+    has_numbers,
     open_h5,
     read_values,
     signal_length,
@@ -173,6 +174,11 @@ def test_what_is_no_number_is_a_gap(make, bad):
     found = read(make(data=[1.0, bad, 2.0]))
     assert np.isnan(found).tolist() == [False, True, False]
     assert found[[0, 2]].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(("value", "known"), [(9e11, True), (-9e11, True), (1.1e12, False), (-1.1e12, False)])
+def test_a_value_counts_by_its_size_and_not_by_how_many_there_are(value, known):
+    assert has_numbers(np.full(3, value, np.float32)) is known  # squares of three together are more than the limit's
 
 
 def test_a_whole_night_in_one_packed_chunk_is_read_in_bounded_memory(make):
@@ -350,6 +356,19 @@ def test_many_small_chunks_take_no_longer_each(make):
         return time.perf_counter() - start
 
     assert seconds(10_000) < 40 * min(seconds(1000) for _ in range(3))  # 10 times as many
+
+
+def test_a_dataset_that_says_nothing_of_where_its_samples_lie_is_unreadable(make):
+    path = make(data=COUNTS)
+    with h5py.File(path) as file:
+        header = file.id.links.get_info(b"eeg1").u
+    content = bytearray(path.read_bytes())
+    place = content.index(b"\x08\0\x18\0", header)  # the layout, of 24 bytes: now of none, and nothing of 16 follows
+    content[place + 2 : place + 16] = struct.pack("<HB3xHHB3x", 0, 0, 0, 16, 0)
+    content[header + 2] += 1  # messages
+    path.write_bytes(content)
+    with pytest.raises(UnreadableFileError, match="one that cannot be read"):
+        read(path)
 
 
 def test_a_header_that_goes_round_in_a_circle_ends(make):

@@ -15,6 +15,8 @@ from dreem_case.staging.features import (
     BIN_CENTRES_HZ,
     SKIPPABLE,
     NightFeatures,
+    by_channel,
+    channel_state,
     eeg_features,
     night_features,
     spectral_bins,
@@ -37,6 +39,22 @@ def night_of(values_by_name, n_epochs, axes=None):
     return Night("test", signals, n_epochs)
 
 
+# What is said of channels
+
+
+def test_a_channel_is_said_to_be_what_it_is_in_a_hundredth_of_the_epochs_or_more():
+    quality = np.repeat([Quality.GOOD, Quality.FLAT, Quality.OFF, Quality.NOISY], [145, 2, 51, 2])
+    said = "flat in 1 %, railed or without values in 25 %, noisy in 1 %".replace("%", "% of the epochs")
+    assert channel_state(quality) == said
+    assert channel_state(quality[:146]) == "nothing odd"
+
+
+def test_of_channels_one_sentence_says_the_same_and_amplitudes_where_all_are_known():
+    names, about = ("a", "b", "c", "d"), ("odd", "flat", "odd", "")
+    assert by_channel(names, about, (2.0, np.nan, 30.0, 9.0)) == ["a, c odd (usual amplitude 2 to 30 µV)", "b flat"]
+    assert by_channel(names[:3], about[:3], (np.nan, 5.0, 1.0)) == ["a, c odd", "b flat (usual amplitude 5 µV)"]
+
+
 # Every feature
 
 
@@ -56,6 +74,9 @@ def test_a_gain_changes_no_ratio_and_shifts_every_log(gain):
         power = name.startswith("log_") and name not in ("log_amplitude", "log_slow_amplitude", "log_rise")
         shift = np.log10(abs(gain)) * (2 if power else name.startswith("log_"))
         np.testing.assert_allclose(second[name] - first[name], shift, atol=0.02, err_msg=name)
+    told = eeg_features(Cleaned(cleaned.values * np.float32(gain), cleaned.marks, abs(gain)))  # once the gain is known
+    for name in told:
+        np.testing.assert_allclose(told[name], second[name], atol=0.02, err_msg=name)
 
 
 def test_a_dead_epoch_gives_numbers_and_no_warning():
