@@ -456,8 +456,8 @@ def channel_state(
     quality: np.ndarray,  # int8 (n_epochs,) codes of `clean.Quality`
 ) -> str:
     """Say in how much of the time a channel was what."""
-    shares = ((words, float(np.mean(quality == code))) for code, words in _STATES.items())
-    states = [f"{words} in {int(100 * share)} % of the epochs" for words, share in shares if share >= 0.01]
+    percents = ((words, 100 * int(np.sum(quality == code)) // len(quality)) for code, words in _STATES.items())
+    states = [f"{words} in {percent} % of the epochs" for words, percent in percents if percent]
     return ", ".join(states) or "nothing odd"
 
 

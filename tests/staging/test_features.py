@@ -47,6 +47,7 @@ def test_a_channel_is_said_to_be_what_it_is_in_a_hundredth_of_the_epochs_or_more
     said = "flat in 1 %, railed or without values in 25 %, noisy in 1 %".replace("%", "% of the epochs")
     assert channel_state(quality) == said
     assert channel_state(quality[:146]) == "nothing odd"
+    assert channel_state(np.repeat([Quality.GOOD, Quality.FLAT], [71, 29])) == "flat in 29 % of the epochs"
 
 
 def test_of_channels_one_sentence_says_the_same_and_amplitudes_where_all_are_known():
