@@ -743,16 +743,21 @@ def test_an_actogram_has_a_row_for_each_day_also_where_the_clock_is_put_back(vis
     endpoint._place.cache_clear()
 
 
+def strips(folder, monkeypatch, minutes):
+    """The app with the pages of heartbeats, over one simulated record."""
+    endpoint = pytest.importorskip("dreem_case.ecg.endpoint", reason="heartbeats are an extra")
+    write_records(folder, n_records=1, minutes=minutes)
+    monkeypatch.setattr(endpoint, "_place", lambda: str(folder))
+    app = make_app(MadeUp({}), Metrics())
+    app.config["COMPRESS_STREAMS"] = False  # as above
+    app.register_blueprint(endpoint.make_blueprint())
+    return app
+
+
 def test_a_strip_in_which_the_record_ends_keeps_its_scale_and_a_message_goes_with_the_next_try(
     visit, tmp_path, monkeypatch
 ):
-    endpoint = pytest.importorskip("dreem_case.ecg.endpoint", reason="heartbeats are an extra")
-    write_records(tmp_path, n_records=1, minutes=0.575)  # 34.5 s at 360 Hz
-    monkeypatch.setattr(endpoint, "_place", lambda: str(tmp_path))
-    app = make_app(MadeUp({}), Metrics())
-    app.config["COMPRESS_STREAMS"] = False
-    app.register_blueprint(endpoint.make_blueprint())
-    with served(app) as address:
+    with served(strips(tmp_path, monkeypatch, minutes=0.575)) as address:  # 34.5 s at 360 Hz
         page = visit(f"{address}/strips/sim01", "#leads svg")
         assert page.title() == "sim01: beats"
         page.locator("#from").fill("25")
@@ -763,6 +768,16 @@ def test_a_strip_in_which_the_record_ends_keeps_its_scale_and_a_message_goes_wit
             with page.expect_response("**/ask?*"):
                 page.locator("#ask").click()
             page.wait_for_function("hidden => document.getElementById('message').hidden === hidden", arg=hidden)
+
+
+def test_who_goes_from_beat_to_beat_by_keyboard_stays_at_the_chosen_one(visit, tmp_path, monkeypatch):
+    with served(strips(tmp_path, monkeypatch, minutes=0.5)) as address:
+        page = visit(f"{address}/strips/sim01", "#beats button")
+        place = "[...document.querySelectorAll('#beats button')].indexOf(document.activeElement)"
+        page.locator("#beats button").nth(1).focus()
+        for key, at, kind in ("Enter", 1, "N"), ("ArrowRight", 2, "N"), ("v", 2, "V"):
+            page.keyboard.press(key)
+            assert (page.evaluate(place), texts(page, "#beats [aria-pressed=true]")) == (at, [kind])
 
 
 def test_every_answer_carries_the_security_policy(made_up):

@@ -39,6 +39,7 @@ function drawLead(name, values, width) { // width: of the window in samples; the
 
 function drawBeats(from) {
   const inside = answer.beats.map((beat, i) => [beat, i]).filter(([{ time_s: t }]) => t >= from && t < from + WINDOW_S);
+  const held = byId("beats").contains(document.activeElement);
   byId("beats").replaceChildren(...inside.map(([beat, i]) => {
     const kind = label(beat);
     const classes = ["beat", kind === "?" || kind === "Q" ? "none" : kind];
@@ -51,6 +52,7 @@ function drawBeats(from) {
     mark.addEventListener("click", () => choose(i));
     return mark;
   }));
+  if (held) byId("beats").querySelector("[aria-pressed=true]")?.focus(); // who goes by keyboard stays where they were
 }
 
 async function show(from) {
@@ -98,7 +100,7 @@ function give(kind) {
   if (open !== undefined) choose(beatAt(open));
   else {
     drawBeats(Number(byId("from").value));
-    byId("question").textContent = `${Object.keys(labels).length} labels are given.`;
+    byId("question").textContent = `Labels given: ${Object.keys(labels).length}.`;
   }
 }
 
