@@ -79,7 +79,8 @@ def operation(
     for status in problems:
         responses[str(status)] = {"description": _TEXTS[status], "content": {"application/problem+json": schema}}
     if "503" in responses:
-        responses["503"]["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
+        seconds = {"description": "seconds", "required": True, "schema": {"type": "integer", "minimum": 1}}
+        responses["503"]["headers"] = {"Retry-After": seconds}
     found = {"operationId": name, "summary": summary, "parameters": list(parameters), "responses": responses}
     content = {kind: {"schema": own} for kind, own in (body or {}).items()}
     return found | {"requestBody": {"required": True, "content": content}} if body else found
