@@ -48,6 +48,9 @@ class Problem(BaseModel):
     detail: str = Field(description="what was expected and what was found, for people")
     code: str = Field(description="what went wrong, for programs; stays the same")
     record: str | None = Field(None, description="the record it is about")
+    series: str | None = Field(None, description="the series it is about")
+    expected: str | None = Field(None, description="what was expected, where it is told apart")
+    found: str | None = Field(None, description="what was found, likewise")
 
 
 def _problem(status: int, title: str, code: str, detail: str) -> Response:

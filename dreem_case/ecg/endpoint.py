@@ -16,13 +16,13 @@ from flask import Blueprint, Response, jsonify, request
 
 from ..core import places
 from ..core.places import PlaceError, StoredFile
-from ..core.web import BodyTooLong, add_page, an_object, list_of, operation, problem, read_body
+from ..core.web import BodyTooLong, add_page, an_object, list_of, one_by_one, operation, problem, read_body
 from .ask import ask_beats, with_labels
 from .classifier import BeatModel
 from .places import NoRecord, list_records, record_files
 from .recording import CLASSES, EcgError, Recording, make_recording
 from .score import BeatAnswers, answer_json, load_model, score_recording, shipped_model
-from .wfdb_files import read_wfdb
+from .wfdb_files import NAME, read_wfdb
 
 # %% ../../nbs/library/ecg/endpoint.ipynb #05c81839
 MAX_BODY_BYTES = 8_000_000
@@ -52,11 +52,13 @@ def _found(record: str) -> tuple[str, str, tuple[tuple[str, StoredFile], ...]]: 
     return record, home, tuple(files.items())
 
 
+@one_by_one
 @lru_cache(maxsize=8)
 def _scored(record: str, home: str, files: tuple[tuple[str, StoredFile], ...]) -> BeatAnswers:
     return score_recording(_read(record, home, files), _model())
 
 
+@one_by_one
 @lru_cache(maxsize=1)  # the strips of one record are looked at one after the other
 def _read(record: str, home: str, files: tuple[tuple[str, StoredFile], ...]) -> Recording:
     with places.fetched(home, dict(files)) as folder:
@@ -121,16 +123,19 @@ _BEAT = an_object(
 )  # fmt: skip
 _BEATS = an_object(
     record=_TEXT, model=_TEXT, notes=list_of(_TEXT), beats=list_of(_BEAT), paced=_WHOLE, without_class=_WHOLE,
-    classes=list_of(_TEXT), counts={"type": "object", "additionalProperties": _WHOLE},
+    classes=list_of({"type": "string", "enum": list(CLASSES[:4])}) | {"description": "the order of the probabilities"},
+    counts={"type": "object", "additionalProperties": _WHOLE},
 )  # fmt: skip
 _LEADS = {"type": "object", "additionalProperties": list_of({"type": ["number", "null"]}), "description": "mV by lead"}
 _STRIP = an_object(record=_TEXT, duration_s=_NUMBER, from_s=_NUMBER, leads=_LEADS)
 _SIGNAL = an_object(fs_hz=_NUMBER, leads=_LEADS)
 _N = {"type": "integer", "minimum": 2, "maximum": MAX_LABELS, "default": 10}
 _SECONDS = {"type": "number", "minimum": 0, "exclusiveMaximum": 1e6}
-_LABELS = an_object(labels={"type": "object", "additionalProperties": _TEXT, "description": "by time in seconds"})
+_LENGTH = _SECONDS | {"default": 10, "description": f"at most {MAX_STRIP_S:g} are given"}
+_BY_TIME = {"description": f"{'/'.join(CLASSES)} by time in seconds"}
+_LABELS = an_object(labels={"type": "object", "additionalProperties": _TEXT} | _BY_TIME)
 _LABELS["properties"]["n"] = _N
-_NAMED = {"name": "record", "in": "path", "required": True, "schema": _TEXT}
+_NAMED = {"name": "record", "in": "path", "required": True, "schema": _TEXT | {"pattern": f"^{NAME.pattern}$"}}
 
 # %% ../../nbs/library/ecg/endpoint.ipynb #4c173fb5
 def _query(**schemas: dict) -> list[dict]:
@@ -149,7 +154,7 @@ OPENAPI_PATHS = {
         "get": operation("beats_to_label", "Say which beats to label.", _ASKED, _OF_RECORD, _query(n=_N))
     },
     "/beats/{record}/strip": {"get": operation(
-        "strip", "Give some seconds of a record.", _STRIP, _OF_RECORD, _query(**{"from": _SECONDS, "seconds": _SECONDS})
+        "strip", "Give some seconds of a record.", _STRIP, _OF_RECORD, _query(**{"from": _SECONDS, "seconds": _LENGTH})
     )},
     "/beats/{record}/labels": {"post": operation(
         "beats_with_labels", "Name every beat anew with labels.", _BEATS, [*_OF_RECORD, 413], [_NAMED], {_SENT: _LABELS}

@@ -12,7 +12,7 @@ from tempfile import mkdtemp
 from flask import Blueprint, Response, jsonify
 
 from ..core.places import PlaceError
-from ..core.web import add_page, an_object, list_of, operation, problem
+from ..core.web import add_page, an_object, list_of, one_by_one, operation, problem
 from .detect import Detection, details_json, detect_events, events_json
 from .metric import EVENTS, EventsError
 from .model import MinuteModel
@@ -44,19 +44,32 @@ def _detected(name: str) -> Detection:
     return _kept(name, series_version(_place(), name))
 
 
+@one_by_one
 @lru_cache(maxsize=MAX_KEPT)
 def _kept(name: str, version: str) -> Detection:
     return detect_events(open_series(_place(), name, os.environ.get("DREEM_CASE_EVENTS_ZONE") or None), _model())
 
 # %% ../../nbs/library/events/endpoint.ipynb #b8140d9f
-_TEXT, _NUMBER = {"type": "string"}, {"type": "number"}
-_EVENT = an_object(event={"type": "string", "enum": list(EVENTS)}, step={"type": "integer"}, time=_TEXT, score=_NUMBER)
+_TEXT, _NUMBER, _OR_NOT = {"type": "string"}, {"type": "number"}, {"type": ["number", "null"]}
+_TIME = {"type": "string", "format": "date-time", "description": "by the wearer's clock, with its offset"}
+_TIME_OR_NOT = _TIME | {"type": ["string", "null"]}
+_STEP = {"type": "integer", "description": "of 5 s"}
+_EVENT = an_object(event={"type": "string", "enum": list(EVENTS)}, step=_STEP, time=_TIME, score=_NUMBER)
+_NIGHT = an_object(
+    day=_TEXT | {"format": "date"}, worn=_NUMBER | {"description": "share of the day"},
+    reason=_TEXT | {"description": "why there is no night; empty where there is one"},
+    onset=_TIME_OR_NOT, onset_confidence=_OR_NOT, wakeup=_TIME_OR_NOT, wakeup_confidence=_OR_NOT, hours=_OR_NOT,
+    sleep_min=_OR_NOT, waso_min=_OR_NOT, efficiency=_OR_NOT,
+) | {"description": "a day; null: no night, or not known for this device"}  # fmt: skip
 _DETAILS = an_object(
-    series=_TEXT, model=_TEXT, epoch_s=_NUMBER, first_step=_NUMBER, start=_TEXT, days=_NUMBER, channels=list_of(_TEXT),
-    notes=list_of(_TEXT), events=list_of(_EVENT), nights=list_of({"type": "object", "description": "a day"}),
+    series=_TEXT, model=_TEXT, epoch_s=_NUMBER, start=_TIME, days=_NUMBER, channels=list_of(_TEXT),
+    first_step=_NUMBER | {"description": "of 5 s, where the lists begin"},
+    notes=list_of(_TEXT), events=list_of(_EVENT), nights=list_of(_NIGHT),
     every_min={"type": "integer", "description": "minutes between values of lists"},
-    unworn_steps=list_of(list_of(_NUMBER)),
-    local_minute=list_of({"type": "integer"}), asleep=list_of(_NUMBER), movement=list_of(_NUMBER),
+    unworn_steps=list_of(list_of(_NUMBER)) | {"description": "start and end of each stretch"},
+    local_minute=list_of({"type": "integer"}) | {"description": "of the day, by the wearer's clock"},
+    asleep=list_of(_NUMBER) | {"description": "probability"},
+    movement=list_of(_NUMBER) | {"description": "its rank among this wearer's, 0 to 1"},
 )  # fmt: skip
 _NAMED = [{"name": "series", "in": "path", "required": True, "schema": _TEXT}]
 OPENAPI_PATHS = {

@@ -2,6 +2,9 @@
 
 import json
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import fields, replace
 from functools import partial
 
@@ -309,7 +312,7 @@ def test_a_body_that_is_no_recording_is_refused_by_name(client, body):
 
 
 def test_endpoints_answer_as_their_openapi_document_says(client):
-    paths = check_description(client.application, {"/strips/", "/strips/{_}", "/strip-files/{name}"})
+    paths = check_description(client.application, {"/strips", "/strips/", "/strips/{_}", "/strip-files/{name}"})
     for path, methods in paths.items():
         for record in ("sim01", "none"):
             check_answer(methods["get"], client.get(path.format(record=record))) if "get" in methods else None
@@ -799,6 +802,25 @@ def test_a_record_that_was_replaced_is_read_anew(tmp_path, monkeypatch):
     assert found[0] != found[1]
 
 
+def test_who_asks_for_a_record_that_is_being_scored_waits_for_it_and_scores_nothing(tmp_path, monkeypatch):
+    write_records(tmp_path, n_records=1, minutes=0.5)
+    both, scored = threading.Barrier(2), []
+
+    def score(recording, model):
+        scored.append(recording.record)
+        with suppress(threading.BrokenBarrierError):
+            both.wait(timeout=0.3)  # for another that scores: there is none
+        return score_recording(recording, model)
+
+    monkeypatch.setattr(endpoint, "_place", lambda: str(tmp_path))
+    monkeypatch.setattr(endpoint, "score_recording", score)
+    app = Flask("at once")
+    app.register_blueprint(endpoint.make_blueprint())
+    with ThreadPoolExecutor(2) as threads:
+        answers = list(threads.map(lambda _: app.test_client().get("/beats/sim01").json, range(2)))
+    assert answers[0] == answers[1] and answers[0]["beats"] and scored == ["sim01"]
+
+
 def test_a_strip_is_the_signal_with_nothing_where_there_is_none():
     lead = np.arange(3600, dtype=np.float32) / 1000
     lead[720:730] = np.nan
@@ -829,6 +851,11 @@ def test_the_page_is_served(client, path):
     answer = client.get(path, buffered=True)
     assert answer.status_code == 200
     assert "http" not in answer.text.replace("http://www.w3.org", "")
+
+
+def test_the_short_address_of_the_page_leads_nowhere_else(client):
+    answer = client.get("/strips", headers={"Host": "elsewhere.example"})
+    assert (answer.status_code, answer.headers["Location"]) == (308, "strips/")
 
 
 def test_what_is_put_into_a_gap_leaves_the_rest_as_it_was_and_is_no_gap_any_more():

@@ -753,7 +753,7 @@ def client(folder, monkeypatch):
     from dreem_case.events import endpoint
 
     monkeypatch.setenv("DREEM_CASE_EVENTS_STORE", str(folder))
-    for cached in (endpoint._place, endpoint._model, endpoint._kept):
+    for cached in (endpoint._place, endpoint._model, endpoint._kept.__wrapped__):
         cached.cache_clear()
     app = Flask("events")
     app.register_blueprint(make_blueprint())
@@ -775,10 +775,14 @@ def test_the_endpoint_gives_the_events_of_a_series(client, folder):
 def test_endpoints_answer_as_their_openapi_document_says(client, monkeypatch):
     from dreem_case.events import endpoint
 
-    paths = check_description(client.application, {"/actogram/", "/actogram/{_}", "/actogram-files/{name}"})
+    pages = {"/actogram", "/actogram/", "/actogram/{_}", "/actogram-files/{name}"}
+    paths = check_description(client.application, pages)
     for path, methods in paths.items():
         for series in ("judge00", "nobody"):
             check_answer(methods["get"], client.get(path.format(series=series)))
+    said = paths["/events/{series}/details"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    for night in client.get("/events/judge00/details").json["nights"]:
+        assert set(night) == set(said["properties"]["nights"]["items"]["properties"])
     monkeypatch.setenv("DREEM_CASE_EVENTS_STORE", "nowhere/at/all")
     endpoint._place.cache_clear()
     check_answer(paths["/events"]["get"], client.get("/events"))

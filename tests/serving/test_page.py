@@ -17,6 +17,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.serving import make_server
 
 from dreem_case.api import create_app, make_app
+from dreem_case.ecg.simulate import write_records
 from dreem_case.events.clock import wall_offsets, zone_of
 from dreem_case.events.series import make_series
 from dreem_case.events.series_files import write_series
@@ -736,7 +737,47 @@ def test_an_actogram_has_a_row_for_each_day_also_where_the_clock_is_put_back(vis
     with served(app) as address:
         page = visit(f"{address}/actogram/anna%20(1)", ".day")
         assert texts(page, ".day > span") == ["10-27", "10-28", "10-29", "10-30"]
+        page.set_viewport_size({"width": 320, "height": 700})
+        assert page.locator("#nights").is_visible()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     endpoint._place.cache_clear()
+
+
+def strips(folder, monkeypatch, minutes):
+    """The app with the pages of heartbeats, over one simulated record."""
+    endpoint = pytest.importorskip("dreem_case.ecg.endpoint", reason="heartbeats are an extra")
+    write_records(folder, n_records=1, minutes=minutes)
+    monkeypatch.setattr(endpoint, "_place", lambda: str(folder))
+    app = make_app(MadeUp({}), Metrics())
+    app.config["COMPRESS_STREAMS"] = False  # as above
+    app.register_blueprint(endpoint.make_blueprint())
+    return app
+
+
+def test_a_strip_in_which_the_record_ends_keeps_its_scale_and_a_message_goes_with_the_next_try(
+    visit, tmp_path, monkeypatch
+):
+    with served(strips(tmp_path, monkeypatch, minutes=0.575)) as address:  # 34.5 s at 360 Hz
+        page = visit(f"{address}/strips/sim01", "#leads svg")
+        assert page.title() == "sim01: beats"
+        page.locator("#from").fill("25")
+        page.locator("#leads path:not(.grid)[d*='L3419 ']:not([d*='L3420 '])").first.wait_for(state="attached")
+        assert page.locator("#leads svg").first.get_attribute("viewBox").split()[2] == "3600"
+        for n, hidden in ("1", False), ("2", True):
+            page.locator("#n").fill(n)
+            with page.expect_response("**/ask?*"):
+                page.locator("#ask").click()
+            page.wait_for_function("hidden => document.getElementById('message').hidden === hidden", arg=hidden)
+
+
+def test_who_goes_from_beat_to_beat_by_keyboard_stays_at_the_chosen_one(visit, tmp_path, monkeypatch):
+    with served(strips(tmp_path, monkeypatch, minutes=0.5)) as address:
+        page = visit(f"{address}/strips/sim01", "#beats button")
+        place = "[...document.querySelectorAll('#beats button')].indexOf(document.activeElement)"
+        page.locator("#beats button").nth(1).focus()
+        for key, at, kind in ("Enter", 1, "N"), ("ArrowRight", 2, "N"), ("v", 2, "V"):
+            page.keyboard.press(key)
+            assert (page.evaluate(place), texts(page, "#beats [aria-pressed=true]")) == (at, [kind])
 
 
 def test_every_answer_carries_the_security_policy(made_up):

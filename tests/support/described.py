@@ -30,4 +30,5 @@ def check_answer(operation: dict, response) -> None:
         return
     found = Problem.model_validate_json(response.data)
     assert found.status == response.status_code and found.code == found.code.lower().replace(" ", "_")
+    assert set(response.json) <= set(Problem.model_fields)
     assert ("Retry-After" in response.headers) == (response.status_code == 503)

@@ -21,7 +21,7 @@ const percent = (share) => `${Math.round(100 * share)} %`;
 const post = (url, body) =>
   getJson(url, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
-function drawLead(name, values) {
+function drawLead(name, values, width) { // width: of the window in samples; the record may end within it
   const known = values.filter((value) => value !== null).sort((a, b) => a - b);
   const middle = known[Math.floor(known.length / 2)] ?? 0;
   const reach = Math.max(0.5, middle - (known[0] ?? 0), (known.at(-1) ?? 0) - middle);
@@ -31,14 +31,15 @@ function drawLead(name, values) {
     if (value !== null) d += `${pen}${i} ${(middle - value).toFixed(3)}`;
     pen = value === null ? "M" : "L";
   });
-  const grid = Array.from({ length: WINDOW_S - 1 }, (_, i) => `M${((i + 1) * values.length) / WINDOW_S} ${-reach}V${reach}`);
-  const view = { viewBox: `0 ${-1.05 * reach} ${values.length} ${2.1 * reach}`, preserveAspectRatio: "none", role: "img" };
+  const grid = Array.from({ length: WINDOW_S - 1 }, (_, i) => `M${((i + 1) * width) / WINDOW_S} ${-reach}V${reach}`);
+  const view = { viewBox: `0 ${-1.05 * reach} ${width} ${2.1 * reach}`, preserveAspectRatio: "none", role: "img" };
   return html("div", { class: "one" }, html("span", { class: "lead-name" }, `${name}, ±${reach.toFixed(1)} mV`),
     svg("svg", { ...view, "aria-label": `lead ${name}` }, svg("path", { class: "grid", d: grid.join("") }), svg("path", { d })));
 }
 
 function drawBeats(from) {
   const inside = answer.beats.map((beat, i) => [beat, i]).filter(([{ time_s: t }]) => t >= from && t < from + WINDOW_S);
+  const held = byId("beats").contains(document.activeElement);
   byId("beats").replaceChildren(...inside.map(([beat, i]) => {
     const kind = label(beat);
     const classes = ["beat", kind === "?" || kind === "Q" ? "none" : kind];
@@ -51,6 +52,7 @@ function drawBeats(from) {
     mark.addEventListener("click", () => choose(i));
     return mark;
   }));
+  if (held) byId("beats").querySelector("[aria-pressed=true]")?.focus(); // who goes by keyboard stays where they were
 }
 
 async function show(from) {
@@ -69,7 +71,9 @@ async function show(from) {
   url.search = `from=${from}&seconds=${WINDOW_S}`;
   const strip = await getPatiently(url, wait);
   if (mine !== drawn) return;
-  byId("leads").replaceChildren(...Object.entries(strip.leads).map(([name, values]) => drawLead(name, values)));
+  const share = Math.min((strip.duration_s - from) / WINDOW_S, 1);
+  byId("leads").replaceChildren(
+    ...Object.entries(strip.leads).map(([name, values]) => drawLead(name, values, values.length / share)));
 }
 
 function choose(place) {
@@ -96,7 +100,7 @@ function give(kind) {
   if (open !== undefined) choose(beatAt(open));
   else {
     drawBeats(Number(byId("from").value));
-    byId("question").textContent = `${Object.keys(labels).length} labels are given.`;
+    byId("question").textContent = `Labels given: ${Object.keys(labels).length}.`;
   }
 }
 
@@ -121,6 +125,11 @@ function tell(problem) {
   byId("message").hidden = false;
 }
 
+const tried = (action) => () => {
+  byId("message").hidden = true; // it was about what was tried before
+  action().catch(tell);
+};
+
 async function ask() {
   const url = address("beats", record, "ask");
   url.search = `n=${Number(byId("n").value)}`;
@@ -136,17 +145,18 @@ async function teach() {
   byId("question").textContent = "All beats are named by your labels.";
 }
 
+document.title = `${record}: beats`;
 byId("name").textContent = record;
 for (const [kind, words] of Object.entries(KINDS)) {
   const button = html("button", { type: "button", disabled: "" }, `${kind} ${words}`);
   button.addEventListener("click", () => give(kind));
   byId("kinds").append(button);
 }
-byId("from").addEventListener("input", () => show(Number(byId("from").value)).catch(tell));
+byId("from").addEventListener("input", tried(() => show(Number(byId("from").value))));
 byId("before").addEventListener("click", () => doubtful(-1));
 byId("next").addEventListener("click", () => doubtful(1));
-byId("ask").addEventListener("click", () => ask().catch(tell));
-byId("teach").addEventListener("click", () => teach().catch(tell));
+byId("ask").addEventListener("click", tried(ask));
+byId("teach").addEventListener("click", tried(teach));
 document.addEventListener("keydown", (event) => {
   if (event.target.tagName === "INPUT" || event.ctrlKey || event.metaKey || event.altKey || !answer) return;
   const kind = event.key.toUpperCase();
