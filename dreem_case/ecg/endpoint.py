@@ -16,7 +16,17 @@ from flask import Blueprint, Response, jsonify, request
 
 from ..core import places
 from ..core.places import PlaceError, StoredFile
-from ..core.web import BodyTooLong, add_page, an_object, list_of, one_by_one, operation, problem, read_body
+from dreem_case.core.web import (
+    BodyTooLong,
+    add_page,
+    an_object,
+    few_at_once,
+    list_of,
+    one_by_one,
+    operation,
+    problem,
+    read_body,
+)
 from .ask import ask_beats, with_labels
 from .classifier import BeatModel
 from .places import NoRecord, list_records, record_files
@@ -54,12 +64,14 @@ def _found(record: str) -> tuple[str, str, tuple[tuple[str, StoredFile], ...]]: 
 
 @one_by_one
 @lru_cache(maxsize=8)
+@few_at_once
 def _scored(record: str, home: str, files: tuple[tuple[str, StoredFile], ...]) -> BeatAnswers:
     return score_recording(_read(record, home, files), _model())
 
 
 @one_by_one
 @lru_cache(maxsize=1)  # the strips of one record are looked at one after the other
+@few_at_once
 def _read(record: str, home: str, files: tuple[tuple[str, StoredFile], ...]) -> Recording:
     with places.fetched(home, dict(files)) as folder:
         return read_wfdb(folder, record)

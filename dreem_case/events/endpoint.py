@@ -12,7 +12,7 @@ from tempfile import mkdtemp
 from flask import Blueprint, Response, jsonify
 
 from ..core.places import PlaceError
-from ..core.web import add_page, an_object, list_of, one_by_one, operation, problem
+from ..core.web import add_page, an_object, few_at_once, list_of, one_by_one, operation, problem
 from .detect import Detection, details_json, detect_events, events_json
 from .metric import EVENTS, EventsError
 from .model import MinuteModel
@@ -46,6 +46,7 @@ def _detected(name: str) -> Detection:
 
 @one_by_one
 @lru_cache(maxsize=MAX_KEPT)
+@few_at_once
 def _kept(name: str, version: str) -> Detection:
     return detect_events(open_series(_place(), name, os.environ.get("DREEM_CASE_EVENTS_ZONE") or None), _model())
 

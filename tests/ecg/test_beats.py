@@ -802,6 +802,12 @@ def test_a_record_that_was_replaced_is_read_anew(tmp_path, monkeypatch):
     assert found[0] != found[1]
 
 
+def test_a_refusal_names_the_record_what_was_expected_and_what_was_found(client):
+    said = client.get("/beats/nobody").json
+    assert (said["status"], said["record"]) == (404, "nobody")
+    assert said["detail"] == f"nobody: expected {said['expected']}, found {said['found']}"
+
+
 def test_who_asks_for_a_record_that_is_being_scored_waits_for_it_and_scores_nothing(tmp_path, monkeypatch):
     write_records(tmp_path, n_records=1, minutes=0.5)
     both, scored = threading.Barrier(2), []

@@ -821,4 +821,4 @@ def test_a_series_that_cannot_be_used_is_refused_with_the_reason(client, folder)
     path.unlink()
     assert answer.status_code == 422
     assert answer.content_type == "application/problem+json"
-    assert "radians" in answer.json["detail"]
+    assert answer.json["series"] == "radians" and answer.json["detail"].startswith("radians: expected ")
