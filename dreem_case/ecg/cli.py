@@ -83,8 +83,7 @@ def import_(sources: tuple[Path, ...], out: Path, leads: tuple[str, ...], rate: 
 def csv(folder: Path, out: Path) -> None:
     "Make the table of 187 samples a beat from the records, with each row's record."
     from dreem_case.core.files import whole_file
-    from dreem_case.ecg.heartbeat_csv import csv_lines
-    from dreem_case.ecg.wfdb_files import records_in
+    from dreem_case.ecg.wfdb_files import csv_lines, records_in
 
     n, failed = 0, 0
     records = all_or((), records_in, str(folder), _FILES)
@@ -256,8 +255,8 @@ def score(store: str, out: str, model_file: Path | None, jobs: int | None, recor
 def judge(store: str, as_json: bool, model_file: Path | None, records: tuple[str, ...]) -> None:
     "Judge a model on annotated records, from the signal to the class; nothing is trained."
     from dreem_case.ecg.places import list_records
-    from dreem_case.ecg.shadow import judge as judged
-    from dreem_case.ecg.shadow import summed_up
+    from dreem_case.ecg.judge import judge as judged
+    from dreem_case.ecg.judge import summed_up
 
     model, found, failed = _model(model_file), [], 0
     for one in judged(store, model, all_or(records, list_records, store, _FILES)):
@@ -313,9 +312,9 @@ def shadow(store: str, candidate: Path, as_json: bool, model_file: Path | None, 
     "Run a candidate beside the model in use on stored records, and tell what would change, patient by patient."
     from dataclasses import asdict
 
+    from dreem_case.ecg.judge import differences
     from dreem_case.ecg.places import list_records
-    from dreem_case.ecg.shadow import differences
-    from dreem_case.ecg.shadow import shadow as compared
+    from dreem_case.ecg.judge import shadow as compared
 
     found, failed, asked = [], 0, all_or(records, list_records, store, _FILES)
     for one in compared(store, _model(model_file), _model(candidate), asked):

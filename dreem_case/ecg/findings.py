@@ -18,11 +18,10 @@ import numpy as np
 from ..core.files import write_whole
 from ..core.workers import run_all
 from .classifier import BeatClassifier, BeatModel
-from .heartbeat_csv import heartbeat_rows
 from .judge import by_record, gross, interval_over_patients
-from .monitor import Reference, make_reference, stands_out, watched
 from .recording import DS1, DS2, EcgError
-from .shifts import SHIFTS
+from .shifts import SHIFTS, Reference, make_reference, stands_out, watched
+from .wfdb_files import heartbeat_rows
 from dreem_case.ecg.study import (
     Case,
     answers_of,

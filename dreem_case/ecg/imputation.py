@@ -10,8 +10,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from .features import BEFORE, BEHIND
 from .filtering import FS_HZ, Signals
-from .shape import BEFORE, BEHIND
 
 # %% ../../nbs/library/ecg/imputation.ipynb #f8a6d2ae
 def _gaps(signals: Signals) -> Iterator[tuple[int, int]]:  # from the first sample to behind the last one

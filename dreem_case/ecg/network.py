@@ -20,9 +20,8 @@ from torch import nn
 from ..core.model_file import ModelError
 from ..core.nets import load_network, save_network
 from .classifier import BIAS, GUESSED, SOFTNESS, BeatClassifier, BeatModel, model_of, state_of
-from .features import FeatureTable
+from .features import BEFORE, BEHIND, FeatureTable
 from .recording import CLASSES, EcgError
-from .shape import BEFORE, BEHIND
 
 # %% ../../nbs/library/ecg/network.ipynb #4b21d6bf
 N_SAMPLES = BEFORE + BEHIND + 1  # of a beat

@@ -2,9 +2,9 @@
 
 # %% auto #0
 __all__ = ['NAME', 'MAX_HEADER_BYTES', 'MAX_ANNOTATION_BYTES', 'FORMATS', 'SAMPLES', 'VOLTS', 'NO_UNIT', 'NONE', 'CHUNK',
-           'PATIENTS', 'GAIN', 'BASELINE', 'Lead', 'Header', 'check_record', 'parse_header', 'decode', 'encode',
-           'read_wfdb', 'read_header', 'patient_in', 'read_beats', 'read_annotations', 'flutter_in', 'records_in',
-           'write_wfdb', 'annotation_bytes']
+           'PATIENTS', 'GAIN', 'BASELINE', 'N_COLUMNS', 'STEP', 'Lead', 'Header', 'check_record', 'parse_header',
+           'decode', 'encode', 'read_wfdb', 'read_header', 'patient_in', 'read_beats', 'read_annotations', 'flutter_in',
+           'records_in', 'write_wfdb', 'annotation_bytes', 'heartbeat_rows', 'csv_lines']
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #b6a46440
 import csv
@@ -19,17 +19,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from ..core.files import write_whole
-from dreem_case.ecg.recording import (
-    MAX_FS_HZ,
-    MAX_HOURS,
-    MAX_LEADS,
-    Beats,
-    EcgError,
-    Recording,
-    make_beats,
-    make_recording,
-    patient_of,
-)
+from .recording import MAX_FS_HZ, MAX_HOURS, MAX_LEADS, Beats, EcgError, Recording
+from .recording import class_of, make_beats, make_recording, patient_of
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #5c5ad3df
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -389,3 +380,48 @@ def annotation_bytes(
         aux = None if notes is None else list(notes)
         wfdb.wrann(record, "atr", samples, list(symbols), fs=fs_hz, aux_note=aux, write_dir=folder)
         return Path(folder, f"{record}.atr").read_bytes()
+
+# %% ../../nbs/library/ecg/wfdb_files.ipynb #80b01091
+N_COLUMNS = 187
+STEP = 3  # 360 Hz to 120 Hz
+
+
+def heartbeat_rows(
+    folder: Path | str,
+    record: str,  # at 360 Hz
+) -> tuple[np.ndarray, np.ndarray]:  # float (n, 187) from 0 to 1; int (n,) AAMI class
+    "Make the table's rows of one record; raise `EcgError` for a record without annotations or of another rate."
+    found, recording = read_annotations(folder, record), read_wfdb(folder, record)
+    if found is None:
+        raise EcgError(record, f"annotations in {record}.atr", "none")
+    if recording.fs_hz != 360:
+        raise EcgError(record, "360 Hz, as the table was made from", f"{recording.fs_hz:g} Hz")
+    first = read_header(folder, record).leads[0].name
+    if first not in recording.leads:
+        raise EcgError(record, f"a signal in the first channel, {first}", "; ".join(recording.notes))
+    samples, symbols = found
+    signal = recording.leads[first][::STEP].astype(float)
+    rows, classes = [], []
+    beats = [i for i, symbol in enumerate(symbols) if class_of(symbol) is not None]
+    for i in beats[:-1]:
+        kind, after = class_of(symbols[i]), samples[i + 2] if i + 2 < len(samples) else samples[i + 1]
+        n = int(np.ceil(int(samples[i + 1] - samples[i] + 0.2 * (after - samples[i + 1])) / STEP))
+        start = -(-int(samples[i]) // STEP)
+        row = signal[start : start + min(n, N_COLUMNS)]
+        if start < 0 or len(row) == 0 or np.isnan(row).any():
+            continue
+        rows.append(np.pad(_scaled(row), (0, N_COLUMNS - len(row))))
+        classes.append(kind)
+    return np.array(rows).reshape(-1, N_COLUMNS), np.array(classes, int)
+
+# %% ../../nbs/library/ecg/wfdb_files.ipynb #3400ad3d
+def _scaled(row: np.ndarray) -> np.ndarray:
+    row = row - np.nanmin(row)
+    return row / max(np.nanmax(row), 1e-9)
+
+# %% ../../nbs/library/ecg/wfdb_files.ipynb #c56671bd
+def csv_lines(folder: Path | str, records: list[str]) -> Iterator[str]:
+    "Give the table's lines of several records: the record, 187 samples, the class."
+    for record in records:
+        for row, kind in zip(*heartbeat_rows(folder, record), strict=True):
+            yield ",".join([record, *(f"{value:.6g}" for value in row), str(kind)])

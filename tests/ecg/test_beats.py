@@ -18,18 +18,25 @@ from dreem_case.ecg.classifier import BeatClassifier, calibrated, fit_both, held
 from dreem_case.ecg.cli import ecg
 from dreem_case.ecg.detect import detect_beats, match_beats, outside, pacing_spikes
 from dreem_case.ecg.features import beat_features
-from dreem_case.ecg.filtering import FS_HZ, Signals, filtered
+from dreem_case.ecg.filtering import FS_HZ, QUALITIES, Signals, filtered, noise_level, second_quality
 from dreem_case.ecg.findings import _loss, data_of, of_shifts
 from dreem_case.ecg.imputation import WAYS, distance, filled
-from dreem_case.ecg.judge import gross
-from dreem_case.ecg.monitor import make_reference, stands_out, watched
+from dreem_case.ecg.judge import against_annotations, differences, gross, shadow, summed_up
 from dreem_case.ecg.places import TABLE, answers_as_annotations, read_table, score_many
-from dreem_case.ecg.quality import QUALITIES, noise_level, second_quality
 from dreem_case.ecg.recording import CLASSES, EcgError, Recording, make_recording
 from dreem_case.ecg.rhythm import log_intervals, rhythm_features
 from dreem_case.ecg.score import MODEL_FILE, answer_json, score_recording, shipped_model
-from dreem_case.ecg.shadow import against_annotations, differences, shadow, summed_up
-from dreem_case.ecg.shifts import amplified, at_rate, inverted, swapped, with_gaps, with_noise
+from dreem_case.ecg.shifts import (
+    amplified,
+    at_rate,
+    inverted,
+    make_reference,
+    stands_out,
+    swapped,
+    watched,
+    with_gaps,
+    with_noise,
+)
 from dreem_case.ecg.simulate import RHYTHMS, simulate_record, write_records
 from dreem_case.ecg.study import look_at, open_case, open_cases, split_of, with_made, without_signal
 from dreem_case.ecg.wfdb_files import _wfdb, read_wfdb, write_wfdb
@@ -507,7 +514,7 @@ def test_no_records_make_no_table_and_a_stopped_run_leaves_the_one_before(tmp_pa
     run = CliRunner().invoke(ecg, asked)
     assert (run.exit_code, "expected records" in run.output) == (1, True)
     write_records(tmp_path, n_records=2, minutes=0.5)
-    monkeypatch.setattr("dreem_case.ecg.heartbeat_csv.csv_lines", lambda *_: iter([]).throw(KeyboardInterrupt))
+    monkeypatch.setattr("dreem_case.ecg.wfdb_files.csv_lines", lambda *_: iter([]).throw(KeyboardInterrupt))
     assert CliRunner().invoke(ecg, asked).exit_code == 1
     assert (tmp_path / "rows.csv").read_text() == "as it was"
     assert not list(tmp_path.glob(".rows*"))
