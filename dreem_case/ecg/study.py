@@ -234,10 +234,10 @@ def asked_answers(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray],
     found = {}
     for record, probabilities in weighted.items():
         example = cases[record].example
-        asked = questions(example.tables[0], probabilities, n)
-        labels = {int(beat): int(example.classes[beat]) for beat in asked.asked}
-        given = adapted(asked, labels, judged(cases, {record: probabilities})[record][1])
-        given[asked.asked] = -1
+        asked, groups = questions(example.tables[0], probabilities, n)
+        labels = {int(beat): int(example.classes[beat]) for beat in asked}
+        given = adapted(asked, groups, labels, judged(cases, {record: probabilities})[record][1])
+        given[asked] = -1
         found[record] = (example.classes, given)
     return found
 
