@@ -759,7 +759,7 @@ def test_folds_that_are_fitted_at_the_same_time_are_named_as_one_after_the_other
 
 
 def test_shifts_cost_the_same_by_several_processes(tmp_path, monkeypatch):
-    monkeypatch.setattr(findings, "SHIFTS", ["swapped", "gaps_20"])
+    monkeypatch.setattr(findings, "SHIFTS", {name: findings.SHIFTS[name] for name in ("swapped", "gaps_20")})
     records = write_records(tmp_path, n_records=4, minutes=0.5)
     cases = open_cases(tmp_path, records)
     alone, both = (dict(of_shifts(shipped_model(), cases, records[:2], records[2:], n)) for n in (1, 2))
@@ -858,8 +858,8 @@ def test_a_beat_in_a_gap_gets_no_class_and_one_beside_it_keeps_its_own(tmp_path)
     records = write_records(tmp_path, n_records=2, minutes=2, seed=5)
     cases = {record: open_case(tmp_path, record) for record in records}
     found = without_signal(shipped_model(), cases, records, 0.1, seconds=100)
-    unscored = np.concatenate([given for _, given in found["unscored"].answers.values()])
-    unknown = np.concatenate([given for _, given in found["unknown"].answers.values()])
+    unscored = np.concatenate([given for _, given in found["unscored"][1].values()])
+    unknown = np.concatenate([given for _, given in found["unknown"][1].values()])
     assert 0.03 < (unscored < 0).mean() < 0.25 and (unknown >= 0).all()
     assert np.array_equal(unknown[unscored >= 0], unscored[unscored >= 0])
-    assert {way for way in found if np.isfinite(found[way].distance)} == set(WAYS)
+    assert {way for way in found if np.isfinite(found[way][0])} == set(WAYS)
