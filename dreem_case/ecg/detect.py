@@ -7,7 +7,6 @@ __all__ = ['HIGH', 'LOW', 'REFRACTORY_S', 'T_WAVE_S', 'LATE', 'SLOW', 'BLOCK_S',
 
 # %% ../../nbs/library/ecg/detect.ipynb #cce207e5
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
 from scipy.ndimage import binary_dilation, maximum_filter1d, uniform_filter1d
@@ -35,15 +34,13 @@ def detect_beats(signals: Signals) -> np.ndarray:  # s, of the steepest moment o
     return beats[_believed(signals, band, steep, beats)] / FS_HZ
 
 # %% ../../nbs/library/ecg/detect.ipynb #5a86ce40
-@cache
-def _band() -> np.ndarray:
-    return butter(2, (5, 22), "bandpass", fs=FS_HZ, output="sos")
+_BAND = butter(2, (5, 22), "bandpass", fs=FS_HZ, output="sos")
 
 
 def _slopes(signals: Signals) -> tuple[np.ndarray, np.ndarray]:  # float32 (n_leads, n) each
     "Give the leads from 5 to 22 Hz, and how steep they are within a tenth of a second (root mean square)."
     pad = min(250, signals.x.shape[1] - 1)
-    band = sosfiltfilt(_band(), signals.x, axis=-1, padlen=pad).astype(np.float32)
+    band = sosfiltfilt(_BAND, signals.x, axis=-1, padlen=pad).astype(np.float32)
     steep = np.sqrt(np.maximum(uniform_filter1d(np.gradient(band, axis=-1) ** 2, 11, axis=-1), 0))
     steep[signals.missing] = 0
     return band, steep

@@ -7,7 +7,6 @@ __all__ = ['FS_HZ', 'BAND_HZ', 'PAD_S', 'FLAT_S', 'GOOD', 'GAP', 'FLAT', 'CLIPPE
 # %% ../../nbs/library/ecg/filtering.ipynb #959c9560
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
@@ -19,6 +18,7 @@ from .recording import Recording
 FS_HZ = 125
 BAND_HZ = (0.5, 40.0)
 PAD_S = 2.0
+_BAND = butter(2, BAND_HZ, "bandpass", fs=FS_HZ, output="sos")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,15 +38,10 @@ def filtered(recording: Recording) -> Signals:
         gaps = np.isnan(lead) | _flat(lead, recording.fs_hz)
         x = resample_poly(_bridged(lead, np.isnan(lead)), ratio.numerator, ratio.denominator, padtype="line")
         pad = min(int(PAD_S * FS_HZ), len(x) - 1)
-        found.append(sosfiltfilt(_band(), x, padlen=pad).astype(np.float32))
+        found.append(sosfiltfilt(_BAND, x, padlen=pad).astype(np.float32))
         at = np.minimum((np.arange(len(x)) / float(ratio)).astype(int), len(lead) - 1)
         missing.append(_near(gaps)[at])
     return Signals(tuple(recording.leads), np.stack(found), np.stack(missing))
-
-
-@cache
-def _band() -> np.ndarray:
-    return butter(2, BAND_HZ, "bandpass", fs=FS_HZ, output="sos")
 
 # %% ../../nbs/library/ecg/filtering.ipynb #0b2c3c63
 def _bridged(lead: np.ndarray, gaps: np.ndarray) -> np.ndarray:

@@ -22,12 +22,11 @@ from .filtering import filtered
 from .judge import by_record, gross, interval_over_patients
 from .recording import DS1, DS2, EcgError
 from .shifts import SHIFTS, Reference, make_reference, stands_out, watched
-from .wfdb_files import heartbeat_rows
 from dreem_case.ecg.study import (
     Case, Seen, answers_of, asked_answers, detection, end_to_end, five_minutes, honesty, judged, look_at, open_cases,
     random_split, split_of, train, with_made, without_signal,
 )  # fmt: skip
-from .wfdb_files import read_beats, read_header, records_in
+from .wfdb_files import heartbeat_rows, read_beats, read_header, records_in
 
 # %% ../../nbs/library/ecg/findings.ipynb #d3e20511
 def data_of(folder: Path | str) -> str:

@@ -140,7 +140,7 @@ def judge(
         try:
             with record_folder(place, record) as folder:
                 beats = read_beats(folder, record)
-                if beats is None or not beats.symbols:
+                if beats is None:
                     raise EcgError(record, f"annotated beats in {record}.atr", "none")
                 patient, flutter_s = patient_in(folder, record)[0], flutter_in(folder, record)
                 yield against_annotations(read_wfdb(folder, record), patient, beats, flutter_s, model)
@@ -197,7 +197,7 @@ def compare(
     if len(first.time_s) != len(second.time_s):
         raise EcgError(recording.record, f"{len(first.time_s)} beats from both models", f"{len(second.time_s)}")
     truth = None
-    if beats and beats.symbols:
+    if beats:
         truth = np.full(len(first.time_s), -1)
         annotated, found = match_beats(beats.time_s, first.time_s).T
         truth[found] = beats.classes[annotated]

@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['CLASSES', 'N', 'S', 'V', 'F', 'Q', 'SYMBOLS', 'NO_BEAT', 'BEATS_ELSEWHERE', 'DS1', 'DS2', 'PACED', 'MIN_FS_HZ',
            'MAX_FS_HZ', 'MAX_HOURS', 'MAX_LEADS', 'NO_ECG', 'MIN_SPREAD_MV', 'MAX_SPREAD_MV', 'class_of', 'patient_of',
-           'EcgError', 'Recording', 'make_recording', 'Beats', 'make_beats']
+           'EcgError', 'Recording', 'make_recording', 'usual_span', 'Beats', 'make_beats']
 
 # %% ../../nbs/library/ecg/recording.ipynb #a18f0e96
 import re
@@ -140,7 +140,7 @@ def make_recording(
     return Recording(record, fs_hz, kept, tuple(notes))
 
 # %% ../../nbs/library/ecg/recording.ipynb #4e063cbe
-MIN_SPREAD_MV, MAX_SPREAD_MV = 0.02, 50.0  # between the 0.5th and the 99.5th percentile
+MIN_SPREAD_MV, MAX_SPREAD_MV = 0.02, 50.0  # of the usual span
 
 
 def _useless(lead: np.ndarray) -> str:
@@ -155,9 +155,14 @@ def _useless(lead: np.ndarray) -> str:
     return "clipped" if n_at_ends > 0.5 * n_known else ""
 
 
-def _spread(lead: np.ndarray) -> float:
+def usual_span(lead: np.ndarray) -> np.ndarray:  # lowest, highest
+    "Give what a lead usually lies between: the 0.5th and the 99.5th percentile."
     known = lead[~np.isnan(lead)]
-    low, high = np.percentile(known[:: max(1, len(known) // 100_000)], [0.5, 99.5])
+    return np.percentile(known[:: max(1, len(known) // 100_000)], [0.5, 99.5])
+
+
+def _spread(lead: np.ndarray) -> float:
+    low, high = usual_span(lead)
     return float(high - low)
 
 # %% ../../nbs/library/ecg/recording.ipynb #af13afc7
@@ -166,14 +171,12 @@ class Beats:
     "Where the beats are, and what they were called."
 
     time_s: np.ndarray  # float (n,), of the R peaks, rising
-    symbols: tuple[str, ...] = ()  # as annotated; empty where nobody has
+    symbols: tuple[str, ...]  # as annotated
     notes: tuple[str, ...] = ()
 
     @property
-    def classes(self) -> np.ndarray:  # int8 (n,), -1 without annotations
+    def classes(self) -> np.ndarray:  # int8 (n,)
         "Give the AAMI classes."
-        if not self.symbols:
-            return np.full(len(self.time_s), -1, np.int8)
         return np.array([class_of(symbol) for symbol in self.symbols], np.int8)
 
 # %% ../../nbs/library/ecg/recording.ipynb #847e4974

@@ -2,9 +2,9 @@
 
 # %% auto #0
 __all__ = ['NAME', 'MAX_HEADER_BYTES', 'MAX_ANNOTATION_BYTES', 'FORMATS', 'SAMPLES', 'VOLTS', 'NO_UNIT', 'NONE', 'CHUNK',
-           'PATIENTS', 'GAIN', 'BASELINE', 'N_COLUMNS', 'STEP', 'Lead', 'Header', 'check_record', 'parse_header',
-           'decode', 'encode', 'read_wfdb', 'read_header', 'patient_in', 'read_beats', 'read_annotations', 'flutter_in',
-           'records_in', 'write_wfdb', 'annotation_bytes', 'heartbeat_rows', 'csv_lines']
+           'PATIENTS', 'N_COLUMNS', 'STEP', 'Lead', 'Header', 'check_record', 'parse_header', 'decode', 'encode',
+           'read_wfdb', 'read_header', 'patient_in', 'read_beats', 'read_annotations', 'flutter_in', 'records_in',
+           'write_wfdb', 'annotation_bytes', 'heartbeat_rows', 'csv_lines']
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #b6a46440
 import csv
@@ -20,7 +20,7 @@ import numpy as np
 
 from ..core.files import write_whole
 from .recording import MAX_FS_HZ, MAX_HOURS, MAX_LEADS, Beats, EcgError, Recording
-from .recording import class_of, make_beats, make_recording, patient_of
+from .recording import class_of, make_beats, make_recording, patient_of, usual_span
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #5c5ad3df
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -170,7 +170,8 @@ def read_wfdb(folder: Path | str, record: str) -> Recording:
     limit = header.skip + int(FORMATS[header.format] * n_leads * MAX_HOURS * 3600 * MAX_FS_HZ)
     if path.stat().st_size > limit:
         raise EcgError(record, f"at most {limit} bytes of samples", str(path.stat().st_size))
-    n = _n_samples(header.format, max(path.stat().st_size - header.skip, 0)) // n_leads
+    n_bytes = max(path.stat().st_size - header.skip, 0)
+    n = (n_bytes // 3 * 2 if header.format == "212" else n_bytes // int(FORMATS[header.format])) // n_leads
     notes, n = [], n if header.n_samples is None else min(n, header.n_samples)
     if header.n_samples is not None and n < header.n_samples:
         notes.append(f"expected {header.n_samples} samples, found {n}: the file ends early")
@@ -203,10 +204,6 @@ def _decoded(path: Path, header: Header, n: int) -> Iterator[np.ndarray]:  # int
             size = min(CHUNK, n - start)
             content = file.read(-(-size * n_leads // 2) * int(2 * FORMATS[header.format]))
             yield decode(header.format, content)[: size * n_leads].reshape(-1, n_leads)
-
-
-def _n_samples(format_: str, n_bytes: int) -> int:
-    return n_bytes // 3 * 2 if format_ == "212" else n_bytes // int(FORMATS[format_])
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #60f3d895
 def _millivolts(units: np.ndarray, lead: Lead, none: int) -> np.ndarray:
@@ -320,9 +317,6 @@ def records_in(folder: Path | str) -> list[str]:
     return sorted(path.stem for path in Path(folder).glob("*.hea") if NAME.fullmatch(path.stem))
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #0d1540dc
-GAIN, BASELINE = 200.0, 0
-
-
 def write_wfdb(
     folder: Path | str,
     recording: Recording,
@@ -333,7 +327,7 @@ def write_wfdb(
     "Write a record as header, samples and annotations, each file whole or not at all."
     folder, record = Path(folder), check_record(recording.record)
     folder.mkdir(parents=True, exist_ok=True)
-    scales = [(GAIN, BASELINE) if format_ == "212" else _scale(lead) for lead in recording.leads.values()]
+    scales = [(200.0, 0) if format_ == "212" else _scale(lead) for lead in recording.leads.values()]
     most = _MOST[format_]
     units = np.empty((recording.n_samples, len(scales)), np.int16)
     for column, lead, (gain, baseline) in zip(units.T, recording.leads.values(), scales, strict=True):
@@ -342,7 +336,7 @@ def write_wfdb(
     write_whole(folder / f"{record}.dat", encode(format_, units.reshape(-1)))
     lines = [f"{record} {len(scales)} {recording.fs_hz:.12g} {len(units)}"]
     for name, lead, (gain, baseline) in zip(recording.leads, units.T, scales, strict=True):
-        checksum = int(np.int16(int(lead.sum(dtype=np.int64)) % 65536 - 65536 * (int(lead.sum()) % 65536 > 32767)))
+        checksum = lead.sum(dtype=np.int64).astype(np.int16)  # of the sum the last two bytes
         scale = f"{format_} {gain:g}({baseline})/mV {most.bit_length() + 1}"
         lines.append(f"{record}.dat {scale} 0 {lead[0]} {checksum} 0 {_in_line(name)}")
     lines += [f"# {_in_line(comment)}" for comment in comments]
@@ -357,8 +351,7 @@ _MOST = {"212": 2047, "16": 32767}  # below its negative stands what is no sampl
 
 def _scale(lead: np.ndarray) -> tuple[float, int]:
     "Choose gain and baseline of a lead by what it usually spans; a lead that rests is given 0.3 mV."
-    known = lead[~np.isnan(lead)] if not np.isnan(lead).all() else np.zeros(1)
-    low, high = np.percentile(known[:: max(1, len(known) // 100_000)], [0.5, 99.5]).astype(float)
+    low, high = (0.0, 0.0) if np.isnan(lead).all() else usual_span(lead).astype(float)
     gain = float(f"{_MOST['16'] / (10 * max(high - low, 0.3)):.4g}")
     return gain, -round((low + high) / 2 * gain)
 
@@ -410,14 +403,10 @@ def heartbeat_rows(
         row = signal[start : start + min(n, N_COLUMNS)]
         if start < 0 or len(row) == 0 or np.isnan(row).any():
             continue
-        rows.append(np.pad(_scaled(row), (0, N_COLUMNS - len(row))))
+        row = row - row.min()
+        rows.append(np.pad(row / max(row.max(), 1e-9), (0, N_COLUMNS - len(row))))
         classes.append(kind)
     return np.array(rows).reshape(-1, N_COLUMNS), np.array(classes, int)
-
-# %% ../../nbs/library/ecg/wfdb_files.ipynb #3400ad3d
-def _scaled(row: np.ndarray) -> np.ndarray:
-    row = row - np.nanmin(row)
-    return row / max(np.nanmax(row), 1e-9)
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #c56671bd
 def csv_lines(folder: Path | str, records: list[str]) -> Iterator[str]:
