@@ -28,7 +28,7 @@ QUIET = slice(BEFORE - 12, BEFORE - 6)  # between P wave and QRS
 
 def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     "Correlate along the last axis."
-    a, b = a - a.mean(-1, keepdims=True), b - b.mean(-1, keepdims=True)
+    a, b = _centred(a), _centred(b)
     power = np.einsum("...i,...i->...", a, a) * np.einsum("...i,...i->...", b, b)
     return np.einsum("...i,...i->...", a, b) / np.sqrt(power + 1e-9)
 
@@ -214,7 +214,7 @@ def shape_features(
     mean, low, high = np.nanmean(there, axis=1), np.fmin.reduce(there, axis=1), np.fmax.reduce(there, axis=1)
     for i, name in enumerate(measures):
         found |= {f"{name}_mean": mean[i], f"{name}_lo": low[i], f"{name}_hi": high[i]}
-    foreign = correlation(beats[:, :, QRS], template[:, None, QRS]).mean(axis=0) < 0.6
+    foreign = measures["c_qrs"].mean(axis=0) < 0.6
     found["mid"] = np.exp(-(((found["mix_mean"] - 0.5) / 0.25) ** 2))
     found["shift"] = moved.astype(float)
     found["foreign_share"] = np.full(len(time_s), np.log(foreign.mean() + 0.002))

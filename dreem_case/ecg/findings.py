@@ -66,9 +66,7 @@ def of_judged(model: BeatModel, cases: Mapping[str, Case], judge: Sequence[str])
         found |= {f"ds2_without_232.{name}": rest[name] for name in ("f3", "f4", "s_f1", "v_f1")}
     first = lead_answers(model, cases, judge, "MLII")
     found |= {"ds2_mlii.f3": gross(first)["f3"], "ds2_mlii.v_f1": gross(first)["v_f1"]}
-    sure = honesty(model, cases, weighted)
-    found |= {"ece": sure["ece"], "flagged_share": sure["flagged_share"]}
-    found["flagged_10.errors_caught"] = sure["errors_caught"]
+    found |= honesty(model, cases, weighted)
     for n in (10, 30):
         asked = asked_answers(cases, weighted, n)
         found |= {f"asked_{n}.f4": gross(asked)["f4"], f"asked_{n}.s_f1": gross(asked)["s_f1"]}

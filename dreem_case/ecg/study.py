@@ -158,7 +158,7 @@ def honesty(model: BeatModel, cases: Mapping[str, Case], weighted: Mapping[str, 
     wrong = (both.argmax(axis=1) != truth)[known]
     return {
         "ece": calibration_error(sure, ~wrong),
-        "errors_caught": errors_caught(sure, wrong, 0.1),
+        "flagged_10.errors_caught": errors_caught(sure, wrong, 0.1),
         "flagged_share": float((sure < model.doubtful).mean()),
     }
 
