@@ -44,10 +44,12 @@ def filtered(recording: Recording) -> Signals:
 
 # %% ../../nbs/library/ecg/filtering.ipynb #0b2c3c63
 def _bridged(lead: np.ndarray, gaps: np.ndarray) -> np.ndarray:
-    "Draw a line through gaps."
+    "Draw a line through gaps; a lead that is nothing else is zero."
     if not gaps.any():
         return lead
     known = np.flatnonzero(~gaps)
+    if not len(known):
+        return np.zeros_like(lead)
     return np.interp(np.arange(len(lead)), known, lead[known]).astype(np.float32)
 
 # %% ../../nbs/library/ecg/filtering.ipynb #8ad32df6

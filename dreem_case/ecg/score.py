@@ -122,7 +122,7 @@ def _score_piece(
     piece: Recording, begins_s: float, from_s: float, to_s: float, model: BeatModel, marked: np.ndarray | None
 ) -> dict | None:  # by what: a value for each beat, and the table; None: fewer than two
     "Name the beats of a piece; times count from the start of the recording."
-    signals = filtered(_bridgeable(piece))
+    signals = filtered(piece)
     if marked is None:
         time_s = detect_beats(signals)
     else:
@@ -144,12 +144,6 @@ def _score_piece(
     beats = {"time_s": time_s, "classes": classes, "probabilities": honest, "confidence": sure}
     beats |= {"review": sure < model.doubtful, "paced": paced, "spike": spikes}
     return {name: column[own] for name, column in beats.items()} | {"table": table.only(own)}
-
-# %% ../../nbs/library/ecg/score.ipynb #8a0a22c8
-def _bridgeable(piece: Recording) -> Recording:
-    "Give leads without any signal in this piece a line of zeros, which counts as missing."
-    leads = {n: np.where(np.isnan(x), np.float32(0), x) if np.isnan(x).all() else x for n, x in piece.leads.items()}
-    return Recording(piece.record, piece.fs_hz, leads)
 
 # %% ../../nbs/library/ecg/score.ipynb #ebedcfc6
 def refusals(signals: Signals, table: FeatureTable, confidence: np.ndarray) -> np.ndarray:  # bool (n_beats,)

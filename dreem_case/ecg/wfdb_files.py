@@ -180,7 +180,9 @@ def read_wfdb(folder: Path | str, record: str) -> Recording:
     for units in _decoded(path, header, n):
         sums += units.sum(axis=0, dtype=np.int64)
         for lead, row, column in zip(header.leads, values, units.T, strict=True):
-            row[start : start + len(units)] = _millivolts(column, lead, NONE.get(header.format, -32768))
+            part = row[start : start + len(units)]
+            part[:] = (column.astype(np.float32) - np.float32(lead.baseline)) / np.float32(lead.gain)
+            part[column == NONE.get(header.format, -32768)] = np.nan
         start += len(units)
     for lead, total in zip(header.leads, sums, strict=True):
         if not notes and lead.checksum is not None and (int(total) - lead.checksum) % 65536:
@@ -206,12 +208,6 @@ def _decoded(path: Path, header: Header, n: int) -> Iterator[np.ndarray]:  # int
             yield decode(header.format, content)[: size * n_leads].reshape(-1, n_leads)
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #60f3d895
-def _millivolts(units: np.ndarray, lead: Lead, none: int) -> np.ndarray:
-    values = (units.astype(np.float32) - np.float32(lead.baseline)) / np.float32(lead.gain)
-    values[units == none] = np.nan
-    return values
-
-
 def read_header(folder: Path | str, record: str) -> Header:
     "Read and check a record's header."
     path = _plain_file(Path(folder), f"{check_record(record)}.hea", record)
