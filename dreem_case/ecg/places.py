@@ -34,11 +34,6 @@ SUFFIXES = (".hea", *SAMPLES, ".atr")
 class NoRecord(EcgError):
     "A record that the store does not hold."
 
-
-def _is_of_record(name: str) -> bool:
-    path = Path(name)
-    return path.suffix in SUFFIXES and NAME.fullmatch(path.stem) is not None
-
 # %% ../../nbs/library/ecg/places.ipynb #a573def4
 def download(
     address: str, folder: Path | str, records: tuple[str, ...] = (), endpoint: str | None = None
@@ -49,7 +44,8 @@ def download(
     wanted = {check_record(record) for record in records}
 
     def is_wanted(name: str) -> bool:
-        return _is_of_record(name) and (not wanted or Path(name).stem in wanted)
+        stem, suffix = Path(name).stem, Path(name).suffix
+        return suffix in SUFFIXES and (stem in wanted if wanted else NAME.fullmatch(stem) is not None)
 
     return (name for name, is_new in fetch_open_data(address, folder, [""], is_wanted, endpoint) if is_new)
 
