@@ -90,7 +90,7 @@ def csv(folder: Path, out: Path) -> None:
     with whole_file(out) as partial, partial.open("w", encoding="utf-8") as file:
         for record in records:
             try:
-                for line in csv_lines(folder, [record]):
+                for line in csv_lines(folder, record):
                     n += file.write(line + "\n") > 0
             except EcgError as error:
                 click.echo(str(error), err=True)

@@ -405,8 +405,7 @@ def heartbeat_rows(
     return np.array(rows).reshape(-1, N_COLUMNS), np.array(classes, int)
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #c56671bd
-def csv_lines(folder: Path | str, records: list[str]) -> Iterator[str]:
-    "Give the table's lines of several records: the record, 187 samples, the class."
-    for record in records:
-        for row, kind in zip(*heartbeat_rows(folder, record), strict=True):
-            yield ",".join([record, *(f"{value:.6g}" for value in row), str(kind)])
+def csv_lines(folder: Path | str, record: str) -> Iterator[str]:
+    "Give the table's lines of a record: its name, 187 samples, the class."
+    for row, kind in zip(*heartbeat_rows(folder, record), strict=True):
+        yield ",".join([record, *(f"{value:.6g}" for value in row), str(kind)])
