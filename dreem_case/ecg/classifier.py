@@ -2,19 +2,19 @@
 
 # %% auto #0
 __all__ = ['GUESSED', 'PENALTY_C', 'SHARE_OF_N', 'ONE_LEAD', 'SETTINGS', 'N_ROUNDS', 'SHARE_LINEAR', 'BIAS', 'FLAGGED',
-           'SOFTNESS', 'KIND', 'MAX_FILE_BYTES', 'Regression', 'Example', 'training_rows', 'balanced', 'BeatModel',
-           'BeatClassifier', 'confidence_of', 'fit_both', 'fold_of', 'held_out', 'calibrated', 'fit_classifier',
-           'state_of', 'save_classifier', 'load_classifier', 'model_of']
+           'SOFTNESS', 'KIND', 'MAX_FILE_BYTES', 'Example', 'training_rows', 'balanced', 'BeatModel', 'BeatClassifier',
+           'confidence_of', 'fit_both', 'fold_of', 'held_out', 'calibrated', 'fit_classifier', 'state_of',
+           'save_classifier', 'load_classifier', 'model_of']
 
 # %% ../../nbs/library/ecg/classifier.ipynb #ad3b64f0
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,34 +24,15 @@ from ..core.trees import Trees
 from .features import FeatureTable
 from .recording import CLASSES, EcgError
 
-# %% ../../nbs/library/ecg/classifier.ipynb #fee7542b
-GUESSED = 4  # N, S, V, F
-
-# %% ../../nbs/library/ecg/classifier.ipynb #f972c595
-@dataclass(frozen=True, eq=False)
-class Regression:
-    "A multinomial logistic regression on standardized features."
-
-    weights: np.ndarray  # float32 (4, n_columns), of the features as they are
-    offset: np.ndarray  # float32 (4,)
-
-    def check(self, n_columns: int) -> "Regression":
-        "Give the regression back if its numbers are of the right shape and finite; raise `ValueError`."
-        if self.weights.shape != (GUESSED, n_columns) or self.offset.shape != (GUESSED,):
-            raise ValueError("expected a weight for each class and feature")
-        if not (np.isfinite(self.weights).all() and np.isfinite(self.offset).all()):
-            raise ValueError("expected finite weights")
-        return self
-
-    def probabilities(self, rows: np.ndarray) -> np.ndarray:  # (n, n_columns) -> (n, 4)
-        "Give the regression's probabilities."
-        return softmax(rows @ self.weights.T + self.offset)
-
 # %% ../../nbs/library/ecg/classifier.ipynb #de51b737
+GUESSED = 4  # N, S, V, F
 PENALTY_C = 0.001  # inverse strength of the penalty on standardized weights
 
 
-def _fit_regression(rows: np.ndarray, classes: np.ndarray, weights: np.ndarray) -> Regression:
+def _fit_regression(
+    rows: np.ndarray, classes: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:  # float32 (4, n_features) weights of the features as they are, (4,) offset
+    "Fit a multinomial logistic regression on standardized features."
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
@@ -62,7 +43,7 @@ def _fit_regression(rows: np.ndarray, classes: np.ndarray, weights: np.ndarray) 
     found = np.zeros((GUESSED, rows.shape[1]))
     offset = np.full(GUESSED, -20.0)  # of a class that nobody has
     found[fit.classes_], offset[fit.classes_] = fit.coef_ / scale, fit.intercept_ - fit.coef_ @ (centre / scale)
-    return Regression(found.astype(np.float32), offset.astype(np.float32))
+    return found.astype(np.float32), offset.astype(np.float32)
 
 # %% ../../nbs/library/ecg/classifier.ipynb #902d7776
 @dataclass(frozen=True, eq=False)
@@ -80,10 +61,10 @@ ONE_LEAD = 0.4  # weight of a beat seen in one lead
 
 
 def training_rows(
-    examples: Sequence[Example], seed: int
+    examples: Sequence[Example],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # rows, classes, weights
     "Gather beats with their weights."
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     rows, classes, weights, owners = [], [], [], []
     for owner, example in enumerate(examples):
         for i, table in enumerate(example.tables):
@@ -138,19 +119,18 @@ FLAGGED = 0.10  # share of beats that a person should look at
 SOFTNESS = (0.05, 20.0)  # what that of probabilities may be: few patients, all named rightly, would make it nothing
 
 
-class BeatModel(Protocol):
-    "Whatever names beats: a `BeatClassifier`, or a network."
+@dataclass(frozen=True, eq=False)
+class BeatModel:
+    "Whatever names beats, a `BeatClassifier` or a network: by `weighted`, and with a `version` by its content."
 
-    sees_waves: ClassVar[bool]  # it looks at whole beats, beside the rows of a table
+    sees_waves: ClassVar[bool] = False  # it looks at whole beats, beside the rows of a table
+
     names: tuple[str, ...]  # of the features
-    softness: float  # of the probabilities
-    shift: tuple[float, ...]
-    doubtful: float  # below this confidence a beat is flagged
-    card: Mapping
-    version: str  # by its content
-
-    def weighted(self, table: FeatureTable) -> np.ndarray:  # (n, 4)
-        "Give probabilities in which rare classes weigh more than they are frequent."
+    _: KW_ONLY
+    softness: float = 1.0  # of the probabilities
+    shift: tuple[float, ...] = (0.0,) * GUESSED
+    doubtful: float = 0.0  # below this confidence a beat is flagged
+    card: Mapping = field(default_factory=dict)
 
     def check_names(self, table: FeatureTable) -> None:
         "Raise `EcgError` for a table of other features."
@@ -168,21 +148,15 @@ class BeatModel(Protocol):
 class BeatClassifier(BeatModel):
     "Names beats by trees and regression; made by `fit_classifier` or `load_classifier`."
 
-    sees_waves: ClassVar[bool] = False
-
-    names: tuple[str, ...]  # of the features
     trees: Trees
-    regression: Regression
-    softness: float = 1.0  # of the probabilities
-    shift: tuple[float, ...] = (0.0,) * GUESSED
-    doubtful: float = 0.0  # below this confidence a beat is flagged
-    card: Mapping = field(default_factory=dict)
+    weights: np.ndarray  # float32 (4, n_features), of the regression
+    offset: np.ndarray  # float32 (4,)
 
     def weighted(self, table: FeatureTable) -> np.ndarray:  # (n, 4)
         "Give the trees' probabilities, in which rare classes weigh more than they are frequent."
         self.check_names(table)
         both = (1 - SHARE_LINEAR) * self.trees.predict(table.rows)
-        both += SHARE_LINEAR * self.regression.probabilities(table.rows)
+        both += SHARE_LINEAR * softmax(table.rows @ self.weights.T + self.offset)
         both *= BIAS
         return both / both.sum(axis=1, keepdims=True)
 
@@ -197,15 +171,15 @@ def confidence_of(weighted: np.ndarray, honest: np.ndarray) -> np.ndarray:  # (n
     return honest[np.arange(len(honest)), weighted.argmax(axis=1)]
 
 
-def fit_both(examples: Sequence[Example], seed: int = 0, n_rounds: int = N_ROUNDS) -> BeatClassifier:
+def fit_both(examples: Sequence[Example], n_rounds: int = N_ROUNDS) -> BeatClassifier:
     "Fit trees and regression, without their honesty."
     import lightgbm
 
-    rows, classes, weights = training_rows(examples, seed)
+    rows, classes, weights = training_rows(examples)
     data = lightgbm.Dataset(rows.astype(float), classes, weight=weights, params={"max_bin": 127, "verbose": -1})
-    booster = lightgbm.train(SETTINGS | {"seed": seed, "max_bin": 127}, data, n_rounds)
-    regression = _fit_regression(rows, classes, weights)
-    return BeatClassifier(examples[0].tables[0].names, _shortened(Trees.of(booster, n_rounds)), regression)
+    booster = lightgbm.train(SETTINGS | {"seed": 0, "max_bin": 127}, data, n_rounds)
+    trees = _shortened(Trees.of(booster, n_rounds))
+    return BeatClassifier(examples[0].tables[0].names, trees, *_fit_regression(rows, classes, weights))
 
 # %% ../../nbs/library/ecg/classifier.ipynb #9e8d4d3f
 def _shortened(trees: Trees) -> Trees:
@@ -231,14 +205,13 @@ def held_out(
     patients: Sequence[str],  # one for each example
     n_folds: int,
     fit: Callable[[list[Example]], BeatModel],
-    seed: int = 0,
     n_threads: int = 1,  # fits at a time; more only for trees, as networks draw from what is common to all threads
 ) -> list[np.ndarray]:  # weighted probabilities (n_beats, 4), by a model that has not seen the patient
     "Have every record's beats named by a model that was fitted to other patients."
     from threadpoolctl import threadpool_limits
 
     found: list[np.ndarray] = [np.empty((0, GUESSED))] * len(examples)
-    fold = fold_of(patients, n_folds, seed)
+    fold = fold_of(patients, n_folds)
     if len(np.unique(fold)) < 2:
         raise EcgError("training", "two patients at least, to hold one out", str(len(set(patients))))
 
@@ -292,8 +265,8 @@ def state_of(model: BeatClassifier) -> dict:
         "classes": CLASSES[:GUESSED],
         "names": model.names,
         "trees": model.trees.state(),
-        "weights": model.regression.weights.tolist(),
-        "offset": model.regression.offset.tolist(),
+        "weights": model.weights.tolist(),
+        "offset": model.offset.tolist(),
         "softness": model.softness,
         "shift": model.shift,
         "doubtful": model.doubtful,
@@ -333,9 +306,11 @@ def model_of(state: dict, card: dict) -> BeatClassifier:
     numbers = [float(state["softness"]), *(float(s) for s in state["shift"]), float(state["doubtful"])]
     if not np.isfinite(numbers).all() or not SOFTNESS[0] <= numbers[0] <= SOFTNESS[1] or len(numbers) != GUESSED + 2:
         raise ValueError("expected finite numbers of honesty")
-    regression = Regression(np.array(state["weights"], np.float32), np.array(state["offset"], np.float32)).check(
-        len(names)
-    )
-    return BeatClassifier(
-        names, trees, regression, numbers[0], tuple(numbers[1:-1]), numbers[-1], card
-    )
+    weights, offset = (np.array(state[key], np.float32) for key in ("weights", "offset"))
+    if weights.shape != (GUESSED, len(names)) or offset.shape != (GUESSED,):
+        raise ValueError("expected a weight for each class and feature")
+    if not (np.isfinite(weights).all() and np.isfinite(offset).all()):
+        raise ValueError("expected finite weights")
+    softness, *shift, doubtful = numbers
+    honest = {"softness": softness, "shift": tuple(shift), "doubtful": doubtful}
+    return BeatClassifier(names, trees, weights, offset, **honest, card=card)

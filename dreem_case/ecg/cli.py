@@ -83,15 +83,14 @@ def import_(sources: tuple[Path, ...], out: Path, leads: tuple[str, ...], rate: 
 def csv(folder: Path, out: Path) -> None:
     "Make the table of 187 samples a beat from the records, with each row's record."
     from dreem_case.core.files import whole_file
-    from dreem_case.ecg.heartbeat_csv import csv_lines
-    from dreem_case.ecg.wfdb_files import records_in
+    from dreem_case.ecg.wfdb_files import csv_lines, records_in
 
     n, failed = 0, 0
     records = all_or((), records_in, str(folder), _FILES)
     with whole_file(out) as partial, partial.open("w", encoding="utf-8") as file:
         for record in records:
             try:
-                for line in csv_lines(folder, [record]):
+                for line in csv_lines(folder, record):
                     n += file.write(line + "\n") > 0
             except EcgError as error:
                 click.echo(str(error), err=True)
@@ -202,18 +201,9 @@ def export(model_folder: Path, onnx: Path, store: str, record: str) -> None:
 
 # %% ../../nbs/library/ecg/cli.ipynb #544e0ea6
 _MODEL = click.option(
-    "--model",
-    "model_file",
-    default=None,
-    type=click.Path(exists=True, path_type=Path),
+    "--model", "model_file", type=click.Path(exists=True, path_type=Path),
     help="Model file, or a network's folder; without it the model that comes with the package.",
-)
-
-
-def _model(model_file: Path | None) -> object:
-    from dreem_case.ecg.score import load_model, shipped_model
-
-    return load_model(model_file) if model_file else shipped_model()
+)  # fmt: skip
 
 # %% ../../nbs/library/ecg/cli.ipynb #c3fd7ab7
 @ecg.command()
@@ -255,11 +245,12 @@ def score(store: str, out: str, model_file: Path | None, jobs: int | None, recor
 @_named
 def judge(store: str, as_json: bool, model_file: Path | None, records: tuple[str, ...]) -> None:
     "Judge a model on annotated records, from the signal to the class; nothing is trained."
+    from dreem_case.ecg.judge import judge as judged
+    from dreem_case.ecg.judge import summed_up
     from dreem_case.ecg.places import list_records
-    from dreem_case.ecg.shadow import judge as judged
-    from dreem_case.ecg.shadow import summed_up
+    from dreem_case.ecg.score import load_model
 
-    model, found, failed = _model(model_file), [], 0
+    model, found, failed = load_model(model_file), [], 0
     for one in judged(store, model, all_or(records, list_records, store, _FILES)):
         if isinstance(one, EcgError):
             click.echo(str(one), err=True)
@@ -302,23 +293,22 @@ def _in_words(figures: dict[str, float], version: str) -> str:
 # %% ../../nbs/library/ecg/cli.ipynb #11164068
 @ecg.command()
 @click.option("--store", required=True, help="Folder or bucket of records.")
-@click.option(
-    "--candidate", required=True, type=click.Path(exists=True, path_type=Path), help="The model that may come."
-)
+@click.option("--candidate", required=True, type=click.Path(exists=True), help="The model that may come.")
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON for each record.")
 @_MODEL
 @_RECORDS
 @_named
-def shadow(store: str, candidate: Path, as_json: bool, model_file: Path | None, records: tuple[str, ...]) -> None:
+def shadow(store: str, candidate: str, as_json: bool, model_file: Path | None, records: tuple[str, ...]) -> None:
     "Run a candidate beside the model in use on stored records, and tell what would change, patient by patient."
     from dataclasses import asdict
 
+    from dreem_case.ecg.judge import differences
+    from dreem_case.ecg.judge import shadow as compared
     from dreem_case.ecg.places import list_records
-    from dreem_case.ecg.shadow import differences
-    from dreem_case.ecg.shadow import shadow as compared
+    from dreem_case.ecg.score import load_model
 
     found, failed, asked = [], 0, all_or(records, list_records, store, _FILES)
-    for one in compared(store, _model(model_file), _model(candidate), asked):
+    for one in compared(store, load_model(model_file), load_model(candidate), asked):
         if isinstance(one, EcgError):
             click.echo(str(one), err=True)
             failed += 1
@@ -328,16 +318,12 @@ def shadow(store: str, candidate: Path, as_json: bool, model_file: Path | None, 
             (f"right {side['right']:.3f}, " if "right" in side else "") + f"flagged {side['flagged']:.3f}"
             for side in (one.in_use, one.candidate)
         ]
-        click.echo(
-            json.dumps(asdict(one))
-            if as_json
-            else f"{one.record}: {one.changed:.1%} of {one.n_beats} beats change; {' -> '.join(sides)}"
-        )
+        words = f"{one.record}: {one.changed:.1%} of {one.n_beats} beats change; {' -> '.join(sides)}"
+        click.echo(json.dumps(asdict(one)) if as_json else words)
     for figure in () if as_json else ("right", "flagged", "refused"):
         if (mean := differences(found, figure)) is not None:
-            click.echo(
-                f"{figure}: {mean.value:+.4f} ({mean.low:+.4f} to {mean.high:+.4f}) over {mean.n_groups} patients"
-            )
+            over = f"({mean.low:+.4f} to {mean.high:+.4f}) over {mean.n_groups} patients"
+            click.echo(f"{figure}: {mean.value:+.4f} {over}")
     sys.exit(1 if failed else 0)
 
 # %% ../../nbs/library/ecg/cli.ipynb #07404d23
@@ -352,21 +338,18 @@ def ask(store: str, n_labels: int, labels: Path | None, model_file: Path | None,
     "Say which beats of a record to label; with --labels, name all beats by them."
     from dreem_case.ecg.ask import ask_beats, with_labels
     from dreem_case.ecg.places import record_folder
-    from dreem_case.ecg.score import answer_json, score_recording
+    from dreem_case.ecg.score import answer_json, load_model, score_recording
     from dreem_case.ecg.wfdb_files import read_wfdb
 
-    model = _model(model_file)
+    model = load_model(model_file)
     with record_folder(store, record) as folder:
         answers = score_recording(read_wfdb(folder, record), model)
     if labels is None:
         click.echo(json.dumps({f"{t:.3f}": None for t in ask_beats(answers, model, n_labels)}, indent=1))
         return
     try:
-        given = {
-            float(t): str(label)
-            for t, label in json.loads(labels.read_text(encoding="utf-8")).items()
-            if label is not None
-        }
+        said = json.loads(labels.read_text(encoding="utf-8"))
+        given = {float(t): str(label) for t, label in said.items() if label is not None}
     except (ValueError, AttributeError) as error:
         raise EcgError(record, f"labels by time, each of {', '.join(CLASSES)}", str(error)[:80]) from None
     click.echo(json.dumps(answer_json(with_labels(answers, model, n_labels, given))))

@@ -7,7 +7,6 @@ __all__ = ['HIGH', 'LOW', 'REFRACTORY_S', 'T_WAVE_S', 'LATE', 'SLOW', 'BLOCK_S',
 
 # %% ../../nbs/library/ecg/detect.ipynb #cce207e5
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
 from scipy.ndimage import binary_dilation, maximum_filter1d, uniform_filter1d
@@ -35,15 +34,13 @@ def detect_beats(signals: Signals) -> np.ndarray:  # s, of the steepest moment o
     return beats[_believed(signals, band, steep, beats)] / FS_HZ
 
 # %% ../../nbs/library/ecg/detect.ipynb #5a86ce40
-@cache
-def _band() -> np.ndarray:
-    return butter(2, (5, 22), "bandpass", fs=FS_HZ, output="sos")
+_BAND = butter(2, (5, 22), "bandpass", fs=FS_HZ, output="sos")
 
 
 def _slopes(signals: Signals) -> tuple[np.ndarray, np.ndarray]:  # float32 (n_leads, n) each
     "Give the leads from 5 to 22 Hz, and how steep they are within a tenth of a second (root mean square)."
     pad = min(250, signals.x.shape[1] - 1)
-    band = sosfiltfilt(_band(), signals.x, axis=-1, padlen=pad).astype(np.float32)
+    band = sosfiltfilt(_BAND, signals.x, axis=-1, padlen=pad).astype(np.float32)
     steep = np.sqrt(np.maximum(uniform_filter1d(np.gradient(band, axis=-1) ** 2, 11, axis=-1), 0))
     steep[signals.missing] = 0
     return band, steep
@@ -172,9 +169,7 @@ def pacing_spikes(
     high_pass = butter(2, SPIKE_HZ, "highpass", fs=fs_hz, output="sos")
     around = at[known, None] + np.arange(2 * first, -last)
     for lead in recording.leads.values():
-        if (gaps := np.isnan(lead)).all():
-            continue
-        fast = np.abs(sosfiltfilt(high_pass, _bridged(lead, gaps)))[around]  # the edge of a gap is no spike
+        fast = np.abs(sosfiltfilt(high_pass, _bridged(lead, np.isnan(lead))))[around]  # the edge of a gap is no spike
         before, there, beat = (part.max(axis=1) for part in np.split(fast, (-first, last - 2 * first), axis=1))
         quiet = np.maximum(before, _SPIKE * np.median(fast) / 0.6745)
         found[known] |= (there > _SPIKE * np.maximum(quiet, 1e-6)) & (there > beat)

@@ -7,7 +7,7 @@ __all__ = ['GAP_SHARES', 'data_of', 'write_findings', 'of_judged', 'lead_answers
 # %% ../../nbs/library/ecg/findings.ipynb #e507dfa6
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -17,32 +17,16 @@ import numpy as np
 
 from ..core.files import write_whole
 from ..core.workers import run_all
-from .classifier import BeatClassifier, BeatModel
-from .heartbeat_csv import heartbeat_rows
+from .classifier import BeatClassifier, BeatModel, fit_both, held_out
+from .filtering import filtered
 from .judge import by_record, gross, interval_over_patients
-from .monitor import Reference, make_reference, stands_out, watched
 from .recording import DS1, DS2, EcgError
-from .shifts import SHIFTS
+from .shifts import SHIFTS, Reference, make_reference, stands_out, watched
 from dreem_case.ecg.study import (
-    Case,
-    answers_of,
-    asked_answers,
-    detection,
-    end_to_end,
-    five_minutes,
-    honesty,
-    Seen,
-    judged,
-    look_at,
-    open_cases,
-    patient_folds,
-    random_split,
-    shifted,
-    split_of,
-    train,
-    without_signal,
-)
-from .wfdb_files import read_beats, read_header, records_in
+    Case, Seen, answers_of, asked_answers, detection, end_to_end, five_minutes, honesty, judged, look_at, open_cases,
+    random_split, split_of, train, with_made, without_signal,
+)  # fmt: skip
+from .wfdb_files import heartbeat_rows, read_beats, read_header, records_in
 
 # %% ../../nbs/library/ecg/findings.ipynb #d3e20511
 def data_of(folder: Path | str) -> str:
@@ -82,12 +66,7 @@ def of_judged(model: BeatModel, cases: Mapping[str, Case], judge: Sequence[str])
         found |= {f"ds2_without_232.{name}": rest[name] for name in ("f3", "f4", "s_f1", "v_f1")}
     first = lead_answers(model, cases, judge, "MLII")
     found |= {"ds2_mlii.f3": gross(first)["f3"], "ds2_mlii.v_f1": gross(first)["v_f1"]}
-    sure = honesty(model, cases, weighted)
-    found |= {
-        "ece": sure["ece"],
-        "flagged_10.errors_caught": sure["errors_caught"],
-        "flagged_share": sure["flagged_share"],
-    }
+    found |= honesty(model, cases, weighted)
     for n in (10, 30):
         asked = asked_answers(cases, weighted, n)
         found |= {f"asked_{n}.f4": gross(asked)["f4"], f"asked_{n}.s_f1": gross(asked)["s_f1"]}
@@ -112,12 +91,12 @@ def lead_answers(model: BeatModel, cases: Mapping[str, Case], judge: Sequence[st
 def of_folds(
     cases: Mapping[str, Case], records: Sequence[str], n_rounds: int, n_threads: int = 1
 ) -> dict[str, float]:
-    "Judge every patient by a model of the others, and the same model on a random split of beats."
-    folds = gross(judged(cases, patient_folds(cases, records, n_rounds=n_rounds, n_threads=n_threads)))
-    leak = gross(random_split(cases, records, n_rounds))
-    return {f"folds.{k}": folds[k] for k in ("f3", "f4", "s_f1", "v_f1")} | {
-        f"random_split.{k}": leak[k] for k in ("f3", "f4", "s_f1", "v_f1")
-    }
+    "Judge every patient by a model of the others, in eight folds, and the same model on a random split of beats."
+    examples, patients = with_made(cases, records)
+    named = held_out(examples, patients, 8, partial(fit_both, n_rounds=n_rounds), n_threads)
+    weighted = {one.record: own for one, own in zip(examples, named, strict=True) if not one.made}
+    of = {"folds": gross(judged(cases, weighted)), "random_split": gross(random_split(cases, records, n_rounds))}
+    return {f"{way}.{k}": found[k] for way, found in of.items() for k in ("f3", "f4", "s_f1", "v_f1")}
 
 # %% ../../nbs/library/ecg/findings.ipynb #35a3ce5a
 def of_shifts(
@@ -139,11 +118,14 @@ def of_shifts(
 
 
 def _of_shift(
-    model: BeatClassifier, cases: Mapping[str, Case], calm: Mapping[str, Seen], reference: Reference, name: str
+    model: BeatModel, cases: Mapping[str, Case], calm: Mapping[str, Seen], reference: Reference, name: str
 ) -> dict[str, float]:
-    seen = shifted(model, cases, cases, name)
-    found = _loss(cases, calm, seen)
-    found |= {"refused": _refused(list(seen.values())), "alarm": _alarm(reference, list(seen.values()))}
+    "Judge a shift, with annotated R peaks."
+    seen = {}
+    for record, case in cases.items():
+        shifted = filtered(SHIFTS[name](case.recording, case.beats))
+        seen[record] = look_at(model, shifted, case.beats.time_s, record)
+    found = _loss(cases, calm, seen) | {"refused": _refused(seen.values()), "alarm": _alarm(reference, seen.values())}
     return {f"shift.{name}.{key}": value for key, value in found.items()}
 
 # %% ../../nbs/library/ecg/findings.ipynb #926c527b
@@ -157,21 +139,21 @@ def of_gaps(
     found = {}
     for share in shares:
         filled = without_signal(model, cases, judge, share)
-        for way, own in filled.items():
-            key, named = f"gaps.{way}.{100 * share:.0f}", gross(own.answers)
-            kinds, given = (np.concatenate(part) for part in zip(*own.answers.values(), strict=True))
-            hidden = np.concatenate([unscored < 0 for _, unscored in filled["unscored"].answers.values()])
-            found |= {f"{key}.distance": own.distance, f"{key}.f3": named["f3"], f"{key}.v_ppv": named["v_ppv"]}
+        hidden = np.concatenate([given < 0 for _, given in filled["unscored"][1].values()])
+        for way, (far, answers) in filled.items():
+            key, named = f"gaps.{way}.{100 * share:.0f}", gross(answers)
+            kinds, given = (np.concatenate(part) for part in zip(*answers.values(), strict=True))
+            found |= {f"{key}.distance": far, f"{key}.f3": named["f3"], f"{key}.v_ppv": named["v_ppv"]}
             found[f"{key}.without_class"] = float((given < 0).mean())
             found[f"{key}.false_v"] = float((hidden & (given == 2) & (kinds != 2)).sum() / max(hidden.sum(), 1))
     return found
 
 # %% ../../nbs/library/ecg/findings.ipynb #062d8eb7
-def _alarm(reference: Reference, seen: Sequence[Seen]) -> float:
+def _alarm(reference: Reference, seen: Collection[Seen]) -> float:
     return float(np.mean([stands_out(reference, watched(reference, *record.watched)) for record in seen]))
 
 
-def _refused(seen: Sequence[Seen]) -> float:
+def _refused(seen: Collection[Seen]) -> float:
     "Give the share of beats that are there and get no class."
     n = sum(len(record.guessed) for record in seen)
     return float(sum((record.refused & ~record.table.unscored).sum() for record in seen) / n)

@@ -2,15 +2,23 @@
 
 # %% auto #0
 __all__ = ['Answers', 'confusion_of', 'f1_by_class', 'figures_of', 'by_record', 'gross', 'interval_over_patients',
-           'effective_patients', 'calibration_error', 'errors_caught']
+           'effective_patients', 'calibration_error', 'errors_caught', 'Judged', 'against_annotations', 'judge',
+           'summed_up', 'Compared', 'compare', 'shadow', 'differences']
 
 # %% ../../nbs/library/ecg/judge.ipynb #56f64151
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..core.agreement import mean_of_known
-from .recording import CLASSES
+from ..core.resampling import Interval, paired_difference
+from .classifier import BeatModel
+from .detect import match_beats, outside
+from .places import list_records, record_folder
+from .recording import CLASSES, Beats, EcgError, Recording
+from .score import BeatAnswers, score_recording
+from .wfdb_files import flutter_in, patient_in, read_beats, read_wfdb
 
 # %% ../../nbs/library/ecg/judge.ipynb #2462e49f
 Answers = Mapping[str, tuple[np.ndarray, np.ndarray]]  # record -> true classes, given classes (below zero: unscored)
@@ -86,3 +94,151 @@ def errors_caught(confidence: np.ndarray, wrong: np.ndarray, share: float) -> fl
     "Tell which part of the errors lies in the least confident share of all beats."
     first = np.argsort(confidence, kind="stable")[: round(share * len(confidence))]
     return float(wrong[first].sum() / wrong.sum()) if wrong.any() else float("nan")
+
+# %% ../../nbs/library/ecg/judge.ipynb #5d0aa102
+@dataclass(frozen=True, eq=False)
+class Judged:
+    "How the beats that a model finds and names agree with a record's annotations."
+
+    record: str
+    patient: str
+    detected: np.ndarray  # int (3,): beats found, missed, and extra
+    confusion: np.ndarray  # int (4, 4): true class by row, of the beats found that are given a class
+    without_class: int  # beats found, N, S, V or F in truth, that are given none
+    confidence: np.ndarray  # (n,) of the beats in `confusion`
+    right: np.ndarray  # bool (n,)
+    review: np.ndarray  # bool (n,): a person should look at them
+
+# %% ../../nbs/library/ecg/judge.ipynb #5d0aa103
+def against_annotations(
+    recording: Recording, patient: str, beats: Beats, flutter_s: Sequence[tuple[float, float]], model: BeatModel
+) -> Judged:
+    "Find and name a record's beats, and compare them with its annotations; raise `EcgError` for fewer than two."
+    answers = score_recording(recording, model)
+    there, asked = (np.flatnonzero(outside(time_s, flutter_s)) for time_s in (answers.time_s, beats.time_s))
+    annotated, found = match_beats(beats.time_s[asked], answers.time_s[there]).T
+    detected = np.array([len(found), len(asked) - len(found), len(there) - len(found)])
+    found, truth = there[found], beats.classes[asked[annotated]]
+    known = (truth >= 0) & (truth < len(CLASSES) - 1)
+    truth, given = truth[known], answers.classes[found[known]]
+    named = found[known][given >= 0]
+    return Judged(
+        recording.record, patient, detected, confusion_of(truth, given), int((given < 0).sum()),
+        answers.confidence[named], (truth == given)[given >= 0], answers.review[named],
+    )
+
+
+
+# %% ../../nbs/library/ecg/judge.ipynb #5d0aa104
+def judge(
+    place: str,  # folder or bucket of records
+    model: BeatModel,
+    records: Sequence[str] = (),  # none: all of them
+) -> Iterator[Judged | EcgError]:  # the error of a record that cannot be read, or has no annotated beats
+    "Judge a model on annotated records, one after the other."
+    for record in records or list_records(place):
+        try:
+            with record_folder(place, record) as folder:
+                beats = read_beats(folder, record)
+                if beats is None:
+                    raise EcgError(record, f"annotated beats in {record}.atr", "none")
+                patient, flutter_s = patient_in(folder, record)[0], flutter_in(folder, record)
+                yield against_annotations(read_wfdb(folder, record), patient, beats, flutter_s, model)
+        except EcgError as error:
+            yield error
+
+# %% ../../nbs/library/ecg/judge.ipynb #5d0aa105
+def summed_up(judged: Sequence[Judged]) -> dict[str, float]:
+    "Sum up records: figures of classes, of detection and of confidence; an interval for F3 from two patients on."
+    by_patient: dict[str, np.ndarray] = {}
+    for one in judged:
+        by_patient[one.patient] = by_patient.get(one.patient, 0) + one.confusion
+    matrix, detected = sum(by_patient.values()), sum(one.detected for one in judged)
+    sure, right, review = (
+        np.concatenate([getattr(one, name) for one in judged]) for name in ("confidence", "right", "review")
+    )
+    found = {"patients": len(by_patient), "beats": int(detected[:2].sum())} | figures_of(matrix)
+    if len(by_patient) > 1:
+        found["f3_low"], found["f3_high"] = interval_over_patients(by_patient)
+    without = sum(one.without_class for one in judged)
+    return found | {
+        "detected_se": _share(detected[0], detected[0] + detected[1]),
+        "detected_ppv": _share(detected[0], detected[0] + detected[2]),
+        "without_class": _share(without, without + len(sure)),
+        "ece": calibration_error(sure, right),
+        "flagged": _share(review.sum(), len(review)),
+        "errors_flagged": _share((review & ~right).sum(), (~right).sum()),
+    }
+
+
+def _share(part: int, whole: int) -> float:  # NaN of nothing
+    return float(part / whole) if whole else float("nan")
+
+# %% ../../nbs/library/ecg/judge.ipynb #0595edf2
+@dataclass(frozen=True)
+class Compared:
+    "What two models say of a record."
+
+    record: str
+    patient: str
+    n_beats: int
+    changed: float  # share of the beats that another class, or none, would be given
+    # shares of the beats, "flagged", "refused", and "right" where they are annotated; counts of N, S, V, F
+    in_use: dict[str, float]
+    candidate: dict[str, float]
+
+# %% ../../nbs/library/ecg/judge.ipynb #88788833
+def compare(
+    recording: Recording, patient: str, beats: Beats | None, in_use: BeatModel, candidate: BeatModel
+) -> Compared:
+    "Name a record's beats with both models; raise `EcgError` where there are fewer than two."
+    first = score_recording(recording, in_use, beats.time_s if beats else None)
+    second = score_recording(recording, candidate, first.time_s)
+    if len(first.time_s) != len(second.time_s):
+        raise EcgError(recording.record, f"{len(first.time_s)} beats from both models", f"{len(second.time_s)}")
+    truth = None
+    if beats:
+        truth = np.full(len(first.time_s), -1)
+        annotated, found = match_beats(beats.time_s, first.time_s).T
+        truth[found] = beats.classes[annotated]
+    changed = float((first.classes != second.classes).mean())
+    sides = (_summed_up(answers, truth) for answers in (first, second))
+    return Compared(recording.record, patient, len(first.time_s), changed, *sides)
+
+# %% ../../nbs/library/ecg/judge.ipynb #0df85143
+def _summed_up(answers: BeatAnswers, truth: np.ndarray | None) -> dict[str, float]:
+    given = answers.classes >= 0
+    found = {"flagged": float(answers.review.mean()), "refused": float((~given & ~answers.paced).mean())}
+    if truth is not None and (known := given & (truth >= 0) & (truth < 4)).any():
+        found["right"] = float((answers.classes == truth)[known].mean())
+    return found | {name: int((answers.classes == i).sum()) for i, name in enumerate(CLASSES[:4])}
+
+# %% ../../nbs/library/ecg/judge.ipynb #5af36cf5
+def shadow(
+    place: str,  # folder or bucket of records
+    in_use: BeatModel,
+    candidate: BeatModel,
+    records: Sequence[str] = (),  # none: all of them
+) -> Iterator[Compared | EcgError]:  # the error of a record that cannot be read
+    "Compare two models on stored records, one after the other."
+    for record in records or list_records(place):
+        try:
+            with record_folder(place, record) as folder:
+                recording, beats = read_wfdb(folder, record), read_beats(folder, record)
+                yield compare(recording, patient_in(folder, record)[0], beats, in_use, candidate)
+        except EcgError as error:
+            yield error
+
+# %% ../../nbs/library/ecg/judge.ipynb #1f422ae4
+def differences(
+    compared: Sequence[Compared], figure: str = "right"
+) -> Interval | None:  # None: fewer than two patients have the figure
+    "Tell how much higher a figure is with the candidate, patient by patient."
+    sides: tuple[dict, dict] = {}, {}
+    for one in compared:
+        if figure in one.in_use and figure in one.candidate:
+            for side, figures in zip(sides, (one.candidate, one.in_use), strict=True):
+                side.setdefault(one.patient, []).append(figures[figure])
+    if len(sides[0]) < 2:
+        return None
+    return paired_difference(*({patient: np.mean(own) for patient, own in side.items()} for side in sides)).mean

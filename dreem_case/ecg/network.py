@@ -7,8 +7,7 @@ __all__ = ['N_SAMPLES', 'WIDTH', 'BATCH', 'KIND', 'BeatNet', 'network_inputs', '
 # %% ../../nbs/library/ecg/network.ipynb #2adfff9a
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -20,9 +19,8 @@ from torch import nn
 from ..core.model_file import ModelError
 from ..core.nets import load_network, save_network
 from .classifier import BIAS, GUESSED, SOFTNESS, BeatClassifier, BeatModel, model_of, state_of
-from .features import FeatureTable
+from .features import BEFORE, BEHIND, FeatureTable
 from .recording import CLASSES, EcgError
-from .shape import BEFORE, BEHIND
 
 # %% ../../nbs/library/ecg/network.ipynb #4b21d6bf
 N_SAMPLES = BEFORE + BEHIND + 1  # of a beat
@@ -82,15 +80,10 @@ class NetworkClassifier(BeatModel):
 
     sees_waves: ClassVar[bool] = True
 
-    names: tuple[str, ...]  # of the features in a table
-    used: tuple[str, ...]  # of those that the network is given
+    used: tuple[str, ...]  # of the features, those that the network is given
     network: BeatNet
-    softness: float = 1.0
-    shift: tuple[float, ...] = (0.0,) * GUESSED
-    doubtful: float = 0.0
     trees: BeatClassifier | None = None  # that it is blended with
     share: float = 1.0  # of the network in the blend
-    card: Mapping = field(default_factory=dict)
 
     @property
     def columns(self) -> np.ndarray:
@@ -141,19 +134,20 @@ def load_beat_network(folder: Path | str) -> NetworkClassifier:
     try:
         network, found = load_network(folder, KIND, _build)
         names, used = (tuple(str(name) for name in found[key]) for key in ("names", "used"))
-        numbers = [float(found[key]) for key in ("softness", "doubtful", "share")]
+        softness, doubtful, share = (float(found[key]) for key in ("softness", "doubtful", "share"))
         shift = tuple(float(value) for value in found["shift"])
         trees = model_of(found["trees"], {}) if found["trees"] else None
         if found["classes"] != list(CLASSES[:GUESSED]) or not set(used) <= set(names) or len(shift) != GUESSED:
             raise ValueError("classes or features that do not fit")
-        can_be = SOFTNESS[0] <= numbers[0] <= SOFTNESS[1] and 0 <= numbers[2] <= 1
-        if not np.isfinite([*numbers, *shift]).all() or not can_be:
+        can_be = SOFTNESS[0] <= softness <= SOFTNESS[1] and 0 <= share <= 1
+        if not np.isfinite([doubtful, *shift]).all() or not can_be:
             raise ValueError("numbers of honesty that cannot be")
         if (trees is not None and trees.names != names) or not isinstance(found["card"], dict):
             raise ValueError("trees or a card that do not fit")
     except (ModelError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise EcgError(Path(folder).name, "a network of this project", str(error)[:160]) from None
-    return NetworkClassifier(names, used, network, numbers[0], shift, numbers[1], trees, numbers[2], found["card"])
+    honest = {"softness": softness, "shift": shift, "doubtful": doubtful}
+    return NetworkClassifier(names, used, network, trees, share, **honest, card=found["card"])
 
 # %% ../../nbs/library/ecg/network.ipynb #fc6349f7
 def _build(said: dict) -> BeatNet:

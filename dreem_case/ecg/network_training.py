@@ -17,17 +17,8 @@ from torch.nn import functional
 
 from ..core.files import write_whole
 from ..core.nets import Learned, LoopSettings, fit_network, torch_threads, seed_all
-from dreem_case.ecg.classifier import (
-    GUESSED,
-    N_ROUNDS,
-    ONE_LEAD,
-    Example,
-    balanced,
-    calibrated,
-    fit_both,
-    fold_of,
-    held_out,
-)
+from .classifier import GUESSED, N_ROUNDS, ONE_LEAD, Example
+from .classifier import balanced, calibrated, fit_both, fold_of, held_out
 from .features import group_of
 from .network import BeatNet, NetworkClassifier, network_inputs
 from .recording import EcgError
@@ -79,10 +70,6 @@ class Pool:
     centre: np.ndarray  # (n_features,) mean of a feature, as beats are drawn
     spread: np.ndarray  # (n_features,)
 
-    def batches(self, settings: BeatNetSettings, epoch: int) -> Sequence:
-        "Draw the beats of an epoch."
-        return _Batches(self, settings, epoch)
-
 # %% ../../nbs/library/ecg/network_training.ipynb #7fb3960b
 def make_pool(examples: Sequence[Example], columns: np.ndarray) -> Pool:
     "Gather the beats of N, S, V and F."
@@ -103,7 +90,7 @@ def make_pool(examples: Sequence[Example], columns: np.ndarray) -> Pool:
 
 # %% ../../nbs/library/ecg/network_training.ipynb #d1750a9d
 class _Batches(Sequence):
-    "Batches of changed beats, made when they are asked for."
+    "Batches of changed beats for an epoch, made when they are asked for."
 
     def __init__(self, pool: Pool, settings: BeatNetSettings, epoch: int):
         self.pool, self.settings = pool, settings
@@ -134,10 +121,12 @@ def fit_beat_network(
     "Have a network learn to name beats; without its honesty."
     names = examples[0].tables[0].names
     used = tuple(name for name in names if not settings.groups or group_of(name) in settings.groups)
-    model = NetworkClassifier(names, used, _new(len(used), settings))
+    seed_all(settings.seed)
+    network = BeatNet(len(used), settings.n_filters, settings.hidden, settings.dropout)
+    model = NetworkClassifier(names, used, network)
     pool = make_pool(examples, model.columns)
     for name, value in (("centre", pool.centre), ("scale", pool.spread)):
-        getattr(model.network, name).copy_(torch.from_numpy(value))
+        getattr(network, name).copy_(torch.from_numpy(value))
 
     def judge(network: BeatNet) -> float:
         return -_surprise(replace(model, network=network), judged)
@@ -151,17 +140,12 @@ def fit_beat_network(
     )
     with torch_threads(1):
         went = fit_network(
-            model.network, lambda epoch: pool.batches(settings, epoch), loss, loop, judge if len(judged) else None,
+            network, lambda epoch: _Batches(pool, settings, epoch), loss, loop, judge if len(judged) else None,
             resume, folder, asdict(settings),
         )  # fmt: skip
     return model, went
 
 # %% ../../nbs/library/ecg/network_training.ipynb #96276550
-def _new(n_features: int, settings: BeatNetSettings) -> BeatNet:
-    seed_all(settings.seed)
-    return BeatNet(n_features, settings.n_filters, settings.hidden, settings.dropout)
-
-
 def _surprise(model: NetworkClassifier, judged: Sequence[Example]) -> float:
     "Average the surprise over beats, weighed by class and patient as beats are drawn."
     of_beats = []
@@ -252,7 +236,8 @@ def search(
     def objective(trial: optuna.Trial) -> float:
         settings, found = _suggested(trial, base), []
         for k in range(n_folds):
-            learn, judged = _apart(examples, fold == k)
+            learn = [example for example, own in zip(examples, fold, strict=True) if own != k]
+            judged = [example for example, own in zip(examples, fold, strict=True) if own == k and not example.made]
             found.append(-max(fit_beat_network(learn, settings, judged)[1].judgements))
             trial.report(float(np.mean(found)), k)
             if trial.should_prune():
@@ -284,9 +269,3 @@ def _history(study: Any, base: BeatNetSettings, n_folds: int) -> dict:
         for t in study.trials
     ]  # fmt: skip
     return {"judged": "weighted surprise of patients apart", "folds": n_folds, "base": asdict(base), "trials": trials}
-
-
-def _apart(examples: Sequence[Example], out: np.ndarray) -> tuple[list[Example], list[Example]]:
-    "Split examples into those to learn from, and real ones of the patients that are out."
-    learn = [example for example, away in zip(examples, out, strict=True) if not away]
-    return learn, [example for example, away in zip(examples, out, strict=True) if away and not example.made]

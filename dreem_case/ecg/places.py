@@ -24,7 +24,7 @@ from ..core.places import StoredFile
 from ..core.workers import Workers
 from .classifier import BeatModel
 from .recording import CLASSES, EcgError, Recording
-from .score import BeatAnswers, answer_json, load_model, score_recording, shipped_model
+from .score import BeatAnswers, answer_json, load_model, score_recording
 from .wfdb_files import NAME, PATIENTS, SAMPLES, annotation_bytes, check_record, read_wfdb
 
 # %% ../../nbs/library/ecg/places.ipynb #67e80088
@@ -33,11 +33,6 @@ SUFFIXES = (".hea", *SAMPLES, ".atr")
 
 class NoRecord(EcgError):
     "A record that the store does not hold."
-
-
-def _is_of_record(name: str) -> bool:
-    path = Path(name)
-    return path.suffix in SUFFIXES and NAME.fullmatch(path.stem) is not None
 
 # %% ../../nbs/library/ecg/places.ipynb #a573def4
 def download(
@@ -49,7 +44,8 @@ def download(
     wanted = {check_record(record) for record in records}
 
     def is_wanted(name: str) -> bool:
-        return _is_of_record(name) and (not wanted or Path(name).stem in wanted)
+        stem, suffix = Path(name).stem, Path(name).suffix
+        return suffix in SUFFIXES and (stem in wanted if wanted else NAME.fullmatch(stem) is not None)
 
     return (name for name, is_new in fetch_open_data(address, folder, [""], is_wanted, endpoint) if is_new)
 
@@ -125,10 +121,6 @@ def answers_as_annotations(answers: BeatAnswers, fs_hz: float) -> bytes:
     return annotation_bytes(answers.record, fs_hz, answers.time_s, symbols, notes)
 
 # %% ../../nbs/library/ecg/places.ipynb #671fbbb5
-def _model(path: str | None) -> BeatModel:
-    return load_model(path) if path else shipped_model()
-
-
 def _key(files: Mapping[str, StoredFile], model: BeatModel) -> str:
     what = sorted(files.items()), model.version, result_version("ecg.score")
     return hashlib.sha256(repr(what).encode()).hexdigest()[:12]
@@ -142,7 +134,7 @@ def score_in(
 ) -> dict[str, object] | str:  # or why there is no row
     "Name the beats of a stored record, write its files, and give its row of the table."
     try:
-        named, (home, files), outputs = _model(model), record_files(place, record), open_outputs(out)
+        named, (home, files), outputs = load_model(model), record_files(place, record), open_outputs(out)
         row = dict.fromkeys(COLUMNS, "") | {"record": record, "model": named.version, "key": _key(files, named)}
         try:
             with places.fetched(home, files) as folder:
@@ -181,7 +173,7 @@ def score_many(
     place: str, out: str, records: Sequence[str], workers: Workers, model: str | None = None
 ) -> Iterator[tuple[str, dict[str, object] | str, bool]]:  # record, its row or why there is none, whether that is new
     "Name the beats of stored records, those first that are there already."
-    named, outputs = _model(model), open_outputs(out)
+    named, outputs = load_model(model), open_outputs(out)
     rows, there, by_home = read_table(outputs), outputs.names(), _by_home(place, records)
 
     def is_done(record: str, files: Mapping[str, StoredFile]) -> bool:

@@ -16,9 +16,8 @@ import numpy as np
 from .classifier import BeatClassifier, BeatModel, confidence_of, load_classifier
 from .detect import detect_beats, looking_like, pacing_spikes
 from .features import FeatureTable, beat_features
-from .filtering import FS_HZ, Signals, filtered
-from .quality import noise_level, second_quality
-from .recording import CLASSES, EcgError, Q, Recording
+from .filtering import FS_HZ, Signals, filtered, noise_level
+from .recording import CLASSES, Q, EcgError, Recording
 
 # %% ../../nbs/library/ecg/score.ipynb #1ac41572
 PIECE_S = 1800.0
@@ -36,8 +35,10 @@ def shipped_model() -> BeatClassifier:
     return load_classifier(MODEL_FILE)
 
 # %% ../../nbs/library/ecg/score.ipynb #3b2f1719
-def load_model(path: Path | str) -> BeatModel:
+def load_model(path: Path | str | None) -> BeatModel:  # None: the one that comes with the package
     "Read a model, a file of trees or the folder of a network, which names beats in the same way; raise `EcgError`."
+    if not path:
+        return shipped_model()
     if not Path(path).is_dir():
         return load_classifier(path)
     from dreem_case.ecg.network import load_beat_network
@@ -56,7 +57,6 @@ class BeatAnswers:
     confidence: np.ndarray  # (n,) of the class given
     review: np.ndarray  # bool (n,): a person should look
     paced: np.ndarray  # bool (n,): made by a pacemaker, and given no other class
-    quality: dict[str, np.ndarray]  # lead -> uint8 (n_seconds,), see `quality`
     notes: tuple[str, ...]
     version: str  # of the model
     tables: tuple[FeatureTable, ...] = ()  # one for each piece
@@ -69,34 +69,30 @@ def score_recording(
 ) -> BeatAnswers:
     "Name the beats of a recording; raise `EcgError` where there are fewer than two."
     model = model or shipped_model()
-    parts, n_spikes = zip(*(_score_piece(piece, model, time_s) for piece in _pieces(recording)), strict=True)
-    found = [part for part in parts if len(part.time_s)]
-    if sum(len(part.time_s) for part in found) < 2:
+    pieces = (_score_piece(*piece, model, time_s) for piece in _pieces(recording))
+    found = [piece for piece in pieces if piece and len(piece["time_s"])]
+    if sum(len(piece["time_s"]) for piece in found) < 2:
         raise EcgError(recording.record, "two beats at least", "fewer: nothing looks like a QRS again and again")
     notes = list(recording.notes)
     if recording.duration_s < SHORT_S:
         notes.append(f"{recording.duration_s:.3g} s: too short for a rhythm, classes rest on shape")
-
-    def joined(name: str) -> np.ndarray:
-        return np.concatenate([getattr(part, name) for part in found])
-
-    notes += _without_beats(joined("time_s"), recording.duration_s)
-    paced = joined("paced") & (sum(n_spikes) > PACED_SHARE * len(joined("paced")))
+    tables = tuple(piece.pop("table") for piece in found)
+    beats = {name: np.concatenate([piece[name] for piece in found]) for name in found[0]}
+    notes += _without_beats(beats["time_s"], recording.duration_s)
+    paced = beats["paced"] & (beats["spike"].sum() > PACED_SHARE * len(beats["paced"]))
     if paced.any():
         notes.append(f"paced: {paced.sum()} of {len(paced)} beats follow a pacemaker's spike or look like those: Q")
-
     return BeatAnswers(
         recording.record,
-        joined("time_s"),
-        np.where(paced, -1, joined("classes")),
-        np.where(paced[:, None], np.nan, joined("probabilities")),
-        np.where(paced, 0.0, joined("confidence")),
-        joined("review") & ~paced,
+        beats["time_s"],
+        np.where(paced, -1, beats["classes"]),
+        np.where(paced[:, None], np.nan, beats["probabilities"]),
+        np.where(paced, 0.0, beats["confidence"]),
+        beats["review"] & ~paced,
         paced,
-        second_quality(recording),
         tuple(notes),
         model.version,
-        tuple(table for part in found for table in part.tables),
+        tables,
     )
 
 # %% ../../nbs/library/ecg/score.ipynb #1b274171
@@ -107,39 +103,33 @@ def _without_beats(time_s: np.ndarray, duration_s: float) -> list[str]:
     found = [f"no beats from {edges[i]:.0f} s to {edges[i + 1]:.0f} s" for i in long[:MAX_SILENT]]
     return found + ([f"and {len(long) - MAX_SILENT} more such stretches"] if len(long) > MAX_SILENT else [])
 
-
-@dataclass(frozen=True, eq=False)
-class _Piece:
-    recording: Recording  # with what is before and behind
-    begins_s: float  # of that, in the whole recording
-    from_s: float  # what is answered, in the whole recording
-    to_s: float
-
 # %% ../../nbs/library/ecg/score.ipynb #79350f6e
-def _pieces(recording: Recording) -> Iterator[_Piece]:
-    "Cut a recording into pieces of half an hour that overlap; a short rest belongs to the last one."
+def _pieces(recording: Recording) -> Iterator[tuple[Recording, float, float, float]]:
+    """Cut a recording into pieces of half an hour that overlap; a short rest belongs to the last one.
+
+    Each with when it begins, and from when to when its beats are answered, in seconds of the whole recording.
+    """
     fs_hz, n = recording.fs_hz, recording.n_samples
     size, overlap = int(PIECE_S * fs_hz), int(OVERLAP_S * fs_hz)
     starts = list(range(0, max(n - size // 3, 1), size))
     for start, stop in zip(starts, [*starts[1:], n], strict=True):
         first, last = max(start - overlap, 0), min(stop + overlap, n)
         leads = {name: lead[first:last] for name, lead in recording.leads.items()}
-        yield _Piece(Recording(recording.record, fs_hz, leads), first / fs_hz, start / fs_hz, stop / fs_hz)
+        yield Recording(recording.record, fs_hz, leads), first / fs_hz, start / fs_hz, stop / fs_hz
 
 # %% ../../nbs/library/ecg/score.ipynb #1ec012d1
 def _score_piece(
-    piece: _Piece, model: BeatModel, marked: np.ndarray | None
-) -> tuple[BeatAnswers, int]:  # and how many of its beats follow a spike
+    piece: Recording, begins_s: float, from_s: float, to_s: float, model: BeatModel, marked: np.ndarray | None
+) -> dict | None:  # by what: a value for each beat, and the table; None: fewer than two
     "Name the beats of a piece; times count from the start of the recording."
-    signals = filtered(_bridgeable(piece.recording))
+    signals = filtered(piece)
     if marked is None:
         time_s = detect_beats(signals)
     else:
-        end_s = piece.begins_s + piece.recording.duration_s
-        time_s = marked[(marked >= piece.begins_s) & (marked < end_s)] - piece.begins_s
+        time_s = marked[(marked >= begins_s) & (marked < begins_s + piece.duration_s)] - begins_s
     if len(time_s) < 2:
-        return _nothing(piece.recording.record), 0
-    table = beat_features(signals, time_s, piece.recording.record, model.sees_waves)
+        return None
+    table = beat_features(signals, time_s, piece.record, model.sees_waves)
     weighted = model.weighted(table)
     honest = model.probabilities(weighted)
     sure = confidence_of(weighted, honest)
@@ -147,25 +137,13 @@ def _score_piece(
     classes = np.where(refused, -1, weighted.argmax(axis=1)).astype(np.int8)
     sure = np.where(refused, 0.0, sure)
     honest = np.where(refused[:, None], np.nan, honest)
-    spikes = pacing_spikes(piece.recording, time_s)
+    spikes = pacing_spikes(piece, time_s)
     paced = spikes | looking_like(signals, time_s, spikes) if spikes.sum() >= _FEW_SPIKES else spikes
-    time_s = time_s + piece.begins_s
-    own = (time_s >= piece.from_s) & (time_s < piece.to_s)
-    table = table.only(own)
-    columns = (time_s[own], classes[own], honest[own], sure[own], sure[own] < model.doubtful, paced[own])
-    return BeatAnswers(piece.recording.record, *columns, {}, (), "", (table,)), int(spikes[own].sum())
-
-# %% ../../nbs/library/ecg/score.ipynb #8a0a22c8
-def _nothing(record: str) -> BeatAnswers:
-    none = np.zeros(0)
-    nobody = none.astype(bool)
-    return BeatAnswers(record, none, none.astype(np.int8), np.zeros((0, 4)), none, nobody, nobody, {}, (), "")
-
-
-def _bridgeable(piece: Recording) -> Recording:
-    "Give leads without any signal in this piece a line of zeros, which counts as missing."
-    leads = {n: np.where(np.isnan(x), np.float32(0), x) if np.isnan(x).all() else x for n, x in piece.leads.items()}
-    return Recording(piece.record, piece.fs_hz, leads)
+    time_s = time_s + begins_s
+    own = (time_s >= from_s) & (time_s < to_s)
+    beats = {"time_s": time_s, "classes": classes, "probabilities": honest, "confidence": sure}
+    beats |= {"review": sure < model.doubtful, "paced": paced, "spike": spikes}
+    return {name: column[own] for name, column in beats.items()} | {"table": table.only(own)}
 
 # %% ../../nbs/library/ecg/score.ipynb #ebedcfc6
 def refusals(signals: Signals, table: FeatureTable, confidence: np.ndarray) -> np.ndarray:  # bool (n_beats,)

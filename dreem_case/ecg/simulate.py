@@ -34,15 +34,9 @@ def draw_patient(random: np.random.Generator, rhythm: str) -> Patient:
     "Draw a patient with a rhythm."
     early = {"atrial beats": 0.12, "ventricular beats": 0.12, "block": 0.02, "sinus": 0.01}.get(rhythm, 0.0)
     axis = (random.uniform(0.6, 1.4), random.choice([-1, 1]) * random.uniform(0.3, 1.0))
-    return Patient(
-        rhythm,
-        random.uniform(0.65, 1.0),
-        random.uniform(0.02, 0.06),
-        early * random.uniform(0.7, 1.5),
-        random.uniform(0.05, 0.2),
-        int(random.integers(2**31)),
-        axis,
-    )
+    interval_s, breath = random.uniform(0.65, 1.0), random.uniform(0.02, 0.06)
+    early, fused = early * random.uniform(0.7, 1.5), random.uniform(0.05, 0.2)
+    return Patient(rhythm, interval_s, breath, early, fused, int(random.integers(2**31)), axis)
 
 # %% ../../nbs/library/ecg/simulate.ipynb #52378421
 def draw_rhythm(patient: Patient, seconds: float, random: np.random.Generator) -> tuple[list[float], list[str]]:
@@ -95,19 +89,16 @@ def shapes_of(patient: Patient, fs_hz: float) -> dict[str, np.ndarray]:  # symbo
     "Make a patient's beats, as both leads see them."
     random, t, found = np.random.default_rng(patient.shape), np.arange(-0.3, 0.5, 1 / fs_hz), {}
     for symbol, rows in _PARTS.items():
-        parts = np.array(rows) * [1, 1, 1]
+        parts = np.array(rows)
         parts[:, 1] *= random.uniform(0.85, 1.2, len(parts))
         parts[:, 2] *= random.uniform(0.75, 1.3, len(parts))
         lead = np.array(patient.axis) if symbol != "V" else random.choice([-1, 1], 2) * random.uniform(0.6, 1.2, 2)
         found[symbol] = _wave(parts, lead[:, None] * random.uniform(0.8, 1.2, (2, len(parts))), t)
     found["F"] = 0.5 * found["N"] + 0.5 * found["V"]
-    without_p = np.array(_PARTS["N"])
-    early_p = without_p.copy()
-    early_p[0] = (-0.14, 0.018, -0.08)  # from another place in the atrium
-    base = _wave(without_p, np.array(patient.axis)[:, None], t)
-    found["A"] = (
-        found["L" if patient.rhythm == "block" else "N"] + _wave(early_p, np.array(patient.axis)[:, None], t) - base
-    )
+    usual, axis = np.array(_PARTS["N"]), np.array(patient.axis)[:, None]
+    early = usual.copy()
+    early[0] = (-0.14, 0.018, -0.08)  # its P wave, from another place in the atrium
+    found["A"] = found["L" if patient.rhythm == "block" else "N"] + _wave(early, axis, t) - _wave(usual, axis, t)
     return found
 
 # %% ../../nbs/library/ecg/simulate.ipynb #e59c5b92

@@ -2,9 +2,8 @@
 
 # %% auto #0
 __all__ = ['Case', 'open_case', 'open_cases', 'split_of', 'patients_said', 'with_made', 'train', 'model_with_card', 'answers_of',
-           'judged', 'honesty', 'patient_folds', 'random_split', 'by_number_of_patients', 'without_group',
-           'asked_answers', 'five_minutes', 'end_to_end', 'detection', 'shifted', 'Seen', 'Filled', 'without_signal',
-           'look_at']
+           'judged', 'honesty', 'random_split', 'by_number_of_patients', 'without_group', 'asked_answers',
+           'five_minutes', 'end_to_end', 'detection', 'Seen', 'without_signal', 'look_at']
 
 # %% ../../nbs/library/ecg/study.ipynb #a0a0388f
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,17 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from ..core.workers import run_all
-from .ask import adapted, questions
+from .ask import _places, adapted, questions
 from .augment import fibrillating, make_example, reordered
-from dreem_case.ecg.classifier import (
-    BeatClassifier,
-    BeatModel,
-    Example,
-    confidence_of,
-    fit_both,
-    fit_classifier,
-    held_out,
-)
+from .classifier import BeatClassifier, BeatModel, Example, confidence_of, fit_both, fit_classifier
 from .detect import detect_beats, match_beats, outside
 from .features import FeatureTable, beat_features, group_of
 from .filtering import Signals, filtered
@@ -33,7 +24,7 @@ from .imputation import WAYS, distance, filled
 from .judge import Answers, calibration_error, errors_caught
 from .recording import DS1, DS2, PACED, Beats, EcgError, Recording
 from .score import refusals
-from .shifts import SHIFTS, with_gaps
+from .shifts import with_gaps
 from .wfdb_files import flutter_in, patient_in, read_beats, read_wfdb, records_in
 
 # %% ../../nbs/library/ecg/study.ipynb #5c3a0711
@@ -167,18 +158,9 @@ def honesty(model: BeatModel, cases: Mapping[str, Case], weighted: Mapping[str, 
     wrong = (both.argmax(axis=1) != truth)[known]
     return {
         "ece": calibration_error(sure, ~wrong),
-        "errors_caught": errors_caught(sure, wrong, 0.1),
+        "flagged_10.errors_caught": errors_caught(sure, wrong, 0.1),
         "flagged_share": float((sure < model.doubtful).mean()),
     }
-
-
-def patient_folds(
-    cases: Mapping[str, Case], records: Sequence[str], n_rounds: int = 80, n_threads: int = 1
-) -> dict:
-    "Judge every record by a model that has not seen its patient, in eight folds: record -> weighted probabilities."
-    examples, patients = with_made(cases, records)
-    found = held_out(examples, patients, 8, partial(fit_both, n_rounds=n_rounds), n_threads=n_threads)
-    return {e.record: p for e, p in zip(examples, found, strict=True) if not e.made}
 
 # %% ../../nbs/library/ecg/study.ipynb #b17f664e
 def random_split(cases: Mapping[str, Case], records: Sequence[str], n_rounds: int = 80) -> Answers:
@@ -234,10 +216,10 @@ def asked_answers(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray],
     found = {}
     for record, probabilities in weighted.items():
         example = cases[record].example
-        asked = questions(example.tables[0], probabilities, n)
-        labels = {int(beat): int(example.classes[beat]) for beat in asked.asked}
-        given = adapted(asked, labels, judged(cases, {record: probabilities})[record][1])
-        given[asked.asked] = -1
+        asked, groups = questions(example.tables[0], probabilities, n)
+        labels = {int(beat): int(example.classes[beat]) for beat in asked}
+        given = adapted(asked, groups, labels, judged(cases, {record: probabilities})[record][1])
+        given[asked] = -1
         found[record] = (example.classes, given)
     return found
 
@@ -245,8 +227,6 @@ def asked_answers(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray],
 def five_minutes(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray]) -> Answers:
     "Label the first five minutes of each record: later beats take the label of the three nearest, and of the model."
     from scipy.spatial import cKDTree
-
-    from dreem_case.ecg.ask import _places
 
     found = {}
     for record, probabilities in weighted.items():
@@ -283,24 +263,12 @@ def detection(folder: Path | str, records: Iterable[str]) -> dict[str, np.ndarra
     "Compare detected with annotated beats, outside of annotated flutter."
     counts = {}
     for record in records:
-        beats, found_s = read_beats(folder, record), detect_beats(filtered(read_wfdb(folder, record)))
-        true_s = beats.time_s
-        flutter_s = flutter_in(folder, record)
+        true_s, flutter_s = read_beats(folder, record).time_s, flutter_in(folder, record)
+        found_s = detect_beats(filtered(read_wfdb(folder, record)))
         true_s, found_s = (time_s[outside(time_s, flutter_s)] for time_s in (true_s, found_s))
         both = len(match_beats(true_s, found_s))
         counts[record] = np.array([both, len(true_s) - both, len(found_s) - both])
     return counts
-
-# %% ../../nbs/library/ecg/study.ipynb #113b7353
-def shifted(
-    model: BeatModel, cases: Mapping[str, Case], records: Iterable[str], name: str
-) -> dict[str, "Seen"]:  # by record
-    "Name the beats of shifted recordings, with annotated R peaks."
-    found = {}
-    for record in records:
-        case = cases[record]
-        found[record] = look_at(model, filtered(SHIFTS[name](case.recording, case.beats)), case.beats.time_s, record)
-    return found
 
 # %% ../../nbs/library/ecg/study.ipynb #b24c2811
 @dataclass(frozen=True, eq=False)
@@ -317,19 +285,14 @@ class Seen:
         "Give table, classes and confidence."
         return self.table, np.where(self.refused, -1, self.guessed), self.confidence
 
-# %% ../../nbs/library/ecg/study.ipynb #081544bf
-@dataclass(frozen=True)
-class Filled:
-    "What became of the beats of some records whose gaps were filled in one way."
-
-    distance: float  # root mean square, in usual heights of a lead
-    answers: Answers
-
 # %% ../../nbs/library/ecg/study.ipynb #eebdd71f
 def without_signal(
     model: BeatClassifier, cases: Mapping[str, Case], records: Iterable[str], share: float, seconds: float = 300
-) -> dict[str, Filled]:  # by way; "unscored": as the product has it; "unknown": trees that are told nothing of the beat
-    "Take a share of the first minutes of records away, fill it in every way, and name all beats that were there."
+) -> dict[str, tuple[float, Answers]]:  # by way; the distance is the root mean square, in usual heights of a lead
+    """Take a share of the first minutes of records away, fill it in every way, and name all beats that were there.
+
+    Two ways fill nothing: "unscored", as the product has it, and "unknown", trees that are told nothing of the beat.
+    """
     answers: dict[str, Answers] = {way: {} for way in (*WAYS, "unscored", "unknown")}
     far: dict[str, list[float]] = {way: [] for way in WAYS}
     for record in records:
@@ -350,7 +313,7 @@ def without_signal(
         answers["unscored"][record] = kind, given
         rows = np.where(table.unscored[:, None], np.float32(np.nan), table.rows)
         answers["unknown"][record] = kind, np.where(table.unscored, model.trees.predict(rows).argmax(axis=1), given)
-    return {way: Filled(float(np.mean(far.get(way, [np.nan]))), own) for way, own in answers.items()}
+    return {way: (float(np.mean(far.get(way, [np.nan]))), own) for way, own in answers.items()}
 
 # %% ../../nbs/library/ecg/study.ipynb #97eefbc4
 def look_at(model: BeatModel, signals: Signals, time_s: np.ndarray, record: str) -> Seen:

@@ -2,9 +2,9 @@
 
 # %% auto #0
 __all__ = ['NAME', 'MAX_HEADER_BYTES', 'MAX_ANNOTATION_BYTES', 'FORMATS', 'SAMPLES', 'VOLTS', 'NO_UNIT', 'NONE', 'CHUNK',
-           'PATIENTS', 'GAIN', 'BASELINE', 'Lead', 'Header', 'check_record', 'parse_header', 'decode', 'encode',
+           'PATIENTS', 'N_COLUMNS', 'STEP', 'Lead', 'Header', 'check_record', 'parse_header', 'decode', 'encode',
            'read_wfdb', 'read_header', 'patient_in', 'read_beats', 'read_annotations', 'flutter_in', 'records_in',
-           'write_wfdb', 'annotation_bytes']
+           'write_wfdb', 'annotation_bytes', 'heartbeat_rows', 'csv_lines']
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #b6a46440
 import csv
@@ -19,17 +19,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from ..core.files import write_whole
-from dreem_case.ecg.recording import (
-    MAX_FS_HZ,
-    MAX_HOURS,
-    MAX_LEADS,
-    Beats,
-    EcgError,
-    Recording,
-    make_beats,
-    make_recording,
-    patient_of,
-)
+from .recording import MAX_FS_HZ, MAX_HOURS, MAX_LEADS, Beats, EcgError, Recording
+from .recording import class_of, make_beats, make_recording, patient_of, usual_span
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #5c5ad3df
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -179,7 +170,8 @@ def read_wfdb(folder: Path | str, record: str) -> Recording:
     limit = header.skip + int(FORMATS[header.format] * n_leads * MAX_HOURS * 3600 * MAX_FS_HZ)
     if path.stat().st_size > limit:
         raise EcgError(record, f"at most {limit} bytes of samples", str(path.stat().st_size))
-    n = _n_samples(header.format, max(path.stat().st_size - header.skip, 0)) // n_leads
+    n_bytes = max(path.stat().st_size - header.skip, 0)
+    n = (n_bytes // 3 * 2 if header.format == "212" else n_bytes // int(FORMATS[header.format])) // n_leads
     notes, n = [], n if header.n_samples is None else min(n, header.n_samples)
     if header.n_samples is not None and n < header.n_samples:
         notes.append(f"expected {header.n_samples} samples, found {n}: the file ends early")
@@ -188,7 +180,9 @@ def read_wfdb(folder: Path | str, record: str) -> Recording:
     for units in _decoded(path, header, n):
         sums += units.sum(axis=0, dtype=np.int64)
         for lead, row, column in zip(header.leads, values, units.T, strict=True):
-            row[start : start + len(units)] = _millivolts(column, lead, NONE.get(header.format, -32768))
+            part = row[start : start + len(units)]
+            part[:] = (column.astype(np.float32) - np.float32(lead.baseline)) / np.float32(lead.gain)
+            part[column == NONE.get(header.format, -32768)] = np.nan
         start += len(units)
     for lead, total in zip(header.leads, sums, strict=True):
         if not notes and lead.checksum is not None and (int(total) - lead.checksum) % 65536:
@@ -213,17 +207,7 @@ def _decoded(path: Path, header: Header, n: int) -> Iterator[np.ndarray]:  # int
             content = file.read(-(-size * n_leads // 2) * int(2 * FORMATS[header.format]))
             yield decode(header.format, content)[: size * n_leads].reshape(-1, n_leads)
 
-
-def _n_samples(format_: str, n_bytes: int) -> int:
-    return n_bytes // 3 * 2 if format_ == "212" else n_bytes // int(FORMATS[format_])
-
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #60f3d895
-def _millivolts(units: np.ndarray, lead: Lead, none: int) -> np.ndarray:
-    values = (units.astype(np.float32) - np.float32(lead.baseline)) / np.float32(lead.gain)
-    values[units == none] = np.nan
-    return values
-
-
 def read_header(folder: Path | str, record: str) -> Header:
     "Read and check a record's header."
     path = _plain_file(Path(folder), f"{check_record(record)}.hea", record)
@@ -329,9 +313,6 @@ def records_in(folder: Path | str) -> list[str]:
     return sorted(path.stem for path in Path(folder).glob("*.hea") if NAME.fullmatch(path.stem))
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #0d1540dc
-GAIN, BASELINE = 200.0, 0
-
-
 def write_wfdb(
     folder: Path | str,
     recording: Recording,
@@ -342,7 +323,7 @@ def write_wfdb(
     "Write a record as header, samples and annotations, each file whole or not at all."
     folder, record = Path(folder), check_record(recording.record)
     folder.mkdir(parents=True, exist_ok=True)
-    scales = [(GAIN, BASELINE) if format_ == "212" else _scale(lead) for lead in recording.leads.values()]
+    scales = [(200.0, 0) if format_ == "212" else _scale(lead) for lead in recording.leads.values()]
     most = _MOST[format_]
     units = np.empty((recording.n_samples, len(scales)), np.int16)
     for column, lead, (gain, baseline) in zip(units.T, recording.leads.values(), scales, strict=True):
@@ -351,7 +332,7 @@ def write_wfdb(
     write_whole(folder / f"{record}.dat", encode(format_, units.reshape(-1)))
     lines = [f"{record} {len(scales)} {recording.fs_hz:.12g} {len(units)}"]
     for name, lead, (gain, baseline) in zip(recording.leads, units.T, scales, strict=True):
-        checksum = int(np.int16(int(lead.sum(dtype=np.int64)) % 65536 - 65536 * (int(lead.sum()) % 65536 > 32767)))
+        checksum = lead.sum(dtype=np.int64).astype(np.int16)  # of the sum the last two bytes
         scale = f"{format_} {gain:g}({baseline})/mV {most.bit_length() + 1}"
         lines.append(f"{record}.dat {scale} 0 {lead[0]} {checksum} 0 {_in_line(name)}")
     lines += [f"# {_in_line(comment)}" for comment in comments]
@@ -366,8 +347,7 @@ _MOST = {"212": 2047, "16": 32767}  # below its negative stands what is no sampl
 
 def _scale(lead: np.ndarray) -> tuple[float, int]:
     "Choose gain and baseline of a lead by what it usually spans; a lead that rests is given 0.3 mV."
-    known = lead[~np.isnan(lead)] if not np.isnan(lead).all() else np.zeros(1)
-    low, high = np.percentile(known[:: max(1, len(known) // 100_000)], [0.5, 99.5]).astype(float)
+    low, high = (0.0, 0.0) if np.isnan(lead).all() else usual_span(lead).astype(float)
     gain = float(f"{_MOST['16'] / (10 * max(high - low, 0.3)):.4g}")
     return gain, -round((low + high) / 2 * gain)
 
@@ -389,3 +369,43 @@ def annotation_bytes(
         aux = None if notes is None else list(notes)
         wfdb.wrann(record, "atr", samples, list(symbols), fs=fs_hz, aux_note=aux, write_dir=folder)
         return Path(folder, f"{record}.atr").read_bytes()
+
+# %% ../../nbs/library/ecg/wfdb_files.ipynb #80b01091
+N_COLUMNS = 187
+STEP = 3  # 360 Hz to 120 Hz
+
+
+def heartbeat_rows(
+    folder: Path | str,
+    record: str,  # at 360 Hz
+) -> tuple[np.ndarray, np.ndarray]:  # float (n, 187) from 0 to 1; int (n,) AAMI class
+    "Make the table's rows of one record; raise `EcgError` for a record without annotations or of another rate."
+    found, recording = read_annotations(folder, record), read_wfdb(folder, record)
+    if found is None:
+        raise EcgError(record, f"annotations in {record}.atr", "none")
+    if recording.fs_hz != 360:
+        raise EcgError(record, "360 Hz, as the table was made from", f"{recording.fs_hz:g} Hz")
+    first = read_header(folder, record).leads[0].name
+    if first not in recording.leads:
+        raise EcgError(record, f"a signal in the first channel, {first}", "; ".join(recording.notes))
+    samples, symbols = found
+    signal = recording.leads[first][::STEP].astype(float)
+    rows, classes = [], []
+    beats = [i for i, symbol in enumerate(symbols) if class_of(symbol) is not None]
+    for i in beats[:-1]:
+        kind, after = class_of(symbols[i]), samples[i + 2] if i + 2 < len(samples) else samples[i + 1]
+        n = int(np.ceil(int(samples[i + 1] - samples[i] + 0.2 * (after - samples[i + 1])) / STEP))
+        start = -(-int(samples[i]) // STEP)
+        row = signal[start : start + min(n, N_COLUMNS)]
+        if start < 0 or len(row) == 0 or np.isnan(row).any():
+            continue
+        row = row - row.min()
+        rows.append(np.pad(row / max(row.max(), 1e-9), (0, N_COLUMNS - len(row))))
+        classes.append(kind)
+    return np.array(rows).reshape(-1, N_COLUMNS), np.array(classes, int)
+
+# %% ../../nbs/library/ecg/wfdb_files.ipynb #c56671bd
+def csv_lines(folder: Path | str, record: str) -> Iterator[str]:
+    "Give the table's lines of a record: its name, 187 samples, the class."
+    for row, kind in zip(*heartbeat_rows(folder, record), strict=True):
+        yield ",".join([record, *(f"{value:.6g}" for value in row), str(kind)])
