@@ -16,7 +16,7 @@ import numpy as np
 from .classifier import BeatClassifier, BeatModel, confidence_of, load_classifier
 from .detect import detect_beats, looking_like, pacing_spikes
 from .features import FeatureTable, beat_features
-from .filtering import FS_HZ, Signals, filtered, noise_level
+from .filtering import FS_HZ, Signals, filtered, noise_level, second_quality
 from .recording import CLASSES, Q, EcgError, Recording
 
 # %% ../../nbs/library/ecg/score.ipynb #1ac41572
@@ -57,6 +57,7 @@ class BeatAnswers:
     confidence: np.ndarray  # (n,) of the class given
     review: np.ndarray  # bool (n,): a person should look
     paced: np.ndarray  # bool (n,): made by a pacemaker, and given no other class
+    quality: dict[str, np.ndarray]  # lead -> uint8 (n_seconds,), see `second_quality`
     notes: tuple[str, ...]
     version: str  # of the model
     tables: tuple[FeatureTable, ...] = ()  # one for each piece
@@ -90,6 +91,7 @@ def score_recording(
         np.where(paced, 0.0, beats["confidence"]),
         beats["review"] & ~paced,
         paced,
+        second_quality(recording),
         tuple(notes),
         model.version,
         tables,

@@ -4,7 +4,7 @@
 __all__ = ['NAME', 'MAX_HEADER_BYTES', 'MAX_ANNOTATION_BYTES', 'FORMATS', 'SAMPLES', 'VOLTS', 'NO_UNIT', 'NONE', 'CHUNK',
            'PATIENTS', 'N_COLUMNS', 'STEP', 'Lead', 'Header', 'check_record', 'parse_header', 'decode', 'encode',
            'read_wfdb', 'read_header', 'patient_in', 'read_beats', 'read_annotations', 'flutter_in', 'records_in',
-           'write_wfdb', 'annotation_bytes', 'heartbeat_rows', 'csv_lines']
+           'write_wfdb', 'annotation_bytes', 'heartbeat_rows', 'read_csv_rows', 'csv_lines']
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #b6a46440
 import csv
@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from ..core.files import write_whole
-from .recording import MAX_FS_HZ, MAX_HOURS, MAX_LEADS, Beats, EcgError, Recording
+from .recording import CLASSES, MAX_FS_HZ, MAX_HOURS, MAX_LEADS, Beats, EcgError, Recording
 from .recording import class_of, make_beats, make_recording, patient_of, usual_span
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #5c5ad3df
@@ -403,6 +403,31 @@ def heartbeat_rows(
         rows.append(np.pad(row / max(row.max(), 1e-9), (0, N_COLUMNS - len(row))))
         classes.append(kind)
     return np.array(rows).reshape(-1, N_COLUMNS), np.array(classes, int)
+
+# %% ../../nbs/library/ecg/wfdb_files.ipynb #ed927047
+def read_csv_rows(path: Path | str) -> tuple[np.ndarray, np.ndarray]:  # float32 (n, 187), int (n,) class or -1
+    "Read a table of rows as published; raise `EcgError` for another."
+    name = Path(path).name
+    try:
+        with Path(path).open(encoding="utf-8-sig") as file:
+            first = file.readline(100_000).split(",")
+            has_names = all(re.search("[a-df-z]", cell, re.IGNORECASE) for cell in first)
+            file.seek(0)
+            table = np.loadtxt(file, delimiter=",", dtype=np.float32, ndmin=2, skiprows=int(has_names))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise EcgError(name, "numbers with commas between them", str(error)[:80]) from None
+    if table.shape[1] not in (N_COLUMNS, N_COLUMNS + 1):
+        raise EcgError(name, f"{N_COLUMNS} samples and a class in each row", f"{table.shape[1]} values")
+    rows = table[:, :N_COLUMNS]
+    if not ((rows >= 0) & (rows <= 1)).all():
+        bad = int(np.flatnonzero(~((rows >= 0) & (rows <= 1)).all(axis=1))[0])
+        raise EcgError(name, "samples from 0 to 1", f"others in row {bad + 1}")
+    if table.shape[1] == N_COLUMNS:
+        return rows, np.full(len(rows), -1)
+    classes = table[:, N_COLUMNS]
+    if (bad := np.flatnonzero(~np.isin(classes, range(len(CLASSES))))).size:
+        raise EcgError(name, f"a class from 0 to {len(CLASSES) - 1} behind the samples", f"others in row {bad[0] + 1}")
+    return rows, classes.astype(int)
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #c56671bd
 def csv_lines(folder: Path | str, record: str) -> Iterator[str]:

@@ -21,7 +21,7 @@ from dreem_case.ecg.classifier import BeatClassifier, calibrated, fit_both, held
 from dreem_case.ecg.cli import ecg
 from dreem_case.ecg.detect import detect_beats, match_beats, outside, pacing_spikes
 from dreem_case.ecg.features import beat_features
-from dreem_case.ecg.filtering import FS_HZ, Signals, filtered, noise_level
+from dreem_case.ecg.filtering import FS_HZ, QUALITIES, Signals, filtered, noise_level, second_quality
 from dreem_case.ecg.findings import _loss, data_of, of_shifts
 from dreem_case.ecg.imputation import WAYS, distance, filled
 from dreem_case.ecg.judge import against_annotations, differences, gross, shadow, summed_up
@@ -109,6 +109,16 @@ def test_noise_as_high_as_beats_is_refused_in_part(made):
     recording, beats = made
     noisy = with_noise(recording, beats, "electrode_motion", -6)
     assert (score_recording(noisy, time_s=beats.time_s).classes == -1).mean() > 0.1
+
+
+def test_each_whole_second_of_a_lead_is_named_by_what_fills_it():
+    lead = np.random.default_rng(0).uniform(-0.9, 0.9, 650).astype(np.float32)
+    lead[:6], lead[6:11] = 1, -1  # more than a tenth at both ends together
+    lead[100:120], lead[200:221] = np.nan, np.nan  # a fifth is no gap yet
+    lead[300:400] = 0.1
+    lead[400:410] = 1
+    quality = second_quality(Recording("made", 100, {"II": lead}))["II"]
+    assert [QUALITIES[q] for q in quality] == ["clipped", "good", "gap", "flat", "good", "good"]
 
 
 def test_noise_between_beats_is_told_in_their_heights():

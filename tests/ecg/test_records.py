@@ -19,6 +19,7 @@ from dreem_case.ecg.wfdb_files import (
     parse_header,
     read_annotations,
     read_beats,
+    read_csv_rows,
     read_wfdb,
     records_in,
     write_wfdb,
@@ -212,6 +213,17 @@ def test_a_row_runs_from_a_beat_to_a_fifth_behind_the_next_and_is_scaled_to_one(
         expected = signal[first : first + 3 * n : 3]
         expected = (expected - expected.min()) / np.ptp(expected)
         assert row[:n] == pytest.approx(expected, abs=0.01) and not row[n:].any()
+
+
+def test_rows_with_a_line_of_names_are_read_and_a_class_that_is_none_is_refused(tmp_path):
+    table, row = tmp_path / "rows.csv", ",".join(["5e-1"] * 187)
+    for head in ("", ",".join(f"c{i}" for i in range(187)) + ",label\n"):
+        table.write_text(f"{head}{row},4.0\n{row},0\n")
+        assert read_csv_rows(table)[1].tolist() == [4, 0]
+    for label in ("5", "0.5", "-1", "nan"):
+        table.write_text(f"{row},1\n{row},{label}\n")
+        with pytest.raises(EcgError, match=r"a class from 0 to 4 .* row 2"):
+            read_csv_rows(table)
 
 
 @pytest.mark.parametrize("format_", ["212", "16"])
