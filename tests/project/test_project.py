@@ -191,6 +191,12 @@ def test_the_sidebar_follows_the_imports():
         assert imported <= set(order[:place]), f"{module} stands before {imported - set(order[:place])}"
 
 
+@pytest.mark.parametrize("path", [*NOTEBOOKS, ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda path: path.stem)
+def test_a_link_to_another_page_leads_somewhere(path):
+    links = set(re.findall(r"\]\(([^()\s:#\"]+\.(?:ipynb|md|json))", path.read_text(encoding="utf-8")))
+    assert [link for link in sorted(links) if not (path.parent / link).exists()] == []
+
+
 def test_the_readme_names_every_package():
     rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| ")]
     named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
