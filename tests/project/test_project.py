@@ -191,7 +191,10 @@ def test_the_sidebar_follows_the_imports():
         assert imported <= set(order[:place]), f"{module} stands before {imported - set(order[:place])}"
 
 
-@pytest.mark.parametrize("path", [*NOTEBOOKS, ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda path: path.stem)
+PAGES = [*sorted((ROOT / "nbs").rglob("*.ipynb")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_link_to_another_page_leads_somewhere(path):
     links = set(re.findall(r"\]\(([^()\s:#\"]+\.(?:ipynb|md|json))", path.read_text(encoding="utf-8")))
     assert [link for link in sorted(links) if not (path.parent / link).exists()] == []
