@@ -74,7 +74,8 @@ def make_shipped(
         "losses": [round(v, 4) for v in learned.losses],
         "valid_losses": [round(-v, 4) for v in learned.judgements],
         "probes": {"labelled_patients": N_LABELLED, "judged_on": "every third example, validation patients", **scores},
-        "tried": training_notes()["tried"],  # by hand, before; the first four lines on other simulated children
+        # by hand: what was tried before, the first four lines on other simulated children; other seeds afterwards
+        **{name: training_notes()[name] for name in ("tried", "seeds")},
     }  # fmt: skip
     if spent > 60:  # a run that only finished what was there keeps the time of the one before
         about |= {"cpu_s": round(spent), "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)}
