@@ -108,7 +108,7 @@ ifeq ($(PART),transfer)
 	OMP_NUM_THREADS=2 $(BIN)/dreem-case transfer train-networks
 	$(if $(SLEEP_EDF),$(BIN)/dreem-case transfer make-bands --bands "$(SLEEP_EDF)/bands_58_people.npz" --out build/transfer/bands)
 else ifeq ($(PART),mae)
-	OMP_NUM_THREADS=2 $(BIN)/dreem-case mae train-shipped
+	OMP_NUM_THREADS=1 $(BIN)/dreem-case mae train-shipped
 else ifeq ($(PART),events)
 	OMP_NUM_THREADS=1 $(BIN)/dreem-case events train --simulated 40 --rounds 110 --out $(WRISTS)/watch.json
 	OMP_NUM_THREADS=1 $(BIN)/dreem-case events train --simulated 40 --rounds 110 --epoch 10 --out $(WRISTS)/watch_10.json
