@@ -12,7 +12,7 @@ import numpy as np
 from scipy.ndimage import binary_dilation, maximum_filter1d, uniform_filter1d
 from scipy.signal import butter, find_peaks, sosfiltfilt
 
-from .filtering import FS_HZ, Signals, _bridged
+from .filtering import FS_HZ, Signals, bridged
 from .recording import Recording
 
 # %% ../../nbs/library/ecg/detect.ipynb #a709a234
@@ -169,7 +169,7 @@ def pacing_spikes(
     high_pass = butter(2, SPIKE_HZ, "highpass", fs=fs_hz, output="sos")
     around = at[known, None] + np.arange(2 * first, -last)
     for lead in recording.leads.values():
-        fast = np.abs(sosfiltfilt(high_pass, _bridged(lead, np.isnan(lead))))[around]  # the edge of a gap is no spike
+        fast = np.abs(sosfiltfilt(high_pass, bridged(lead, np.isnan(lead))))[around]  # the edge of a gap is no spike
         before, there, beat = (part.max(axis=1) for part in np.split(fast, (-first, last - 2 * first), axis=1))
         quiet = np.maximum(before, _SPIKE * np.median(fast) / 0.6745)
         found[known] |= (there > _SPIKE * np.maximum(quiet, 1e-6)) & (there > beat)

@@ -2,7 +2,8 @@
 
 # %% auto #0
 __all__ = ['FS_HZ', 'BAND_HZ', 'PAD_S', 'FLAT_S', 'GOOD', 'GAP', 'FLAT', 'CLIPPED', 'QUALITIES', 'GAP_SHARE', 'CLIPPED_SHARE',
-           'FLAT_MV', 'QUIET_FROM_S', 'QUIET_TO_S', 'NOISE_S', 'Signals', 'filtered', 'second_quality', 'noise_level']
+           'FLAT_MV', 'QUIET_FROM_S', 'QUIET_TO_S', 'NOISE_S', 'Signals', 'filtered', 'bridged', 'second_quality',
+           'noise_level']
 
 # %% ../../nbs/library/ecg/filtering.ipynb #959c9560
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ def filtered(recording: Recording) -> Signals:
     found, missing = [], []
     for lead in recording.leads.values():
         gaps = np.isnan(lead) | _flat(lead, recording.fs_hz)
-        x = resample_poly(_bridged(lead, np.isnan(lead)), ratio.numerator, ratio.denominator, padtype="line")
+        x = resample_poly(bridged(lead, np.isnan(lead)), ratio.numerator, ratio.denominator, padtype="line")
         pad = min(int(PAD_S * FS_HZ), len(x) - 1)
         found.append(sosfiltfilt(_BAND, x, padlen=pad).astype(np.float32))
         at = np.minimum((np.arange(len(x)) / float(ratio)).astype(int), len(lead) - 1)
@@ -44,7 +45,10 @@ def filtered(recording: Recording) -> Signals:
     return Signals(tuple(recording.leads), np.stack(found), np.stack(missing))
 
 # %% ../../nbs/library/ecg/filtering.ipynb #0b2c3c63
-def _bridged(lead: np.ndarray, gaps: np.ndarray) -> np.ndarray:
+def bridged(
+    lead: np.ndarray,  # (n,)
+    gaps: np.ndarray,  # bool (n,)
+) -> np.ndarray:  # (n,)
     "Draw a line through gaps; a lead that is nothing else is zero."
     if not gaps.any():
         return lead

@@ -66,11 +66,15 @@ def read_health_record(path: Path | str) -> pd.DataFrame:  # by patient: age in 
     path = Path(path)
     if path.stat().st_size > MAX_TABLE_BYTES:
         raise CaseFileError(path.name, f"at most {MAX_TABLE_BYTES} bytes", str(path.stat().st_size))
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-        table = csv.DictReader(stream)
-        if missing := [name for name in _COLUMNS if name not in (table.fieldnames or ())]:
-            raise CaseFileError(path.name, f"columns {', '.join(_COLUMNS)}", f"no {', '.join(missing)}")
-        rows = pd.DataFrame([[(row[name] or "").strip() for name in _COLUMNS] for row in table], columns=_COLUMNS)
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+            table = csv.DictReader(stream)
+            if missing := [name for name in _COLUMNS if name not in (table.fieldnames or ())]:
+                raise CaseFileError(path.name, f"columns {', '.join(_COLUMNS)}", f"no {', '.join(missing)}")
+            lines = [[(row[name] or "").strip() for name in _COLUMNS] for row in table]
+    except csv.Error as error:
+        raise CaseFileError(path.name, "lines that can be read", str(error)) from None
+    rows = pd.DataFrame(lines, columns=_COLUMNS)
     if rows.empty:
         raise CaseFileError(path.name, "a patient at least", "none")
     age, sex = pd.to_numeric(rows.age.str.replace(",", "."), errors="coerce"), rows.sex.str.upper().str[:1]

@@ -43,6 +43,8 @@ def test_what_a_hospital_writes_is_read(tmp_path):
         (["patient,age,sex,diagnosis", "1,3,F,", "1,4,F,"], "two that differ"),
         (["patient,age,sex,diagnosis"], "a patient at least"),
         (["age", "3"], "no diagnosis, patient, sex"),
+        (["patient,age,sex,diagnosis", f"1,4,F,{'x' * 200_000}"], "lines that can be read, found field larger"),
+        (["patient,age,sex," + "x" * 200_000], "lines that can be read, found field larger"),
     ],
 )
 def test_what_cannot_be_is_refused(tmp_path, lines, said):
