@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from types import SimpleNamespace
@@ -181,7 +181,14 @@ def browser():
 
 
 @pytest.fixture
-def visit(browser):
+def serve(monkeypatch):
+    """Serve an app until its pages are closed: what they still ask is answered, by what was patched for the test."""
+    with ExitStack() as servers:
+        yield lambda app: servers.enter_context(served(app))
+
+
+@pytest.fixture
+def visit(browser, serve):
     """Open a page; at the end check what it asked for and what its console says."""
     contexts, complaints, requests = [], [], []
 
@@ -267,29 +274,29 @@ def test_the_last_night_has_no_next(made_up, documents, visit):
     assert page.locator("#next-night").is_hidden()
 
 
-def test_a_long_list_is_walked_page_by_page(visit, documents):
+def test_a_long_list_is_walked_page_by_page(serve, visit, documents):
     names = [f"night-{number:04d}" for number in range(230)]
     answers = MadeUp({"night-0150": documents["lossy"]}, extra_records=(*names[:150], *names[151:]))
-    with served(make_app(answers, Metrics())) as address:
-        page, seen = visit(address, "#nights a"), []
-        for _ in range(3):
-            seen += texts(page, "#nights a")
-            if page.locator("#next-page").is_visible():
-                page.get_by_role("link", name="Next page").click()
-                page.locator(f"text={names[len(seen)]}").wait_for()
-        assert seen == names
-        page.get_by_role("link", name="First page").click()
-        page.locator(f"text={names[0]}").wait_for()
-        page.get_by_label("Open a night by its name").fill("night-0150")
-        page.keyboard.press("Enter")
-        page.locator(NIGHT).wait_for()
+    address = serve(make_app(answers, Metrics()))
+    page, seen = visit(address, "#nights a"), []
+    for _ in range(3):
+        seen += texts(page, "#nights a")
+        if page.locator("#next-page").is_visible():
+            page.get_by_role("link", name="Next page").click()
+            page.locator(f"text={names[len(seen)]}").wait_for()
+    assert seen == names
+    page.get_by_role("link", name="First page").click()
+    page.locator(f"text={names[0]}").wait_for()
+    page.get_by_label("Open a night by its name").fill("night-0150")
+    page.keyboard.press("Enter")
+    page.locator(NIGHT).wait_for()
 
 
-def test_an_empty_store_says_so(visit):
-    with served(make_app(MadeUp({}), Metrics())) as address:
-        page = visit(address, ".notice.message")
-        assert "No nights here yet" in page.locator(".notice").inner_text()
-        assert page.locator("#source").inner_text() == MadeUp.source
+def test_an_empty_store_says_so(serve, visit):
+    address = serve(make_app(MadeUp({}), Metrics()))
+    page = visit(address, ".notice.message")
+    assert "No nights here yet" in page.locator(".notice").inner_text()
+    assert page.locator("#source").inner_text() == MadeUp.source
 
 
 # The drawings
@@ -715,32 +722,30 @@ def test_the_api_describes_itself_on_a_page(site, visit):
     page.locator(".opblock", has_text="/hypnogram/{record}/details").wait_for()
 
 
-def test_the_page_works_below_a_path(documents, visit):
+def test_the_page_works_below_a_path(documents, serve, visit):
     mounted = {"/lab/sleep": make_app(MadeUp(documents), Metrics()).wsgi_app}
-    with served(DispatcherMiddleware(lambda environ, start: pytest.fail("outside the path"), mounted)) as address:
-        page = visit(f"{address}/lab/sleep/", "#nights a")
-        page.get_by_role("link", name="lossy").click()
-        page.locator(NIGHT).wait_for()
+    address = serve(DispatcherMiddleware(lambda environ, start: pytest.fail("outside the path"), mounted))
+    page = visit(f"{address}/lab/sleep/", "#nights a")
+    page.get_by_role("link", name="lossy").click()
+    page.locator(NIGHT).wait_for()
 
 
-def test_an_actogram_has_a_row_for_each_day_also_where_the_clock_is_put_back(visit, tmp_path, monkeypatch):
+def test_an_actogram_has_a_row_for_each_day_also_where_the_clock_is_put_back(serve, visit, tmp_path, monkeypatch):
     endpoint = pytest.importorskip("dreem_case.events.endpoint", reason="events are an extra")
     utc = datetime(2023, 10, 27, 10, tzinfo=UTC).timestamp() + 60.0 * np.arange(4 * 1440)  # noon in Berlin
     offset = wall_offsets(utc, zone_of("anna", "Europe/Berlin"))
     counts = np.where((utc + offset) // 3600 % 24 < 8, 0, np.arange(len(utc)) % 97)
     write_series(tmp_path / "anna (1).parquet", make_series("anna (1)", utc, {"pim": counts}, offset))
-    monkeypatch.setenv("DREEM_CASE_EVENTS_STORE", str(tmp_path))
-    endpoint._place.cache_clear()
+    monkeypatch.setattr(endpoint, "_place", lambda: str(tmp_path))
     app = make_app(MadeUp({}), Metrics())
     app.config["COMPRESS_STREAMS"] = False  # compressed, a file that is sent is closed by the collector only
     app.register_blueprint(endpoint.make_blueprint())
-    with served(app) as address:
-        page = visit(f"{address}/actogram/anna%20(1)", ".day")
-        assert texts(page, ".day > span") == ["10-27", "10-28", "10-29", "10-30"]
-        page.set_viewport_size({"width": 320, "height": 700})
-        assert page.locator("#nights").is_visible()
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    endpoint._place.cache_clear()
+    address = serve(app)
+    page = visit(f"{address}/actogram/anna%20(1)", ".day")
+    assert texts(page, ".day > span") == ["10-27", "10-28", "10-29", "10-30"]
+    page.set_viewport_size({"width": 320, "height": 700})
+    assert page.locator("#nights").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def strips(folder, monkeypatch, minutes):
@@ -755,29 +760,29 @@ def strips(folder, monkeypatch, minutes):
 
 
 def test_a_strip_in_which_the_record_ends_keeps_its_scale_and_a_message_goes_with_the_next_try(
-    visit, tmp_path, monkeypatch
+    serve, visit, tmp_path, monkeypatch
 ):
-    with served(strips(tmp_path, monkeypatch, minutes=0.575)) as address:  # 34.5 s at 360 Hz
-        page = visit(f"{address}/strips/sim01", "#leads svg")
-        assert page.title() == "sim01: beats"
-        page.locator("#from").fill("25")
-        page.locator("#leads path:not(.grid)[d*='L3419 ']:not([d*='L3420 '])").first.wait_for(state="attached")
-        assert page.locator("#leads svg").first.get_attribute("viewBox").split()[2] == "3600"
-        for n, hidden in ("1", False), ("2", True):
-            page.locator("#n").fill(n)
-            with page.expect_response("**/ask?*"):
-                page.locator("#ask").click()
-            page.wait_for_function("hidden => document.getElementById('message').hidden === hidden", arg=hidden)
+    address = serve(strips(tmp_path, monkeypatch, minutes=0.575))  # 34.5 s at 360 Hz
+    page = visit(f"{address}/strips/sim01", "#leads svg")
+    assert page.title() == "sim01: beats"
+    page.locator("#from").fill("25")
+    page.locator("#leads path:not(.grid)[d*='L3419 ']:not([d*='L3420 '])").first.wait_for(state="attached")
+    assert page.locator("#leads svg").first.get_attribute("viewBox").split()[2] == "3600"
+    for n, hidden in ("1", False), ("2", True):
+        page.locator("#n").fill(n)
+        with page.expect_response("**/ask?*"):
+            page.locator("#ask").click()
+        page.wait_for_function("hidden => document.getElementById('message').hidden === hidden", arg=hidden)
 
 
-def test_who_goes_from_beat_to_beat_by_keyboard_stays_at_the_chosen_one(visit, tmp_path, monkeypatch):
-    with served(strips(tmp_path, monkeypatch, minutes=0.5)) as address:
-        page = visit(f"{address}/strips/sim01", "#beats button")
-        place = "[...document.querySelectorAll('#beats button')].indexOf(document.activeElement)"
-        page.locator("#beats button").nth(1).focus()
-        for key, at, kind in ("Enter", 1, "N"), ("ArrowRight", 2, "N"), ("v", 2, "V"):
-            page.keyboard.press(key)
-            assert (page.evaluate(place), texts(page, "#beats [aria-pressed=true]")) == (at, [kind])
+def test_who_goes_from_beat_to_beat_by_keyboard_stays_at_the_chosen_one(serve, visit, tmp_path, monkeypatch):
+    address = serve(strips(tmp_path, monkeypatch, minutes=0.5))
+    page = visit(f"{address}/strips/sim01", "#beats button")
+    place = "[...document.querySelectorAll('#beats button')].indexOf(document.activeElement)"
+    page.locator("#beats button").nth(1).focus()
+    for key, at, kind in ("Enter", 1, "N"), ("ArrowRight", 2, "N"), ("v", 2, "V"):
+        page.keyboard.press(key)
+        assert (page.evaluate(place), texts(page, "#beats [aria-pressed=true]")) == (at, [kind])
 
 
 def test_every_answer_carries_the_security_policy(made_up):
