@@ -112,14 +112,16 @@ def with_labels(
     n: int,
     labels: Mapping[float, str],  # s -> one of CLASSES
 ) -> BeatAnswers:
-    "Name all beats by the labels of some; raise `EcgError` for a label that is none, or of no beat."
+    "Name beats by the labels of some; raise `EcgError` for a label that is none, of no beat, or one more of a beat."
     by_beat = {}
     for t, label in labels.items():
         beat = int(np.abs(answers.time_s - t).argmin())
         if label not in CLASSES or not abs(answers.time_s[beat] - t) <= NEAR_S:
             expected = f"a class of {'/'.join(CLASSES)} for a beat"
             raise EcgError(answers.record, expected, f"{ascii(label)[:20]} at {t:g} s")
-        by_beat[beat] = CLASSES.index(label)
+        if by_beat.setdefault(beat, CLASSES.index(label)) != CLASSES.index(label):
+            found = f"{CLASSES[by_beat[beat]]} and {label} near {t:g} s"
+            raise EcgError(answers.record, "one class for a beat", found)
     asked, groups = _asked(answers, model, n)
     classes = adapted(asked, groups, by_beat, answers.classes).astype(np.int8)
     confidence, review, probabilities = answers.confidence.copy(), answers.review.copy(), answers.probabilities.copy()

@@ -5,7 +5,6 @@ __all__ = ['N_JUDGING', 'PretrainSettings', 'BatchFiles', 'draw_mask', 'draw_mas
            'new_model', 'flop_per_example', 'step_cost']
 
 # %% ../../nbs/library/mae/pretraining.ipynb #3e6f3dc8
-import resource
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ import torch
 from .. import __version__
 from ..core.model_file import ModelError
 from ..core.nets import CHECKPOINT, Learned, LoopSettings, fit_network, process_share, seed_all
+from ..core.workers import peak_memory_mb
 from .examples import BATCH, BatchError, Examples, batch_paths, read_batch
 from .model import MaeConfig, MaskedAutoencoder, about_model, save_model
 from .montage import N_MODALITIES, WIDTH
@@ -266,5 +266,5 @@ def step_cost(config: MaeConfig, batch: int, steps: int = 1, warm: int = 0) -> d
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
         chosen.step()
     seconds = (time.process_time() - start) / steps
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"examples_per_s": batch / seconds, "seconds": seconds, "peak_mb": peak_mb, "loss": float(loss.detach())}
+    used = {"seconds": seconds, "peak_mb": peak_memory_mb()}
+    return {"examples_per_s": batch / seconds, **used, "loss": float(loss.detach())}

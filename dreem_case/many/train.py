@@ -11,7 +11,6 @@ import json
 import platform
 import resource
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +26,7 @@ from ..core.code_version import library_versions
 from ..staging.features import FEATURES_VERSION
 from ..core.model_file import MANIFEST
 from ..core.outputs import OutputError, Outputs
+from ..core.workers import peak_memory_mb
 from ..staging.design_matrix import ROWS_VERSION
 from ..staging.stager import PROGRAM_BYTES, Stager
 from ..staging.stagers import new_stager, stager_class
@@ -138,7 +138,7 @@ def train(
         "stager": name, "model_version": stager.version, "seed": seed, "folds": n_folds, "settings": _settings(stager),
         "data": data, "left_out": list(left_out), "versions": _versions(), "validation": found,
         "seconds": round(time.perf_counter() - start, 1), "threads": n_jobs,
-        "needed_memory_mb": round(needed / 1e6), "peak_memory_mb": round(_peak_memory() / 1e6),
+        "needed_memory_mb": round(needed / 1e6), "peak_memory_mb": peak_memory_mb(),
     }
     return Training(stager, report)
 
@@ -147,9 +147,6 @@ def _settings(stager: Stager) -> dict:
     "Name what a stager was made with, and leave out what its model does not depend on."
     return {part.name: getattr(stager, part.name) for part in fields(stager) if part.init and part.name != "n_jobs"}
 
-
-def _peak_memory() -> int:  # bytes
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 # %% ../../nbs/library/many/train.ipynb #c68d7526
 MAX_LISTED = 1000  # nights; of more, there is the hash

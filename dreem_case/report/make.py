@@ -6,24 +6,17 @@ __all__ = ['make_report']
 # %% ../../nbs/library/report/make.ipynb #2e967952
 import json
 import os
-import resource
 import shutil
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..core.workers import peak_memory_mb
 from .run import chapter_paths, run_chapters
 from .chapter import BUDGETS, ReportError
 from ..staging.embedded import default_data
 
 # %% ../../nbs/library/report/make.ipynb #70e0540d
-def _peak_memory_mb() -> int:
-    "Return the memory of the largest process that this one has waited for."
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / unit)
-
-
 def _chapters(root: Path, part: str) -> list[Path]:
     "List what a run executes; raise ReportError for a part that is none."
     parts = sorted({path.parent.name for path in (root / "nbs" / "report").glob("*/*.ipynb")})
@@ -89,5 +82,5 @@ def _costs(seconds: float, per_chapter: Mapping[str, float], renderer: str) -> d
     "Put together what a run took."
     return {
         "seconds": round(seconds), "seconds_per_chapter": {name: round(spent) for name, spent in per_chapter.items()},
-        "peak_memory_mb": _peak_memory_mb(), "n_cores": os.cpu_count(), "renderer": renderer,
+        "peak_memory_mb": peak_memory_mb(of_children=True), "n_cores": os.cpu_count(), "renderer": renderer,
     }  # fmt: skip

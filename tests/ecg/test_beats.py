@@ -225,6 +225,8 @@ def test_labels_hold_for_groups_of_beats_that_can_be_read_and_q_for_its_beat_alo
     assert changed == [1, 5] and named.classes[changed].tolist() == [1, -1]
     with pytest.raises(EcgError, match="a class of N/S/V/F/Q for a beat, found 'N' at"):
         with_labels(answers, shipped_model(), 2, {answers.time_s[0] - 0.2: "N"})
+    with pytest.raises(EcgError, match=r"one class for a beat, found V and S near \d+"):
+        with_labels(answers, shipped_model(), 2, {answers.time_s[5]: "V", answers.time_s[5] + 0.01: "S"})
     with pytest.raises(EcgError, match="expected 2 beats that can be read, found 1"):
         ask_beats(replace(answers, classes=np.where(np.arange(len(hidden)) == 5, 0, -1)), shipped_model(), 2)
 
