@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.workers import run_all
-from .ask import _places, adapted, questions
+from .ask import adapted, beat_places, questions
 from .augment import fibrillating, make_example, reordered
 from .classifier import BeatClassifier, BeatModel, Example, confidence_of, fit_both, fit_classifier
 from .detect import detect_beats, match_beats, outside
@@ -231,7 +231,7 @@ def five_minutes(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray]) 
     found = {}
     for record, probabilities in weighted.items():
         example = cases[record].example
-        table, places = example.tables[0], _places(example.tables[0], probabilities)
+        table, places = example.tables[0], beat_places(example.tables[0], probabilities)
         first = (table.time_s < 300) & (example.classes < 4)
         given = judged(cases, {record: probabilities})[record][1].copy()
         if first.sum() >= 3:

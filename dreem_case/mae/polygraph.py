@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import lfilter
 
-from .children import Arousal, Child, Failure, Sleep, _wander
+from .children import Arousal, Child, Failure, Sleep, drift
 from ..nights.stages import EPOCH_S, Stage
 
 # %% ../../nbs/library/mae/polygraph.ipynb #f8d62a16
@@ -49,9 +49,9 @@ def breathe(
     stage = np.repeat(sleep.stage, EPOCH_S)
     unsteady = np.array([0.2, 0.14, 0.095, 0.05, 0.19])[stage]
     pace = child.breaths_min / 60 * np.array([1.12, 1.0, 0.97, 0.97, 1.06])[stage]
-    pace = pace * np.exp(unsteady * 0.5 * _wander(seconds, 6, rng))
+    pace = pace * np.exp(unsteady * 0.5 * drift(seconds, 6, rng))
     phase = 2 * np.pi * np.cumsum(_spread(pace, hz), dtype=np.float64) / hz
-    drive = np.exp(unsteady * 1.4 * _wander(seconds, 5, rng) + 0.13 * _wander(seconds, 90, rng))
+    drive = np.exp(unsteady * 1.4 * drift(seconds, 5, rng) + 0.13 * drift(seconds, 90, rng))
     sighs = np.flatnonzero(rng.random(seconds) < np.array([1 / 120, 1 / 300, 1 / 400, 1 / 600, 1 / 300])[stage])
     sighing = _ramps(n, [(float(at), 3.0, 1.1) for at in sighs], hz, 1.0)
     after = [(at + 5.0, float(rng.uniform(4, 12)), 0.8) for at in sighs if rng.random() < 0.3]
@@ -64,7 +64,7 @@ def breathe(
             closed.append((f.start_s + 0.45 * f.duration_s, 0.55 * f.duration_s, 1 - f.left))
             closed.append((f.start_s, f.duration_s, 0.9 - f.left))
     shut, held = _ramps(n, closed, hz), _ramps(n, silent, hz)
-    narrow = np.clip(_spread(0.12 * child.snores + 0.1 * _wander(seconds, 120, rng), hz), 0, 0.35) * (drive > 0)
+    narrow = np.clip(_spread(0.12 * child.snores + 0.1 * drift(seconds, 120, rng), hz), 0, 0.35) * (drive > 0)
     effort = np.maximum(drive * (1 - held), 0.02) * (1 + 0.5 * shut + 0.3 * narrow)
     air = np.maximum(drive * (1 - held), 0) * (1 - shut)
     return {"phase": phase, "air": air, "effort": effort, "shut": shut, "narrow": narrow, "drive": drive}
@@ -133,7 +133,7 @@ def _oxygen(child: Child, air: np.ndarray, moves: np.ndarray, rng: np.random.Gen
         store[i] = level
     delay = round(child.delay_s)
     finger = uniform_filter1d(np.concatenate([np.zeros(delay), store[:-delay]]), 5)
-    made = child.oxygen - finger + 0.5 * _wander(len(need), 150, rng) + 0.15 * rng.standard_normal(len(need))
+    made = child.oxygen - finger + 0.5 * drift(len(need), 150, rng) + 0.15 * rng.standard_normal(len(need))
     made -= 4 * uniform_filter1d(np.clip(moves, 0, 2) * (rng.random(len(need)) < 0.4), 6)  # a finger that moves
     made = np.clip(made, 45, 100)
     off = _stretches(len(need), 0.25, 90, rng) > 0
@@ -167,7 +167,7 @@ def source_sizes(child: Child, sleep: Sleep, arousals: Sequence[Arousal], rng: n
     stage = np.repeat(sleep.stage, EPOCH_S)
     base = np.log(_SIZES[stage].T)
     base = uniform_filter1d(base, EPOCH_S, axis=1, mode="nearest") + _DEEPER[:, None] * sleep.depth
-    wander = np.stack([0.7 * _wander(seconds, 40, rng) + 0.7 * _wander(seconds, 5, rng) for _ in _OWN])
+    wander = np.stack([0.7 * drift(seconds, 40, rng) + 0.7 * drift(seconds, 5, rng) for _ in _OWN])
     sizes = np.exp(base + _OWN[:, None] * wander) * child.bands[:, None]
     closed = _stretches(seconds, 45, 40, rng)  # eyes, awake
     sizes[2] *= np.where(stage == Stage.WAKE, 0.45 + 0.9 * closed, 1)
@@ -227,7 +227,7 @@ def _spoil(values: np.ndarray, rng: np.random.Generator) -> None:
         phase = np.arange(n, dtype=np.float32) * np.float32(2 * np.pi * 59.9 / FAST_HZ)
         values += np.float32(rng.exponential(4)) * np.sin(phase)
     if rng.random() < 0.15:
-        values += np.float32(rng.exponential(25)) * _spread(_wander(n // FAST_HZ, 2.5, rng), FAST_HZ)
+        values += np.float32(rng.exponential(25)) * _spread(drift(n // FAST_HZ, 2.5, rng), FAST_HZ)
     if rng.random() < 0.2:
         length, at = int(rng.exponential(900)) * FAST_HZ, int(rng.integers(n))
         part = values[at : at + length]
@@ -238,7 +238,7 @@ def _spoil(values: np.ndarray, rng: np.random.Generator) -> None:
 def _eyes(sleep: Sleep, stage: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     "Draw eye movements: fast ones awake and in REM, slow ones when falling asleep."
     seconds = len(stage)
-    phasic = 0.25 + 0.75 * (_wander(seconds, 12, rng) > 0.2)
+    phasic = 0.25 + 0.75 * (drift(seconds, 12, rng) > 0.2)
     rate = np.array([0.45, 0.06, 0.01, 0.005, 0.3])[stage] * phasic
     jumps = np.zeros(seconds * FAST_HZ, np.float32)
     at = np.flatnonzero(rng.random(seconds) < rate) * FAST_HZ
@@ -246,7 +246,7 @@ def _eyes(sleep: Sleep, stage: np.ndarray, rng: np.random.Generator) -> np.ndarr
     jumps[at] = rng.normal(0, 85, len(at))
     fast = lfilter([1], [1, -np.exp(-1 / (0.35 * FAST_HZ))], jumps).astype(np.float32)
     fast = lfilter([0.12], [1, -0.88], fast).astype(np.float32)
-    slow = _spread(_wander(seconds, 2, rng) * np.array([8, 28, 6, 5, 6])[stage], FAST_HZ)
+    slow = _spread(drift(seconds, 2, rng) * np.array([8, 28, 6, 5, 6])[stage], FAST_HZ)
     return fast + slow
 
 # %% ../../nbs/library/mae/polygraph.ipynb #63020697
@@ -256,7 +256,7 @@ def _chin(
     "Draw the tone of the chin."
     seconds = len(stage)
     tone = np.log(np.array([9.0, 6.0, 5.0, 4.5, 2.6]))[stage]
-    tone = np.exp(uniform_filter1d(tone, 20, mode="nearest") + 0.3 * _wander(seconds, 60, rng)) * child.chin
+    tone = np.exp(uniform_filter1d(tone, 20, mode="nearest") + 0.3 * drift(seconds, 60, rng)) * child.chin
     for arousal in arousals:
         if arousal.moves:
             tone[int(arousal.start_s) : int(arousal.start_s + arousal.duration_s) + 1] *= 1 + 1.5 * arousal.size

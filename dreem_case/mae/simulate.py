@@ -20,7 +20,7 @@ from scipy.ndimage import uniform_filter1d
 from ..core.code_version import result_version
 from ..core.files import write_whole
 from ..core.workers import LocalWorkers, WorkersError
-from .children import Arousal, Child, Sleep, _wander, draw_arousals, draw_child, draw_failures, draw_sleep
+from .children import Arousal, Child, Sleep, draw_arousals, draw_child, draw_failures, draw_sleep, drift
 from .examples import POSITIVE_S, SPLITS, batch_paths, join_examples, read_batch, targets
 from .polygraph import BREATH_HZ, FAST_HZ, band_noise, breathe, fast_signals, respiratory_signals
 from .prepare import prepare
@@ -125,7 +125,7 @@ def study_columns(study: Study, rng: np.random.Generator) -> list[Column]:
         made = values if rate == study.rates[name] else _finer(values, study.rates[name], rate, name == "SPO2")
         limits = (low * factor, limit * factor)
         found.append(Column(_SECOND[name] if second else name, unit, limits, rate, made * factor))
-    pulse = 105 - 2.5 * study.child.age + 4 * _wander(len(study.stages) * EPOCH_S, 20, rng)
+    pulse = 105 - 2.5 * study.child.age + 4 * drift(len(study.stages) * EPOCH_S, 20, rng)
     extra = Column("Heart Rate", "bpm", (0.0, 250.0), 1, pulse)
     return [*found, extra] if rng.random() < 0.7 else found
 
