@@ -4,7 +4,7 @@
 __all__ = ['parse_stamps', 'check_years', 'zone_of', 'wall_offsets', 'utc_of_wall', 'device_utc', 'iso_time', 'kept_offset']
 
 # %% ../../nbs/library/events/clock.ipynb #9d75142f
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -157,8 +157,6 @@ def device_utc(
 # %% ../../nbs/library/events/clock.ipynb #f14b80ed
 def iso_time(utc: float, offset_s: float) -> str:
     "Write a moment as the wearer's clock had it, with its offset."
-    from datetime import timezone
-
     zone = timezone(timedelta(seconds=round(offset_s / 60) * 60))
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=round(utc))
     return moment.astimezone(zone).isoformat()

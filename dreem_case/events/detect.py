@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['EVERY_MIN', 'Detection', 'detect_events', 'events_json', 'sleep_by_minute', 'night_rows', 'details_json',
-           'submission_lines', 'read_events', 'night_csv', 'joined']
+           'submission_lines', 'read_events', 'night_csv']
 
 # %% ../../nbs/library/events/detect.ipynb #477e46e5
 import csv
@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.windows import runs_of
 from .decode import Likelihoods, NightFound, Placed, nights_of, place_event
-from .heuristic import angle_sleep, cole_kripke, runs_of
+from .heuristic import angle_sleep, cole_kripke
 from .metric import EVENTS, EventsError, EventTable, event_table
-from .minutes import DAY_MIN, MAX_SHORT_EPOCH_S, MinuteTable, minute_table
+from .minutes import DAY_MIN, MAX_SHORT_EPOCH_S, MinuteTable, minute_table, shown_movement
 from .model import MinuteModel, model_for
 from .series import Series
 
@@ -34,11 +35,8 @@ class Detection:
     @property
     def events(self) -> EventTable:
         "Give the events, in order."
-        name, table = self.table.series.name, self.table
         ends = [zip(EVENTS, pair, strict=True) for pair in self.placed if pair]
-        return event_table(
-            [(name, event, float(table.step_of(end.minute)), end.score) for pair in ends for event, end in pair]
-        )
+        return self.table.events((event, end.minute, end.score) for pair in ends for event, end in pair)
 
 # %% ../../nbs/library/events/detect.ipynb #fa41ebd3
 def detect_events(series: Series, model: MinuteModel | None = None) -> Detection:  # None: the shipped one that fits
@@ -131,17 +129,8 @@ def details_json(found: Detection) -> dict:
         "events": events_json(found), "nights": night_rows(found), "unworn_steps": unworn,
         "every_min": EVERY_MIN, "local_minute": (table.local_min[every] % 1440).tolist(),
         "asleep": np.round(found.said.asleep[every], 3).tolist(),
-        "movement": np.nan_to_num(_shown_movement(table)[every]).round(3).tolist(),
+        "movement": shown_movement(table, EVERY_MIN)[every].round(3).tolist(),
     }  # fmt: skip
-
-# %% ../../nbs/library/events/detect.ipynb #b9d0e6c1
-def _shown_movement(table: MinuteTable) -> np.ndarray:
-    "Give the rank of movement, averaged over what is shown as one."
-    from dreem_case.events.minutes import mean_around, primary_movement, ranks
-
-    values = primary_movement(table)
-    known = np.isfinite(values) & table.worn
-    return mean_around(ranks(values, known), known, 0, EVERY_MIN)
 
 # %% ../../nbs/library/events/detect.ipynb #0c92e7f3
 def submission_lines(found: Iterable[EventTable]) -> Iterable[str]:
@@ -185,13 +174,3 @@ def night_csv(rows: Sequence[dict]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def joined(tables: Sequence[EventTable]) -> EventTable:
-    "Put tables of events together."
-    keys = ("series", "event", "step", "score")
-    return (
-        EventTable(*(np.concatenate([getattr(table, key) for table in tables]) for key in keys))
-        if tables
-        else event_table([])
-    )

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .clock import check_years, device_utc, parse_stamps, wall_offsets, zone_of
-from .detect import joined
-from .metric import EVENTS, EventsError, EventTable
+from .metric import EVENTS, EventsError, EventTable, joined
 from .series import Series, make_series
 
 # %% ../../nbs/library/events/diary.ipynb #d97e3dd6

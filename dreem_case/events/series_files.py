@@ -31,6 +31,9 @@ def read_series(
     zone: str | None = None,  # of the wearer, such as Europe/Berlin; needed where time stamps have no offset
 ) -> Series:
     "Read a series; raise `EventsError` for a file or series that cannot be used."
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     path = Path(path)
     stem = path.name.removesuffix(path.suffix)
     table = _read(path, stem, name)
@@ -47,7 +50,7 @@ def read_series(
             expected = f"the name of one of the series of this file, or {path.name} itself as the store"
             raise EventsError(stem, expected, f"{len(names)} series")
         name = str(names[0]) if name is None and names else name
-        table = table.filter(_is(table["series_id"], str(name)))
+        table = table.filter(pc.equal(table["series_id"].cast(pa.string()), str(name)))
     elif name not in (None, stem):
         raise EventsError(stem, f"a series {ascii(name)[:40]}", "one without series_id")
     name = check_name(str(name or stem))
@@ -63,13 +66,6 @@ def series_in(path: Path | str) -> list[str]:
     table = _read(path, stem, None, ("series_id",))
     names = table["series_id"].unique().to_pylist() if "series_id" in table.column_names else [stem]
     return [str(name) for name in names]
-
-# %% ../../nbs/library/events/series_files.ipynb #f267ce7b
-def _is(column, value: str):  # an arrow column -> mask
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    return pc.equal(column.cast(pa.string()), value)
 
 # %% ../../nbs/library/events/series_files.ipynb #b34cf9e0
 def _read(path: Path, stem: str, name: str | None, columns: tuple[str, ...] = COLUMNS):
@@ -309,9 +305,9 @@ _UTC_NAMES = ("UTC", "+00:00", "Z", "ZULU", "GMT", "UCT")
 def _times(column, name: str, zone: str | None) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     import pyarrow as pa
 
+    if column.null_count:
+        raise EventsError(name, "a time for every row", f"{column.null_count} without")
     if pa.types.is_timestamp(column.type):
-        if column.null_count:
-            raise EventsError(name, "a time for every row", f"{column.null_count} without")
         clock = column.cast(pa.int64()).to_numpy() / {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[column.type.unit]
         own = column.type.tz
         if own and not zone and own.upper().removeprefix("ETC/") in _UTC_NAMES:
@@ -323,8 +319,6 @@ def _times(column, name: str, zone: str | None) -> tuple[np.ndarray, np.ndarray,
         else:
             zone = zone or own
     else:
-        if column.null_count:
-            raise EventsError(name, "a time for every row", f"{column.null_count} without")
         stamps = _bytes(column)
         clock, offset = parse_stamps(name, stamps)
         if not zone and not offset.any() and stamps[0].strip().endswith((b"Z", b"z")):
@@ -348,9 +342,7 @@ def _bytes(column) -> np.ndarray:  # an arrow column of text -> bytes (n,)
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    array = (
-        column.cast(pa.string()).combine_chunks() if not pa.types.is_string(column.type) else column.combine_chunks()
-    )
+    array = column.cast(pa.string()).combine_chunks()
     array = array if isinstance(array, pa.Array) else pa.concat_arrays(array.chunks)
     lengths = pc.min_max(pc.binary_length(array)).as_py()
     if len(array) and lengths["min"] == lengths["max"] and 0 < lengths["min"] < 64:

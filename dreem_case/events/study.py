@@ -14,16 +14,15 @@ import numpy as np
 
 from ..core.cross_validation import predict_out_of_fold
 from ..core.resampling import Interval, interval_over_groups
-from .detect import joined
+from ..core.windows import runs_of
 from .decode import DECODERS
 from .diary import ZONE, read_diary, read_wrists
-from .heuristic import runs_of
-from .metric import EVENTS, STEP_S, EventErrors, EventTable, event_errors, event_table, mean_ap
+from .metric import EVENTS, STEP_S, EventErrors, EventTable, event_errors, event_table, joined, mean_ap
 from .minutes import GROUPS, MinuteTable, minute_features, minute_table
 from .model import NEAR_DIARY_MIN, MinuteModel, fit_minutes
 from .series import Series, make_series
 from .series_files import write_series
-from .wrist import Wearer, simulate_wearer
+from .wearers import Wearer, simulate_wearer
 
 # %% ../../nbs/library/events/study.ipynb #6a5ead08
 COUNT_DAYS = 8
@@ -174,13 +173,7 @@ def figures(truth: EventTable, found: EventTable) -> dict[str, float]:
 def ap_interval(truth: EventTable, found: EventTable) -> Interval:
     "Give AP with its interval over people."
     people = np.unique(truth.series)
-
-    def statistic(names: np.ndarray) -> float:
-        own = np.isin(truth.series, names)
-        kept = EventTable(truth.series[own], truth.event[own], truth.step[own], truth.score[own])
-        return mean_ap(kept, found)
-
-    return interval_over_groups(statistic, people, people)
+    return interval_over_groups(lambda names: mean_ap(truth.of(names), found), people, people)
 
 
 def error_interval(errors: EventErrors, event: str) -> Interval:
@@ -195,7 +188,7 @@ N_FOLDS = 5
 def out_of_fold(
     tables: Sequence[MinuteTable],
     events: EventTable,
-    groups: tuple[str, ...] = tuple(GROUPS),
+    groups: tuple[str, ...] = GROUPS,
     n_rounds: int = 100,
     n_folds: int = N_FOLDS,
 ) -> list:  # of Likelihoods, each by a model that has not seen this person

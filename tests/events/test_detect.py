@@ -25,9 +25,17 @@ from dreem_case.events.endpoint import make_blueprint
 from dreem_case.events.heuristic import heuristic_events, longest_block
 from dreem_case.events.metric import EVENTS, EventsError, event_errors, mean_ap
 from dreem_case.events.minutes import ANGLE, best_intervals, mean_around, minute_table, ranks
-from dreem_case.events.model import SHIPPED, fit_minutes, load_minutes, minute_labels, save_minutes, shipped_minutes
+from dreem_case.events.model import (
+    SHIPPED,
+    fit_minutes,
+    load_minutes,
+    minute_labels,
+    read_prepared,
+    save_minutes,
+    shipped_minutes,
+    write_prepared,
+)
 from dreem_case.events.places import detect_all, list_series, open_series, series_version
-from dreem_case.events.prepared import read_prepared, write_prepared
 from dreem_case.events.series import make_series
 from dreem_case.events.series_files import read_series, write_series
 from dreem_case.events.study import (
@@ -42,7 +50,7 @@ from dreem_case.events.study import (
     with_channels,
 )
 from dreem_case.events.wear import filled_blocks, lying_still, worn_mask
-from dreem_case.events.wrist import BLOCK, fill_off, simulate_wearer
+from dreem_case.events.wearers import BLOCK, fill_off, simulate_wearer
 from tests.support.described import check_answer, check_description
 
 
