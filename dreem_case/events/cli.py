@@ -120,7 +120,7 @@ def train(
     if is_network:
         _train_networks(store, zone, marks, n_simulated, multirun, mlflow, out, overrides)
         return
-    from dreem_case.events.detect import read_events
+    from dreem_case.events.marks import read_events
     from dreem_case.events.metric import joined
     from dreem_case.events.minutes import ANGLE, GROUPS, feature_names, minute_table
     from dreem_case.events.model import (
@@ -180,8 +180,7 @@ def evaluate(store, zone, marks, diary, model, found) -> None:
     from functools import partial
 
     from dreem_case.core.workers import LocalWorkers
-    from dreem_case.events.detect import read_events
-    from dreem_case.events.diary import read_written, written_events
+    from dreem_case.events.marks import read_events, read_written, written_events
     from dreem_case.events.metric import EVENTS, event_errors, joined
     from dreem_case.events.places import detect_in, list_series, load_model, open_series
     from dreem_case.events.study import figures
@@ -229,7 +228,7 @@ def _train_networks(store, zone, marks, n_simulated, multirun, mlflow, out, over
     "Train a network for each run of a sweep, each into a folder of its own."
     from dataclasses import asdict
 
-    from dreem_case.events.detect import read_events
+    from dreem_case.events.marks import read_events
     from dreem_case.events.metric import joined
     from dreem_case.events.minutes import minute_table
     from dreem_case.events.network import fit_events, save_events_network

@@ -2,21 +2,20 @@
 
 # %% auto #0
 __all__ = ['EVERY_MIN', 'Detection', 'detect_events', 'events_json', 'sleep_by_minute', 'night_rows', 'details_json',
-           'submission_lines', 'read_events', 'night_csv']
+           'submission_lines', 'night_csv']
 
 # %% ../../nbs/library/events/detect.ipynb #477e46e5
 import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import StringIO
-from pathlib import Path
 
 import numpy as np
 
 from ..core.windows import runs_of
 from .decode import Likelihoods, NightFound, Placed, nights_of, place_event
 from .heuristic import angle_sleep, cole_kripke
-from .metric import EVENTS, EventsError, EventTable, event_table
+from .metric import EVENTS, EventTable
 from .minutes import DAY_MIN, MAX_SHORT_EPOCH_S, MinuteTable, minute_table, shown_movement
 from .model import MinuteModel, model_for
 from .series import Series
@@ -141,30 +140,6 @@ def submission_lines(found: Iterable[EventTable]) -> Iterable[str]:
         for series, event, step, score in zip(events.series, events.event, events.step, events.score, strict=True):
             yield f"{row},{series},{round(float(step))},{event},{float(score):.5f}\n"
             row += 1
-
-# %% ../../nbs/library/events/detect.ipynb #6b71f5c5
-def read_events(path: Path | str) -> EventTable:
-    "Read `series_id, event, step` (the competition's marks, a submission); rows without a step are left out."
-    path = Path(path)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-        columns = [
-            (row["series_id"], row["event"], float(row["step"]), float(row.get("score") or 1))
-            for row in rows
-            if row["step"]
-        ]
-        if strange := {event for _, event, *_ in columns} - set(EVENTS):
-            raise EventsError(path.name, "events onset and wakeup", ascii(sorted(strange))[1:-1][:60])
-    except OSError:
-        raise EventsError(path.name, "a table of events", "no file") from None
-    except KeyError as error:
-        raise EventsError(path.name, "columns series_id, event, step", f"no {error.args[0]}") from None
-    except EventsError:
-        raise
-    except (ValueError, TypeError, csv.Error) as error:
-        raise EventsError(path.name, "columns series_id, event, step", ascii(str(error))[1:-1][:60]) from None
-    return event_table(columns)
 
 # %% ../../nbs/library/events/detect.ipynb #d9272064
 def night_csv(rows: Sequence[dict]) -> str:

@@ -50,9 +50,8 @@ def angle_stillness(series: Series) -> np.ndarray:  # bool (n,)
     return still
 
 # %% ../../nbs/library/events/heuristic.ipynb #d074edb8
-WEIGHTS = (
-    np.array([404, 598, 326, 441, 1408, 508, 350]) * 1e-5
-)  # four minutes before to two after; Cole and Kripke 1992
+# of the counts four minutes before to two after; Cole and Kripke 1992
+WEIGHTS = np.array([404, 598, 326, 441, 1408, 508, 350]) * 1e-5
 TYPICAL = 100.0  # their device's counts in a minute of usual movement
 CAP = 300.0
 

@@ -80,15 +80,14 @@ class Example:
     "A series to learn from."
 
     inputs: np.ndarray  # float16 (n_channels, n)
-    target: np.ndarray  # float16 (3, n_moments)
-    known: np.ndarray  # float16 (1, n_moments)
+    truth: np.ndarray  # float16 (4, n_moments): asleep, onset, wakeup, known
 
 
 def make_example(table: MinuteTable, events: EventTable, config: NetworkConfig) -> Example:
     "Prepare a series; half precision, which is plenty for what a watch measures."
     inputs = network_inputs(table, config)
-    target, known = network_targets(table, events, config, inputs.shape[1] // config.downsample_rate)
-    return Example(inputs.astype(np.float16), target.astype(np.float16), known.astype(np.float16))
+    truth = np.concatenate(network_targets(table, events, config, inputs.shape[1] // config.downsample_rate))
+    return Example(inputs.astype(np.float16), truth.astype(np.float16))
 
 # %% ../../nbs/library/events/network.ipynb #39aab70d
 def draw_batches(examples: Sequence[Example], config: NetworkConfig, epoch: int) -> list[tuple[torch.Tensor, ...]]:
@@ -99,9 +98,7 @@ def draw_batches(examples: Sequence[Example], config: NetworkConfig, epoch: int)
     for _ in range(max(config.windows_per_epoch // config.batch_size, 1)):
         windows = [_draw_window(examples, width, config, random) for _ in range(config.batch_size)]
         inputs = np.stack([cut(one.inputs, start * rate, width * rate).astype(np.float32) for one, start in windows])
-        truth = np.stack(
-            [cut(np.concatenate([one.target, one.known]), start, width).astype(np.float32) for one, start in windows]
-        )
+        truth = np.stack([cut(one.truth, start, width).astype(np.float32) for one, start in windows])
         if random.random() < config.cutmix:
             inputs, truth = cutmix(inputs, truth, random)
         if random.random() < config.mixup:
@@ -120,13 +117,14 @@ def _draw_window(
     background = random.random() < config.background
     for _ in range(_TRIES):
         one = examples[random.integers(len(examples))]
-        n = one.target.shape[1]
+        near, known = one.truth[1:3], one.truth[3]
         if background:
-            start = int(random.integers(min(0, n - width), max(n - width, 0) + 1))
+            last = len(known) - width
+            start = int(random.integers(min(0, last), max(last, 0) + 1))
             part = slice(max(start, 0), start + width)
-            if one.target[1:, part].max(initial=0) < 0.1 and one.known[0, part].mean() > 0.5:
+            if near[:, part].max(initial=0) < 0.1 and known[part].mean() > 0.5:
                 return one, start
-        elif len(events := np.flatnonzero(one.target[1:].max(axis=0) > 0.9)):
+        elif len(events := np.flatnonzero(near.max(axis=0) > 0.9)):
             return one, int(events[random.integers(len(events))] - random.integers(width // 8, width - width // 8))
     return one, start if background else 0
 
@@ -189,7 +187,7 @@ def fit_events(
     seed_all(config.seed)
     network = new_network(config)
     examples = [make_example(table, events, config) for table in tables]
-    if not any((one.target[1:] > 0.5).any() for one in examples):
+    if not any((one.truth[1:3] > 0.5).any() for one in examples):
         raise EventsError("training", "a marked night at least", "none")
     settings = LoopSettings(
         config.epochs, config.learning_rate, config.weight_decay, patience=config.patience, seed=config.seed

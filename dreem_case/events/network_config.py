@@ -110,12 +110,10 @@ def sweep(overrides: Sequence[str]) -> Iterator[tuple[str, ...]]:
 # %% ../../nbs/library/events/network_config.ipynb #8a715344
 def config_of(content: dict) -> NetworkConfig:  # of a manifest
     "Read a configuration back; raise `EventsError` for one that is none."
-    names = {field.name: field.type for field in fields(NetworkConfig)}
-    if not isinstance(content, dict) or set(content) != set(names):
-        raise EventsError("configuration", f"{len(names)} settings of a network", ascii(content)[:60])
-    kinds = {"str": str, "int": int, "float": (int, float), "bool": bool}
+    kinds = {field.name: field.type for field in fields(NetworkConfig)}
+    if not isinstance(content, dict) or set(content) != set(kinds):
+        raise EventsError("configuration", f"{len(kinds)} settings of a network", ascii(content)[:60])
     for key, value in content.items():
-        wanted = names[key] if isinstance(names[key], str) else names[key].__name__
-        if not isinstance(value, kinds[wanted]):
-            raise EventsError(key, f"a value of type {wanted}", ascii(value)[:40])
+        if not isinstance(value, (int, float) if kinds[key] is float else kinds[key]):
+            raise EventsError(key, f"a value of type {kinds[key].__name__}", ascii(value)[:40])
     return check_config(NetworkConfig(**content))

@@ -16,7 +16,7 @@ from ..core.cross_validation import predict_out_of_fold
 from ..core.resampling import Interval, interval_over_groups
 from ..core.windows import runs_of
 from .decode import DECODERS
-from .diary import ZONE, read_diary, read_wrists
+from .marks import ZONE, read_diary, read_wrists
 from .metric import EVENTS, STEP_S, EventErrors, EventTable, event_errors, event_table, joined, mean_ap
 from .minutes import GROUPS, MinuteTable, minute_features, minute_table
 from .model import NEAR_DIARY_MIN, MinuteModel, fit_minutes

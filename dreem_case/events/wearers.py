@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .metric import EVENTS, STEP_S, EventTable
+from .metric import EVENTS, STEP_S, EventTable, event_table
 from .series import Series, make_series
 
 # %% ../../nbs/library/events/wearers.ipynb #2b24962c
@@ -166,27 +166,16 @@ def mark_events(
 ) -> np.ndarray:  # float (n_nights, 2) steps; NaN where nothing is marked
     "Mark the longest stretch of each night."
     found = np.full((len(doing.parts), 2), np.nan)
-    n, skip = len(doing.state), False
+    n, least, skip = len(doing.state), BREAK_MIN * 60 / STEP_S, False
     for night, (parts, (first, last)) in enumerate(zip(doing.parts, doing.sleeps, strict=True)):
         skip = random.random() < (0.6 if skip else SKIPPED * 0.45) and not diary
         part = doing.sleeps[night] if diary else parts[np.argmax(parts[:, 1] - parts[:, 0])]
-        if (
-            skip
-            or first <= 0
-            or last >= n
-            or last - first < BREAK_MIN * 60 / STEP_S
-            or doing.off[first:last].mean() > 0.3
-        ):
+        is_whole = first > 0 and last < n and last - first >= least and doing.off[first:last].mean() <= 0.3
+        if skip or not is_whole or doing.off[max(part[0] - 60, 0) : part[1] + 60].mean() > 0.1:
             continue
-        if doing.off[max(part[0] - 60, 0) : part[1] + 60].mean() > 0.1:
-            continue
-        found[night] = [_marked(step, start_min, random, side if diary else None) for side, step in enumerate(part)]
-        if (
-            found[night, 1] - found[night, 0] < BREAK_MIN * 60 / STEP_S
-            or found[night, 0] < 0
-            or found[night, 1] > n - 1
-        ):
-            found[night] = np.nan
+        marks = [_marked(step, start_min, random, side if diary else None) for side, step in enumerate(part)]
+        if marks[1] - marks[0] >= least and marks[0] >= 0 and marks[1] <= n - 1:
+            found[night] = marks
     return found
 
 # %% ../../nbs/library/events/wearers.ipynb #5ff04317
@@ -196,9 +185,8 @@ def _marked(step: int, start_min: float, random: np.random.Generator, diary: int
         minute = start_min + step * STEP_S / 60 + random.laplace(0, DIARY_SD_MIN[diary])
         grid = 5 if random.random() < 0.79 else 1
         return (np.rint(minute / grid) * grid - start_min) * 60 / STEP_S
-    minute = (
-        start_min + step * STEP_S / 60 + random.normal(0, DOUBT_SD_MIN if random.random() < DOUBTFUL else RATER_SD_MIN)
-    )
+    sd_min = DOUBT_SD_MIN if random.random() < DOUBTFUL else RATER_SD_MIN
+    minute = start_min + step * STEP_S / 60 + random.normal(0, sd_min)
     on_grid = random.random() < 0.6
     minute = np.floor(np.rint(minute / 3.75) * 3.75) if on_grid else np.rint(minute)
     return (minute - start_min) * 60 / STEP_S
@@ -357,7 +345,6 @@ def simulate_wearer(
         channels = {key: fill_off(values, off, int(start_h * 3600 / STEP_S)) for key, values in channels.items()}
     rows = np.arange(n // every) * every
     series = make_series(name, start_s + rows * STEP_S, channels, np.full(len(rows), offset))
-    marks = marks[np.isfinite(marks[:, 0])]
-    names, ones = np.full(marks.size, name, "U64"), np.ones(marks.size)
-    events = EventTable(names, np.tile(EVENTS, len(marks)), marks.ravel(), ones)
+    marked = marks[np.isfinite(marks[:, 0])]
+    events = event_table([(name, *mark) for pair in marked for mark in zip(EVENTS, pair, strict=True)])
     return Wearer(series, events, off[rows], doing.state[rows] == ASLEEP)

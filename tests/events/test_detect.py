@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from dreem_case.core.workers import ThreadWorkers
 from dreem_case.events.cli import events
 from dreem_case.events.decode import Likelihoods, expected_gain, nights_of, place_event
-from dreem_case.events.detect import detect_events, events_json, night_rows, read_events, sleep_by_minute
-from dreem_case.events.diary import read_written
+from dreem_case.events.detect import detect_events, events_json, night_rows, sleep_by_minute
 from dreem_case.events.endpoint import make_blueprint
 from dreem_case.events.heuristic import heuristic_events, longest_block
+from dreem_case.events.marks import read_events, read_written
 from dreem_case.events.metric import EVENTS, EventsError, event_errors, mean_ap
 from dreem_case.events.minutes import ANGLE, best_intervals, mean_around, minute_table, ranks
 from dreem_case.events.model import (
