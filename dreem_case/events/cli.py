@@ -124,13 +124,8 @@ def train(
     from dreem_case.events.metric import joined
     from dreem_case.events.minutes import ANGLE, GROUPS, feature_names, minute_table
     from dreem_case.events.model import (
-        NEAR_DIARY_MIN,
-        NEAR_MIN,
-        fit_minutes,
-        movement_only,
-        read_prepared,
-        save_minutes,
-    )
+        NEAR_DIARY_MIN, NEAR_MIN, fit_minutes, movement_only, read_prepared, save_minutes,
+    )  # fmt: skip
     from dreem_case.events.study import as_devices, as_epochs, open_diary, simulated
 
     groups = tuple(group.strip() for group in channels.split(",")) if channels else None
@@ -238,31 +233,25 @@ def _train_networks(store, zone, marks, n_simulated, multirun, mlflow, out, over
 
     runs = {"_".join(one): compose(one) for one in (sweep(overrides) if multirun else [overrides])}
     if store and marks:
-        tables, truth = (
-            [minute_table(open_series(store, name, zone)) for name in list_series(store)],
-            read_events(marks),
-        )
+        truth = read_events(marks)
+        tables = [minute_table(open_series(store, name, zone)) for name in list_series(store)]
     elif n_simulated:
         wearers = simulated("train", n_simulated)
-        tables, truth = (
-            [minute_table(wearer.series) for wearer in wearers],
-            joined([wearer.events for wearer in wearers]),
-        )
+        truth = joined([wearer.events for wearer in wearers])
+        tables = [minute_table(wearer.series) for wearer in wearers]
     else:
         raise EventsError("training", "--store with --events, or --simulated", "none")
     every = max(len(tables) // VALIDATED, ONE_IN)
     judged = tables[every - 1 :: every]
-    learned = [table for table in tables if not any(table is one for one in judged)]
+    learned = [table for i, table in enumerate(tables, 1) if i % every]
     judged_truth = truth.of([table.series.name for table in judged])
     for name, config in runs.items():
         model, went = fit_events(learned, truth, config, judged, judged_truth)
         card = {
             "series": len(learned),
             "names": [table.series.name for table in tables],  # those that decided when to stop, too
-            "data": store or "simulated",
-            "losses": went.losses,
-            "judgements": went.judgements,
-        }
+            "data": store or "simulated", "losses": went.losses, "judgements": went.judgements,
+        }  # fmt: skip
         save_events_network(out / name if multirun else out, model, card)
         judged_ap = max(went.judgements, default=float("nan"))
         if mlflow:
@@ -321,7 +310,7 @@ def detect(store, zone, model, out, nights, submission, jobs, dask, names) -> No
 def _write_tables(nights: Path | None, submission: Path | None, done: Mapping[str, dict | str]) -> None:
     "Write the tables of all series that are done; none where nothing is."
     from dreem_case.core.files import write_whole
-    from dreem_case.events.detect import night_csv, submission_lines
+    from dreem_case.events.detect import night_csv, submission_csv
     from dreem_case.events.metric import event_table
 
     if nights and done:
@@ -332,11 +321,10 @@ def _write_tables(nights: Path | None, submission: Path | None, done: Mapping[st
         ]
         write_whole(nights, night_csv(rows).encode())
     if submission and done:
-        tables = [
-            event_table(
-                [(name, e["event"], e["step"], s) for e, s in zip(found["events"], found["scores"], strict=True)]
-            )
+        rows = [
+            (name, event["event"], event["step"], score)
             for name, found in done.items()
             if isinstance(found, dict)
+            for event, score in zip(found["events"], found["scores"], strict=True)
         ]
-        write_whole(submission, "".join(submission_lines(tables)).encode())
+        write_whole(submission, submission_csv(event_table(rows)).encode())

@@ -2,11 +2,11 @@
 
 # %% auto #0
 __all__ = ['EVERY_MIN', 'Detection', 'detect_events', 'events_json', 'sleep_by_minute', 'night_rows', 'details_json',
-           'submission_lines', 'night_csv']
+           'submission_csv', 'night_csv']
 
 # %% ../../nbs/library/events/detect.ipynb #477e46e5
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
 
@@ -132,14 +132,11 @@ def details_json(found: Detection) -> dict:
     }  # fmt: skip
 
 # %% ../../nbs/library/events/detect.ipynb #0c92e7f3
-def submission_lines(found: Iterable[EventTable]) -> Iterable[str]:
-    "Write events as lines of `row_id,series_id,step,event,score`, the head first."
-    yield "row_id,series_id,step,event,score\n"
-    row = 0
-    for events in found:
-        for series, event, step, score in zip(events.series, events.event, events.step, events.score, strict=True):
-            yield f"{row},{series},{round(float(step))},{event},{float(score):.5f}\n"
-            row += 1
+def submission_csv(found: EventTable) -> str:
+    "Write events as the competition's CSV."
+    columns = zip(found.series, found.event, found.step, found.score, strict=True)
+    lines = [f"{s},{round(float(step))},{event},{float(score):.5f}" for s, event, step, score in columns]
+    return "".join(["row_id,series_id,step,event,score\n", *(f"{row},{line}\n" for row, line in enumerate(lines))])
 
 # %% ../../nbs/library/events/detect.ipynb #d9272064
 def night_csv(rows: Sequence[dict]) -> str:

@@ -224,15 +224,12 @@ def shown_movement(table: MinuteTable, every_min: int) -> np.ndarray:  # (n,) fr
     values, known = _movement(table)
     return np.nan_to_num(mean_around(ranks(values, known), known, 0, every_min))
 
-
-def _calm(table: MinuteTable) -> tuple[np.ndarray, np.ndarray]:  # (n,) above zero: speaks for sleep; where it is known
-    "Say how calm each minute and those around it are, by rank."
-    values, known = _movement(table)
-    return CALM - np.nan_to_num(mean_around(ranks(values, known), known, -5, 6), nan=1.0), known
-
 # %% ../../nbs/library/events/minutes.ipynb #895599eb
-def _calm_in_degrees(table: MinuteTable) -> tuple[np.ndarray, np.ndarray]:
-    "Say the same where there is an angle: no rank, so that other days do not matter."
+def _calm(table: MinuteTable, degrees: bool) -> tuple[np.ndarray, np.ndarray]:  # (n,), bool (n,) where it is known
+    "Say how calm each minute and those around it are, above zero for sleep: by rank, or by what an angle shows."
+    if not degrees:
+        values, known = _movement(table)
+        return CALM - np.nan_to_num(mean_around(ranks(values, known), known, -5, 6), nan=1.0), known
     within = np.isfinite(table.channels["fidget"]).any()
     values, calm = (table.channels["fidget"], FIDGET) if within else (np.log10(table.channels["turn"] + 0.1), TURN)
     known = table.worn & np.isfinite(values)
@@ -241,7 +238,7 @@ def _calm_in_degrees(table: MinuteTable) -> tuple[np.ndarray, np.ndarray]:
 
 def rough_nights(table: MinuteTable, degrees: bool) -> list[tuple[int, int]]:
     "Find each day's calmest stretch."
-    calm, known = _calm_in_degrees(table) if degrees else _calm(table)
+    calm, known = _calm(table, degrees)
     resting = np.nan_to_num(mean_around(calm, known, -120, 121)).clip(0) * known
     start = day_start(resting, table.local_min) if resting.any() else DAY_MIN // 2
     if degrees:

@@ -7,7 +7,7 @@ __all__ = ['LIMITS', 'MOVEMENT', 'COUNTED', 'MIN_EPOCH_S', 'MAX_EPOCH_S', 'MAX_D
 # %% ../../nbs/library/events/series.ipynb #6ef5a255
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class Series:
     observed: np.ndarray  # bool (n,) the file has a row for this epoch
     channels: Mapping[str, np.ndarray]  # float32 (n,) each, NaN where nothing is known
     first_step: float = 0.0  # that the file gives its first row
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.observed)
