@@ -40,9 +40,13 @@ _ZONE = click.option(
 )
 _OUT = click.Path(path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-_MODEL = click.Path(exists=True, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _NAMES = click.argument("names", nargs=-1)
+_MODEL = click.option(
+    "--model",
+    type=click.Path(exists=True),
+    help="Model file or folder; without it the shipped one that fits the device.",
+)
 _NEW = click.Path(dir_okay=False, path_type=Path)
 _FILES = "series in files that end with .parquet, .csv or .txt"
 
@@ -167,7 +171,7 @@ def train(
 @_ZONE
 @click.option("--events", "marks", type=_FILE, help="Marked events, series_id, event, step.")
 @click.option("--diary", type=_FILE, help="What wearers wrote down, instead: series_id, onset, wakeup by their clocks.")
-@click.option("--model", type=_MODEL, help="Model file or folder; without it the shipped one that fits the device.")
+@_MODEL
 @click.option("--found", type=_FILE, help="Judge this table of events (a submission) instead of a model.")
 @_named
 def evaluate(store, zone, marks, diary, model, found) -> None:
@@ -198,9 +202,9 @@ def evaluate(store, zone, marks, diary, model, found) -> None:
                 failed[name] = str(error)
     else:
         if model:
-            tell_known(load_model(str(model)).card.get("names"), names, "series")
+            tell_known(load_model(model).card.get("names"), names, "series")
         with LocalWorkers() as workers:
-            for done in workers.run(partial(detect_in, store, zone, str(model) if model else None), names):
+            for done in workers.run(partial(detect_in, store, zone, model), names):
                 if done.lost or isinstance(done.value, str):
                     failed[done.item] = f"{done.item}: {done.lost}" if done.lost else done.value
                     continue
@@ -262,7 +266,7 @@ def _train_networks(store, zone, marks, n_simulated, multirun, mlflow, out, over
 @events.command()
 @_STORE
 @_ZONE
-@click.option("--model", type=_MODEL, help="Model file or folder; without it the shipped one that fits the device.")
+@_MODEL
 @click.option("--out", help="Folder or bucket for <series>.json and <series>.csv, a row for each night.")
 @click.option("--nights", type=_NEW, help="One table of all nights: series, day, onset, wakeup, sleep_min ...")
 @click.option("--submission", type=_NEW, help="One table of all events: row_id,series_id,step,event,score.")
@@ -287,7 +291,7 @@ def detect(store, zone, model, out, nights, submission, jobs, dask, names) -> No
     asked, done, failed, known = list(dict.fromkeys(all_or(names, list_series, store, _FILES))), {}, 0, 0
     try:
         with DaskWorkers(dask) if dask else LocalWorkers(jobs) as workers:
-            for name, found, is_new in detect_all(store, asked, workers, zone, str(model) if model else None, out):
+            for name, found, is_new in detect_all(store, asked, workers, zone, model, out):
                 known += not is_new
                 if isinstance(found, str):
                     done[name], failed = found, failed + 1

@@ -109,14 +109,9 @@ def fit_minutes(
     boosters = [fit_trees(rows, labels, 4, n_rounds, N_LEAVES, seed) for seed in seeds]
     trees = tuple(Trees.of(booster, n_rounds) for booster in boosters)
     card = {
-        "series": len(tables),
-        "names": [table.series.name for table in tables],
-        "events": len(events),
-        "rounds": n_rounds,
-        "seeds": list(seeds),
-        "near_min": near_min,
-        **(card or {}),
-    }
+        "series": len(tables), "names": [table.series.name for table in tables], "events": len(events),
+        "rounds": n_rounds, "seeds": list(seeds), "near_min": near_min, **(card or {}),
+    }  # fmt: skip
     return MinuteModel(trees, columns, groups, _version(trees, columns), card)
 
 # %% ../../nbs/library/events/model.ipynb #97c6327e

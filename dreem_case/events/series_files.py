@@ -35,8 +35,7 @@ def read_series(
     import pyarrow.compute as pc
 
     path = Path(path)
-    stem = path.name.removesuffix(path.suffix)
-    table = _read(path, stem, name)
+    stem, table = path.stem, _read(path, name)
     if again := sorted({key for key in table.column_names if table.column_names.count(key) > 1}):
         raise EventsError(stem, "each column once", f"{', '.join(again)} again")
     if "timestamp" not in table.column_names:
@@ -62,30 +61,30 @@ def read_series(
 def series_in(path: Path | str) -> list[str]:
     "List the series of a file, in order."
     path = Path(path)
-    stem = path.name.removesuffix(path.suffix)
-    table = _read(path, stem, None, ("series_id",))
-    names = table["series_id"].unique().to_pylist() if "series_id" in table.column_names else [stem]
+    table = _read(path, None, ("series_id",))
+    names = table["series_id"].unique().to_pylist() if "series_id" in table.column_names else [path.stem]
     return [str(name) for name in names]
 
 # %% ../../nbs/library/events/series_files.ipynb #b34cf9e0
-def _read(path: Path, stem: str, name: str | None, columns: tuple[str, ...] = COLUMNS):
+def _read(path: Path, name: str | None, columns: tuple[str, ...] = COLUMNS):
     "Read the columns that are known; raise `EventsError` for what is no table."
     import pyarrow as pa
 
     if (suffix := path.suffix.lower()) not in SUFFIXES:
-        raise EventsError(stem, f"a file that ends with {', '.join(SUFFIXES)}", ascii(path.suffix)[:20])
+        raise EventsError(path.stem, f"a file that ends with {', '.join(SUFFIXES)}", ascii(path.suffix)[:20])
     if not path.is_file():
-        raise EventsError(stem, "a file", "none")
+        raise EventsError(path.stem, "a file", "none")
     try:
         if suffix == ".parquet":
             return _read_parquet(path, name, columns)
         if path.stat().st_size > MAX_TEXT_BYTES:
-            raise EventsError(stem, f"at most {MAX_TEXT_BYTES} bytes of text", str(path.stat().st_size))
-        return _read_text(path, stem, columns)
+            raise EventsError(path.stem, f"at most {MAX_TEXT_BYTES} bytes of text", str(path.stat().st_size))
+        return _read_text(path, columns)
     except (pa.ArrowException, UnicodeDecodeError, ValueError, KeyError) as error:
         if isinstance(error, EventsError):
             raise
-        raise EventsError(stem, "a table that can be read", ascii(str(error).splitlines()[0])[1:-1][:100]) from None
+        found = ascii(str(error).partition("\n")[0])[1:-1][:100]
+        raise EventsError(path.stem, "a table that can be read", found) from None
 
 # %% ../../nbs/library/events/series_files.ipynb #dd48f1ef
 def _read_parquet(path: Path, name: str | None, columns: tuple[str, ...]):
@@ -149,7 +148,7 @@ LAYOUTS = (  # the last fits any text
 )
 
 # %% ../../nbs/library/events/series_files.ipynb #c88a23e8
-def _read_text(path: Path, stem: str, columns: tuple[str, ...]):
+def _read_text(path: Path, columns: tuple[str, ...]):
     "Read a table as its maker writes it; what the maker says of time becomes a column timestamp."
     import pyarrow as pa
     import pyarrow.csv as pc
@@ -164,7 +163,7 @@ def _read_text(path: Path, stem: str, columns: tuple[str, ...]):
     names, separator, has_names = _names(content[start : min(rows, start + 10_000)].decode("utf-8", "replace"), layout)
     known = [name for name in names if name in layout.columns.values()]
     if again := sorted({name for name in known if known.count(name) > 1}):
-        raise EventsError(stem, "each column once", f"{', '.join(again)} again")
+        raise EventsError(path.stem, "each column once", f"{', '.join(again)} again")
     wanted = known if "timestamp" in columns else [name for name in known if name in columns]
     rows = rows if has_names else start
     decimal = "," if separator == ";" and re.search(rb"\d,\d", content[rows : rows + 1000]) else "."
@@ -180,7 +179,7 @@ def _read_text(path: Path, stem: str, columns: tuple[str, ...]):
         table = table.append_column("pim", pa.array(np.hypot.reduce(axes)))
     if "date" not in layout.columns or "timestamp" not in columns:
         return table
-    clock = _clock(table, stem, content[:start].decode("utf-8", "replace"))
+    clock = _clock(table, path.stem, content[:start].decode("utf-8", "replace"))
     return table.append_column("timestamp", pa.array(clock).cast(pa.timestamp("s"))) if wanted else table
 
 # %% ../../nbs/library/events/series_files.ipynb #0f7d184f
@@ -279,8 +278,7 @@ def _series_of(table, name: str, zone: str | None) -> Series:
     "Make a series of a table's rows."
     channels = {key: _numbers(table[key], name, key) for key in LIMITS if key in table.column_names}
     utc, offset, notes = _times(table["timestamp"], name, zone)
-    first = int(np.argmin(utc)) if len(utc) else 0
-    step = float(_numbers(table["step"], name, "step")[first]) if "step" in table.column_names else 0.0
+    step = float(_numbers(table["step"], name, "step")[np.argmin(utc)]) if "step" in table.column_names else 0.0
     if "enmo" in channels and np.mean(channels["enmo"] > LIMITS["enmo"][1]) > MAX_OUTSIDE:
         channels["enmo"] = channels["enmo"] / 1000
         notes += ("enmo is read in thousandths of g: in g, more than one in a hundred would be beyond what an arm can",)

@@ -56,7 +56,7 @@ def as_devices(wearers: Sequence[Wearer]) -> list[Series]:
     return [change.get(i % 10, lambda series: series)(wearer.series) for i, wearer in enumerate(wearers)]
 
 # %% ../../nbs/library/events/study.ipynb #dcb0847e
-def write_wearers(folder: Path | str, wearers: Sequence[Wearer]) -> Path:  # the table of marks
+def write_wearers(folder: Path | str, wearers: Sequence[Wearer]) -> None:
     "Write wearers in the competition's format: a file for each, and their marks in one."
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,9 +66,7 @@ def write_wearers(folder: Path | str, wearers: Sequence[Wearer]) -> Path:  # the
         for i, (event, step) in enumerate(zip(wearer.events.event, wearer.events.step, strict=True)):
             time = wearer.series.time_of(float(step))
             lines.append(f"{wearer.series.name},{i // 2 + 1},{event},{round(float(step))},{time[:22] + time[23:]}\n")
-    path = folder / "events.csv"
-    path.write_text("".join(lines), encoding="utf-8")
-    return path
+    (folder / "events.csv").write_text("".join(lines), encoding="utf-8")
 
 # %% ../../nbs/library/events/study.ipynb #e3f3191f
 BREAK_STEPS = 360  # an interruption of more than half an hour ends a rater's window
@@ -140,11 +138,8 @@ def describe(wearers: Sequence[Wearer]) -> dict[str, float]:
             steps = wearer.events.step[wearer.events.event == event].astype(int)
             clock[event] += ((local[steps] - shift) % 24 + shift).tolist()
         n_days += wearer.series.days
-    found = {
-        "sleep_h": np.mean(length),
-        "sleep_sd_h": np.std(length),
-        "nights_without_events": 1 - len(length) / n_days,
-    }
+    found = {"sleep_h": np.mean(length), "sleep_sd_h": np.std(length)}
+    found["nights_without_events"] = 1 - len(length) / n_days
     for event, hours in clock.items():
         found |= {f"{event}_h": np.mean(hours), f"{event}_sd_h": np.std(hours)}
     for name, asleep in (("asleep", True), ("awake", False)):
@@ -223,8 +218,6 @@ def window_counts(
     "Count windows and batches of some series."
     starts = [max(int((length * 24 - hours) / (hours * (1 - overlap))) + 1, 1) for length in days.values()]
     return {
-        "series": len(days),
-        "days": round(sum(days.values())),
-        "windows": sum(starts),
-        "batches": -(-sum(starts) // batch),
-    }
+        "series": len(days), "days": round(sum(days.values())),
+        "windows": sum(starts), "batches": -(-sum(starts) // batch),
+    }  # fmt: skip
