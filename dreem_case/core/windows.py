@@ -47,10 +47,10 @@ def stitch(
     return total[:, :n] / np.maximum(weights[:n], 1e-9)
 
 # %% ../../nbs/library/core/windows.ipynb #c3a17f61
-def runs_of(mask: np.ndarray) -> np.ndarray:  # bool (n,) -> int (k, 2) first and end
-    "Find the runs of true values."
-    edges = np.flatnonzero(np.diff(mask.astype(np.int8), prepend=0, append=0))
-    return edges.reshape(-1, 2)
+def runs_of(mask: np.ndarray, least: float = 1) -> np.ndarray:  # bool (n,) -> int (k, 2) first and end
+    "Find the runs of true values that are long enough."
+    runs = np.flatnonzero(np.diff(mask.astype(np.int8), prepend=0, append=0)).reshape(-1, 2)
+    return runs[runs[:, 1] - runs[:, 0] >= least]
 
 # %% ../../nbs/library/core/windows.ipynb #abc717b9
 def mixup(

@@ -23,8 +23,7 @@ def longest_block(
     per_min: float,  # epochs in a minute
 ) -> tuple[int, int] | None:
     "Give the longest still block of a day, with short breaks bridged."
-    blocks = runs_of(still)
-    blocks = blocks[np.diff(blocks, axis=1)[:, 0] >= MIN_BLOCK_MIN * per_min]
+    blocks = runs_of(still, MIN_BLOCK_MIN * per_min)
     if len(blocks) == 0:
         return None
     new = np.append(True, blocks[1:, 0] - blocks[:-1, 1] > MAX_BREAK_MIN * per_min)
@@ -71,9 +70,8 @@ TURN_DEG, CALM_MIN = 5.0, 5
 def angle_sleep(series: Series) -> np.ndarray:  # bool (n,)
     "Find the epochs within long stretches without a turn of the arm."
     angle = series.channels["anglez"].astype(np.float64)
-    calm = runs_of(np.abs(np.diff(angle, prepend=angle[:1])) <= TURN_DEG)
-    asleep = np.zeros(len(series), bool)
-    for first, last in calm[np.diff(calm, axis=1)[:, 0] * series.epoch_s >= CALM_MIN * 60]:
+    calm, asleep = np.abs(np.diff(angle, prepend=angle[:1])) <= TURN_DEG, np.zeros(len(series), bool)
+    for first, last in runs_of(calm, CALM_MIN * 60 / series.epoch_s):
         asleep[first:last] = True
     return asleep
 

@@ -79,9 +79,9 @@ def causes(wearer: Wearer) -> EventTable:
         asleep[first:last] = first > 0 and last < len(asleep) and last - first <= BREAK_STEPS
     longest: dict[int, tuple[int, int, int]] = {}
     local = (wearer.series.utc + wearer.series.offset_s) / 3600
-    for first, last in runs_of(asleep).tolist():
+    for first, last in runs_of(asleep, BREAK_STEPS).tolist():
         off = wearer.off[max(first - 60, 0) : last + 60].mean()
-        if first > 0 and last < len(asleep) and last - first >= BREAK_STEPS and off <= 0.1:
+        if first > 0 and last < len(asleep) and off <= 0.1:
             day = int((local[(first + last) // 2] - 15) // 24)
             longest[day] = max(longest.get(day, (0, 0, 0)), (last - first, first, last))
     name = wearer.series.name

@@ -86,8 +86,8 @@ def _runs(exact: np.ndarray, alike: np.ndarray) -> np.ndarray:  # bool, float (n
     "Keep what is exact, and runs of blocks that go with the mean."
     likely, clear = (exact | (alike > LIKELY)).ravel(), (~exact & (alike > CLEARLY)).ravel()
     found = exact.ravel().copy()
-    for first, last in runs_of(likely):
-        if last - first > 1 and clear[first:last].any():
+    for first, last in runs_of(likely, 2):
+        if clear[first:last].any():
             found[first:last] = True
     return found.reshape(exact.shape)
 
@@ -105,9 +105,8 @@ def lying_still(series: Series) -> np.ndarray:  # bool (n,)
         key = next(key for key in COUNTED if key in series.channels)
         values = series.channels[key]
         moves, minutes = (values > (0 if key != "enmo" else np.nanmin(values))) | np.isnan(values), COUNT_MIN
-    runs = runs_of(~moves)
     found = np.zeros(len(series), bool)
-    for first, last in runs[np.diff(runs, axis=1)[:, 0] * series.epoch_s >= minutes * 60]:
+    for first, last in runs_of(~moves, minutes * 60 / series.epoch_s):
         found[first:last] = True
     return found
 

@@ -16,7 +16,7 @@ from flask import Flask
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dreem_case.core.workers import ThreadWorkers
+from dreem_case.core.workers import Done, ThreadWorkers
 from dreem_case.events.cli import events
 from dreem_case.events.decode import Likelihoods, expected_gain, nights_of, place_event
 from dreem_case.events.detect import detect_events, events_json, night_rows, sleep_by_minute
@@ -604,6 +604,14 @@ def test_a_series_that_cannot_be_used_is_named_and_lowers_no_figure(small, tmp_p
     assert run.exit_code == is_bad and ("bad: expected" in run.stderr) == is_bad
     missed = re.search(r"onset_missed +(\d)", run.stdout)[1]
     assert int(missed) <= 1 + (not is_bad)
+
+
+def test_a_series_whose_process_is_lost_is_named_when_it_is_judged(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(InThread, "run", lambda self, function, names: [Done(name, None, "killed") for name in names])
+    monkeypatch.setattr("dreem_case.core.workers.LocalWorkers", InThread)
+    (tmp_path / "marks.csv").write_text("series_id,event,step\nanna,onset,9000\n", encoding="utf-8")
+    run = CliRunner().invoke(events, ["evaluate", "--store", str(small), "--events", str(tmp_path / "marks.csv")])
+    assert (run.exit_code, run.stderr.splitlines()[0]) == (1, "anna: killed")
 
 
 @pytest.mark.parametrize("command", ["detect", "evaluate", "prepare"])
