@@ -41,7 +41,7 @@ print(json.dumps(found))
 WRITE = """
 import sys
 from dreem_case.events.series_files import write_series
-from dreem_case.events.wrist import simulate_wearer
+from dreem_case.events.wearers import simulate_wearer
 write_series(sys.argv[1], simulate_wearer("month", seed=1, n_days=30).series)
 print("{}")
 """
@@ -88,9 +88,8 @@ def metric() -> float:
 
 def peer() -> dict[str, float]:
     """Judge wristpy: of each noon to noon its longest window that is worn, as the rater's rule has it."""
-    from dreem_case.events.detect import joined
     from dreem_case.events.heuristic import heuristic_events
-    from dreem_case.events.metric import EVENTS, event_errors, event_table, mean_ap
+    from dreem_case.events.metric import EVENTS, event_errors, event_table, joined, mean_ap
     from dreem_case.events.study import simulated
     from dreem_case.events.wear import worn_mask
 

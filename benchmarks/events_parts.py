@@ -18,8 +18,7 @@ import numpy as np
 
 from dreem_case.core.resampling import interval_over_groups
 from dreem_case.events import minutes, model
-from dreem_case.events.detect import joined
-from dreem_case.events.metric import EventTable, mean_ap
+from dreem_case.events.metric import EventTable, joined, mean_ap
 from dreem_case.events.minutes import ANGLE, MinuteTable, minute_features, minute_table
 from dreem_case.events.model import MinuteModel, fit_minutes
 from dreem_case.events.network import fit_events
@@ -41,8 +40,7 @@ def change(found: EventTable, before: EventTable, truth: EventTable) -> dict[str
     """Give AP and what it gained, with an interval over wearers."""
 
     def gain(names: np.ndarray) -> float:
-        own = np.isin(truth.series, names)
-        kept = EventTable(truth.series[own], truth.event[own], truth.step[own], truth.score[own])
+        kept = truth.of(names)
         return mean_ap(kept, found) - mean_ap(kept, before)
 
     people = np.unique(truth.series)

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ..core.figures import ACCENT, INK, MUTED, SECOND_ACCENT
-from .heuristic import runs_of
+from ..core.windows import runs_of
 from .metric import EventTable
-from .minutes import MinuteTable, days_by, mean_around, primary_movement, ranks
+from .minutes import MinuteTable, days_by, shown_movement
 
 # %% ../../nbs/library/events/actogram.ipynb #b8e44e90
 BIN_MIN = 5
@@ -24,9 +24,7 @@ def actogram(
     max_days: int = 14,
 ) -> Axes:
     "Draw days under each other, x in hours of the wearer's clock."
-    values = primary_movement(table)
-    known = np.isfinite(values) & table.worn
-    height = np.nan_to_num(mean_around(ranks(values, known), known, 0, BIN_MIN))
+    height = shown_movement(table, BIN_MIN)
     days = days_by(table.local_min, 720)[:max_days]
     for row, (first, last) in enumerate(days):
         at = np.arange(first, last, BIN_MIN)

@@ -4,7 +4,7 @@
 __all__ = ['parse_stamps', 'check_years', 'zone_of', 'wall_offsets', 'utc_of_wall', 'device_utc', 'iso_time', 'kept_offset']
 
 # %% ../../nbs/library/events/clock.ipynb #9d75142f
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -107,13 +107,10 @@ def zone_of(series: str, name: str) -> ZoneInfo:
 
 def wall_offsets(utc: np.ndarray, zone: ZoneInfo) -> np.ndarray:  # float (n,) s -> float (n,) s
     "Give the zone's offset at each moment, by asking once for each quarter of an hour at which it may change."
-    quarter = np.floor_divide(utc, 900).astype(np.int64)
-    moments, place = np.unique(quarter, return_inverse=True)
-    edges = np.array([_offset(int(moments[0]), zone), _offset(int(moments[-1]), zone)]) if len(moments) else np.zeros(0)
-    days = np.arange(moments[0], moments[-1] + 96, 96) if len(moments) else moments
-    daily = [_offset(int(day), zone) for day in days]
-    if len(set(daily) | set(edges.tolist())) == 1:
-        return np.full(len(utc), daily[0])
+    moments, place = np.unique(np.floor_divide(utc, 900).astype(np.int64), return_inverse=True)
+    days = np.append(np.arange(*moments[[0, -1]], 96), moments[-1])
+    if len(daily := {_offset(int(day), zone) for day in days}) == 1:
+        return np.full(len(utc), daily.pop())
     return np.array([_offset(int(moment), zone) for moment in moments])[place]
 
 # %% ../../nbs/library/events/clock.ipynb #215d83d6
@@ -157,8 +154,6 @@ def device_utc(
 # %% ../../nbs/library/events/clock.ipynb #f14b80ed
 def iso_time(utc: float, offset_s: float) -> str:
     "Write a moment as the wearer's clock had it, with its offset."
-    from datetime import timezone
-
     zone = timezone(timedelta(seconds=round(offset_s / 60) * 60))
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=round(utc))
     return moment.astimezone(zone).isoformat()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import find_peaks
 
-from .metric import EVENTS, STEP_S, TOLERANCES, EventTable, event_table
+from .metric import EVENTS, STEP_S, TOLERANCES, EventTable
 from .minutes import MinuteTable, best_intervals, day_start, days_by
 
 # %% ../../nbs/library/events/decode.ipynb #478533f0
@@ -29,11 +29,11 @@ def peaks(
     distance_min: int = 360,  # between two peaks of a kind, at least
 ) -> EventTable:
     "Find events where their likelihood is highest around."
-    rows = []
+    found = []
     for event, near in zip(EVENTS, said.near, strict=True):
         at, _ = find_peaks(np.pad(near, 1), height=score_th, distance=distance_min)
-        rows += [(table.series.name, event, float(table.step_of(int(i) - 1)), float(near[i - 1])) for i in at]
-    return event_table(rows)
+        found += [(event, int(i) - 1, float(near[i - 1])) for i in at]
+    return table.events(found)
 
 # %% ../../nbs/library/events/decode.ipynb #29e200ac
 @dataclass(frozen=True)
@@ -70,13 +70,12 @@ def _reason(table: MinuteTable, first: int, last: int) -> str:
 # %% ../../nbs/library/events/decode.ipynb #4f6a14c2
 def intervals(table: MinuteTable, said: Likelihoods) -> EventTable:
     "Take the ends of each day's best interval."
-    rows = []
+    found = []
     for night in nights_of(table, said):
         if night.interval:
             score = float(said.asleep[slice(*night.interval)].mean())
-            ends = zip(EVENTS, night.interval, strict=True)
-            rows += [(table.series.name, event, float(table.step_of(at)), score) for event, at in ends]
-    return event_table(rows)
+            found += [(event, at, score) for event, at in zip(EVENTS, night.interval, strict=True)]
+    return table.events(found)
 
 # %% ../../nbs/library/events/decode.ipynb #3ec6588a
 REACH_MIN = 180  # from an end of the best interval; further away, an event is of another night
@@ -110,15 +109,12 @@ def place_event(near: np.ndarray, around: int) -> Placed:  # near: (n,)
 # %% ../../nbs/library/events/decode.ipynb #c13e8941
 def expected_gain(table: MinuteTable, said: Likelihoods) -> EventTable:
     "Put one onset and one wakeup into each night where they are expected to bring most."
-    rows = []
+    found = []
     for night in nights_of(table, said):
         if night.interval:
             ends = [place_event(near, at) for near, at in zip(said.near, night.interval, strict=True)]
-            rows += [
-                (table.series.name, event, float(table.step_of(end.minute)), end.score)
-                for event, end in zip(EVENTS, ends, strict=True)
-            ]
-    return event_table(rows)
+            found += [(event, end.minute, end.score) for event, end in zip(EVENTS, ends, strict=True)]
+    return table.events(found)
 
 
 DECODERS = {"peaks": peaks, "interval": intervals, "gain": expected_gain}

@@ -2,21 +2,21 @@
 
 # %% auto #0
 __all__ = ['EVERY_MIN', 'Detection', 'detect_events', 'events_json', 'sleep_by_minute', 'night_rows', 'details_json',
-           'submission_lines', 'read_events', 'night_csv', 'joined']
+           'submission_csv', 'night_csv']
 
 # %% ../../nbs/library/events/detect.ipynb #477e46e5
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
-from pathlib import Path
 
 import numpy as np
 
+from ..core.windows import runs_of
 from .decode import Likelihoods, NightFound, Placed, nights_of, place_event
-from .heuristic import angle_sleep, cole_kripke, runs_of
-from .metric import EVENTS, EventsError, EventTable, event_table
-from .minutes import DAY_MIN, MAX_SHORT_EPOCH_S, MinuteTable, minute_table
+from .heuristic import angle_sleep, cole_kripke
+from .metric import EVENTS, EventTable
+from .minutes import DAY_MIN, MAX_SHORT_EPOCH_S, MinuteTable, minute_table, shown_movement
 from .model import MinuteModel, model_for
 from .series import Series
 
@@ -34,11 +34,8 @@ class Detection:
     @property
     def events(self) -> EventTable:
         "Give the events, in order."
-        name, table = self.table.series.name, self.table
         ends = [zip(EVENTS, pair, strict=True) for pair in self.placed if pair]
-        return event_table(
-            [(name, event, float(table.step_of(end.minute)), end.score) for pair in ends for event, end in pair]
-        )
+        return self.table.events((event, end.minute, end.score) for pair in ends for event, end in pair)
 
 # %% ../../nbs/library/events/detect.ipynb #fa41ebd3
 def detect_events(series: Series, model: MinuteModel | None = None) -> Detection:  # None: the shipped one that fits
@@ -131,51 +128,15 @@ def details_json(found: Detection) -> dict:
         "events": events_json(found), "nights": night_rows(found), "unworn_steps": unworn,
         "every_min": EVERY_MIN, "local_minute": (table.local_min[every] % 1440).tolist(),
         "asleep": np.round(found.said.asleep[every], 3).tolist(),
-        "movement": np.nan_to_num(_shown_movement(table)[every]).round(3).tolist(),
+        "movement": shown_movement(table, EVERY_MIN)[every].round(3).tolist(),
     }  # fmt: skip
 
-# %% ../../nbs/library/events/detect.ipynb #b9d0e6c1
-def _shown_movement(table: MinuteTable) -> np.ndarray:
-    "Give the rank of movement, averaged over what is shown as one."
-    from dreem_case.events.minutes import mean_around, primary_movement, ranks
-
-    values = primary_movement(table)
-    known = np.isfinite(values) & table.worn
-    return mean_around(ranks(values, known), known, 0, EVERY_MIN)
-
 # %% ../../nbs/library/events/detect.ipynb #0c92e7f3
-def submission_lines(found: Iterable[EventTable]) -> Iterable[str]:
-    "Write events as lines of `row_id,series_id,step,event,score`, the head first."
-    yield "row_id,series_id,step,event,score\n"
-    row = 0
-    for events in found:
-        for series, event, step, score in zip(events.series, events.event, events.step, events.score, strict=True):
-            yield f"{row},{series},{round(float(step))},{event},{float(score):.5f}\n"
-            row += 1
-
-# %% ../../nbs/library/events/detect.ipynb #6b71f5c5
-def read_events(path: Path | str) -> EventTable:
-    "Read `series_id, event, step` (the competition's marks, a submission); rows without a step are left out."
-    path = Path(path)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-        columns = [
-            (row["series_id"], row["event"], float(row["step"]), float(row.get("score") or 1))
-            for row in rows
-            if row["step"]
-        ]
-        if strange := {event for _, event, *_ in columns} - set(EVENTS):
-            raise EventsError(path.name, "events onset and wakeup", ascii(sorted(strange))[1:-1][:60])
-    except OSError:
-        raise EventsError(path.name, "a table of events", "no file") from None
-    except KeyError as error:
-        raise EventsError(path.name, "columns series_id, event, step", f"no {error.args[0]}") from None
-    except EventsError:
-        raise
-    except (ValueError, TypeError, csv.Error) as error:
-        raise EventsError(path.name, "columns series_id, event, step", ascii(str(error))[1:-1][:60]) from None
-    return event_table(columns)
+def submission_csv(found: EventTable) -> str:
+    "Write events as the competition's CSV."
+    columns = zip(found.series, found.event, found.step, found.score, strict=True)
+    lines = [f"{s},{round(float(step))},{event},{float(score):.5f}" for s, event, step, score in columns]
+    return "".join(["row_id,series_id,step,event,score\n", *(f"{row},{line}\n" for row, line in enumerate(lines))])
 
 # %% ../../nbs/library/events/detect.ipynb #d9272064
 def night_csv(rows: Sequence[dict]) -> str:
@@ -185,13 +146,3 @@ def night_csv(rows: Sequence[dict]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def joined(tables: Sequence[EventTable]) -> EventTable:
-    "Put tables of events together."
-    keys = ("series", "event", "step", "score")
-    return (
-        EventTable(*(np.concatenate([getattr(table, key) for table in tables]) for key in keys))
-        if tables
-        else event_table([])
-    )

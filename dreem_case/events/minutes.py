@@ -4,15 +4,15 @@
 __all__ = ['MAX_SHORT_EPOCH_S', 'SMALL_MOVE', 'LARGE_MOVE', 'SMALL_TURN', 'LARGE_TURN', 'DAY_MIN', 'CALM', 'FIDGET', 'TURN',
            'FIRST_START_MIN', 'START_GRID_MIN', 'MIN_NIGHT_MIN', 'SPANS', 'FEW_SPANS', 'MOVE_SPANS', 'FAR_MIN',
            'NEAR_TURNS', 'ANGLE', 'GROUPS', 'MinuteTable', 'minute_table', 'mean_around', 'ranks', 'day_start',
-           'days_by', 'best_intervals', 'primary_movement', 'rough_nights', 'minute_features', 'feature_names']
+           'days_by', 'best_intervals', 'shown_movement', 'rough_nights', 'minute_features', 'feature_names']
 
 # %% ../../nbs/library/events/minutes.ipynb #3cd0a877
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from .metric import EventsError
+from .metric import EventsError, EventTable, event_table
 from .series import Series
 from .wear import worn_mask
 
@@ -37,6 +37,10 @@ class MinuteTable:
     def minute_of(self, step: np.ndarray) -> np.ndarray:
         "Turn steps into places in this table."
         return self.series.utc_of(np.asarray(step)) / 60 - self.first_min
+
+    def events(self, found: Iterable[tuple[str, float, float]]) -> EventTable:  # of (event, place in this table, score)
+        "Make a table of events."
+        return event_table([(self.series.name, event, float(self.step_of(at)), score) for event, at, score in found])
 
 # %% ../../nbs/library/events/minutes.ipynb #3ca869a7
 def minute_table(series: Series, worn: np.ndarray | None = None) -> MinuteTable:  # worn: None: found
@@ -179,7 +183,7 @@ MOVE_SPANS = (3, 8, 20, 45, 90)
 FAR_MIN = 240  # a last or next move is no farther
 NEAR_TURNS = 5  # minutes before and after whose turns are told one by one
 ANGLE = ("angle",)
-GROUPS = {"movement": ("turn", "fidget", "enmo", "counts"), "temperature": ("temperature",), "light": ("light",)}
+GROUPS = ("movement", "temperature", "light")
 
 
 def _sides(name: str, values: np.ndarray, known: np.ndarray, spans: tuple[int, ...]) -> dict[str, np.ndarray]:
@@ -208,32 +212,33 @@ def _usual(calmness: np.ndarray, known: np.ndarray, local_min: np.ndarray) -> np
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 # %% ../../nbs/library/events/minutes.ipynb #cabb3aae
-def primary_movement(table: MinuteTable) -> np.ndarray:  # (n,)
+def _movement(table: MinuteTable) -> tuple[np.ndarray, np.ndarray]:  # (n,), and bool (n,) where it is known
     "Give the measure of movement that says most, of those that the device has."
-    for key in ("fidget", "counts", "turn", "enmo"):
-        if key in table.channels and np.isfinite(table.channels[key]).any():
-            return table.channels[key]
-    return np.full(len(table), np.nan)
+    there = (table.channels[key] for key in ("fidget", "counts", "turn", "enmo") if key in table.channels)
+    values = next((own for own in there if np.isfinite(own).any()), np.full(len(table), np.nan))
+    return values, table.worn & np.isfinite(values)
 
 
-def _calm(table: MinuteTable) -> tuple[np.ndarray, np.ndarray]:  # (n,) above zero: speaks for sleep; where it is known
-    "Say how calm each minute and those around it are, by rank."
-    values = primary_movement(table)
-    known = table.worn & np.isfinite(values)
-    return CALM - np.nan_to_num(mean_around(ranks(values, known), known, -5, 6), nan=1.0), known
+def shown_movement(table: MinuteTable, every_min: int) -> np.ndarray:  # (n,) from 0 to 1; 0 where unknown
+    "Give the rank of movement, averaged over the minutes that are shown as one."
+    values, known = _movement(table)
+    return np.nan_to_num(mean_around(ranks(values, known), known, 0, every_min))
 
 # %% ../../nbs/library/events/minutes.ipynb #895599eb
-def _calm_in_degrees(table: MinuteTable) -> tuple[np.ndarray, np.ndarray]:
-    "Say the same where there is an angle: no rank, so that other days do not matter."
+def _calm(table: MinuteTable, degrees: bool) -> tuple[np.ndarray, np.ndarray]:  # (n,), bool (n,) where it is known
+    "Say how calm each minute and those around it are, above zero for sleep: by rank, or by what an angle shows."
+    if not degrees:
+        values, known = _movement(table)
+        return CALM - np.nan_to_num(mean_around(ranks(values, known), known, -5, 6), nan=1.0), known
     within = np.isfinite(table.channels["fidget"]).any()
     values, calm = (table.channels["fidget"], FIDGET) if within else (np.log10(table.channels["turn"] + 0.1), TURN)
     known = table.worn & np.isfinite(values)
     return (calm - np.nan_to_num(mean_around(values, known, -10, 11), nan=calm + 1)).clip(-1, 1), known
 
 
-def rough_nights(table: MinuteTable, degrees: bool = False) -> list[tuple[int, int]]:
+def rough_nights(table: MinuteTable, degrees: bool) -> list[tuple[int, int]]:
     "Find each day's calmest stretch."
-    calm, known = _calm_in_degrees(table) if degrees else _calm(table)
+    calm, known = _calm(table, degrees)
     resting = np.nan_to_num(mean_around(calm, known, -120, 121)).clip(0) * known
     start = day_start(resting, table.local_min) if resting.any() else DAY_MIN // 2
     if degrees:
@@ -248,12 +253,10 @@ def _level(values: np.ndarray, known: np.ndarray, lowest: float) -> np.ndarray: 
     return np.log1p(above / np.median(moving)) if len(moving) else above
 
 # %% ../../nbs/library/events/minutes.ipynb #d2573fcf
-def _movement_features(table: MinuteTable, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
-    found, empty = {}, np.full(len(table), np.nan)
-    values = primary_movement(table)
-    known = table.worn & np.isfinite(values)
+def _movement_features(table: MinuteTable) -> dict[str, np.ndarray]:
+    values, known = _movement(table)
     rank = ranks(values, known)
-    found |= _sides("movement", rank, known, SPANS)
+    found = _sides("movement", rank, known, SPANS)
     lowest = np.nanmin(values[known]) if known.any() else 0.0
     still, level = values <= lowest, _level(values, known, lowest)
     for span in (10, 30, 90):
@@ -262,7 +265,7 @@ def _movement_features(table: MinuteTable, keys: tuple[str, ...]) -> dict[str, n
         found[f"still {span} before"] = mean_around(still, known, -span, 0)
         found[f"still {span} after"] = mean_around(still, known, 0, span)
     for key in ("turn", "enmo"):
-        own = table.channels.get(key, empty) if key in keys else empty
+        own = table.channels.get(key, np.full(len(table), np.nan))
         there = table.worn & np.isfinite(own)
         found |= _sides(key, ranks(own, there), there, FEW_SPANS)
     smooth = mean_around(rank, known, -15, 16)
@@ -327,11 +330,11 @@ def _turn_features(way: np.ndarray) -> dict[str, np.ndarray]:  # degrees (n,) fr
 # %% ../../nbs/library/events/minutes.ipynb #4483e01d
 def minute_features(
     table: MinuteTable,
-    groups: tuple[str, ...] = tuple(GROUPS),  # the others are empty
+    groups: tuple[str, ...] = GROUPS,  # the others are empty
 ) -> tuple[np.ndarray, tuple[str, ...]]:  # float32 (n, n_columns), names
     "Describe every minute; for any device by the same columns, or with `ANGLE` by others."
     empty = np.full(len(table), np.nan)
-    found = (_angle_features(table) if groups == ANGLE else _movement_features(table, GROUPS["movement"]))
+    found = _angle_features(table) if groups == ANGLE else _movement_features(table)
     found |= _rough_features(table, groups == ANGLE)
     for key in ("temperature", "light") if groups != ANGLE else ():
         values = table.channels.get(key, empty) if key in groups else empty
@@ -345,7 +348,7 @@ def minute_features(
     return rows, tuple(found)
 
 # %% ../../nbs/library/events/minutes.ipynb #b4ac4412
-def feature_names(groups: tuple[str, ...] = tuple(GROUPS)) -> tuple[str, ...]:
+def feature_names(groups: tuple[str, ...] = GROUPS) -> tuple[str, ...]:
     "Name the columns."
     none = np.full(2, np.nan)
     series = Series("none", 60.0, 0.0, none, none > 0, {})

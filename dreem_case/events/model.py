@@ -3,8 +3,8 @@
 # %% auto #0
 __all__ = ['AWAKE', 'SLEEP', 'NEAR_ONSET', 'NEAR_WAKEUP', 'UNKNOWN', 'NEAR_MIN', 'NEAR_DIARY_MIN', 'KNOWN_AROUND_MIN',
            'DENSE_MIN', 'ONE_IN', 'KIND', 'N_ROUNDS', 'N_LEAVES', 'MAX_FILE_BYTES', 'FOLDER', 'WATCHES', 'SHIPPED',
-           'minute_labels', 'thinned', 'MinuteModel', 'fit_minutes', 'movement_only', 'save_minutes', 'load_minutes',
-           'shipped_minutes', 'model_for']
+           'minute_labels', 'thinned', 'MinuteModel', 'fit_minutes', 'movement_only', 'write_prepared', 'read_prepared',
+           'save_minutes', 'load_minutes', 'shipped_minutes', 'model_for']
 
 # %% ../../nbs/library/events/model.ipynb #ebc88d59
 import json
@@ -20,7 +20,8 @@ from ..core.files import write_whole
 from ..core.trees import Trees, fit_trees
 from .decode import Likelihoods
 from .metric import EVENTS, EventsError, EventTable
-from .minutes import ANGLE, GROUPS, feature_names, MinuteTable, minute_features
+from .minutes import ANGLE, GROUPS, MinuteTable, feature_names, minute_features, minute_table
+from .series import Series, check_name
 
 # %% ../../nbs/library/events/model.ipynb #95d90a6b
 AWAKE, SLEEP, NEAR_ONSET, NEAR_WAKEUP, UNKNOWN = 0, 1, 2, 3, -1
@@ -89,7 +90,7 @@ class MinuteModel:
 def fit_minutes(
     tables: Sequence[MinuteTable],
     events: EventTable,  # of all of them
-    groups: tuple[str, ...] = tuple(GROUPS),
+    groups: tuple[str, ...] = GROUPS,
     n_rounds: int = N_ROUNDS,
     seeds: tuple[int, ...] = (0,),
     card: dict | None = None,  # about the training
@@ -108,14 +109,9 @@ def fit_minutes(
     boosters = [fit_trees(rows, labels, 4, n_rounds, N_LEAVES, seed) for seed in seeds]
     trees = tuple(Trees.of(booster, n_rounds) for booster in boosters)
     card = {
-        "series": len(tables),
-        "names": [table.series.name for table in tables],
-        "events": len(events),
-        "rounds": n_rounds,
-        "seeds": list(seeds),
-        "near_min": near_min,
-        **(card or {}),
-    }
+        "series": len(tables), "names": [table.series.name for table in tables], "events": len(events),
+        "rounds": n_rounds, "seeds": list(seeds), "near_min": near_min, **(card or {}),
+    }  # fmt: skip
     return MinuteModel(trees, columns, groups, _version(trees, columns), card)
 
 # %% ../../nbs/library/events/model.ipynb #97c6327e
@@ -132,6 +128,60 @@ def _version(trees: Sequence[Trees], columns: Sequence[str]) -> str:
     for part in trees:
         digest.update(part.value.tobytes() + part.threshold.tobytes())
     return f"minutes-{digest.hexdigest()[:12]}"
+
+# %% ../../nbs/library/events/model.ipynb #d74300c3
+def write_prepared(folder: Path | str, series: Series) -> None:
+    "Write the features of a series' minutes, and what it takes to place events among them."
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    table = minute_table(series)
+    groups = ANGLE if "turn" in table.channels else GROUPS
+    rows, columns = minute_features(table, groups)
+    np.save(folder / f"{series.name}.npy", rows)
+    about = {
+        "columns": columns, "groups": groups, "first_min": table.first_min, "start_s": series.start_s,
+        "first_step": series.first_step,
+        "worn": np.flatnonzero(np.diff(table.worn, prepend=False, append=False)).tolist(), "n": len(table),
+    }  # fmt: skip
+    write_whole(folder / f"{series.name}.json", json.dumps(about).encode())
+
+# %% ../../nbs/library/events/model.ipynb #994a613f
+def read_prepared(
+    folder: Path | str,
+) -> tuple[list[MinuteTable], Sequence[np.ndarray], tuple[str, ...]]:  # the last: groups of channels
+    "Map what was prepared; raise `EventsError` for what another version wrote, and for devices of two kinds."
+    tables, rows, kinds = [], [], {}
+    for path in sorted(Path(folder).glob("*.json")):
+        name = check_name(path.stem)
+        try:
+            about = json.loads(path.read_text(encoding="utf-8"))
+            array = np.load(path.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
+            table = _bare_table(name, about)
+            columns, groups = about["columns"], tuple(about["groups"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise EventsError(name, "features that `prepare` has written", ascii(str(error))[1:-1][:60]) from None
+        if array.ndim != 2 or array.shape != (len(table), len(columns)) or columns != list(feature_names(groups)):
+            raise EventsError(
+                name, "features of this version; prepare again", f"{array.shape} of {len(columns)} columns"
+            )
+        tables.append(table)
+        rows.append(array)
+        kinds.setdefault(groups, name)
+    if not tables:
+        raise EventsError(Path(folder).name, "prepared series", "none")
+    if len(kinds) > 1:
+        found = " and ".join(f"{', '.join(groups)} in {name}" for groups, name in kinds.items())
+        raise EventsError(Path(folder).name, "devices of one kind", found)
+    return tables, rows, next(iter(kinds))
+
+# %% ../../nbs/library/events/model.ipynb #98a9df5c
+def _bare_table(name: str, about: dict) -> MinuteTable:
+    n, worn = int(about["n"]), np.zeros(int(about["n"]), bool)
+    for first, last in np.array(about["worn"], int).reshape(-1, 2):
+        worn[first:last] = True
+    none = np.zeros(1, np.float32)
+    series = Series(name, 60.0, float(about["start_s"]), none, none > 0, {}, float(about["first_step"]))
+    return MinuteTable(series, int(about["first_min"]), np.zeros(n, np.int64), worn, {})
 
 # %% ../../nbs/library/events/model.ipynb #50c84566
 def save_minutes(model: MinuteModel, path: Path | str) -> None:
@@ -180,8 +230,6 @@ SHIPPED = ("watch", "watch_10", "watch_30", "watch_60", "enmo", "counts", "count
 @cache
 def shipped_minutes(name: str) -> MinuteModel:
     "Load a model that comes with the package."
-    if name not in SHIPPED:
-        raise EventsError("model", f"one of {', '.join(SHIPPED)}", ascii(name)[:40])
     return load_minutes(FOLDER / f"{name}.json")
 
 

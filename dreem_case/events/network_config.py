@@ -41,34 +41,31 @@ class NetworkConfig:
     seed: int = 0
 
 # %% ../../nbs/library/events/network_config.ipynb #a1fc2ad2
+_BOUNDS = {  # of a setting: the lowest, the highest, and how to say so
+    **dict.fromkeys(("downsample_rate", "widen"), (1, 8, "1 to 8")),
+    "overlap": (0, 0.9, "0 to 0.9"),
+    **dict.fromkeys(("background", "mixup", "cutmix"), (0, 1, "a share from 0 to 1")),
+    **dict.fromkeys(("windows_per_epoch", "batch_size", "epochs"), (1, float("inf"), "1 at least")),
+}
+
+
 def check_config(config: NetworkConfig) -> NetworkConfig:
     "Give a configuration back if there can be such a network; raise `EventsError` with the reason."
     for key, known in (("model", MODELS), ("extractor", EXTRACTORS), ("decoder", DECODERS)):
         if getattr(config, key) not in known:
             raise EventsError(key, f"one of {', '.join(known)}", ascii(getattr(config, key))[:40])
-    for key in ("downsample_rate", "widen"):
-        if not 1 <= getattr(config, key) <= 8:
-            raise EventsError(key, "1 to 8", str(getattr(config, key)))
+    for key, (low, high, expected) in _BOUNDS.items():
+        if not low <= getattr(config, key) <= high:
+            raise EventsError(key, expected, str(getattr(config, key)))
     if config.duration % config.downsample_rate or not 240 <= config.duration <= 3 * 17280:
         expected = f"240 to 51840 steps, a multiple of downsample_rate ({config.downsample_rate})"
         raise EventsError("duration", expected, str(config.duration))
-    if not 0 <= config.overlap <= 0.9:
-        raise EventsError("overlap", "0 to 0.9", str(config.overlap))
-    if config.duration // config.downsample_rate > 8640 and config.decoder in ("transformer", "transformercnn"):
-        raise EventsError(
-            "decoder", "at most 8640 moments for attention", str(config.duration // config.downsample_rate)
-        )
-    if config.sigma_s < 2.5 * config.downsample_rate:
-        expected = (
-            f"{2.5 * config.downsample_rate:g} s at least, half a moment at downsample_rate {config.downsample_rate}"
-        )
+    n_moments = config.duration // config.downsample_rate
+    if n_moments > 8640 and config.decoder in ("transformer", "transformercnn"):
+        raise EventsError("decoder", "at most 8640 moments for attention", str(n_moments))
+    if not config.sigma_s >= (half_s := 2.5 * config.downsample_rate):
+        expected = f"{half_s:g} s at least, half a moment at downsample_rate {config.downsample_rate}"
         raise EventsError("sigma_s", expected, str(config.sigma_s))
-    for key in ("background", "mixup", "cutmix"):
-        if not 0 <= getattr(config, key) <= 1:
-            raise EventsError(key, "a share from 0 to 1", str(getattr(config, key)))
-    for key in ("windows_per_epoch", "batch_size", "epochs"):
-        if getattr(config, key) < 1:
-            raise EventsError(key, "1 at least", str(getattr(config, key)))
     return config
 
 # %% ../../nbs/library/events/network_config.ipynb #bd0f7593
@@ -113,12 +110,10 @@ def sweep(overrides: Sequence[str]) -> Iterator[tuple[str, ...]]:
 # %% ../../nbs/library/events/network_config.ipynb #8a715344
 def config_of(content: dict) -> NetworkConfig:  # of a manifest
     "Read a configuration back; raise `EventsError` for one that is none."
-    names = {field.name: field.type for field in fields(NetworkConfig)}
-    if not isinstance(content, dict) or set(content) != set(names):
-        raise EventsError("configuration", f"{len(names)} settings of a network", ascii(content)[:60])
-    kinds = {"str": str, "int": int, "float": (int, float), "bool": bool}
+    kinds = {field.name: field.type for field in fields(NetworkConfig)}
+    if not isinstance(content, dict) or set(content) != set(kinds):
+        raise EventsError("configuration", f"{len(kinds)} settings of a network", ascii(content)[:60])
     for key, value in content.items():
-        wanted = names[key] if isinstance(names[key], str) else names[key].__name__
-        if not isinstance(value, kinds[wanted]):
-            raise EventsError(key, f"a value of type {wanted}", ascii(value)[:40])
+        if not isinstance(value, (int, float) if kinds[key] is float else kinds[key]):
+            raise EventsError(key, f"a value of type {kinds[key].__name__}", ascii(value)[:40])
     return check_config(NetworkConfig(**content))

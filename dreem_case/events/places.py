@@ -2,12 +2,12 @@
 
 # %% auto #0
 __all__ = ['NO_SERIES', 'NoSeries', 'list_series', 'open_series', 'series_version', 'check_apart', 'load_model', 'detect_in',
-           'detect_many', 'details_in', 'detect_all']
+           'details_in', 'detect_all']
 
 # %% ../../nbs/library/events/places.ipynb #874d956c
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -119,24 +119,6 @@ def detect_in(place: str, zone: str | None, model: str | None, name: str) -> Det
         return str(error)
     except OSError as error:
         return f"{name}: expected a file that can be read, found {error}"
-
-# %% ../../nbs/library/events/places.ipynb #fb8e62d9
-def detect_many(
-    place: str,
-    names: Sequence[str],
-    workers: Workers,
-    zone: str | None = None,
-    model: str | None = None,  # a file; None: the shipped one that fits
-    then: Callable[[str, Detection], None] | None = None,  # called for each as it is done
-) -> dict[str, str]:  # series -> why it could not be done
-    "Find the events of many series."
-    failed = {}
-    for done in workers.run(partial(detect_in, place, zone, model), names):
-        if done.lost or isinstance(done.value, str):
-            failed[done.item] = done.lost or done.value
-        elif then:
-            then(done.item, done.value)
-    return failed
 
 # %% ../../nbs/library/events/places.ipynb #0adf39ce
 def _how(zone: str | None, model: str | None) -> str:

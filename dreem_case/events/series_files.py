@@ -31,9 +31,11 @@ def read_series(
     zone: str | None = None,  # of the wearer, such as Europe/Berlin; needed where time stamps have no offset
 ) -> Series:
     "Read a series; raise `EventsError` for a file or series that cannot be used."
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     path = Path(path)
-    stem = path.name.removesuffix(path.suffix)
-    table = _read(path, stem, name)
+    stem, table = path.stem, _read(path, name)
     if again := sorted({key for key in table.column_names if table.column_names.count(key) > 1}):
         raise EventsError(stem, "each column once", f"{', '.join(again)} again")
     if "timestamp" not in table.column_names:
@@ -47,7 +49,7 @@ def read_series(
             expected = f"the name of one of the series of this file, or {path.name} itself as the store"
             raise EventsError(stem, expected, f"{len(names)} series")
         name = str(names[0]) if name is None and names else name
-        table = table.filter(_is(table["series_id"], str(name)))
+        table = table.filter(pc.equal(table["series_id"].cast(pa.string()), str(name)))
     elif name not in (None, stem):
         raise EventsError(stem, f"a series {ascii(name)[:40]}", "one without series_id")
     name = check_name(str(name or stem))
@@ -59,37 +61,30 @@ def read_series(
 def series_in(path: Path | str) -> list[str]:
     "List the series of a file, in order."
     path = Path(path)
-    stem = path.name.removesuffix(path.suffix)
-    table = _read(path, stem, None, ("series_id",))
-    names = table["series_id"].unique().to_pylist() if "series_id" in table.column_names else [stem]
+    table = _read(path, None, ("series_id",))
+    names = table["series_id"].unique().to_pylist() if "series_id" in table.column_names else [path.stem]
     return [str(name) for name in names]
 
-# %% ../../nbs/library/events/series_files.ipynb #f267ce7b
-def _is(column, value: str):  # an arrow column -> mask
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    return pc.equal(column.cast(pa.string()), value)
-
 # %% ../../nbs/library/events/series_files.ipynb #b34cf9e0
-def _read(path: Path, stem: str, name: str | None, columns: tuple[str, ...] = COLUMNS):
+def _read(path: Path, name: str | None, columns: tuple[str, ...] = COLUMNS):
     "Read the columns that are known; raise `EventsError` for what is no table."
     import pyarrow as pa
 
     if (suffix := path.suffix.lower()) not in SUFFIXES:
-        raise EventsError(stem, f"a file that ends with {', '.join(SUFFIXES)}", ascii(path.suffix)[:20])
+        raise EventsError(path.stem, f"a file that ends with {', '.join(SUFFIXES)}", ascii(path.suffix)[:20])
     if not path.is_file():
-        raise EventsError(stem, "a file", "none")
+        raise EventsError(path.stem, "a file", "none")
     try:
         if suffix == ".parquet":
             return _read_parquet(path, name, columns)
         if path.stat().st_size > MAX_TEXT_BYTES:
-            raise EventsError(stem, f"at most {MAX_TEXT_BYTES} bytes of text", str(path.stat().st_size))
-        return _read_text(path, stem, columns)
+            raise EventsError(path.stem, f"at most {MAX_TEXT_BYTES} bytes of text", str(path.stat().st_size))
+        return _read_text(path, columns)
     except (pa.ArrowException, UnicodeDecodeError, ValueError, KeyError) as error:
         if isinstance(error, EventsError):
             raise
-        raise EventsError(stem, "a table that can be read", ascii(str(error).splitlines()[0])[1:-1][:100]) from None
+        found = ascii(str(error).partition("\n")[0])[1:-1][:100]
+        raise EventsError(path.stem, "a table that can be read", found) from None
 
 # %% ../../nbs/library/events/series_files.ipynb #dd48f1ef
 def _read_parquet(path: Path, name: str | None, columns: tuple[str, ...]):
@@ -153,7 +148,7 @@ LAYOUTS = (  # the last fits any text
 )
 
 # %% ../../nbs/library/events/series_files.ipynb #c88a23e8
-def _read_text(path: Path, stem: str, columns: tuple[str, ...]):
+def _read_text(path: Path, columns: tuple[str, ...]):
     "Read a table as its maker writes it; what the maker says of time becomes a column timestamp."
     import pyarrow as pa
     import pyarrow.csv as pc
@@ -168,7 +163,7 @@ def _read_text(path: Path, stem: str, columns: tuple[str, ...]):
     names, separator, has_names = _names(content[start : min(rows, start + 10_000)].decode("utf-8", "replace"), layout)
     known = [name for name in names if name in layout.columns.values()]
     if again := sorted({name for name in known if known.count(name) > 1}):
-        raise EventsError(stem, "each column once", f"{', '.join(again)} again")
+        raise EventsError(path.stem, "each column once", f"{', '.join(again)} again")
     wanted = known if "timestamp" in columns else [name for name in known if name in columns]
     rows = rows if has_names else start
     decimal = "," if separator == ";" and re.search(rb"\d,\d", content[rows : rows + 1000]) else "."
@@ -184,7 +179,7 @@ def _read_text(path: Path, stem: str, columns: tuple[str, ...]):
         table = table.append_column("pim", pa.array(np.hypot.reduce(axes)))
     if "date" not in layout.columns or "timestamp" not in columns:
         return table
-    clock = _clock(table, stem, content[:start].decode("utf-8", "replace"))
+    clock = _clock(table, path.stem, content[:start].decode("utf-8", "replace"))
     return table.append_column("timestamp", pa.array(clock).cast(pa.timestamp("s"))) if wanted else table
 
 # %% ../../nbs/library/events/series_files.ipynb #0f7d184f
@@ -283,8 +278,7 @@ def _series_of(table, name: str, zone: str | None) -> Series:
     "Make a series of a table's rows."
     channels = {key: _numbers(table[key], name, key) for key in LIMITS if key in table.column_names}
     utc, offset, notes = _times(table["timestamp"], name, zone)
-    first = int(np.argmin(utc)) if len(utc) else 0
-    step = float(_numbers(table["step"], name, "step")[first]) if "step" in table.column_names else 0.0
+    step = float(_numbers(table["step"], name, "step")[np.argmin(utc)]) if "step" in table.column_names else 0.0
     if "enmo" in channels and np.mean(channels["enmo"] > LIMITS["enmo"][1]) > MAX_OUTSIDE:
         channels["enmo"] = channels["enmo"] / 1000
         notes += ("enmo is read in thousandths of g: in g, more than one in a hundred would be beyond what an arm can",)
@@ -309,9 +303,9 @@ _UTC_NAMES = ("UTC", "+00:00", "Z", "ZULU", "GMT", "UCT")
 def _times(column, name: str, zone: str | None) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     import pyarrow as pa
 
+    if column.null_count:
+        raise EventsError(name, "a time for every row", f"{column.null_count} without")
     if pa.types.is_timestamp(column.type):
-        if column.null_count:
-            raise EventsError(name, "a time for every row", f"{column.null_count} without")
         clock = column.cast(pa.int64()).to_numpy() / {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[column.type.unit]
         own = column.type.tz
         if own and not zone and own.upper().removeprefix("ETC/") in _UTC_NAMES:
@@ -323,8 +317,6 @@ def _times(column, name: str, zone: str | None) -> tuple[np.ndarray, np.ndarray,
         else:
             zone = zone or own
     else:
-        if column.null_count:
-            raise EventsError(name, "a time for every row", f"{column.null_count} without")
         stamps = _bytes(column)
         clock, offset = parse_stamps(name, stamps)
         if not zone and not offset.any() and stamps[0].strip().endswith((b"Z", b"z")):
@@ -348,9 +340,7 @@ def _bytes(column) -> np.ndarray:  # an arrow column of text -> bytes (n,)
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    array = (
-        column.cast(pa.string()).combine_chunks() if not pa.types.is_string(column.type) else column.combine_chunks()
-    )
+    array = column.cast(pa.string()).combine_chunks()
     array = array if isinstance(array, pa.Array) else pa.concat_arrays(array.chunks)
     lengths = pc.min_max(pc.binary_length(array)).as_py()
     if len(array) and lengths["min"] == lengths["max"] and 0 < lengths["min"] < 64:

@@ -14,16 +14,15 @@ import numpy as np
 
 from ..core.cross_validation import predict_out_of_fold
 from ..core.resampling import Interval, interval_over_groups
-from .detect import joined
+from ..core.windows import runs_of
 from .decode import DECODERS
-from .diary import ZONE, read_diary, read_wrists
-from .heuristic import runs_of
-from .metric import EVENTS, STEP_S, EventErrors, EventTable, event_errors, event_table, mean_ap
+from .marks import ZONE, read_diary, read_wrists
+from .metric import EVENTS, STEP_S, EventErrors, EventTable, event_errors, event_table, joined, mean_ap
 from .minutes import GROUPS, MinuteTable, minute_features, minute_table
 from .model import NEAR_DIARY_MIN, MinuteModel, fit_minutes
 from .series import Series, make_series
 from .series_files import write_series
-from .wrist import Wearer, simulate_wearer
+from .wearers import Wearer, simulate_wearer
 
 # %% ../../nbs/library/events/study.ipynb #6a5ead08
 COUNT_DAYS = 8
@@ -57,7 +56,7 @@ def as_devices(wearers: Sequence[Wearer]) -> list[Series]:
     return [change.get(i % 10, lambda series: series)(wearer.series) for i, wearer in enumerate(wearers)]
 
 # %% ../../nbs/library/events/study.ipynb #dcb0847e
-def write_wearers(folder: Path | str, wearers: Sequence[Wearer]) -> Path:  # the table of marks
+def write_wearers(folder: Path | str, wearers: Sequence[Wearer]) -> None:
     "Write wearers in the competition's format: a file for each, and their marks in one."
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -67,9 +66,7 @@ def write_wearers(folder: Path | str, wearers: Sequence[Wearer]) -> Path:  # the
         for i, (event, step) in enumerate(zip(wearer.events.event, wearer.events.step, strict=True)):
             time = wearer.series.time_of(float(step))
             lines.append(f"{wearer.series.name},{i // 2 + 1},{event},{round(float(step))},{time[:22] + time[23:]}\n")
-    path = folder / "events.csv"
-    path.write_text("".join(lines), encoding="utf-8")
-    return path
+    (folder / "events.csv").write_text("".join(lines), encoding="utf-8")
 
 # %% ../../nbs/library/events/study.ipynb #e3f3191f
 BREAK_STEPS = 360  # an interruption of more than half an hour ends a rater's window
@@ -82,9 +79,9 @@ def causes(wearer: Wearer) -> EventTable:
         asleep[first:last] = first > 0 and last < len(asleep) and last - first <= BREAK_STEPS
     longest: dict[int, tuple[int, int, int]] = {}
     local = (wearer.series.utc + wearer.series.offset_s) / 3600
-    for first, last in runs_of(asleep).tolist():
+    for first, last in runs_of(asleep, BREAK_STEPS).tolist():
         off = wearer.off[max(first - 60, 0) : last + 60].mean()
-        if first > 0 and last < len(asleep) and last - first >= BREAK_STEPS and off <= 0.1:
+        if first > 0 and last < len(asleep) and off <= 0.1:
             day = int((local[(first + last) // 2] - 15) // 24)
             longest[day] = max(longest.get(day, (0, 0, 0)), (last - first, first, last))
     name = wearer.series.name
@@ -141,11 +138,8 @@ def describe(wearers: Sequence[Wearer]) -> dict[str, float]:
             steps = wearer.events.step[wearer.events.event == event].astype(int)
             clock[event] += ((local[steps] - shift) % 24 + shift).tolist()
         n_days += wearer.series.days
-    found = {
-        "sleep_h": np.mean(length),
-        "sleep_sd_h": np.std(length),
-        "nights_without_events": 1 - len(length) / n_days,
-    }
+    found = {"sleep_h": np.mean(length), "sleep_sd_h": np.std(length)}
+    found["nights_without_events"] = 1 - len(length) / n_days
     for event, hours in clock.items():
         found |= {f"{event}_h": np.mean(hours), f"{event}_sd_h": np.std(hours)}
     for name, asleep in (("asleep", True), ("awake", False)):
@@ -174,13 +168,7 @@ def figures(truth: EventTable, found: EventTable) -> dict[str, float]:
 def ap_interval(truth: EventTable, found: EventTable) -> Interval:
     "Give AP with its interval over people."
     people = np.unique(truth.series)
-
-    def statistic(names: np.ndarray) -> float:
-        own = np.isin(truth.series, names)
-        kept = EventTable(truth.series[own], truth.event[own], truth.step[own], truth.score[own])
-        return mean_ap(kept, found)
-
-    return interval_over_groups(statistic, people, people)
+    return interval_over_groups(lambda names: mean_ap(truth.of(names), found), people, people)
 
 
 def error_interval(errors: EventErrors, event: str) -> Interval:
@@ -195,7 +183,7 @@ N_FOLDS = 5
 def out_of_fold(
     tables: Sequence[MinuteTable],
     events: EventTable,
-    groups: tuple[str, ...] = tuple(GROUPS),
+    groups: tuple[str, ...] = GROUPS,
     n_rounds: int = 100,
     n_folds: int = N_FOLDS,
 ) -> list:  # of Likelihoods, each by a model that has not seen this person
@@ -230,8 +218,6 @@ def window_counts(
     "Count windows and batches of some series."
     starts = [max(int((length * 24 - hours) / (hours * (1 - overlap))) + 1, 1) for length in days.values()]
     return {
-        "series": len(days),
-        "days": round(sum(days.values())),
-        "windows": sum(starts),
-        "batches": -(-sum(starts) // batch),
-    }
+        "series": len(days), "days": round(sum(days.values())),
+        "windows": sum(starts), "batches": -(-sum(starts) // batch),
+    }  # fmt: skip

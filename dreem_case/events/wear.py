@@ -7,8 +7,8 @@ __all__ = ['BLOCK_S', 'ROUNDING', 'CLEARLY', 'LIKELY', 'STILL_DEGREES', 'ANGLE_M
 # %% ../../nbs/library/events/wear.ipynb #d55cd20c
 import numpy as np
 
-from .heuristic import runs_of
-from .series import Series
+from ..core.windows import runs_of
+from .series import COUNTED, MOVEMENT, Series
 
 # %% ../../nbs/library/events/wear.ipynb #a1e2b8b2
 BLOCK_S = 900
@@ -86,8 +86,8 @@ def _runs(exact: np.ndarray, alike: np.ndarray) -> np.ndarray:  # bool, float (n
     "Keep what is exact, and runs of blocks that go with the mean."
     likely, clear = (exact | (alike > LIKELY)).ravel(), (~exact & (alike > CLEARLY)).ravel()
     found = exact.ravel().copy()
-    for first, last in runs_of(likely):
-        if last - first > 1 and clear[first:last].any():
+    for first, last in runs_of(likely, 2):
+        if clear[first:last].any():
             found[first:last] = True
     return found.reshape(exact.shape)
 
@@ -102,18 +102,16 @@ def lying_still(series: Series) -> np.ndarray:  # bool (n,)
         moves = ~(np.abs(np.diff(angle, prepend=angle[:1])) < STILL_DEGREES)
         minutes = ANGLE_MIN
     else:
-        key = next(key for key in ("pim", "zcm", "tat", "enmo") if key in series.channels)
+        key = next(key for key in COUNTED if key in series.channels)
         values = series.channels[key]
         moves, minutes = (values > (0 if key != "enmo" else np.nanmin(values))) | np.isnan(values), COUNT_MIN
-    runs = runs_of(~moves)
     found = np.zeros(len(series), bool)
-    for first, last in runs[np.diff(runs, axis=1)[:, 0] * series.epoch_s >= minutes * 60]:
+    for first, last in runs_of(~moves, minutes * 60 / series.epoch_s):
         found[first:last] = True
     return found
 
 # %% ../../nbs/library/events/wear.ipynb #e5180b32
 def worn_mask(series: Series) -> np.ndarray:  # bool (n,)
     "Say where the watch was worn: there is a row, it was not filled, and it does not lie still for hours."
-    movement = [series.channels[key] for key in ("anglez", "enmo", "pim", "tat", "zcm") if key in series.channels]
-    known = np.any([np.isfinite(values) for values in movement], axis=0)
+    known = np.any([np.isfinite(series.channels[key]) for key in MOVEMENT if key in series.channels], axis=0)
     return series.observed & known & ~filled_blocks(series) & ~lying_still(series)

@@ -3,14 +3,17 @@
 # %% auto #0
 __all__ = ['STILL', 'SIT', 'LIGHT', 'ACTIVE', 'ASLEEP', 'TABLE', 'DAY_STEPS', 'WEEKEND_H', 'MIN_SLEEP_H', 'MAX_SLEEP_H',
            'MEAN_MIN', 'BY_DAY', 'BY_EVENING', 'BREAK_MIN', 'RATER_SD_MIN', 'DOUBT_SD_MIN', 'DOUBTFUL', 'DIARY_SD_MIN',
-           'SKIPPED', 'Habits', 'draw_habits', 'draw_nights', 'Doing', 'draw_doing', 'mark_events', 'draw_off']
+           'SKIPPED', 'MOVES', 'DEGREES', 'INTENSITY_G', 'BOUT_MIN', 'TWITCH_MIN', 'BLOCK', 'EPOCH_DAY', 'Habits',
+           'draw_habits', 'draw_nights', 'Doing', 'draw_doing', 'mark_events', 'draw_off', 'fill_off', 'Wearer',
+           'simulate_wearer']
 
 # %% ../../nbs/library/events/wearers.ipynb #22d2cbee
 from dataclasses import dataclass
 
 import numpy as np
 
-from .metric import STEP_S
+from .metric import EVENTS, STEP_S, EventTable, event_table
+from .series import Series, make_series
 
 # %% ../../nbs/library/events/wearers.ipynb #2b24962c
 STILL, SIT, LIGHT, ACTIVE, ASLEEP, TABLE = range(6)  # what a wearer does; at last, the watch lies on a table
@@ -163,27 +166,16 @@ def mark_events(
 ) -> np.ndarray:  # float (n_nights, 2) steps; NaN where nothing is marked
     "Mark the longest stretch of each night."
     found = np.full((len(doing.parts), 2), np.nan)
-    n, skip = len(doing.state), False
+    n, least, skip = len(doing.state), BREAK_MIN * 60 / STEP_S, False
     for night, (parts, (first, last)) in enumerate(zip(doing.parts, doing.sleeps, strict=True)):
         skip = random.random() < (0.6 if skip else SKIPPED * 0.45) and not diary
         part = doing.sleeps[night] if diary else parts[np.argmax(parts[:, 1] - parts[:, 0])]
-        if (
-            skip
-            or first <= 0
-            or last >= n
-            or last - first < BREAK_MIN * 60 / STEP_S
-            or doing.off[first:last].mean() > 0.3
-        ):
+        is_whole = first > 0 and last < n and last - first >= least and doing.off[first:last].mean() <= 0.3
+        if skip or not is_whole or doing.off[max(part[0] - 60, 0) : part[1] + 60].mean() > 0.1:
             continue
-        if doing.off[max(part[0] - 60, 0) : part[1] + 60].mean() > 0.1:
-            continue
-        found[night] = [_marked(step, start_min, random, side if diary else None) for side, step in enumerate(part)]
-        if (
-            found[night, 1] - found[night, 0] < BREAK_MIN * 60 / STEP_S
-            or found[night, 0] < 0
-            or found[night, 1] > n - 1
-        ):
-            found[night] = np.nan
+        marks = [_marked(step, start_min, random, side if diary else None) for side, step in enumerate(part)]
+        if marks[1] - marks[0] >= least and marks[0] >= 0 and marks[1] <= n - 1:
+            found[night] = marks
     return found
 
 # %% ../../nbs/library/events/wearers.ipynb #5ff04317
@@ -193,9 +185,8 @@ def _marked(step: int, start_min: float, random: np.random.Generator, diary: int
         minute = start_min + step * STEP_S / 60 + random.laplace(0, DIARY_SD_MIN[diary])
         grid = 5 if random.random() < 0.79 else 1
         return (np.rint(minute / grid) * grid - start_min) * 60 / STEP_S
-    minute = (
-        start_min + step * STEP_S / 60 + random.normal(0, DOUBT_SD_MIN if random.random() < DOUBTFUL else RATER_SD_MIN)
-    )
+    sd_min = DOUBT_SD_MIN if random.random() < DOUBTFUL else RATER_SD_MIN
+    minute = start_min + step * STEP_S / 60 + random.normal(0, sd_min)
     on_grid = random.random() < 0.6
     minute = np.floor(np.rint(minute / 3.75) * 3.75) if on_grid else np.rint(minute)
     return (minute - start_min) * 60 / STEP_S
@@ -221,3 +212,139 @@ def draw_off(
         quarter = np.round((first - start_h) * 4) / 4 * 3600 / STEP_S
         off[max(int(quarter), 0) : max(int(quarter + round(4 * hours) * 900 / STEP_S), 0)] = True
     return off
+
+# %% ../../nbs/library/events/wearers.ipynb #9fe93c17
+MOVES = np.array([0.42, 0.68, 0.86, 0.97], np.float32)  # share of steps with movement, by state
+DEGREES = np.array([6.0, 10.0, 14.0, 18.0], np.float32)  # typical change
+INTENSITY_G = np.array([0.004, 0.008, 0.022, 0.088], np.float32)
+BOUT_MIN, TWITCH_MIN = 6.5, 14.0  # mean time between
+
+
+def _movement(doing: Doing, restless: float, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    "Draw the change of the arm's angle (degrees) and the acceleration (g) of each step."
+    n = len(doing.state)
+    awake = np.minimum(doing.state, 3)
+    moves = random.random(n, np.float32) < MOVES[awake] * np.clip(doing.quiet, 0, 1.2)
+    strength = np.exp(0.9 * random.standard_normal(n, np.float32))
+    degrees = np.where(
+        moves, DEGREES[awake] * np.sqrt(doing.quiet) * strength * random.standard_normal(n, np.float32), 0
+    )
+    force = np.where(moves, INTENSITY_G[awake] * np.exp(0.8 * random.standard_normal(n, np.float32)), 0)
+    asleep = doing.state == ASLEEP
+    cycle = 1 + 0.8 * np.sin(2 * np.pi * np.arange(n, dtype=np.float32) * STEP_S / 5400)
+    rate = np.float32(restless * STEP_S / 60 / BOUT_MIN) * cycle
+    for first, last in doing.sleeps:
+        rate[first : first + 180] *= 1.5
+        rate[first:last] *= np.linspace(0.8, 1.3, last - first)
+    bout = _spread(asleep & (random.random(n, np.float32) < rate), random)
+    twitch = asleep & (random.random(n, np.float32) < restless * STEP_S / 60 / TWITCH_MIN)
+    degrees = np.where(
+        asleep, bout * 22 * strength * random.standard_normal(n, np.float32) + twitch * strength, degrees
+    )
+    force = np.where(asleep, (bout * 0.014 + twitch * 0.006) * strength, force)
+    still = doing.state == TABLE
+    degrees[still], force[still] = 0, 0
+    return degrees.astype(np.float32), force.astype(np.float32)
+
+# %% ../../nbs/library/events/wearers.ipynb #7fa0b2b4
+def _spread(starts: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    "Make bouts of some steps of the places where they start."
+    found = starts.astype(np.float32)
+    at = np.flatnonzero(starts)
+    for further in range(1, 12):
+        at = at[random.random(len(at)) < 0.76]
+        found[np.minimum(at + further, len(found) - 1)] = 1
+    return found
+
+# %% ../../nbs/library/events/wearers.ipynb #063a3ed1
+def _signals(
+    degrees: np.ndarray, force: np.ndarray, state: np.ndarray, random: np.random.Generator
+) -> dict[str, np.ndarray]:
+    "Make what a watch writes from how the arm moves."
+    n = len(degrees)
+    low, high = random.uniform(-85, -55), random.uniform(45, 85)
+    folded = np.mod(np.cumsum(degrees, dtype=np.float64) - low, 2 * (high - low))
+    angle = low + np.minimum(folded, 2 * (high - low) - folded)
+    table = state == TABLE
+    lying = np.maximum.accumulate(np.where(np.diff(table, prepend=False) & table, np.arange(n), -1))
+    angle = np.where(table, np.where(lying >= 0, (lying * 37.0) % 60 - 30, 0), angle)
+    jitter = np.where(table, 0.004, 0.036 * np.exp(random.normal(0, 0.3)))
+    angle = angle + jitter * random.standard_normal(n)
+    turns, phase = random.uniform(0.8, 2.2), random.uniform(0, 2 * np.pi)
+    fault = random.normal(0.0115, 0.003) + 0.0190 * np.sin(np.deg2rad(angle) * turns + phase)
+    enmo = fault + 0.0012 * random.standard_normal(n) + force
+    return {"anglez": np.clip(angle, -90, 90).round(4), "enmo": np.clip(enmo, 0, 8).round(4)}
+
+# %% ../../nbs/library/events/wearers.ipynb #64102ba5
+def _counts(force: np.ndarray, state: np.ndarray, random: np.random.Generator) -> dict[str, np.ndarray]:
+    "Add up movement by minute, as a device of counts does: integral, time above a threshold, crossings."
+    gain = 12_000 * np.exp(random.normal(0, 0.4))
+    steps = force[: len(force) // 12 * 12].reshape(-1, 12)
+    above = np.where(steps > 0.011, steps, 0)
+    pim = (gain * above.sum(axis=1) * np.exp(0.3 * random.standard_normal(len(above)))).round()
+    share = (above > 0).mean(axis=1)
+    return {"pim": pim, "tat": (600 * share * np.minimum(1, pim / gain + 0.2)).round(), "zcm": (300 * share).round()}
+
+# %% ../../nbs/library/events/wearers.ipynb #ebb5bf80
+BLOCK = 900 // STEP_S
+
+
+def fill_off(
+    values: np.ndarray,  # (n,)
+    off: np.ndarray,  # bool (n,)
+    first: int,  # step of the day at which the series begins
+) -> np.ndarray:  # (n,)
+    "Fill blocks without wear with the mean of the worn days; what is worn on no day stays as it is."
+    n_days = (first + len(values) - 1) // DAY_STEPS + 1
+    table = np.full(n_days * DAY_STEPS, np.nan)
+    there = slice(first, first + len(values))
+    table[there] = np.where(off, np.nan, values)
+    table = table.reshape(n_days, DAY_STEPS)
+    n_worn = np.isfinite(table).sum(axis=0)
+    mean = np.nansum(table, axis=0) / np.maximum(n_worn, 1)
+    clock = (first + np.arange(len(values))) % DAY_STEPS
+    return np.where(off & (n_worn[clock] > 0), mean[clock].round(4), values)
+
+# %% ../../nbs/library/events/wearers.ipynb #d6eb3ea5
+@dataclass(frozen=True, eq=False)
+class Wearer:
+    "A simulated wearer, with what is true and what a rater marks."
+
+    series: Series
+    events: EventTable  # marked
+    off: np.ndarray  # bool (n,) of the series: taken off for an hour or more
+    asleep: np.ndarray  # bool (n,)
+
+# %% ../../nbs/library/events/wearers.ipynb #dc456eda
+EPOCH_DAY = 17_000  # days since 1970 of the earliest start: July 2016
+
+
+def simulate_wearer(
+    name: str,
+    seed: int,
+    n_days: int | None = None,  # None: drawn
+    counts: bool = False,  # a device of counts and the wearer's diary, instead of a study's watch and rater
+) -> Wearer:
+    "Simulate one wearer."
+    random = np.random.default_rng([seed, *name.encode()])
+    habits = draw_habits(random)
+    n_days = n_days or int(np.clip(random.gamma(8.7, 3.0), 2, 84))
+    first_day, start_h = EPOCH_DAY + int(random.integers(0, 700)), random.integers(32, 80) / 4
+    n = int(n_days * DAY_STEPS + random.integers(-8, 24) * BLOCK)
+    off = draw_off(n_days, start_h, n, random, by_day_only=counts)
+    nights = draw_nights(habits, n_days + 2, (first_day + 2) % 7, random) - 24
+    doing = draw_doing(habits, nights, start_h, n, off, random)
+    degrees, force = _movement(doing, habits.restless, random)
+    offset = -3600.0 * random.integers(4, 8)
+    start_s = first_day * 86400 + start_h * 3600 - offset
+    marks = mark_events(doing, start_h * 60, random, diary=counts)
+    if counts:
+        every, channels = 12, _counts(force, doing.state, random)
+    else:
+        every, channels = 1, _signals(degrees, force, doing.state, random)
+        channels = {key: fill_off(values, off, int(start_h * 3600 / STEP_S)) for key, values in channels.items()}
+    rows = np.arange(n // every) * every
+    series = make_series(name, start_s + rows * STEP_S, channels, np.full(len(rows), offset))
+    marked = marks[np.isfinite(marks[:, 0])]
+    events = event_table([(name, *mark) for pair in marked for mark in zip(EVENTS, pair, strict=True)])
+    return Wearer(series, events, off[rows], doing.state[rows] == ASLEEP)

@@ -16,18 +16,26 @@ from flask import Flask
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dreem_case.core.workers import ThreadWorkers
+from dreem_case.core.workers import Done, ThreadWorkers
 from dreem_case.events.cli import events
 from dreem_case.events.decode import Likelihoods, expected_gain, nights_of, place_event
-from dreem_case.events.detect import detect_events, events_json, night_rows, read_events, sleep_by_minute
-from dreem_case.events.diary import read_written
+from dreem_case.events.detect import detect_events, events_json, night_rows, sleep_by_minute
 from dreem_case.events.endpoint import make_blueprint
 from dreem_case.events.heuristic import heuristic_events, longest_block
+from dreem_case.events.marks import read_events, read_written
 from dreem_case.events.metric import EVENTS, EventsError, event_errors, mean_ap
 from dreem_case.events.minutes import ANGLE, best_intervals, mean_around, minute_table, ranks
-from dreem_case.events.model import SHIPPED, fit_minutes, load_minutes, minute_labels, save_minutes, shipped_minutes
+from dreem_case.events.model import (
+    SHIPPED,
+    fit_minutes,
+    load_minutes,
+    minute_labels,
+    read_prepared,
+    save_minutes,
+    shipped_minutes,
+    write_prepared,
+)
 from dreem_case.events.places import detect_all, list_series, open_series, series_version
-from dreem_case.events.prepared import read_prepared, write_prepared
 from dreem_case.events.series import make_series
 from dreem_case.events.series_files import read_series, write_series
 from dreem_case.events.study import (
@@ -42,7 +50,7 @@ from dreem_case.events.study import (
     with_channels,
 )
 from dreem_case.events.wear import filled_blocks, lying_still, worn_mask
-from dreem_case.events.wrist import BLOCK, fill_off, simulate_wearer
+from dreem_case.events.wearers import BLOCK, fill_off, simulate_wearer
 from tests.support.described import check_answer, check_description
 
 
@@ -596,6 +604,14 @@ def test_a_series_that_cannot_be_used_is_named_and_lowers_no_figure(small, tmp_p
     assert run.exit_code == is_bad and ("bad: expected" in run.stderr) == is_bad
     missed = re.search(r"onset_missed +(\d)", run.stdout)[1]
     assert int(missed) <= 1 + (not is_bad)
+
+
+def test_a_series_whose_process_is_lost_is_named_when_it_is_judged(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(InThread, "run", lambda self, function, names: [Done(name, None, "killed") for name in names])
+    monkeypatch.setattr("dreem_case.core.workers.LocalWorkers", InThread)
+    (tmp_path / "marks.csv").write_text("series_id,event,step\nanna,onset,9000\n", encoding="utf-8")
+    run = CliRunner().invoke(events, ["evaluate", "--store", str(small), "--events", str(tmp_path / "marks.csv")])
+    assert (run.exit_code, run.stderr.splitlines()[0]) == (1, "anna: killed")
 
 
 @pytest.mark.parametrize("command", ["detect", "evaluate", "prepare"])

@@ -40,7 +40,7 @@ from dreem_case.events.network_config import (  # noqa: E402
     sweep,
 )
 from dreem_case.events.study import with_channels  # noqa: E402
-from dreem_case.events.wrist import simulate_wearer  # noqa: E402
+from dreem_case.events.wearers import simulate_wearer  # noqa: E402
 
 torch.set_num_threads(1)
 

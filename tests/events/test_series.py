@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dreem_case.events import series_files
 from dreem_case.events.clock import device_utc, iso_time, parse_stamps, utc_of_wall, wall_offsets, zone_of
-from dreem_case.events.diary import read_diary, read_wrists, written_events
+from dreem_case.events.marks import read_diary, read_wrists, written_events
 from dreem_case.events.metric import EventsError
 from dreem_case.events.series import Series, make_series
 from dreem_case.events.series_files import read_series, series_in, write_series

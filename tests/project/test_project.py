@@ -41,7 +41,7 @@ OF_NETS = {
     "core.nets",
     "ecg.network",
     "ecg.network_training",
-    *(f"events.{name}" for name in ("layers", "networks", "network")),
+    *(f"events.{name}" for name in ("networks", "network")),
     *(f"mae.{name}" for name in ("embed", "model", "night_sequences", "pretraining")),
     *(
         f"transfer.{name}"
