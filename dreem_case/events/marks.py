@@ -58,6 +58,7 @@ def read_written(path: Path | str) -> dict[str, list[tuple[str, ...]]]:  # weare
             found.setdefault(wearer, []).append(tuple(times))
     for wearer, own in found.items():
         clock, _ = parse_stamps(wearer, np.array([time.encode() for times in own for time in times]))
+        check_years(wearer, clock[::2])
         hours = (clock[1::2] - clock[::2]) / 3600
         if (bad := np.flatnonzero(~((hours > 0) & (hours <= MAX_NIGHT_H)))).size:
             expected = f"each wakeup within {MAX_NIGHT_H} h after its onset"
@@ -83,6 +84,8 @@ def read_wrists(folder: Path | str, zone: str = ZONE) -> dict[str, Series]:
         raise EventsError("wrist.parquet", "a table that can be read", ascii(str(error))[1:-1][:80]) from None
     if missing := {"wearer", "device_time"} - set(table.column_names):
         raise EventsError("wrist.parquet", "columns wearer and device_time", f"none of {', '.join(sorted(missing))}")
+    if zoned := getattr(table.schema.field("device_time").type, "tz", None):
+        raise EventsError("wrist.parquet", "device_time as the device's own clock, without a zone", ascii(zoned)[:40])
     wearers = np.array([str(name) for name in table["wearer"].to_pylist()])
     try:
         clock = table["device_time"].to_numpy().astype("datetime64[ms]").astype(np.int64) / 1000

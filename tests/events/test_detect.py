@@ -575,6 +575,7 @@ def test_a_diary_by_the_clock_is_judged_as_the_steps_it_stands_for(folder, tmp_p
         "judge00: expected each wakeup within 24 h after its onset, found 2017-01-01 23:10 and 2017-01-01 06:55",
     ),
     ("series_id,onset,wakeup\njudge00,2017-01-01 23:10,2018-01-02 06:55\n", "each wakeup within 24 h after its onset"),
+    ("series_id,onset,wakeup\njudge00,0001-01-01 23:10,0001-01-02 06:55\n", "expected times from 1970 to 2100"),
 ])  # fmt: skip
 def test_a_diary_that_is_none_is_refused(folder, tmp_path, text, said):
     (tmp_path / "diary.csv").write_text(text, encoding="utf-8")

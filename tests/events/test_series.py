@@ -526,6 +526,13 @@ def test_a_wrist_with_words_for_times_or_numbers_is_refused(tmp_path, column):
         read_wrists(tmp_path)
 
 
+def test_a_wrist_whose_device_time_has_a_zone_is_refused(tmp_path):
+    times = pa.array([datetime(2023, 8, 14, 9, minute) for minute in range(60)], pa.timestamp("ms", "UTC"))
+    written(tmp_path, {"wearer": ["a"] * 60, "device_time": times, "pim": range(60)}, "wrist.parquet")
+    with pytest.raises(EventsError, match="as the device's own clock, without a zone, found 'UTC'"):
+        read_wrists(tmp_path)
+
+
 def test_what_is_written_is_read_by_the_clock_that_the_wearer_had_then():
     at = np.arange(600)  # minutes from midnight; at 3 in the morning the clock is put back to 2
     start_s, offset_s = 1_698_530_400.0, np.where(at < 180, 7200.0, 3600.0)
