@@ -21,11 +21,12 @@ import numpy as np
 from .. import __version__
 from ..core.agreement import accuracy, balanced_accuracy, confusion, kappa, macro_f1
 from ..core.calibration import reliability
+from ..core.edge import EdgeModel, parity
 from ..core.files import write_whole
-from ..core.nets import LoopSettings, seed_all
+from ..core.nets import LoopSettings, count_parameters, seed_all
 from ..nights.night import Night
 from ..nights.stages import STAGES
-from .label_efficiency import learn_curves
+from .fine_tuning import learn_curves
 from dreem_case.transfer.network_stager import (
     KINDS,
     NetworkStager,
@@ -36,8 +37,6 @@ from dreem_case.transfer.network_stager import (
     shipped_network_folder,
     sign,
 )
-from .networks import count_parameters
-from ..core.edge import EdgeModel, parity
 from .onnx_edge import edge_cost, export_onnx, quantize_static
 from .pairs import read_pairs, write_pairs
 from .windows import NightWindows
@@ -99,7 +98,7 @@ def _known(values: np.ndarray) -> list[float | None]:
     return [None if np.isnan(value) else round(float(value), 4) for value in values]
 
 # %% ../../nbs/library/transfer/network_training.ipynb #9c969944
-def judged_by_night(stager: object, people: People, seed: int = 1) -> tuple[dict, list]:  # and what it said
+def judged_by_night(stager: object, people: People, seed: int = 1) -> dict:
     "Fit a stager to the people who learn, and judge it on the others."
     prepared, judging = [stager.prepare(night.load()) for night in people.nights], people.judging
     inside, outside = np.flatnonzero(~judging), np.flatnonzero(judging)
@@ -111,7 +110,7 @@ def judged_by_night(stager: object, people: People, seed: int = 1) -> tuple[dict
     spent = time.process_time() - start
     found = judgement([people.labels[i] for i in outside], said)
     found |= {"fit_cpu_s": round(seconds, 1), "ms_per_epoch": 1000 * spent / sum(map(len, said)), **_course(stager)}
-    return {"nights": len(inside), "judged_nights": len(outside), "data": people.source, **found}, said
+    return {"nights": len(inside), "judged_nights": len(outside), "data": people.source, **found}
 
 # %% ../../nbs/library/transfer/network_training.ipynb #e4afb6f3
 def _course(stager: object) -> dict:
@@ -302,7 +301,7 @@ def train_all(
             continue
         settings = {"epochs": passes or PASSES.get(name)} if name in KINDS else {}
         stager = kinds[name].load()(**settings)
-        found, _ = judged_by_night(stager, people, seed)
+        found = judged_by_night(stager, people, seed)
         if name == "small-sequence":
             found["edge"] = _ship(stager, people, ship or shipped_network_folder(), found)
         keep(name, found)
@@ -312,7 +311,7 @@ def train_all(
         keep("small-sequence, random epochs", judged_by_random_epochs(people, seed, passes))
     if "small-sequence, no low-pass" not in table:
         unfiltered = SmallSequenceStager(epochs=passes, low_pass_hz=None, n_jobs=1)
-        keep("small-sequence, no low-pass", judged_by_night(unfiltered, people, seed)[0])
+        keep("small-sequence, no low-pass", judged_by_night(unfiltered, people, seed))
     if "small-sequence, device b" not in table:
         others = simulated_people(Path(folder).with_name(f"{Path(folder).name}-b"), n_people, "b", seed)
         source = load_network_stager(ship or shipped_network_folder())

@@ -2,11 +2,12 @@
 
 # %% auto #0
 __all__ = ['EPOCH_S', 'n_samples', 'same_conv', 'TenConvolutions', 'ten_convolutions_2019', 'layer_table', 'DeepSleepNet',
-           'TinySleepNet']
+           'TinySleepNet', 'LogPower', 'SmallSequenceNet', 'Spectrogram', 'SpectrogramNet']
 
 # %% ../../nbs/library/transfer/networks.ipynb #ed8bfe4c
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -172,3 +173,138 @@ class TinySleepNet(nn.Module):
         features = self.dropout(self.branch(windows.reshape(-1, 1, n))).reshape(b, t, -1)
         along, _ = self.recurrent(features * seen[..., None])
         return self.head(self.dropout(along))
+
+# %% ../../nbs/library/transfer/networks.ipynb #3888f9ae
+class _Separable(nn.Sequential):
+    "A depthwise and a pointwise convolution; each has a norm."
+
+    def __init__(self, n_in: int, n_out: int, kernel: int):
+        super().__init__(
+            nn.Conv1d(n_in, n_in, kernel, padding=kernel // 2, groups=n_in, bias=False), nn.BatchNorm1d(n_in),
+            nn.Conv1d(n_in, n_out, 1, bias=False), nn.BatchNorm1d(n_out), nn.ReLU(),
+        )  # fmt: skip
+
+
+class _Along(nn.Module):
+    "A residual step along the epochs."
+
+    def __init__(self, width: int, dilation: int):
+        super().__init__()
+        self.depthwise = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation, groups=width, bias=False)
+        self.mix = nn.Sequential(
+            nn.BatchNorm1d(width), nn.ReLU(), nn.Conv1d(width, 2 * width, 1), nn.ReLU(), nn.Dropout(0.2),
+            nn.Conv1d(2 * width, width, 1),
+        )  # fmt: skip
+
+    def forward(self, x: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        return x + self.mix(self.depthwise(x * seen))
+
+# %% ../../nbs/library/transfer/networks.ipynb #d389450b
+def _sines(n_filters: int, n: int, fs_hz: float) -> torch.Tensor:  # (n_filters, 1, n), of unit power at their frequency
+    "Make pairs of windowed sines a quarter of a period apart, their frequencies evenly spaced by ratio."
+    frequencies = 0.6 * (28 / 0.6) ** torch.linspace(0, 1, n_filters // 2)
+    angle = 2 * torch.pi * frequencies[:, None] * (torch.arange(n) - n / 2) / fs_hz
+    waves = torch.cat([angle.cos(), angle.sin()]) * torch.hann_window(n)
+    return (waves / waves.norm(dim=1, keepdim=True) / n**0.5 * 4)[:, None]
+
+
+class LogPower(nn.Module):
+    "The logarithm of the power of each filter in each second."
+
+    def __init__(self, n_filters: int, fs_hz: float):
+        super().__init__()
+        n = n_samples(1.0, fs_hz)
+        self.filters = nn.Conv1d(1, n_filters, n, n_samples(0.1, fs_hz), padding=n // 2, bias=False)
+        with torch.no_grad():
+            self.filters.weight.copy_(_sines(n_filters, n, fs_hz))
+        self.pool = nn.AvgPool1d(10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (b, 1, n) -> (b, n_filters, seconds)
+        "Give the log power."
+        found = self.filters(x)
+        return torch.log(self.pool(found * found) + 1e-3)
+
+# %% ../../nbs/library/transfer/networks.ipynb #b028bc96
+class SmallSequenceNet(nn.Module):
+    "A bank of filters and depthwise convolutions for each epoch, dilated ones along the epochs."
+
+    context = 40
+    look_ahead = 7  # epochs
+
+    def __init__(self, n_classes: int = 5, fs_hz: float = 100, n_filters: int = 24, width: int = 32):
+        super().__init__()
+        self.wave = nn.Sequential(
+            LogPower(n_filters, fs_hz), nn.BatchNorm1d(n_filters), _Separable(n_filters, 48, 5), _Separable(48, 48, 5)
+        )
+        self.project = nn.Sequential(nn.Linear(96, width), nn.ReLU(), nn.Dropout(0.2))
+        self.along = nn.ModuleList(_Along(width, dilation) for dilation in (1, 2, 4))
+        self.head = nn.Conv1d(width, n_classes, 1)
+
+    def forward(self, windows: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        "Stage the epochs of each sequence."
+        b, t, n = windows.shape
+        found = self.wave(windows.reshape(-1, 1, n))
+        found = self.project(torch.cat([found.mean(dim=2), found.amax(dim=2)], dim=1))
+        found, known = found.reshape(b, t, -1).transpose(1, 2), seen[:, None].to(found.dtype)
+        for step in self.along:
+            found = step(found, known)
+        return self.head(found).transpose(1, 2)
+
+# %% ../../nbs/library/transfer/networks.ipynb #576c7329
+class Spectrogram(nn.Module):
+    "Power in decibels by frequency and time."
+
+    def __init__(self, fs_hz: float = 100, window_s: float = 2.0, hop_s: float = 0.5, highest_hz: float = 30.0):
+        super().__init__()
+        n = n_samples(window_s, fs_hz)
+        self.hop = n_samples(hop_s, fs_hz)
+        frequencies = torch.arange(1, round(highest_hz * window_s) + 1) / window_s
+        angle = 2 * torch.pi * frequencies[:, None] * torch.arange(n)[None] / fs_hz
+        waves = torch.cat([angle.cos(), angle.sin()]) * torch.hann_window(n) / (n / 4)
+        self.register_buffer("waves", waves[:, None])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (b, 1, n) -> (b, 1, frequencies, times)
+        "Give the spectrogram of each epoch."
+        found = functional.conv1d(x, self.waves, stride=self.hop)
+        real, imaginary = found.chunk(2, dim=1)
+        return (10 * torch.log10(real**2 + imaginary**2 + 1e-4))[:, None]
+
+# %% ../../nbs/library/transfer/networks.ipynb #2f55faf1
+class _Residual(nn.Module):
+    "Two convolutions beside a shortcut."
+
+    def __init__(self, n_in: int, n_out: int, stride: int):
+        super().__init__()
+        self.inner = nn.Sequential(
+            nn.Conv2d(n_in, n_out, 3, stride, 1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU(),
+            nn.Conv2d(n_out, n_out, 3, 1, 1, bias=False), nn.BatchNorm2d(n_out),
+        )  # fmt: skip
+        plain = stride == 1 and n_in == n_out
+        across = nn.Sequential(nn.Conv2d(n_in, n_out, 1, stride, bias=False), nn.BatchNorm2d(n_out))
+        self.shortcut = nn.Identity() if plain else across
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.relu(self.inner(x) + self.shortcut(x))
+
+# %% ../../nbs/library/transfer/networks.ipynb #bbfb5744
+class SpectrogramNet(nn.Module):
+    "A residual network of eighteen layers on each epoch's spectrogram."
+
+    context = 1
+
+    def __init__(self, n_classes: int = 5, fs_hz: float = 100, width: int = 16):
+        super().__init__()
+        self.spectrogram = Spectrogram(fs_hz)
+        widths = [width, width, 2 * width, 4 * width, 8 * width]
+        blocks = []
+        for i, (n_in, n_out) in enumerate(pairwise(widths)):
+            blocks += [_Residual(n_in, n_out, 1 if i == 0 else 2), _Residual(n_out, n_out, 1)]
+        self.picture = nn.Sequential(
+            nn.BatchNorm2d(1), nn.Conv2d(1, width, 5, 2, 2, bias=False), nn.BatchNorm2d(width), nn.ReLU(), *blocks
+        )
+        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(widths[-1], n_classes))
+
+    def forward(self, windows: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        "Stage each epoch by itself."
+        picture = self.picture(self.spectrogram(windows.reshape(-1, 1, windows.shape[-1])))
+        return self.head(picture.mean(dim=(2, 3))).reshape(windows.shape[0], windows.shape[1], -1)

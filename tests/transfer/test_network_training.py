@@ -13,9 +13,8 @@ pytest.importorskip("onnxruntime", reason="devices are an extra: pip install dre
 from dreem_case.nights.casefile import write_night  # noqa: E402
 from dreem_case.nights.night import Night, Signal  # noqa: E402
 from dreem_case.staging.stagers import load_stager  # noqa: E402
-from dreem_case.transfer import edge_commands, network_training  # noqa: E402
-from dreem_case.transfer.commands import transfer  # noqa: E402
-from dreem_case.transfer.edge_commands import train_networks  # noqa: E402
+from dreem_case.transfer import commands, network_training  # noqa: E402
+from dreem_case.transfer.commands import train_networks, transfer  # noqa: E402
 from dreem_case.transfer.network_stager import SmallSequenceStager, load_network_stager, shipped_network_folder  # noqa: E402
 from dreem_case.transfer.network_training import (  # noqa: E402
     People,
@@ -83,7 +82,7 @@ def test_a_training_that_was_stopped_goes_on_with_what_is_missing(people, tmp_pa
 
 def test_only_what_is_named_is_trained(people, tmp_path, monkeypatch):
     monkeypatch.setattr(network_training, "simulated_people", lambda *_, **__: people)
-    monkeypatch.setattr(network_training, "judged_by_night", lambda *_: ({}, None))
+    monkeypatch.setattr(network_training, "judged_by_night", lambda *_: {})
     assert list(train_all(tmp_path, names=("boosted",), path=tmp_path / "n.json", say=str)) == ["boosted"]
     run = CliRunner().invoke(train_networks, ["--only", "nothing", "--folder", str(tmp_path / "pairs")])
     assert (run.exit_code, "found 'nothing'" in run.output) == (1, True)
@@ -106,7 +105,7 @@ def test_on_another_device_all_learn_from_the_same_nights_and_are_judged_on_the_
 
 
 def test_a_network_tuned_on_a_store_is_a_model_that_learned_from_the_first_people(people, tmp_path, monkeypatch):
-    monkeypatch.setattr(edge_commands, "TUNING_STEPS", 2)
+    monkeypatch.setattr(commands, "TUNING_STEPS", 2)
     for night in people.nights:
         values = np.repeat(night.signals["C3"].values, 5)[::2]  # at 250 Hz
         eeg = {"eeg1": Signal(values, 250, "µV", "eeg")}
