@@ -27,8 +27,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .bands import KINDS, LIMIT, BandError, BandNight, differences, on_grid
-from .sequence import Draw, Example, SequenceNet, SequenceShape, fit_sequence
+from .bands import LIMIT, BandError, BandNight, differences, on_grid
+from .sequence import Draw, Example, fit_sequence, new_network
 
 # %% ../../nbs/library/transfer/cascade.ipynb #74e0eb3a
 AHEAD = 7  # epochs that the device waits for, at most
@@ -121,8 +121,7 @@ def distil(
         wanted = _TEACHER * one + (1 - _TEACHER) * np.eye(5)[night.stage.clip(0)]
         target = on_grid(np.where(scored[:, None], wanted, -1).astype(np.float32), night.epoch, -1)
         examples.append(Example(device_inputs(night, usual), target.T.copy()))
-    torch.manual_seed(0)
-    network = SequenceNet(SequenceShape(KINDS["size"], ahead=AHEAD))
+    network = new_network("size", ahead=AHEAD)
     fit_sequence(network, examples, draw)
     sure = np.concatenate([EdgeModel(network, usual, ()).probabilities(night).max(axis=1) for night in nights])
     return EdgeModel(network, usual, tuple(np.quantile(sure, np.linspace(0, 1, 101)).tolist()))
@@ -166,9 +165,8 @@ def curve_of(
     points = []
     for i, budget in enumerate(budgets):
         own = [one.max(axis=1) - thresholds[fold, i] for one, fold in zip(found.edge, found.fold, strict=True)]
-        points.append(
-            operate(stages, found.edge, found.cloud, [gap < 0 for gap in own], budget, float(thresholds[:, i].mean()))
-        )
+        unsure, threshold = [gap < 0 for gap in own], float(thresholds[:, i].mean())
+        points.append(operate(stages, found.edge, found.cloud, unsure, budget, threshold))
     return points
 
 # %% ../../nbs/library/transfer/cascade.ipynb #68788f06

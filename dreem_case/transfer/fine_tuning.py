@@ -184,7 +184,10 @@ def reptile(
     inner: Inner | None = None,
 ) -> SequenceModel:
     "Look for weights from which a person's night is learned quickly: move to where each person leads, less and less."
-    inner, by_person = inner or Inner(), _by_person(nights, source.kind)
+    inner, examples = inner or Inner(), {}
+    for night in nights:
+        examples.setdefault(night.person, []).append(example_of(night, source.kind))
+    by_person = list(examples.values())
     network, random = deepcopy(source.networks[0]), np.random.default_rng(inner.seed)
     for i in range(rounds):
         own = by_person[random.integers(len(by_person))]
@@ -202,13 +205,6 @@ def plain(
     inner, examples = inner or Inner(), [example_of(night, source.kind) for night in nights]
     return SequenceModel((inner_steps(source.networks[0], examples, inner, rounds * inner.steps),), source.kind)
 
-# %% ../../nbs/library/transfer/fine_tuning.ipynb #66cf4a90
-def _by_person(nights: Sequence[BandNight], kind: str) -> list[list[Example]]:
-    found: dict[str, list[Example]] = {}
-    for night in nights:
-        found.setdefault(night.person, []).append(example_of(night, kind))
-    return list(found.values())
-
 # %% ../../nbs/library/transfer/fine_tuning.ipynb #aca51274
 def one_night_kappas(
     start: SequenceModel,
@@ -222,9 +218,9 @@ def one_night_kappas(
         own = [night for night in nights if night.person == person]
         if len(own) < 2:
             continue
-        network = (
-            inner_steps(start.networks[0], [example_of(own[0], start.kind)], inner) if learn else start.networks[0]
-        )
+        network = start.networks[0]
+        if learn:
+            network = inner_steps(network, [example_of(own[0], start.kind)], inner)
         said = SequenceModel((network,), start.kind).probabilities(own[1])
         found[person] = kappa(own[1].stage, said.argmax(axis=1))
     if not found:
