@@ -36,7 +36,7 @@ def people():
 
 
 def test_both_nights_of_a_person_learn_or_judge(people):
-    assert people.judging.tolist() == [False] * 4 + [True] * 2
+    assert [side.tolist() for side in people.sides] == [[0, 1, 2, 3], [4, 5]]
 
 
 def test_a_judgement_counts_by_hand():
@@ -97,7 +97,7 @@ def test_on_another_device_all_learn_from_the_same_nights_and_are_judged_on_the_
     assert {way: set(of) for way, of in found["kappas"].items()} == {
         "source": {"0"}, "tuned": {"1", "2"}, "scratch": {"1", "2"}, "trees": {"2"},
     }  # fmt: skip
-    judged = {night.record for night, judges in zip(people.nights, people.judging, strict=True) if judges}
+    judged = {people.nights[i].record for i in people.sides[1]}
     assert all(set(draw) == judged for of in found["kappas"].values() for draws in of.values() for draw in draws)
     assert set(found["person"]) == judged and len(found["kappas"]["tuned"]["1"]) == 2
     assert all((a == b).all() for a, b in zip(weights, source.network.parameters(), strict=True))
