@@ -308,7 +308,8 @@ def own_server(
         process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
     try:
         end = time.monotonic() + 120
-        while not (found := re.search(r"Listening at: (http://[\d.:]+)", said := log.read_text("utf-8", "replace"))):
+        listening = re.compile(r"Listening at: (http://[\d.:]+)")
+        while not (found := listening.search(said := log.read_text(encoding="utf-8", errors="replace"))):
             if time.monotonic() > end or process.poll() is not None:
                 raise CloudAwayError(f"expected a server within 120 s, found {said[-300:]!a}")
             time.sleep(0.1)
