@@ -14,7 +14,7 @@ import numpy as np
 from ..core.agreement import accuracy
 from ..core.cross_validation import grouped_folds
 from ..core.workers import run_all
-from .band_trees import Blend, blend, fit_band_trees, tree_rows
+from .band_models import Blend, blend, fit_band_trees, tree_rows
 from .bands import N_STAGES, BandError, BandNight, folds_of_people
 from .fine_tuning import BEST, TUNINGS, fine_tune, from_scratch
 from .sequence import Draw, SequenceModel, fit_model

@@ -28,8 +28,14 @@ from ..core.nets import Learned, LoopSettings, fit_network, load_network, save_n
 from ..nights.edf_pairs import person_of
 from ..nights.night import Night
 from ..nights.stages import STAGE_NAMES, STAGES
-from .networks import DeepSleepNet, TenConvolutions, TinySleepNet, ten_convolutions_2019
-from .small_networks import SmallSequenceNet, SpectrogramNet
+from dreem_case.transfer.networks import (
+    DeepSleepNet,
+    SmallSequenceNet,
+    SpectrogramNet,
+    TenConvolutions,
+    TinySleepNet,
+    ten_convolutions_2019,
+)
 from .windows import LOW_PASS_HZ, Batches, NightWindows, night_windows
 
 # %% ../../nbs/library/transfer/network_stager.ipynb #ba6f402f
@@ -132,6 +138,11 @@ KINDS = {
     "spectrogram": Kind(SpectrogramNet, 20, 2e-3, "residual network on spectrograms"),
 }
 
+# %% ../../nbs/library/transfer/network_stager.ipynb #5702232b
+_PROGRAM_BYTES = 600_000_000  # a process with torch
+_EPOCH_BYTES = 4 * 3000 + 200
+_BATCH_BYTES = 256 * 64 * 3000 * 4 * 4  # about what a batch's layers keep, of the widest kind
+
 # %% ../../nbs/library/transfer/network_stager.ipynb #f62b657f
 @dataclass(eq=False)
 class NetworkStager:
@@ -187,7 +198,8 @@ class NetworkStager:
 
     def needed_memory(self, n_scored: int, example: NightWindows) -> int:  # bytes
         "Add up the windows of all nights, the weights with what learning keeps of each, and a batch."
-        return _needed_memory(self, n_scored)
+        weights = sum(value.numel() for value in KINDS[self.kind].build().parameters())
+        return _PROGRAM_BYTES + n_scored * _EPOCH_BYTES + weights * 4 * 5 + _BATCH_BYTES
 
     def save(self, folder: Path | str, metrics: Mapping | None = None) -> None:
         "Write the network and its manifest; raise `ModelError` if it was never fitted."
@@ -308,16 +320,6 @@ def _version(stager: NetworkStager) -> str:
         digest.update(name.encode() + np.ascontiguousarray(value.detach().cpu().numpy()).tobytes())
     return f"{stager.kind}-{digest.hexdigest()[:12]}"
 
-# %% ../../nbs/library/transfer/network_stager.ipynb #5702232b
-_PROGRAM_BYTES = 600_000_000  # a process with torch
-_EPOCH_BYTES = 4 * 3000 + 200
-_BATCH_BYTES = 256 * 64 * 3000 * 4 * 4  # about what a batch's layers keep, of the widest kind
-
-
-def _needed_memory(stager: NetworkStager, n_scored: int) -> int:
-    weights = sum(value.numel() for value in KINDS[stager.kind].build().parameters())
-    return _PROGRAM_BYTES + n_scored * _EPOCH_BYTES + weights * 4 * 5 + _BATCH_BYTES
-
 # %% ../../nbs/library/transfer/network_stager.ipynb #abf811c1
 _FITS = {"stages": list(STAGE_NAMES), "windows_version": 1}
 
@@ -336,9 +338,8 @@ def _save(stager: NetworkStager, folder: Path | str, metrics: Mapping | None) ->
 # %% ../../nbs/library/transfer/network_stager.ipynb #ba808ed0
 def _load(cls: type[NetworkStager], folder: Path | str) -> NetworkStager:
     network, manifest = load_network(folder, cls.kind, lambda _: KINDS[cls.kind].build())
-    wrong = [name for name, value in _FITS.items() if manifest.get(name) != value]
-    if wrong or not all(torch.isfinite(value).all() for value in network.state_dict().values()):
-        expected = f"{wrong[0]} {_FITS[wrong[0]]}" if wrong else "finite weights"
+    if wrong := [name for name, value in _FITS.items() if manifest.get(name) != value]:
+        expected = f"{wrong[0]} {_FITS[wrong[0]]}"
         raise ModelError(f"{folder}: expected {expected}, found something else; train the model again")
     stager = cls()
     stager.network = network
@@ -349,7 +350,8 @@ def _load(cls: type[NetworkStager], folder: Path | str) -> NetworkStager:
         stager.temperature = float(manifest["temperature"])
         stager.review_threshold = float(manifest["review_threshold"])
         stager.trained_on, stager.metrics = tuple(map(str, manifest["trained_on"])), dict(manifest["metrics"])
-        if not (0.1 < stager.temperature < 10 and 0 <= stager.review_threshold <= 1 and _cuts(stager.low_pass_hz)):
+        filters = stager.low_pass_hz is None or 5 <= stager.low_pass_hz < 50
+        if not (0.1 < stager.temperature < 10 and 0 <= stager.review_threshold <= 1 and filters):
             raise ValueError("a temperature, a threshold or a filter that no fit gives")
         stager.version = _version(stager)
     except (KeyError, TypeError, ValueError) as error:
@@ -357,7 +359,3 @@ def _load(cls: type[NetworkStager], folder: Path | str) -> NetworkStager:
     if stager.version != manifest.get("version"):
         raise ModelError(f"{folder}: expected model {str(manifest.get('version'))[:80]!a}, found {stager.version}")
     return stager
-
-# %% ../../nbs/library/transfer/network_stager.ipynb #49645f5a
-def _cuts(low_pass_hz: float | None) -> bool:
-    return low_pass_hz is None or 5 <= low_pass_hz < 50

@@ -21,11 +21,12 @@ import numpy as np
 from .. import __version__
 from ..core.agreement import accuracy, balanced_accuracy, confusion, kappa, macro_f1
 from ..core.calibration import reliability
+from ..core.edge import EdgeModel, parity
 from ..core.files import write_whole
-from ..core.nets import LoopSettings, seed_all
+from ..core.nets import LoopSettings, count_parameters, seed_all
 from ..nights.night import Night
 from ..nights.stages import STAGES
-from .label_efficiency import learn_curves
+from .fine_tuning import learn_curves
 from dreem_case.transfer.network_stager import (
     KINDS,
     NetworkStager,
@@ -36,8 +37,6 @@ from dreem_case.transfer.network_stager import (
     shipped_network_folder,
     sign,
 )
-from .networks import count_parameters
-from ..core.edge import EdgeModel, parity
 from .onnx_edge import edge_cost, export_onnx, quantize_static
 from .pairs import read_pairs, write_pairs
 from .windows import NightWindows
@@ -55,11 +54,11 @@ class People:
     source: str  # in words
 
     @property
-    def judging(self) -> np.ndarray:  # bool (n,): the last third of the people
-        "Say which nights judge."
+    def sides(self) -> tuple[np.ndarray, np.ndarray]:  # places of nights
+        "Say which nights are learned from, and which judge: those of the last third of the people."
         people = sorted(set(self.persons))
-        last = set(people[-max(len(people) // 3, 1) :])
-        return np.array([person in last for person in self.persons])
+        judges = np.isin(self.persons, people[-max(len(people) // 3, 1) :])
+        return np.flatnonzero(~judges), np.flatnonzero(judges)
 
     @property
     def labels(self) -> list[np.ndarray]:
@@ -99,10 +98,9 @@ def _known(values: np.ndarray) -> list[float | None]:
     return [None if np.isnan(value) else round(float(value), 4) for value in values]
 
 # %% ../../nbs/library/transfer/network_training.ipynb #9c969944
-def judged_by_night(stager: object, people: People, seed: int = 1) -> tuple[dict, list]:  # and what it said
+def judged_by_night(stager: object, people: People, seed: int = 1) -> dict:
     "Fit a stager to the people who learn, and judge it on the others."
-    prepared, judging = [stager.prepare(night.load()) for night in people.nights], people.judging
-    inside, outside = np.flatnonzero(~judging), np.flatnonzero(judging)
+    prepared, (inside, outside) = [stager.prepare(night.load()) for night in people.nights], people.sides
     start = time.process_time()
     stager.fit([prepared[i] for i in inside], [people.labels[i] for i in inside], seed=seed)
     seconds = time.process_time() - start
@@ -111,16 +109,15 @@ def judged_by_night(stager: object, people: People, seed: int = 1) -> tuple[dict
     spent = time.process_time() - start
     found = judgement([people.labels[i] for i in outside], said)
     found |= {"fit_cpu_s": round(seconds, 1), "ms_per_epoch": 1000 * spent / sum(map(len, said)), **_course(stager)}
-    return {"nights": len(inside), "judged_nights": len(outside), "data": people.source, **found}, said
+    return {"nights": len(inside), "judged_nights": len(outside), "data": people.source, **found}
 
 # %% ../../nbs/library/transfer/network_training.ipynb #e4afb6f3
 def _course(stager: object) -> dict:
     "Tell how a network learned; nothing of what is none."
     if not isinstance(stager, NetworkStager):
         return {}
-    losses, judgements = (
-        [round(v, 4) for v in values] for values in (stager.learned.losses, stager.learned.judgements)
-    )
+    course = stager.learned.losses, stager.learned.judgements
+    losses, judgements = ([round(v, 4) for v in values] for values in course)
     return {
         "parameters": count_parameters(stager.network), "losses": losses, "judgements": judgements,
         "best_epoch": stager.learned.best_epoch, "temperature": round(stager.temperature, 4),
@@ -223,11 +220,6 @@ def learned_on(
     sign(stager, nights)
     return stager
 
-
-def _learned(source: NetworkStager, anew: bool, steps: int, nights: Sequence[DeviceNight], seed: int) -> _Fitted:
-    windows, labels = [night.prepared["network"] for night in nights], [night.stage.astype(int) for night in nights]
-    return _Fitted(learned_on(source, windows, labels, anew, steps, seed), "network")
-
 # %% ../../nbs/library/transfer/network_training.ipynb #0a06de88
 def _device_ways(source: NetworkStager, trees: Callable, steps: int) -> dict[str, Callable]:
     "Name the ways of learning from a few nights of another device."
@@ -236,9 +228,13 @@ def _device_ways(source: NetworkStager, trees: Callable, steps: int) -> dict[str
         prepared, labels = [night.prepared["trees"] for night in nights], [night.stage for night in nights]
         return _Fitted(trees(n_jobs=1).fit(prepared, labels, seed=seed), "trees")
 
+    def learn(anew: bool, nights: Sequence[DeviceNight], seed: int) -> _Fitted:
+        windows, labels = [night.prepared["network"] for night in nights], [night.stage.astype(int) for night in nights]
+        return _Fitted(learned_on(source, windows, labels, anew, steps, seed), "network")
+
     return {
         "source": lambda nights, seed: _Fitted(source, "network"), "trees": fit_trees,
-        "tuned": partial(_learned, source, False, steps), "scratch": partial(_learned, source, True, steps),
+        "tuned": partial(learn, False), "scratch": partial(learn, True),
     }  # fmt: skip
 
 # %% ../../nbs/library/transfer/network_training.ipynb #3f884175
@@ -257,8 +253,7 @@ def judged_on_device(
         whole = night.load()
         prepared = {"network": source.prepare(whole), "trees": trees().prepare(whole)}
         nights.append(DeviceNight(night.record, person, np.asarray(stage), prepared))
-    inside = [night for night, judges in zip(nights, people.judging, strict=True) if not judges]
-    outside = [night for night, judges in zip(nights, people.judging, strict=True) if judges]
+    inside, outside = ([nights[i] for i in side] for side in people.sides)
     needed = {"source": 0, "tuned": 1, "scratch": 1, "trees": 2}  # nights; none is of no use to the source
     looked_at = {way: [k for k in sizes if k >= n and (n or not k)] for way, n in needed.items()}
     curves = learn_curves(partial(_device_ways, source, trees, steps), looked_at, inside, outside, n_draws, n_jobs)
@@ -302,7 +297,7 @@ def train_all(
             continue
         settings = {"epochs": passes or PASSES.get(name)} if name in KINDS else {}
         stager = kinds[name].load()(**settings)
-        found, _ = judged_by_night(stager, people, seed)
+        found = judged_by_night(stager, people, seed)
         if name == "small-sequence":
             found["edge"] = _ship(stager, people, ship or shipped_network_folder(), found)
         keep(name, found)
@@ -312,7 +307,7 @@ def train_all(
         keep("small-sequence, random epochs", judged_by_random_epochs(people, seed, passes))
     if "small-sequence, no low-pass" not in table:
         unfiltered = SmallSequenceStager(epochs=passes, low_pass_hz=None, n_jobs=1)
-        keep("small-sequence, no low-pass", judged_by_night(unfiltered, people, seed)[0])
+        keep("small-sequence, no low-pass", judged_by_night(unfiltered, people, seed))
     if "small-sequence, device b" not in table:
         others = simulated_people(Path(folder).with_name(f"{Path(folder).name}-b"), n_people, "b", seed)
         source = load_network_stager(ship or shipped_network_folder())
@@ -324,8 +319,7 @@ def _ship(stager: NetworkStager, people: People, folder: Path, found: dict) -> d
     "Save the small network with its files for a device, and what they cost."
     names = ("accuracy", "macro_f1", "kappa", "ece", "nights", "judged_nights", "data", "fit_cpu_s")
     stager.save(folder, {name: found[name] for name in names})
-    prepared, judging = [stager.prepare(night.load()) for night in people.nights], people.judging
-    inside, outside = np.flatnonzero(~judging), np.flatnonzero(judging)
+    prepared, (inside, outside) = [stager.prepare(night.load()) for night in people.nights], people.sides
     truth = [people.labels[i] for i in outside]
     edge = write_edge(stager, [prepared[i] for i in inside], [prepared[i] for i in outside], truth, folder)
     about = {"version": __version__, **{name: found[name] for name in names}, "edge": edge}

@@ -128,10 +128,9 @@ def _piece(example: Example, draw: Draw, random: np.random.Generator) -> tuple[n
     wanted = np.full((len(target), length), -1, target.dtype)
     stretch, shift = random.standard_normal((2, len(inputs), 1))
     there = (inputs[:, low:high] != 0).any(axis=0)
-    found[:, low - start : high - start] = (
-        inputs[:, low:high] * (1 + draw.stretch * stretch) + draw.shift * shift
-    ) * there
-    wanted[:, low - start : high - start] = target[:, low:high]
+    within = slice(low - start, high - start)
+    found[:, within] = (inputs[:, low:high] * (1 + draw.stretch * stretch) + draw.shift * shift) * there
+    wanted[:, within] = target[:, low:high]
     return found, wanted
 
 # %% ../../nbs/library/transfer/sequence.ipynb #4fe3d876
@@ -168,12 +167,14 @@ def fit_sequence(
         raise BandError("training", "a scored epoch at least", "none")
     rounds = 10
     each = max(draw.steps // rounds, 1)
+
+    def batches(epoch: int) -> list:
+        return [draw_batch(examples, draw, epoch * each + i) for i in range(each)]
+
     settings = LoopSettings(rounds, draw.rate, 0.02, seed=draw.seed)
     network.train()  # Lightning leaves modes as they are
     with torch_threads(1):
-        return fit_network(
-            network, lambda epoch: [draw_batch(examples, draw, epoch * each + i) for i in range(each)], loss, settings
-        )
+        return fit_network(network, batches, loss, settings)
 
 # %% ../../nbs/library/transfer/sequence.ipynb #52a326bb
 @dataclass(frozen=True, eq=False)
@@ -191,10 +192,10 @@ class SequenceModel:
         return np.mean(said, axis=0)[night.epoch - night.epoch[0]]
 
 
-def new_network(kind: str = "bands", seed: int = 0) -> SequenceNet:
+def new_network(kind: str = "bands", seed: int = 0, ahead: int | None = None) -> SequenceNet:
     "Build a network that has learned nothing."
     torch.manual_seed(seed)
-    return SequenceNet(SequenceShape(KINDS[kind]))
+    return SequenceNet(SequenceShape(KINDS[kind], ahead=ahead))
 
 # %% ../../nbs/library/transfer/sequence.ipynb #0e2a196c
 def fit_model(
@@ -238,11 +239,8 @@ def load_sequence(folder: Path | str) -> tuple[SequenceModel, dict]:  # and its 
 def _build(manifest: dict) -> nn.Module:
     "Build what a manifest describes; it is foreign."
     shape, n = SequenceShape(**manifest["shape"]), manifest["n_networks"]
-    if (
-        not (isinstance(n, int) and 1 <= n <= 20)
-        or manifest["inputs"] not in KINDS
-        or not isinstance(manifest["card"], dict)
-    ):
+    counted = isinstance(n, int) and 1 <= n <= 20
+    if not counted or manifest["inputs"] not in KINDS or not isinstance(manifest["card"], dict):
         raise ValueError("a manifest of 1 to 20 networks, their inputs and a card")
     if shape.n_inputs != KINDS[manifest["inputs"]]:
         raise ValueError(f"{KINDS[manifest['inputs']]} inputs")

@@ -25,6 +25,7 @@ def test_everything_is_drawn_at_some_time_and_nobody_is_one_draw_of_nothing():
     people = ["a", "b", "a", "c", "b", "a"]
     assert {place for draw in draw_places(people, 1, 60) for place in draw} == set(range(6))
     assert draw_places(people, 0, 4) == [()]
+    assert draw_places(people, 2, 3, seed=1) != draw_places(people, 2, 3, seed=2)
 
 
 def test_a_curve_is_averaged_by_person_over_draws_and_nights():

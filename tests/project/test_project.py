@@ -48,12 +48,10 @@ OF_NETS = {
         for name in (
             "cascade",
             "fine_tuning",
-            "meta",
             "network_stager",
             "network_training",
             "networks",
             "sequence",
-            "small_networks",
         )
     ),
 }

@@ -16,9 +16,8 @@ pytest.importorskip("torch")
 import torch
 
 from dreem_case.core.model_file import ModelError
-from dreem_case.transfer import remote
-from dreem_case.transfer.band_models import FOLDER, band_figures, held_out, load_edge
-from dreem_case.transfer.band_trees import fit_band_trees
+from dreem_case.transfer import cascade
+from dreem_case.transfer.band_models import FOLDER, band_figures, fit_band_trees, held_out, load_edge
 from dreem_case.transfer.bands import BandError, BandNight, read_sleep_edf_bands
 from dreem_case.transfer.cascade import (
     AHEAD,
@@ -34,8 +33,7 @@ from dreem_case.transfer.cascade import (
     stage_cascade,
 )
 from dreem_case.transfer.commands import transfer
-from dreem_case.transfer.fine_tuning import TUNINGS, fine_tune
-from dreem_case.transfer.label_efficiency import draw_nights, learn_curves
+from dreem_case.transfer.fine_tuning import TUNINGS, fine_tune, learn_curves
 from dreem_case.transfer.sequence import Draw, draw_batch, example_of, fit_model, load_sequence, save_sequence
 
 SHORT = Draw(steps=10, length=60)
@@ -212,7 +210,6 @@ def test_ways_of_learning_get_the_same_draws_and_no_judged_person():
     assert curves["a"].kappas == curves["b"].kappas
     more = learn_curves(lambda: ways, {"a": (1, 2), "b": (2, 1)}, nights[:6], nights[6:], {"a": 3, "b": 5})
     assert len(more["b"].kappas[2]) == 5 and more["b"].first(3).kappas == more["a"].kappas == curves["a"].kappas
-    assert draw_nights(nights, 2, 3, seed=1) != draw_nights(nights, 2, 3, seed=2)
 
 
 def test_curves_and_folds_do_not_depend_on_the_number_of_processes():
@@ -254,17 +251,17 @@ def test_a_cloud_that_speaks_no_http_or_stops_amid_an_answer_is_away(monkeypatch
     def urlopen(*_, **__):
         raise error
 
-    monkeypatch.setattr(remote, "urlopen", urlopen)
-    with pytest.raises(remote.CloudAwayError):
-        remote.ask_stages("http://cloud", np.zeros((1, 3000)), "Fpz-Cz", remote.Cost())
+    monkeypatch.setattr(cascade, "urlopen", urlopen)
+    with pytest.raises(cascade.CloudAwayError):
+        cascade.ask_stages("http://cloud", np.zeros((1, 3000)), "Fpz-Cz", cascade.Cost())
 
 
 @pytest.mark.parametrize("value", ["1" + "0" * 400, "NaN", "null", '"x"'])
 def test_an_answer_of_the_cloud_with_other_than_numbers_is_refused(monkeypatch, value):
     content = f'{{"probabilities": [[{value}, 0, 0, 0, 0]]}}'.encode()
-    monkeypatch.setattr(remote, "urlopen", lambda *_, **__: BytesIO(content))
+    monkeypatch.setattr(cascade, "urlopen", lambda *_, **__: BytesIO(content))
     with pytest.raises(BandError, match="cloud: expected probabilities of 1 epochs"):
-        remote.ask_stages("http://cloud", np.zeros((1, 3000)), "Fpz-Cz", remote.Cost())
+        cascade.ask_stages("http://cloud", np.zeros((1, 3000)), "Fpz-Cz", cascade.Cost())
 
 
 def test_commands_say_in_one_line_what_they_cannot_use(tmp_path):

@@ -10,9 +10,8 @@ pytest.importorskip("onnxruntime", reason="devices are an extra: pip install dre
 from dreem_case.core.edge import EdgeModel, parity  # noqa: E402
 from dreem_case.core.model_file import ModelError  # noqa: E402
 from dreem_case.transfer.network_stager import load_network_stager, shipped_network_folder  # noqa: E402
-from dreem_case.transfer.networks import TenConvolutions, TinySleepNet  # noqa: E402
+from dreem_case.transfer.networks import SmallSequenceNet, SpectrogramNet, TenConvolutions, TinySleepNet  # noqa: E402
 from dreem_case.transfer.onnx_edge import edge_cost, export_onnx, quantize_static  # noqa: E402
-from dreem_case.transfer.small_networks import SmallSequenceNet, SpectrogramNet  # noqa: E402
 
 torch.set_num_threads(1)
 

@@ -27,7 +27,7 @@ from dreem_case.transfer.network_stager import (  # noqa: E402
     network_stager,
     shipped_network_folder,
 )
-from dreem_case.transfer.small_networks import SmallSequenceNet  # noqa: E402
+from dreem_case.transfer.networks import SmallSequenceNet  # noqa: E402
 
 torch.set_num_threads(1)
 

@@ -13,9 +13,8 @@ pytest.importorskip("onnxruntime", reason="devices are an extra: pip install dre
 from dreem_case.nights.casefile import write_night  # noqa: E402
 from dreem_case.nights.night import Night, Signal  # noqa: E402
 from dreem_case.staging.stagers import load_stager  # noqa: E402
-from dreem_case.transfer import edge_commands, network_training  # noqa: E402
-from dreem_case.transfer.commands import transfer  # noqa: E402
-from dreem_case.transfer.edge_commands import train_networks  # noqa: E402
+from dreem_case.transfer import commands, network_training  # noqa: E402
+from dreem_case.transfer.commands import train_networks, transfer  # noqa: E402
 from dreem_case.transfer.network_stager import SmallSequenceStager, load_network_stager, shipped_network_folder  # noqa: E402
 from dreem_case.transfer.network_training import (  # noqa: E402
     People,
@@ -37,7 +36,7 @@ def people():
 
 
 def test_both_nights_of_a_person_learn_or_judge(people):
-    assert people.judging.tolist() == [False] * 4 + [True] * 2
+    assert [side.tolist() for side in people.sides] == [[0, 1, 2, 3], [4, 5]]
 
 
 def test_a_judgement_counts_by_hand():
@@ -83,7 +82,7 @@ def test_a_training_that_was_stopped_goes_on_with_what_is_missing(people, tmp_pa
 
 def test_only_what_is_named_is_trained(people, tmp_path, monkeypatch):
     monkeypatch.setattr(network_training, "simulated_people", lambda *_, **__: people)
-    monkeypatch.setattr(network_training, "judged_by_night", lambda *_: ({}, None))
+    monkeypatch.setattr(network_training, "judged_by_night", lambda *_: {})
     assert list(train_all(tmp_path, names=("boosted",), path=tmp_path / "n.json", say=str)) == ["boosted"]
     run = CliRunner().invoke(train_networks, ["--only", "nothing", "--folder", str(tmp_path / "pairs")])
     assert (run.exit_code, "found 'nothing'" in run.output) == (1, True)
@@ -98,7 +97,7 @@ def test_on_another_device_all_learn_from_the_same_nights_and_are_judged_on_the_
     assert {way: set(of) for way, of in found["kappas"].items()} == {
         "source": {"0"}, "tuned": {"1", "2"}, "scratch": {"1", "2"}, "trees": {"2"},
     }  # fmt: skip
-    judged = {night.record for night, judges in zip(people.nights, people.judging, strict=True) if judges}
+    judged = {people.nights[i].record for i in people.sides[1]}
     assert all(set(draw) == judged for of in found["kappas"].values() for draws in of.values() for draw in draws)
     assert set(found["person"]) == judged and len(found["kappas"]["tuned"]["1"]) == 2
     assert all((a == b).all() for a, b in zip(weights, source.network.parameters(), strict=True))
@@ -106,7 +105,7 @@ def test_on_another_device_all_learn_from_the_same_nights_and_are_judged_on_the_
 
 
 def test_a_network_tuned_on_a_store_is_a_model_that_learned_from_the_first_people(people, tmp_path, monkeypatch):
-    monkeypatch.setattr(edge_commands, "TUNING_STEPS", 2)
+    monkeypatch.setattr(commands, "TUNING_STEPS", 2)
     for night in people.nights:
         values = np.repeat(night.signals["C3"].values, 5)[::2]  # at 250 Hz
         eeg = {"eeg1": Signal(values, 250, "µV", "eeg")}

@@ -7,6 +7,9 @@ torch = pytest.importorskip("torch", reason="networks are an extra: pip install 
 
 from dreem_case.transfer.networks import (  # noqa: E402
     DeepSleepNet,
+    SmallSequenceNet,
+    Spectrogram,
+    SpectrogramNet,
     TenConvolutions,
     TinySleepNet,
     count_parameters,
@@ -14,7 +17,6 @@ from dreem_case.transfer.networks import (  # noqa: E402
     n_samples,
     ten_convolutions_2019,
 )
-from dreem_case.transfer.small_networks import SmallSequenceNet, Spectrogram, SpectrogramNet  # noqa: E402
 
 torch.set_num_threads(1)
 ALL = (TenConvolutions, ten_convolutions_2019, DeepSleepNet, TinySleepNet, SmallSequenceNet, SpectrogramNet)
