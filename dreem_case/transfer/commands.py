@@ -20,9 +20,13 @@ def transfer() -> None:
 
 
 def _errors() -> tuple[type[Exception], ...]:
-    from dreem_case.nights.store import RecordNotFound
+    from dreem_case.core.agreement import EvaluationError
+    from dreem_case.core.errors import Unusable
+    from dreem_case.core.model_file import ModelError
+    from dreem_case.nights.night import NightError
+    from dreem_case.nights.store import RecordNotFound, StoreError
 
-    return RecordNotFound, ValueError, OSError
+    return Unusable, EvaluationError, ModelError, NightError, StoreError, RecordNotFound, OSError
 
 # %% ../../nbs/library/transfer/commands.ipynb #f4bd971e
 _named, _named_edge = one_line(_errors, "nets"), one_line(_errors, "nets,edge")
