@@ -251,15 +251,14 @@ def test_one_recording_finds_its_hypnogram_beside_it(recordings, tmp_path):
     assert other.exit_code == 1 and "expected a hypnogram of the same night" in other.output
 
 
-@pytest.mark.parametrize("name, mark", [("10_1.tsv", "\t"), ("10_1.csv", ","), ("10_1.csv", ";")])
+@pytest.mark.parametrize("name, mark", [("10_1.tsv", "\t"), ("10_1.csv", ","), ("10_1_scoring.csv", ";")])
 def test_a_table_of_texts_is_a_hypnogram(name, mark, tmp_path):
     folder = tmp_path / "studies"
     folder.mkdir()
     psg(folder / "10_1.edf", n_records=3)
     lines = ["onset duration description", "0 30 Sleep_stage_W", "30 60 Sleep_stage_N2", "31 9 Hypopnea"]
     (folder / name).write_text("\n".join(line.replace(" ", mark).replace("_", " ") for line in lines))
-    chosen = [] if name.endswith("tsv") else ["--hypnogram", folder / name]
-    done = run("import", folder / "10_1.edf", "--out", tmp_path / "store", *chosen)
+    done = run("import", folder / "10_1.edf", "--out", tmp_path / "store")
     assert done.exit_code == 0 and "nobody scored" not in done.output
     assert json.loads((tmp_path / "store" / "hypnograms" / "10_1.json").read_text()) == ["WAKE", "N2", "N2"]
 
@@ -279,3 +278,19 @@ def test_a_table_that_is_none_is_named_and_costs_one_recording(tmp_path):
     done = run("import", tmp_path, "--out", tmp_path / "store")
     assert done.exit_code == 1 and "10_1.tsv: expected columns onset, duration and description" in done.output
     assert open_store(tmp_path / "store").records() == ["11_1"]
+
+
+def test_recordings_of_one_name_have_the_hypnograms_of_their_own_folders(tmp_path):
+    for person, name in ("p1", "night.tsv"), ("p2", "night-hyp.edf"), ("p3", "odd.tsv"):
+        (tmp_path / person).mkdir()
+        (tmp_path / person / "night.edf").touch()
+        (tmp_path / person / name).touch()
+    (tmp_path / "night.tsv").touch()
+    found = [pair.hypnogram and pair.hypnogram.relative_to(tmp_path).as_posix() for pair in find_pairs(tmp_path).pairs]
+    assert found == ["p1/night.tsv", "p2/night-hyp.edf", None]
+
+
+def test_a_file_of_another_kind_beside_a_recording_without_a_hypnogram_is_named(tmp_path):
+    for name in "a.edf", "a.xml", "b.edf", "b.tsv", "b.txt":
+        (tmp_path / name).touch()
+    assert find_pairs(tmp_path).notes == ("a.xml is not read: a hypnogram of a is EDF+, TSV or CSV",)
