@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from .casefile import CaseFileError, FileUnavailable, HypnogramFileError
-from .edf_header import EdfHeader, edf_record, read_header
+from .edf_header import EdfHeader, EdfHeaderError, edf_record, read_header
 from .edf_samples import MAX_ANNOTATIONS, MAX_SPAN_S, Annotation, Timeline, read_timeline
 from .stages import EPOCH_S, UNSCORED, HypnogramError, Stage, understand_labels
 
@@ -176,11 +176,14 @@ def _rows(rows: Sequence[list[str]], places: Sequence[int]) -> tuple[list[Annota
 
 # %% ../../nbs/library/nights/edf_hypnogram.ipynb #2aa07530
 def read_scoring(path: str | Path) -> Scoring:
-    "Read a hypnogram in EDF+ or a table; raise an `EdfError` or another `CaseFileError` for what is none."
+    "Read a hypnogram in EDF+ or a table; raise `HypnogramFileError` or another `CaseFileError` for what is none."
     if (path := Path(path)).suffix.lower() in TABLES:
         every, notes = read_annotations(path)
         return _scoring_in(every, edf_record(path), None, "", notes)
-    header = read_header(path)
+    try:
+        header = read_header(path)
+    except EdfHeaderError as error:
+        raise HypnogramFileError(path.name, f"{error.expected}, or a TSV or CSV table", error.found) from error
     return scoring_of(header, read_timeline(header))
 
 # %% ../../nbs/library/nights/edf_hypnogram.ipynb #e2b0fff8

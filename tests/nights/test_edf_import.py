@@ -294,3 +294,10 @@ def test_a_file_of_another_kind_beside_a_recording_without_a_hypnogram_is_named(
     for name in "a.edf", "a.xml", "b.edf", "b.tsv", "b.txt":
         (tmp_path / name).touch()
     assert find_pairs(tmp_path).notes == ("a.xml is not read: a hypnogram of a is EDF+, TSV or CSV",)
+
+
+def test_a_hypnogram_of_no_kind_that_is_read_is_named_by_its_file(tmp_path):
+    (tmp_path / "scored.xml").write_text("<?xml version='1.0'?>")
+    done = run("import", psg(tmp_path / "a.edf"), "--hypnogram", tmp_path / "scored.xml", "--out", tmp_path / "store")
+    assert done.exit_code == 1
+    assert "a: scored.xml: expected an EDF or BDF file, or a TSV or CSV table, found one that begins" in done.output
