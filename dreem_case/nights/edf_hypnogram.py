@@ -312,8 +312,10 @@ def sleep_span(
     return int(scored[first]), int(scored[last]) + 1
 
 # %% ../../nbs/library/nights/edf_hypnogram.ipynb #6e9061de
-def since_start(start: datetime, clock: str) -> float:  # seconds
-    "Give how long after the start a time of the day comes first; raise `ValueError` for what is none."
+def since_start(start: datetime | None, clock: str) -> float:  # seconds
+    "Give how long after the start a time of the day comes first; raise `ValueError` for what is none, or no start."
+    if start is None:
+        raise ValueError("expected a recording or a hypnogram that says when it started, found none")
     match = re.fullmatch(r"(\d{1,2})[:.](\d{2})(?:[:.](\d{2}))?", clock.strip())
     if not match or int(match[1]) > 24 or int(match[2]) > 59 or int(match[3] or 0) > 59:
         raise ValueError(f"expected a time of the day such as 23:45, found {ascii(clock)[:20]}")

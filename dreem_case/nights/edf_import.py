@@ -15,7 +15,7 @@ import numpy as np
 
 from ..core.files import whole_file, write_whole
 from .casefile import EEG_NAMES, MAX_HOURS, check_record_name
-from .edf import EdfNight, open_edf_night, trimmed
+from .edf import NO_START, EdfNight, open_edf_night, trimmed
 from .edf_header import EdfError, EdfRecordsError
 from .edf_hypnogram import since_start
 from .edf_pairs import Pair
@@ -104,10 +104,11 @@ def _lights(opened: EdfNight, lights: Mapping[str, Any]) -> tuple[dict[str, floa
     found: dict[str, float | None] = {}
     notes: list[str] = []
     first_s = opened.shift_s  # the night's first sample, on the scoring's clock
+    own = opened.scoring.start if opened.scoring else None  # a table and a writer that was not told have none
+    start = opened.header.start if own in (None, NO_START) else own
     for name in ("lights_off", "lights_on"):
         since_s = getattr(opened.scoring, f"{name}_s", None)
-        start = (opened.scoring or opened.header).start
-        if since_s is None and lights.get(name) is not None and start is not None:
+        if since_s is None and lights.get(name) is not None:
             try:
                 since_s = since_start(start, str(lights[name]))
             except ValueError as error:

@@ -125,6 +125,23 @@ def test_lights_of_a_table_are_put_on_epochs(recordings, tmp_path):
     assert (about["lights_off_epoch"], about["lights_on_epoch"]) == (2, 9)
 
 
+def test_lights_go_with_the_recording_of_exactly_this_name_and_count_from_its_start(tmp_path):
+    for name in "night1", "night10", "night2":
+        psg(tmp_path / f"{name}.edf", date="03.11.26", time="22.00.00")
+    (tmp_path / "night1.csv").write_text("onset,duration,description\n0,300,N2\n")
+    hypnogram(tmp_path / "night2-hyp.edf", (0, 300, "Sleep stage 2"), date="01.01.85", time="00.00.00")
+    (tmp_path / "lights.json").write_text(json.dumps({night: {"lights_off": "22:01"} for night in ("night1", "night2")}))
+    done = run("import", tmp_path, "--out", tmp_path / "store", "--lights", tmp_path / "lights.json", "--json")
+    assert [night["lights_off_epoch"] for night in json.loads(done.stdout)["imported"]] == [2, None, 2]
+
+
+def test_lights_of_a_recording_without_a_start_are_not_known(tmp_path):
+    psg(tmp_path / "a.edf", date="unknown", time="")
+    (tmp_path / "lights.json").write_text(json.dumps({"a": {"lights_off": "22:01"}}))
+    done = run("import", tmp_path / "a.edf", "--out", tmp_path / "store", "--lights", tmp_path / "lights.json")
+    assert "lights off is not known: expected a recording or a hypnogram that says when it started" in done.output
+
+
 @pytest.mark.parametrize("odd", ["half past ten", "25:00", "22:59:61", 7, [1]])
 def test_a_clock_time_that_is_none_is_noted_and_costs_nothing_else(recordings, tmp_path, odd):
     (tmp_path / "lights.json").write_text(json.dumps({"SC4001": {"lights_off": odd, "lights_on": "16:15:00"}}))
@@ -285,7 +302,7 @@ def test_recordings_of_one_name_have_the_hypnograms_of_their_own_folders(tmp_pat
         (tmp_path / person).mkdir()
         (tmp_path / person / "night.edf").touch()
         (tmp_path / person / name).touch()
-    (tmp_path / "night.tsv").touch()
+    (tmp_path / "night.tsv").touch()  # of none of the three
     found = [pair.hypnogram and pair.hypnogram.relative_to(tmp_path).as_posix() for pair in find_pairs(tmp_path).pairs]
     assert found == ["p1/night.tsv", "p2/night-hyp.edf", None]
 
