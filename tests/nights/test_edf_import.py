@@ -130,7 +130,7 @@ def test_lights_go_with_the_recording_of_exactly_this_name_and_count_from_its_st
         psg(tmp_path / f"{name}.edf", date="03.11.26", time="22.00.00")
     (tmp_path / "night1.csv").write_text("onset,duration,description\n0,300,N2\n")
     hypnogram(tmp_path / "night2-hyp.edf", (0, 300, "Sleep stage 2"), date="01.01.85", time="00.00.00")
-    (tmp_path / "lights.json").write_text(json.dumps({night: {"lights_off": "22:01"} for night in ("night1", "night2")}))
+    (tmp_path / "lights.json").write_text(json.dumps({n: {"lights_off": "22:01"} for n in ("night1", "night2")}))
     done = run("import", tmp_path, "--out", tmp_path / "store", "--lights", tmp_path / "lights.json", "--json")
     assert [night["lights_off_epoch"] for night in json.loads(done.stdout)["imported"]] == [2, None, 2]
 
