@@ -59,19 +59,20 @@ def import_pair(
     for place in ("h5", "hypnograms", "imports"):
         (folder / place).mkdir(parents=True, exist_ok=True)
     labels = folder / "hypnograms" / f"{record}.json"
-    if night.hypnogram is None:
-        labels.unlink(missing_ok=True)
-    else:
-        words = [Stage(code).name if code != UNSCORED else None for code in night.hypnogram.tolist()]
-        write_whole(labels, json.dumps(words).encode())
-    write_whole(folder / "imports" / f"{record}.json", json.dumps(about, indent=1).encode())
-    _write_h5(folder / "h5" / f"{record}.h5", opened, names)  # last: where it is, the record is there
+    with whole_file(folder / "h5" / f"{record}.h5") as partial:
+        _write_h5(partial, opened, names)
+        if night.hypnogram is None:
+            labels.unlink(missing_ok=True)
+        else:
+            words = [Stage(code).name if code != UNSCORED else None for code in night.hypnogram.tolist()]
+            write_whole(labels, json.dumps(words).encode())
+        write_whole(folder / "imports" / f"{record}.json", json.dumps(about, indent=1).encode())
     return about
 
 # %% ../../nbs/library/nights/edf_import.ipynb #cb1d8a74
 def _write_h5(path: Path, opened: EdfNight, names: Mapping[str, str]) -> None:
     "Write derivations with their rate, unit and name; values that no amplifier has are missing."
-    with whole_file(path) as partial, h5py.File(partial, "w") as file:
+    with h5py.File(path, "w") as file:
         for own, name in names.items():
             signal = opened.night.signals[name]
             values = signal.values

@@ -182,6 +182,16 @@ def test_a_recording_that_the_disk_does_not_take_is_named(recordings, tmp_path, 
     assert (result.exit_code, result.stderr) == (1, "not imported: SC4001E0: [Errno 28] No space left on device\n")
 
 
+def test_an_import_that_is_stopped_in_the_signals_leaves_labels_of_the_old_ones(recordings, tmp_path, monkeypatch):
+    pair = find_pairs(recordings).pairs[0]
+    import_pair(pair, tmp_path / "store")
+    before = {path: path.read_bytes() for path in (tmp_path / "store").rglob("*.*")}
+    monkeypatch.setattr("dreem_case.nights.edf_import._write_h5", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        import_pair(pair.__class__(pair.record, pair.person, pair.psg, None), tmp_path / "store")
+    assert {path: path.read_bytes() for path in (tmp_path / "store").rglob("*.*")} == before
+
+
 def test_more_than_a_day_has_to_be_trimmed(tmp_path):
     path = psg(tmp_path / "n.edf", onsets=[0, *(90000 + 30 * i for i in range(9))], reserved="EDF+D")
     result = run("import", path, "--out", tmp_path / "store")
