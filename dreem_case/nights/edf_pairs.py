@@ -58,7 +58,8 @@ def find_pairs(
     folder = Path(folder)
     if not folder.is_dir():
         raise EdfHeaderError(folder.name, "a folder of EDF files", "none")
-    every = sorted(path for path in (folder.rglob("*") if deep else folder.glob("*")) if path.is_file())
+    found = folder.rglob("[!.]*") if deep else folder.glob("[!.]*")
+    every = sorted(path for path in found if path.is_file())
     recordings = [path for path in every if _is_edf(path) and not _HYPNOGRAM.search(path.stem)]
     n_named = Counter(_key(edf_record(path)) for path in recordings)
     others: dict[str, list[Path]] = {}

@@ -44,6 +44,7 @@ def recordings(tmp_path):
 
 def test_pairs_are_found_and_persons_named(recordings):
     (recordings / "my night.edf").touch()
+    (recordings / "._my night.edf").touch()  # beside a file that a Mac has copied
     (recordings / "my night_hypnogram.edf").touch()
     (recordings / "alone-Hypnogram.edf").touch()
     found = find_pairs(recordings)
