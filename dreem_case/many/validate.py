@@ -207,7 +207,9 @@ def compare(
     "Compare two scorings night by night; raise `EvaluationError` where they have no night in common."
     lengths = {record: min(len(reference[record]), len(other[record])) for record in reference if record in other}
     if not lengths:
-        raise EvaluationError(f"expected nights that both have, found none among {len(reference)} and {len(other)}")
+        hint = "" if reference and other else "; those of a store lie in its folder hypnograms"
+        found = f"none among {len(reference)} and {len(other)}"
+        raise EvaluationError(f"expected nights that both have, found {found}{hint}")
     pairs = [(reference[record][:n], other[record][:n]) for record, n in lengths.items()]
     truth, found = map(np.concatenate, zip(*pairs, strict=True))
     nights = [_of_pair(record, *pair) for record, pair in zip(lengths, pairs, strict=True)]

@@ -112,6 +112,7 @@ def open_night(
     record = path.stem
     with open_h5(record, path) as file:
         found = ascii(list(file)[:10])[:200]
+        others = ", ".join(name for name in file if name not in _FORMAT)
         channels, left_out = _open_channels(record, path, file)
     eeg = {name: channel for name, channel in channels.items() if name in EEG_NAMES}
     if not eeg:
@@ -121,8 +122,9 @@ def open_night(
     accelerometer, more = _usable_accelerometer(channels, left_out, n_epochs)
     stages, about_labels = _padded_hypnogram(record, hypnogram_path, n_epochs, numbering, keep_signals)
     signals = Signals({name: channel.signal for name, channel in (eeg | accelerometer).items()})
-    about_headers = _about_headers(eeg | accelerometer)
-    return Night(record, signals, n_epochs, stages, (*notes, *more, *about_headers, *about_labels))
+    about_file = [f"not read: {ascii(others)[1:-1][:80]}"] if others else []
+    about_file += _about_headers(eeg | accelerometer)
+    return Night(record, signals, n_epochs, stages, (*notes, *more, *about_file, *about_labels))
 
 
 def read_night(

@@ -171,8 +171,8 @@ def import_(
     for pair in tqdm(pairs, unit=" recordings", disable=None):
         try:
             if (name := record_name(pair.record)) in imported:
-                raise CaseFileError(pair.record, "one recording of this name", "another one")
-            own_lights = times.get(pair.record[:6]) or times.get(name)
+                raise CaseFileError(pair.record, "one recording of this name", f"{str(pair.psg)!a} as well")
+            own_lights = _lights_of(name, pair, times)
             imported[name] = import_pair(pair, out, channels or None, trim, own_lights)
         except _KNOWN as error:
             said = str(error).removeprefix(f"{pair.record}: ")
@@ -191,6 +191,12 @@ def _read_lights(path: Path | None) -> dict[str, dict]:
     if not isinstance(found, dict) or not all(isinstance(row, dict) for row in found.values()):
         raise click.ClickException(f"{path.name}: expected an object of clock times by record, found something else")
     return found
+
+
+def _lights_of(name: str, pair: Pair, times: dict[str, dict]) -> dict:
+    "Pick a recording's times by its name, or by the night's as Sleep-EDF lists them: SC4001 of SC4001E0."
+    keys = [name, pair.record, *([pair.record[:6]] if pair.person != pair.record else [])]
+    return next((times[key] for key in keys if key in times), {})
 
 # %% ../../nbs/library/nights/edf_cli.ipynb #84468b2f
 def _report(imported: dict[str, dict], problems: list[dict[str, str]], notes: list[str], as_json: bool) -> None:

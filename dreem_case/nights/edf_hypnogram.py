@@ -19,14 +19,15 @@ from pathlib import Path
 import numpy as np
 
 from .casefile import CaseFileError, FileUnavailable, HypnogramFileError
-from .edf_header import EdfHeader, edf_record, read_header
+from .edf_header import EdfHeader, EdfHeaderError, edf_record, read_header
 from .edf_samples import MAX_ANNOTATIONS, MAX_SPAN_S, Annotation, Timeline, read_timeline
 from .stages import EPOCH_S, UNSCORED, HypnogramError, Stage, understand_labels
 
 # %% ../../nbs/library/nights/edf_hypnogram.ipynb #85dcf997
-_PREFIXED = re.compile(r"\s*(sleep[ _-]*stage|stage|sleep)[ _-]+\S|\s*movement time\s*$", re.IGNORECASE)
+_PREFIXED = re.compile(r"\s*(sleep[ _-]*stage|stage|stadium|sleep)[ _-]+\S|\s*movement time\s*$", re.IGNORECASE)
 _LIGHTS = re.compile(r"\s*lights?[ _-]*(off|out|on)\b", re.IGNORECASE)
-_COUNTED = re.compile(r"stage[ _-]+[34]\s*$", re.IGNORECASE)
+_LETTER = re.compile(r"[WR\d]", re.IGNORECASE)  # a beat or an event more often than a stage, beside prefixed words
+_COUNTED = re.compile(r"(stage|stadium)[ _-]+[34]\s*$", re.IGNORECASE)
 
 
 def counted(n: int, thing: str) -> str:
@@ -73,7 +74,7 @@ def _scoring_in(
     labels = named or [annotation for annotation in every if stage_of(annotation.text) is not None]
     if not any(stage_of(label.text) != UNSCORED for label in labels):
         words = sorted({annotation.text for annotation in every})
-        found = ascii(", ".join(words[:6]))[1:-1][:80] or "no annotation"
+        found = ascii(", ".join(words[:6]))[1:-1][:80] or "; ".join(notes)[:80] or "no annotation"
         raise HypnogramFileError(record, "sleep stages", found)
     lights: dict[str, float] = {}
     for annotation in every:
@@ -89,14 +90,14 @@ def _scoring_in(
 
 # %% ../../nbs/library/nights/edf_hypnogram.ipynb #c0be7e11
 def _between(labels: Sequence[Annotation], every: Sequence[Annotation]) -> list[Annotation]:
-    "Find the words that stand where no label does; both lists are in order of time."
+    "Find the words that stand where no label does, and no single letter of a stage; both lists are in order of time."
     found: list[Annotation] = []
     starts, own, stop_s = [label.onset_s for label in labels], set(map(id, labels)), float("-inf")
     for one in every:
         lasting_s = one.duration_s or 0.0
         if id(one) in own:
             stop_s = max(stop_s, one.onset_s + (lasting_s or EPOCH_S))
-        elif lasting_s >= EPOCH_S / 2 and one.onset_s >= stop_s and stage_of(one.text) in (None, UNSCORED):
+        elif lasting_s >= EPOCH_S / 2 and one.onset_s >= stop_s and not _LETTER.fullmatch(one.text.strip()):
             following = bisect_left(starts, one.onset_s)
             if following == len(starts) or one.onset_s + lasting_s <= starts[following]:
                 found.append(one)
@@ -163,7 +164,7 @@ def _rows(rows: Sequence[list[str]], places: Sequence[int]) -> tuple[list[Annota
         onset, duration = _number(cells[places[0]]), _number(cells[places[1]])
         word = cells[places[2]]
         if onset is None or abs(onset) > MAX_SPAN_S:
-            lost["lines without a time"] += 1
+            lost["lines without an onset in seconds"] += 1
         elif not word:
             lost["lines without a description"] += 1
         elif duration is not None and duration < 0:
@@ -175,11 +176,14 @@ def _rows(rows: Sequence[list[str]], places: Sequence[int]) -> tuple[list[Annota
 
 # %% ../../nbs/library/nights/edf_hypnogram.ipynb #2aa07530
 def read_scoring(path: str | Path) -> Scoring:
-    "Read a hypnogram in EDF+ or a table; raise an `EdfError` or another `CaseFileError` for what is none."
+    "Read a hypnogram in EDF+ or a table; raise `HypnogramFileError` or another `CaseFileError` for what is none."
     if (path := Path(path)).suffix.lower() in TABLES:
         every, notes = read_annotations(path)
         return _scoring_in(every, edf_record(path), None, "", notes)
-    header = read_header(path)
+    try:
+        header = read_header(path)
+    except EdfHeaderError as error:
+        raise HypnogramFileError(path.name, f"{error.expected}, or a TSV or CSV table", error.found) from error
     return scoring_of(header, read_timeline(header))
 
 # %% ../../nbs/library/nights/edf_hypnogram.ipynb #e2b0fff8
@@ -308,8 +312,10 @@ def sleep_span(
     return int(scored[first]), int(scored[last]) + 1
 
 # %% ../../nbs/library/nights/edf_hypnogram.ipynb #6e9061de
-def since_start(start: datetime, clock: str) -> float:  # seconds
-    "Give how long after the start a time of the day comes first; raise `ValueError` for what is none."
+def since_start(start: datetime | None, clock: str) -> float:  # seconds
+    "Give how long after the start a time of the day comes first; raise `ValueError` for what is none, or no start."
+    if start is None:
+        raise ValueError("expected a recording or a hypnogram that says when it started, found none")
     match = re.fullmatch(r"(\d{1,2})[:.](\d{2})(?:[:.](\d{2}))?", clock.strip())
     if not match or int(match[1]) > 24 or int(match[2]) > 59 or int(match[3] or 0) > 59:
         raise ValueError(f"expected a time of the day such as 23:45, found {ascii(clock)[:20]}")

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..core.files import whole_file, write_whole
 from .casefile import EEG_NAMES, MAX_HOURS, check_record_name
-from .edf import EdfNight, open_edf_night, trimmed
+from .edf import NO_START, EdfNight, open_edf_night, trimmed
 from .edf_header import EdfError, EdfRecordsError
 from .edf_hypnogram import since_start
 from .edf_pairs import Pair
@@ -59,19 +59,20 @@ def import_pair(
     for place in ("h5", "hypnograms", "imports"):
         (folder / place).mkdir(parents=True, exist_ok=True)
     labels = folder / "hypnograms" / f"{record}.json"
-    if night.hypnogram is None:
-        labels.unlink(missing_ok=True)
-    else:
-        words = [Stage(code).name if code != UNSCORED else None for code in night.hypnogram.tolist()]
-        write_whole(labels, json.dumps(words).encode())
-    write_whole(folder / "imports" / f"{record}.json", json.dumps(about, indent=1).encode())
-    _write_h5(folder / "h5" / f"{record}.h5", opened, names)  # last: where it is, the record is there
+    with whole_file(folder / "h5" / f"{record}.h5") as partial:
+        _write_h5(partial, opened, names)
+        if night.hypnogram is None:
+            labels.unlink(missing_ok=True)
+        else:
+            words = [Stage(code).name if code != UNSCORED else None for code in night.hypnogram.tolist()]
+            write_whole(labels, json.dumps(words).encode())
+        write_whole(folder / "imports" / f"{record}.json", json.dumps(about, indent=1).encode())
     return about
 
 # %% ../../nbs/library/nights/edf_import.ipynb #cb1d8a74
 def _write_h5(path: Path, opened: EdfNight, names: Mapping[str, str]) -> None:
     "Write derivations with their rate, unit and name; values that no amplifier has are missing."
-    with whole_file(path) as partial, h5py.File(partial, "w") as file:
+    with h5py.File(path, "w") as file:
         for own, name in names.items():
             signal = opened.night.signals[name]
             values = signal.values
@@ -104,10 +105,11 @@ def _lights(opened: EdfNight, lights: Mapping[str, Any]) -> tuple[dict[str, floa
     found: dict[str, float | None] = {}
     notes: list[str] = []
     first_s = opened.shift_s  # the night's first sample, on the scoring's clock
+    own = opened.scoring.start if opened.scoring else None  # a table and a writer that was not told have none
+    start = opened.header.start if own in (None, NO_START) else own
     for name in ("lights_off", "lights_on"):
         since_s = getattr(opened.scoring, f"{name}_s", None)
-        start = (opened.scoring or opened.header).start
-        if since_s is None and lights.get(name) is not None and start is not None:
+        if since_s is None and lights.get(name) is not None:
             try:
                 since_s = since_start(start, str(lights[name]))
             except ValueError as error:

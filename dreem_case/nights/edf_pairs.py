@@ -5,11 +5,13 @@ __all__ = ['LOST_NIGHTS', 'Pair', 'Pairs', 'person_of', 'lost_nights', 'find_pai
 
 # %% ../../nbs/library/nights/edf_pairs.ipynb #fd14c483
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from .edf_header import EdfHeaderError, edf_record
+from .edf_hypnogram import TABLES
 
 # %% ../../nbs/library/nights/edf_pairs.ipynb #3dd2701d
 _PERSON = re.compile(r"S[CT][47]\d\d(?=\d)", re.IGNORECASE)
@@ -56,27 +58,33 @@ def find_pairs(
     folder = Path(folder)
     if not folder.is_dir():
         raise EdfHeaderError(folder.name, "a folder of EDF files", "none")
-    every = sorted(path for path in (folder.rglob("*") if deep else folder.glob("*")) if path.is_file())
-    files = [path for path in every if path.suffix.lower() in (".edf", ".bdf")]
-    tables = {_key(edf_record(path)): [path] for path in every if path.suffix.lower() == ".tsv"}
-    scorings: dict[str, list[Path]] = {}
-    for path in files:
-        if _HYPNOGRAM.search(path.stem):
-            scorings.setdefault(_key(_HYPNOGRAM.sub("", path.stem)), []).append(path)
-    pairs, notes = [], []
-    for path in files:
-        if _HYPNOGRAM.search(path.stem):
-            continue
-        record = edf_record(path)
-        own = scorings.pop(_key(record), []) or tables.get(_key(record), [])
+    found = folder.rglob("[!.]*") if deep else folder.glob("[!.]*")
+    every = sorted(path for path in found if path.is_file())
+    recordings = [path for path in every if _is_edf(path) and not _HYPNOGRAM.search(path.stem)]
+    n_named = Counter(_key(edf_record(path)) for path in recordings)
+    others: dict[str, list[Path]] = {}
+    for path in sorted(set(every) - set(recordings)):
+        others.setdefault(_key(_HYPNOGRAM.sub("", edf_record(path))), []).append(path)
+    pairs, notes, taken = [], [], set()
+    for path in recordings:
+        record, key = edf_record(path), _key(edf_record(path))
+        near = [other for other in others.get(key, []) if n_named[key] == 1 or other.parent == path.parent]
+        own = [other for other in near if _is_edf(other)] or [other for other in near if other.suffix.lower() in TABLES]
         notes += [f"{extra.name}: expected one hypnogram of {record}, found {own[0].name} as well" for extra in own[1:]]
+        if not own:
+            notes += [f"{other.name} is not read: a hypnogram of {record} is EDF+, TSV or CSV" for other in near]
+        taken.update(own)
         pairs.append(Pair(record, person_of(record), path, own[0] if own else None))
-    alone = [path.name for own in scorings.values() for path in own]
-    notes += [f"{name}: expected a recording of this name, found none" for name in alone]
+    alone = sorted(path for path in set(every) - set(recordings) - taken if _is_edf(path))
+    notes += [f"{path.name}: expected a recording of this name, found none" for path in alone]
     notes += lost_nights(pair.person for pair in pairs)
     return Pairs(tuple(pairs), tuple(notes))
 
 # %% ../../nbs/library/nights/edf_pairs.ipynb #4a19a608
+def _is_edf(path: Path) -> bool:
+    return path.suffix.lower() in (".edf", ".bdf")
+
+
 def _key(record: str) -> str:
     "Give what recording and hypnogram have in common."
     match = _SLEEP_EDF.match(record)

@@ -61,16 +61,16 @@ def _shown(value: object) -> str:
 
 # %% ../../nbs/library/nights/stages.ipynb #f4a1ac73
 _ALIASES = {
-    **dict.fromkeys(("WAKE", "W", "AWAKE", "S0"), Stage.WAKE),
-    **dict.fromkeys(("N1", "S1", "NREM1"), Stage.N1),
-    **dict.fromkeys(("N2", "S2", "NREM2"), Stage.N2),
-    **dict.fromkeys(("DEEP", "N3", "N4", "S3", "S4", "NREM3", "NREM4", "SWS"), Stage.DEEP),
+    **dict.fromkeys(("WAKE", "W", "AWAKE", "S0", "WACH"), Stage.WAKE),
+    **dict.fromkeys(("N1", "S1", "NREM1", "NREM 1"), Stage.N1),
+    **dict.fromkeys(("N2", "S2", "NREM2", "NREM 2"), Stage.N2),
+    **dict.fromkeys(("DEEP", "N3", "N4", "S3", "S4", "NREM3", "NREM 3", "NREM4", "SWS"), Stage.DEEP),
     **dict.fromkeys(("REM", "R"), Stage.REM),
     **dict.fromkeys(("UNSCORED", "NOT SCORED", "NS", "UNKNOWN", "UNDEFINED", "NONE", "NAN", "?", ""), UNSCORED),
     **dict.fromkeys(("ARTEFACT", "ARTIFACT", "MT", "M", "MOVEMENT", "MOVEMENT TIME", "-1"), UNSCORED),
 }
 _COUNTED = {"0": Stage.WAKE, "1": Stage.N1, "2": Stage.N2, "3": Stage.DEEP, "4": Stage.DEEP}  # "Sleep stage 1"
-_PREFIX = re.compile(r"(SLEEP[ _-]*STAGE|SLEEP|STAGE)[ _-]+")
+_PREFIX = re.compile(r"(SLEEP[ _-]*STAGE|SLEEP|STAGE|STADIUM)[ _-]+")
 NUMBERINGS: dict[str, dict[float, Stage]] = {
     "rem_last": {float(code): stage for code, stage in enumerate(STAGES)},
     "aasm": {0: Stage.WAKE, 1: Stage.N1, 2: Stage.N2, 3: Stage.DEEP, 5: Stage.REM},

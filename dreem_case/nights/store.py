@@ -102,12 +102,13 @@ class Store(ABC):
         files = list(self._entries("h5"))
         records = {name[:-3] for name, kind in files if _is_record(name, kind)}
         unused = [entry for entry in files if looks_like_record(entry[0]) and not _is_record(*entry)]
-        labels = [(name, kind) for name, kind in self._entries("hypnograms") if name.endswith(".json")]
+        labels = dict(self._entries("hypnograms"))
+        bare = {record for record in records if f"{record}.json" not in labels}
         reasons = [_why_not(name, kind) for name, kind in unused]
         if (beside := list(self._entries(""))) != files:
             meant = (name for name, _ in beside if looks_like_record(name))
             reasons += [f"{ascii(name)[:60]}: expected a file in h5/, found one beside it" for name in meant]
-        reasons += [_why_not_labels(name, kind, name[:-5] in records) for name, kind in labels]
+        reasons += [_why_not_labels(name, kind, records, bare) for name, kind in labels.items()]
         return [reason for reason in reasons if reason]
 
     def scored(self) -> list[str]:
@@ -191,10 +192,16 @@ def _why_not(name: str, kind: str) -> str:
     return f"{ascii(name)[:60]}: expected {expected}, found {found}"
 
 
-def _why_not_labels(name: str, kind: str, has_record: bool) -> str:
-    "Say why a hypnogram file is not used; empty if it is."
-    expected, found = ("a file", kind) if has_record else ("a record of this name", "none")
-    return "" if has_record and kind == "file" else f"{ascii(name)[:60]}: expected {expected}, found {found}"
+def _why_not_labels(name: str, kind: str, records: set[str], bare: set[str]) -> str:  # bare: without a hypnogram
+    "Say why a hypnogram file is not used; empty if it is, or if none was meant."
+    record, _, ending = name.rpartition(".")
+    if ending != "json":
+        expected, found, is_meant = "the ending .json", f".{ending}", record in bare
+    elif record in records:
+        expected, found, is_meant = "a file", kind, kind != "file"
+    else:
+        expected, found, is_meant = "a record of this name", "none", True
+    return f"{ascii(name)[:60]}: expected {expected}, found {ascii(found)[1:-1][:20]}" if is_meant else ""
 
 # %% ../../nbs/library/nights/store.ipynb #2da5e0f7
 MAX_MANIFEST_BYTES = 2**20  # largest manifest that is read

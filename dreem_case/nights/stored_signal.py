@@ -25,7 +25,7 @@ def attributes(dataset: h5py.Dataset) -> dict[str, str | float]:  # by name in l
         return found
     for name in dataset.attrs:
         header = dataset.attrs.get_id(name)
-        small = header.shape in ((), (1,)) and header.get_storage_size() <= MAX_ATTRIBUTE_BYTES
+        small = header.shape in ((), (1,), (1, 1)) and header.get_storage_size() <= MAX_ATTRIBUTE_BYTES
         if not small or header.get_type().get_class() not in _PLAIN_CLASSES:
             continue
         value = np.ravel(dataset.attrs[name])[0]

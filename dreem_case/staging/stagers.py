@@ -79,7 +79,11 @@ def load_stager(
     "Read a saved stager of any kind; raise `ModelError` if it cannot be trusted or does not fit this installation."
     folder = folder or shipped_model_folder()
     manifest = read_manifest(folder)
-    stager = stager_class(manifest.get("kind")).load(folder)
+    try:
+        kind = stager_class(manifest.get("kind"))
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from error
+    stager = kind.load(folder)
     if (named := manifest.get("version")) != stager.version:
         raise ModelError(f"{folder}: expected a manifest of version {stager.version}, found {str(named)[:80]}")
     return stager

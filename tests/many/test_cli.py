@@ -400,6 +400,7 @@ def test_two_scorings_are_compared_whatever_form_they_have(tmp_path):
     for words, why in [
         (["b", "c"], "c: expected a folder or s3://bucket, found none"),
         (["b", "b/notes.txt"], "notes.txt: expected a folder or s3://bucket, found a file"),
+        (["a", "."], "found none among 2 and 0; those of a store lie in its folder hypnograms"),
         (["a", "b", "--out", tmp_path / "b"], "is a directory"),
         (["a", "b", "--out", tmp_path / "b" / "notes.txt" / "d.csv"], "notes.txt"),
     ]:

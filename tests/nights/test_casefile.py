@@ -199,9 +199,9 @@ def test_one_derivation_is_enough(altered):
     assert night.notes == ("no eeg2, eeg3, eeg4, eeg5, eeg6, eeg7", "no accelerometer")
 
 
-def test_other_datasets_in_the_file_are_passed_over(altered):
+def test_other_datasets_in_the_file_are_not_read_and_named(altered):
     night = open_night(altered(replacing("temperature", data=["warm"])))
-    assert "temperature" not in night.signals
+    assert "temperature" not in night.signals and "not read: temperature" in night.notes
 
 
 def test_a_night_without_hypnogram_is_not_scored(altered):
@@ -322,6 +322,11 @@ def test_a_rate_that_the_file_names_counts(altered, name, given, fs_hz):
     assert night.n_epochs == 2
     assert night.signals["eeg1"].fs_hz == fs_hz
     assert any(f"at {fs_hz} Hz, by the file's attributes" in note for note in night.notes)
+
+
+def test_a_rate_in_a_matrix_of_one_number_counts(altered):
+    night = open_night(altered(described("eeg1", np.zeros(60 * 125, "f4"), Fs=np.array([[125.0]]))))
+    assert night.signals["eeg1"].fs_hz == 125
 
 
 def test_a_rate_of_the_whole_file_is_that_of_eeg_which_names_none(altered):

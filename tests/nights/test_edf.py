@@ -319,8 +319,8 @@ def test_more_annotations_than_any_night_has_are_refused(tmp_path):
 
 
 def test_annotations_that_are_no_stages_are_said(tmp_path):
-    night = open_edf(psg(tmp_path / "n.edf", texts=listed((0, 30, "Wach"), (30, 30, "Stadium 2"))))
-    assert night.hypnogram is None and noted(night, "annotations are no hypnogram: Stadium 2, Wach")
+    night = open_edf(psg(tmp_path / "n.edf", texts=listed((0, 30, "Vigilia"), (30, 30, "Etapa 2"))))
+    assert night.hypnogram is None and noted(night, "annotations are no hypnogram: Etapa 2, Vigilia")
 
 
 @pytest.mark.parametrize(

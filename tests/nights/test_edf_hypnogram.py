@@ -162,6 +162,24 @@ def test_a_bare_word_in_a_gap_between_stages_with_a_prefix_is_no_stage(tmp_path)
     assert found.stages.tolist() == [0, -1, 2] and found.reasons == ((1, 2, "no label"),)
 
 
+def test_a_whole_word_in_a_gap_between_stages_with_a_prefix_is_a_stage(tmp_path):
+    labels = (0, 30, "Wake"), (30, 30, "Stage 1"), (60, 60, "REM"), (120, 30, "Stage 2"), (121, 20, "REM")
+    assert put_on_epochs(read_scoring(hypnogram(tmp_path / "h.edf", *labels))).stages.tolist() == [0, 1, 4, 4, 2]
+
+
+def test_german_names_are_stages(tmp_path):
+    labels = (0, 30, "Wach"), (30, 30, "Stadium 1"), (60, 30, "Stadium 4"), (90, 30, "Rem")
+    scoring = read_scoring(hypnogram(tmp_path / "h.edf", *labels))
+    assert put_on_epochs(scoring).stages.tolist() == [0, 1, 3, 4]
+    assert any("stages 3 and 4 are DEEP" in note for note in scoring.notes)
+
+
+def test_a_table_by_the_clock_is_refused_by_its_onsets(tmp_path):
+    (tmp_path / "h.csv").write_text("onset,duration,description\n22:00:00,30,N1\n")
+    with pytest.raises(HypnogramFileError, match="1 lines without an onset in seconds"):
+        read_scoring(tmp_path / "h.csv")
+
+
 def test_lights_are_found_and_clock_times_go_past_midnight(tmp_path):
     found = read_scoring(
         hypnogram(tmp_path / "h.edf", (60, None, "Lights off"), (0, 600, "Sleep stage W"), (570, None, "Lights on"))

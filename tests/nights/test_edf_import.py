@@ -44,6 +44,7 @@ def recordings(tmp_path):
 
 def test_pairs_are_found_and_persons_named(recordings):
     (recordings / "my night.edf").touch()
+    (recordings / "._my night.edf").touch()  # beside a file that a Mac has copied
     (recordings / "my night_hypnogram.edf").touch()
     (recordings / "alone-Hypnogram.edf").touch()
     found = find_pairs(recordings)
@@ -125,6 +126,23 @@ def test_lights_of_a_table_are_put_on_epochs(recordings, tmp_path):
     assert (about["lights_off_epoch"], about["lights_on_epoch"]) == (2, 9)
 
 
+def test_lights_go_with_the_recording_of_exactly_this_name_and_count_from_its_start(tmp_path):
+    for name in "night1", "night10", "night2":
+        psg(tmp_path / f"{name}.edf", date="03.11.26", time="22.00.00")
+    (tmp_path / "night1.csv").write_text("onset,duration,description\n0,300,N2\n")
+    hypnogram(tmp_path / "night2-hyp.edf", (0, 300, "Sleep stage 2"), date="01.01.85", time="00.00.00")
+    (tmp_path / "lights.json").write_text(json.dumps({n: {"lights_off": "22:01"} for n in ("night1", "night2")}))
+    done = run("import", tmp_path, "--out", tmp_path / "store", "--lights", tmp_path / "lights.json", "--json")
+    assert [night["lights_off_epoch"] for night in json.loads(done.stdout)["imported"]] == [2, None, 2]
+
+
+def test_lights_of_a_recording_without_a_start_are_not_known(tmp_path):
+    psg(tmp_path / "a.edf", date="unknown", time="")
+    (tmp_path / "lights.json").write_text(json.dumps({"a": {"lights_off": "22:01"}}))
+    done = run("import", tmp_path / "a.edf", "--out", tmp_path / "store", "--lights", tmp_path / "lights.json")
+    assert "lights off is not known: expected a recording or a hypnogram that says when it started" in done.output
+
+
 @pytest.mark.parametrize("odd", ["half past ten", "25:00", "22:59:61", 7, [1]])
 def test_a_clock_time_that_is_none_is_noted_and_costs_nothing_else(recordings, tmp_path, odd):
     (tmp_path / "lights.json").write_text(json.dumps({"SC4001": {"lights_off": odd, "lights_on": "16:15:00"}}))
@@ -163,6 +181,16 @@ def test_a_recording_that_the_disk_does_not_take_is_named(recordings, tmp_path, 
     monkeypatch.setattr("dreem_case.nights.edf_import._write_h5", full)
     result = run("import", recordings / "SC4001E0-PSG.edf", "--out", tmp_path / "store")
     assert (result.exit_code, result.stderr) == (1, "not imported: SC4001E0: [Errno 28] No space left on device\n")
+
+
+def test_an_import_that_is_stopped_in_the_signals_leaves_labels_of_the_old_ones(recordings, tmp_path, monkeypatch):
+    pair = find_pairs(recordings).pairs[0]
+    import_pair(pair, tmp_path / "store")
+    before = {path: path.read_bytes() for path in (tmp_path / "store").rglob("*.*")}
+    monkeypatch.setattr("dreem_case.nights.edf_import._write_h5", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        import_pair(pair.__class__(pair.record, pair.person, pair.psg, None), tmp_path / "store")
+    assert {path: path.read_bytes() for path in (tmp_path / "store").rglob("*.*")} == before
 
 
 def test_more_than_a_day_has_to_be_trimmed(tmp_path):
@@ -251,15 +279,14 @@ def test_one_recording_finds_its_hypnogram_beside_it(recordings, tmp_path):
     assert other.exit_code == 1 and "expected a hypnogram of the same night" in other.output
 
 
-@pytest.mark.parametrize("name, mark", [("10_1.tsv", "\t"), ("10_1.csv", ","), ("10_1.csv", ";")])
+@pytest.mark.parametrize("name, mark", [("10_1.tsv", "\t"), ("10_1.csv", ","), ("10_1_scoring.csv", ";")])
 def test_a_table_of_texts_is_a_hypnogram(name, mark, tmp_path):
     folder = tmp_path / "studies"
     folder.mkdir()
     psg(folder / "10_1.edf", n_records=3)
     lines = ["onset duration description", "0 30 Sleep_stage_W", "30 60 Sleep_stage_N2", "31 9 Hypopnea"]
     (folder / name).write_text("\n".join(line.replace(" ", mark).replace("_", " ") for line in lines))
-    chosen = [] if name.endswith("tsv") else ["--hypnogram", folder / name]
-    done = run("import", folder / "10_1.edf", "--out", tmp_path / "store", *chosen)
+    done = run("import", folder / "10_1.edf", "--out", tmp_path / "store")
     assert done.exit_code == 0 and "nobody scored" not in done.output
     assert json.loads((tmp_path / "store" / "hypnograms" / "10_1.json").read_text()) == ["WAKE", "N2", "N2"]
 
@@ -279,3 +306,26 @@ def test_a_table_that_is_none_is_named_and_costs_one_recording(tmp_path):
     done = run("import", tmp_path, "--out", tmp_path / "store")
     assert done.exit_code == 1 and "10_1.tsv: expected columns onset, duration and description" in done.output
     assert open_store(tmp_path / "store").records() == ["11_1"]
+
+
+def test_recordings_of_one_name_have_the_hypnograms_of_their_own_folders(tmp_path):
+    for person, name in ("p1", "night.tsv"), ("p2", "night-hyp.edf"), ("p3", "odd.tsv"):
+        (tmp_path / person).mkdir()
+        (tmp_path / person / "night.edf").touch()
+        (tmp_path / person / name).touch()
+    (tmp_path / "night.tsv").touch()  # of none of the three
+    found = [pair.hypnogram and pair.hypnogram.relative_to(tmp_path).as_posix() for pair in find_pairs(tmp_path).pairs]
+    assert found == ["p1/night.tsv", "p2/night-hyp.edf", None]
+
+
+def test_a_file_of_another_kind_beside_a_recording_without_a_hypnogram_is_named(tmp_path):
+    for name in "a.edf", "a.xml", "b.edf", "b.tsv", "b.txt":
+        (tmp_path / name).touch()
+    assert find_pairs(tmp_path).notes == ("a.xml is not read: a hypnogram of a is EDF+, TSV or CSV",)
+
+
+def test_a_hypnogram_of_no_kind_that_is_read_is_named_by_its_file(tmp_path):
+    (tmp_path / "scored.xml").write_text("<?xml version='1.0'?>")
+    done = run("import", psg(tmp_path / "a.edf"), "--hypnogram", tmp_path / "scored.xml", "--out", tmp_path / "store")
+    assert done.exit_code == 1
+    assert "a: scored.xml: expected an EDF or BDF file, or a TSV or CSV table, found one that begins" in done.output

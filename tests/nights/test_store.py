@@ -380,6 +380,15 @@ def test_a_file_that_looks_meant_and_is_not_used_is_named(place):
         place.remove(name)
 
 
+def test_a_hypnogram_of_another_ending_is_named_unless_the_record_has_one(place):
+    store = place.open()
+    (scored,), (bare,) = store.scored(), set(store.records()) - set(store.scored())
+    place.write(f"hypnograms/{scored}.csv", b"")
+    assert store.passed_over() == []
+    place.write(f"hypnograms/{bare}.csv", b"")
+    assert store.passed_over() == [f"'{bare}.csv': expected the ending .json, found .csv"]
+
+
 def test_scored_records_are_those_with_a_hypnogram_file(place):
     scored = [record for record in place.open().records() if place.open().labels(record) is not None]
     assert 0 < len(scored) < len(place.open().records())

@@ -114,7 +114,7 @@ def test_a_saved_stager_says_itself_what_it_is(nights, tmp_path, name):
 @pytest.mark.parametrize("kind", [None, "oracle", "os.system", ["forest"], {"forest": 1}, 1e308])
 def test_a_kind_that_is_on_no_list_is_refused(tmp_path, kind):
     (tmp_path / MANIFEST).write_text(json.dumps({"kind": kind}))
-    with pytest.raises(ModelError, match=r"expected one of boosted, .*forest, .*time-of-night"):
+    with pytest.raises(ModelError, match=f"{tmp_path}: expected one of boosted, .*forest, .*time-of-night"):
         load_stager(tmp_path)
 
 
