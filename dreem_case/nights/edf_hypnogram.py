@@ -2,7 +2,8 @@
 
 # %% auto #0
 __all__ = ['MAX_TABLE_BYTES', 'TABLES', 'EDGE_EPOCHS', 'counted', 'stage_of', 'Scoring', 'scoring_of', 'AnnotationsError',
-           'read_annotations', 'read_scoring', 'Scored', 'put_on_epochs', 'sleep_span', 'since_start']
+           'read_annotations', 'has_annotations', 'read_scoring', 'Scored', 'put_on_epochs', 'sleep_span',
+           'since_start']
 
 # %% ../../nbs/library/nights/edf_hypnogram.ipynb #bb55c538
 import csv
@@ -126,16 +127,11 @@ def read_annotations(path: str | Path) -> tuple[list[Annotation], list[str]]:  #
         raise FileUnavailable(path.name, str(error.strerror)) from error
     if not content.strip(b"\0 \t\r\n"):
         raise AnnotationsError(path.name, "annotations", "NUL bytes only" if b"\0" in content else "an empty file")
-    coding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
-    text = content.decode(coding, errors="replace").replace("\0", "")
-    lines = [line for line in text.splitlines() if line.strip()]
-    if not lines:
+    if not (lines := _lines(content)):
         raise AnnotationsError(path.name, "annotations", "an empty file")
-    mark = next((mark for mark in "\t;" if mark in lines[0]), ",")
-    columns = [name.casefold() for name in _cells(lines[0], mark)]
-    if not {"onset", "duration", "description"} <= set(columns):
+    mark, places = _layout(lines[0])
+    if not places:
         raise AnnotationsError(path.name, "columns onset, duration and description", ascii(lines[0])[1:60])
-    places = [columns.index(name) for name in ("onset", "duration", "description")]
     if len(lines) > MAX_ANNOTATIONS:
         raise AnnotationsError(path.name, f"at most {MAX_ANNOTATIONS} annotations", f"{len(lines)}")
     return _rows([_cells(line, mark) for line in lines[1:]], places)
@@ -153,6 +149,26 @@ def _number(text: str) -> float | None:
     "Read seconds, with a point or a comma; None for what are none."
     plain = text.replace(",", ".")
     return float(plain) if re.fullmatch(r"[+-]?\d{1,9}(\.\d{0,12})?", plain) else None
+
+
+def _lines(content: bytes) -> list[str]:
+    coding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
+    return [line for line in content.decode(coding, errors="replace").replace("\0", "").splitlines() if line.strip()]
+
+
+def _layout(first: str) -> tuple[str, list[int]]:
+    "Find the mark between a table's cells, and where onset, duration and description stand; nowhere without all."
+    mark = next((mark for mark in "\t;" if mark in first), ",")
+    columns = [name.casefold() for name in _cells(first, mark)]
+    named = ("onset", "duration", "description")
+    return mark, [columns.index(name) for name in named] if set(named) <= set(columns) else []
+
+
+def has_annotations(path: Path) -> bool:
+    "Tell whether a table's first line names the columns of annotations."
+    with path.open("rb") as file:
+        lines = _lines(file.read(_MOST_LINE))
+    return bool(lines and _layout(lines[0])[1])
 
 # %% ../../nbs/library/nights/edf_hypnogram.ipynb #3f860a6c
 def _rows(rows: Sequence[list[str]], places: Sequence[int]) -> tuple[list[Annotation], list[str]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .edf_header import EdfHeaderError, edf_record
-from .edf_hypnogram import TABLES
+from .edf_hypnogram import has_annotations
 
 # %% ../../nbs/library/nights/edf_pairs.ipynb #3dd2701d
 _PERSON = re.compile(r"S[CT][47]\d\d(?=\d)", re.IGNORECASE)
@@ -69,10 +69,11 @@ def find_pairs(
     for path in recordings:
         record, key = edf_record(path), _key(edf_record(path))
         near = [other for other in others.get(key, []) if n_named[key] == 1 or other.parent == path.parent]
-        own = [other for other in near if _is_edf(other)] or [other for other in near if other.suffix.lower() in TABLES]
+        own = [other for other in near if _is_edf(other)] or [other for other in near if _is_table(other)]
         notes += [f"{extra.name}: expected one hypnogram of {record}, found {own[0].name} as well" for extra in own[1:]]
         if not own:
-            notes += [f"{other.name} is not read: a hypnogram of {record} is EDF+, TSV or CSV" for other in near]
+            kinds = f"a hypnogram of {record} is EDF+, or texts in TSV or CSV"
+            notes += [f"{other.name} is not read: {kinds}" for other in near]
         taken.update(own)
         pairs.append(Pair(record, person_of(record), path, own[0] if own else None))
     alone = sorted(path for path in set(every) - set(recordings) - taken if _is_edf(path))
@@ -83,6 +84,14 @@ def find_pairs(
 # %% ../../nbs/library/nights/edf_pairs.ipynb #4a19a608
 def _is_edf(path: Path) -> bool:
     return path.suffix.lower() in (".edf", ".bdf")
+
+
+def _is_table(path: Path) -> bool:
+    "Tell whether a file is meant as a table of texts; a CSV beside a recording may hold anything."
+    try:
+        return path.suffix.lower() == ".tsv" or (path.suffix.lower() == ".csv" and has_annotations(path))
+    except OSError:  # told when it is read
+        return True
 
 
 def _key(record: str) -> str:

@@ -321,7 +321,15 @@ def test_recordings_of_one_name_have_the_hypnograms_of_their_own_folders(tmp_pat
 def test_a_file_of_another_kind_beside_a_recording_without_a_hypnogram_is_named(tmp_path):
     for name in "a.edf", "a.xml", "b.edf", "b.tsv", "b.txt":
         (tmp_path / name).touch()
-    assert find_pairs(tmp_path).notes == ("a.xml is not read: a hypnogram of a is EDF+, TSV or CSV",)
+    assert find_pairs(tmp_path).notes == ("a.xml is not read: a hypnogram of a is EDF+, or texts in TSV or CSV",)
+
+
+def test_a_csv_of_something_else_beside_a_recording_is_named_and_costs_nothing(tmp_path):
+    psg(tmp_path / "a.edf", n_records=3)
+    (tmp_path / "a.csv").write_text("time,pulse\n0,61\n")
+    done = run("import", tmp_path, "--out", tmp_path / "store")
+    assert done.exit_code == 0 and "a.csv is not read: a hypnogram of a is EDF+" in done.output
+    assert open_store(tmp_path / "store").records() == ["a"]
 
 
 def test_a_hypnogram_of_no_kind_that_is_read_is_named_by_its_file(tmp_path):
