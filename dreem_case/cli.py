@@ -117,9 +117,7 @@ def _open(place: StorePlace) -> _Opened:
     for reason in others:
         click.echo(f"not used: {reason}", err=True)
     if not found:
-        is_edf = any(Path(place.uri).glob("*.[eEbB][dD][fF]"))
-        hint = "; `dreem-case edf import` makes nights of the EDF files there" if is_edf else ""
-        raise _CannotBegin(f"{place.uri}: expected nights, found none{hint}")
+        raise _CannotBegin(f"{place.uri}: expected nights, found none")
     return _Opened(store, found, others)
 
 # %% ../nbs/library/cli.ipynb #96109e67

@@ -108,6 +108,8 @@ class Store(ABC):
         if (beside := list(self._entries(""))) != files:
             meant = (name for name, _ in beside if looks_like_record(name))
             reasons += [f"{ascii(name)[:60]}: expected a file in h5/, found one beside it" for name in meant]
+        if edf := next((name for name, _ in beside if name.lower().endswith((".edf", ".bdf"))), ""):
+            reasons.append(f"EDF files such as {ascii(edf)[:60]}: `dreem-case edf import` makes nights of them")
         reasons += [_why_not_labels(name, kind, records, bare) for name, kind in labels.items()]
         return [reason for reason in reasons if reason]
 

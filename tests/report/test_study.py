@@ -163,6 +163,12 @@ def test_features_are_computed_once_for_all_chapters(short_nights, tmp_path, mon
     assert (study.kind, list(study.nights), again.record) == ("simulated", [first.record], first.record)
 
 
+def test_a_report_on_edf_files_tells_how_they_become_nights(tmp_path):
+    (tmp_path / "night.EDF").touch()
+    with pytest.raises(ReportError, match="found EDF files such as 'night.EDF': `dreem-case edf import` makes nights"):
+        open_study(tmp_path)
+
+
 def test_a_folder_of_nights_of_others_is_called_given(tmp_path):
     with pytest.raises(ReportError, match="expected a night that can be read"):
         open_study(tmp_path, cache=tmp_path / "features")
