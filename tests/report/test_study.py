@@ -165,7 +165,7 @@ def test_features_are_computed_once_for_all_chapters(short_nights, tmp_path, mon
 
 def test_a_report_on_edf_files_tells_how_they_become_nights(tmp_path):
     (tmp_path / "night.EDF").touch()
-    with pytest.raises(ReportError, match="found EDF files such as 'night.EDF': `dreem-case edf import` makes nights"):
+    with pytest.raises(ReportError, match=r"found EDF files such as 'night\.EDF': `dreem-case edf import`"):
         open_study(tmp_path)
 
 
