@@ -4,23 +4,17 @@
 __all__ = ['WAYS', 'with_zeros', 'with_template', 'with_neighbours', 'filled', 'distance']
 
 # %% ../../nbs/library/ecg/imputation.ipynb #6607b4aa
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
+from ..core.windows import runs_of
 from .features import BEFORE, BEHIND
 from .filtering import FS_HZ, Signals
 
 # %% ../../nbs/library/ecg/imputation.ipynb #f8a6d2ae
-def _gaps(signals: Signals) -> Iterator[tuple[int, int]]:  # from the first sample to behind the last one
-    "Find the stretches in which any lead is missing."
-    gone = np.concatenate([[0], signals.missing.any(axis=0).view(np.int8), [0]])
-    edges = np.flatnonzero(np.diff(gone))
-    yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
-
-
 def with_zeros(signals: Signals, time_s: np.ndarray) -> np.ndarray:  # (n_leads, n)
     "Put zeros."
     return np.where(signals.missing, np.float32(0), signals.x)
@@ -64,7 +58,7 @@ def with_neighbours(signals: Signals, time_s: np.ndarray) -> np.ndarray:
     "Put the mean of the stretches whose surroundings are most like those of the gap."
     found, n = with_zeros(signals, time_s), signals.x.shape[1]
     gone = np.concatenate([[0], signals.missing.any(axis=0).cumsum()])
-    for start, stop in _gaps(signals):
+    for start, stop in runs_of(signals.missing.any(axis=0)).tolist():
         reach = _AROUND + stop - start + _AROUND
         first = np.arange(0, n - reach, _STRIDE)
         first = first[gone[first + reach] == gone[first]]  # whole ones

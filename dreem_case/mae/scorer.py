@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import maximum_filter1d, median_filter, percentile_filter, uniform_filter1d
 
+from ..core.windows import runs_of
 from .polygraph import BREATH_HZ, FAST_HZ
 from ..nights.stages import EPOCH_S, Stage
 
@@ -98,12 +99,6 @@ def score_stages(
     return chosen
 
 # %% ../../nbs/library/mae/scorer.ipynb #e00e532f
-def _spans(mask: np.ndarray, least: int) -> list[tuple[int, int]]:
-    "List the stretches of truth that last long enough."
-    edges = np.flatnonzero(np.diff(np.r_[0, mask, 0]))
-    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a >= least]
-
-
 def breath_size(values: np.ndarray, breaths_min: float) -> np.ndarray:  # at 1 Hz
     "Measure how large breaths are around each second."
     width = int(BREATH_HZ * 60 / breaths_min)
@@ -128,7 +123,7 @@ def score_breathing(
     left, air, effort = (values[: len(asleep)] for values in (left, air, effort))
     noisy = np.minimum(left, air) * np.exp(0.05 * rng.standard_normal(len(left)))
     found: list[Scored] = []
-    for a, b in _spans((noisy < scorer.hypopnea) & asleep, 8):
+    for a, b in runs_of((noisy < scorer.hypopnea) & asleep, 8).tolist():
         lowest = np.sort(air[a:b])[: max((b - a) // 2, 1)].mean()
         if b - a > 90 or rng.random() < scorer.misses:
             continue
@@ -196,7 +191,7 @@ def score_arousals(
     mask = (rise > scorer.arousal)[: len(stage)] & (stage != Stage.WAKE)
     mask &= (stage != Stage.REM) | (maximum_filter1d(tone, 7)[: len(stage)] > 0.25)
     found, last = [], -20.0
-    for a, b in _spans(mask, 3):
+    for a, b in runs_of(mask, 3).tolist():
         if a - last < 10 or b - a > 30 or rng.random() < scorer.misses:
             continue
         last = float(b)

@@ -17,6 +17,7 @@ import numpy as np
 from .clean import Quality, looks_like
 from ..core.agreement import kappa
 from ..core.model_file import ModelError
+from ..core.windows import runs_of
 from .features import NightFeatures, by_channel, channel_state
 from ..nights.night import Night
 from ..nights.sleep_statistics import SleepStatistics, sleep_statistics
@@ -88,17 +89,13 @@ def unscored_spans(
 ) -> np.ndarray:  # bool (n_epochs,)
     "Mark the gaps that are too long to be decided by their neighbours, and what lies between two such for a moment."
     lost = np.zeros(len(seen), bool)
-    for start, stop in _runs(~seen):
+    for start, stop in runs_of(~seen).tolist():
         lost[start:stop] = stop - start > GAP_EPOCHS
-    for start, stop in _runs(~lost):
+    for start, stop in runs_of(~lost).tolist():
         if start > 0 and stop < len(seen) and stop - start < ISLAND_EPOCHS:
             lost[start:stop] = True
     return lost
 
-
-def _runs(mask: np.ndarray) -> list[tuple[int, int]]:  # first epoch, first one behind
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]])))
-    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 # %% ../../nbs/library/staging/score.ipynb #009ae62b
 def check_usable(
@@ -258,7 +255,7 @@ def score_features(
 # %% ../../nbs/library/staging/score.ipynb #63527c27
 def _about_gaps(seen: np.ndarray, usable: np.ndarray) -> list[str]:
     "Say what became of the epochs without signal."
-    spans, notes = _runs(~usable), []
+    spans, notes = runs_of(~usable).tolist(), []
     if spans:
         lost = f"{np.sum(~usable) / 2:g} min in {len(spans)} span{'s' * (len(spans) > 1)} without usable EEG"
         notes.append(f"{lost}: WAKE stands in for them, and no sleep statistic counts them")
