@@ -101,10 +101,9 @@ class Store(ABC):
         "Say which files look like a record or its hypnogram and are not used, each with the reason."
         files = list(self._entries("h5"))
         records = {name[:-3] for name, kind in files if _is_record(name, kind)}
-        unused = [entry for entry in files if looks_like_record(entry[0]) and not _is_record(*entry)]
         labels = dict(self._entries("hypnograms"))
         bare = {record for record in records if f"{record}.json" not in labels}
-        reasons = [_why_not(name, kind) for name, kind in unused]
+        reasons = [_why_not(*entry) for entry in files if looks_like_record(entry[0]) and not _is_record(*entry)]
         if (beside := list(self._entries(""))) != files:
             meant = (name for name, _ in beside if looks_like_record(name))
             reasons += [f"{ascii(name)[:60]}: expected a file in h5/, found one beside it" for name in meant]
