@@ -193,8 +193,12 @@ def read_scorings(
 def _stages_of(path: Path) -> np.ndarray:
     if path.suffix.lower() in TABLES:
         return put_on_epochs(read_scoring(path)).stages
-    with path.open("rb") as file:
-        return parse_labels(path.name, file.read(MAX_HYPNOGRAM_BYTES + 1), MAX_HOURS * 3600 // EPOCH_S)
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_HYPNOGRAM_BYTES + 1)
+    except OSError as error:
+        raise FileUnavailable(path.name, str(error.strerror)) from error
+    return parse_labels(path.name, content, MAX_HOURS * 3600 // EPOCH_S)
 
 # %% ../../nbs/library/many/validate.ipynb #13e499a2
 COMPARED = ("record", "n_epochs", "n_differ", "kappa", "macro_f1")

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -206,3 +207,18 @@ def test_a_night_without_the_features_of_the_others_is_an_error_that_names_it(ta
     mixed = Tables({**tables.features, odd.record: odd}, tables.nights)
     with pytest.raises(ValueError, match="night-4"):
         cross_validate("forest", mixed, 5, settings={"n_trees": 2})
+
+
+def test_a_hypnogram_that_the_system_does_not_let_be_read_costs_no_other(tmp_path, monkeypatch):
+    for name in "a.json", "b.json":
+        (tmp_path / name).write_text('["WAKE"]')
+    opened = Path.open
+
+    def guarded(path, *arguments, **options):
+        if path.name == "b.json":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", guarded)
+    found, (problem,) = validate.read_scorings(str(tmp_path))
+    assert list(found) == ["a"] and problem.startswith("b.json: expected") and "Permission denied" in problem
