@@ -28,9 +28,14 @@ _LEAD = re.compile(r"(lead |ableitung )?((m?l)?i{1,3}|av[rlf]|m?v[1-9]r?|c[cms][
 _MADE = re.compile(r"(?<![a-z])(hr|rr|heart|rate|pulse?|resp|qual|imp|status|event|time|stamp)", re.IGNORECASE)
 
 
+def _of_one_name(label: str) -> str:
+    "Give the name that several channels have, without the number that tells them apart."
+    return re.sub(r" \(\d+\)$", "", label)
+
+
 def is_lead(label: str) -> bool:
     "Tell by its label whether a channel is a lead."
-    plain = re.sub(r" \(\d+\)$", "", label.strip())  # of several of one name
+    plain = _of_one_name(label.strip())
     return bool(_LEAD.fullmatch(plain) or (_NAMED.search(plain) and not _MADE.search(plain)))
 
 
@@ -90,6 +95,7 @@ def _check_length(record: str, seconds: float, fs_hz: float, n_leads: int, n_sto
 # %% ../../nbs/library/ecg/importing.ipynb #a6590f67
 _HEAD_BYTES = 65_536
 _VALUE = re.compile(r"\s*['\"]?\s*([+-]?[\d.][\dTZeE.,:+\- /]*|nan|na|null|)\s*['\"]?\s*", re.IGNORECASE)
+_UNIT = re.compile(rf"({'|'.join(VOLTS)})v(olts?)?|m?s|sec(onds)?|hh:mm:ss(\.mmm)?", re.IGNORECASE)
 _VOLTAGE = re.compile(rf"(.*?)(?:^|[\s_(\[/]+)({'|'.join(VOLTS)})v(?:olts?)?[\s)\]]*", re.IGNORECASE)
 
 
@@ -132,6 +138,9 @@ def _table_of(record: str, head: bytes) -> _Table:
     else:
         raise EcgError(record, "rows of numbers below a line of names", ascii(text[:80])[1:-1] or "nothing")
     names, above = _cells(lines[skip - 1], delimiter) if skip else [], lines[: max(skip - 1, 0)]
+    own = _cells(above[-1], delimiter) if above else []
+    if len(own) == len(names) and any(map(is_lead, own)) and all(_UNIT.fullmatch(one) for one in names):
+        names, above = [f"{name} ({unit})" for name, unit in zip(own, names, strict=True)], above[:-1]
     if len(names) != len(first) or not any(names):
         names, above = ["ECG"], lines[:skip]  # what stands there is no line of names
     if len(names) != len(first):
@@ -241,8 +250,10 @@ def _read_csv(path: Path, chosen: Mapping[str, str], rate: float | None, unit: s
     if rate is None and place is None:
         raise EcgError(record, "a column of times, or --rate", ascii(", ".join(table.names))[1:-1][:200])
     others = [i for i in range(len(table.names)) if i != place]
-    labels = [match[1].strip() or "ECG" if (match := _VOLTAGE.fullmatch(name)) else name
-              for name in (table.names[i] for i in others)]  # fmt: skip
+    labels: list[str] = []
+    for name in (table.names[i] for i in others):
+        label = match[1].strip() or "ECG" if (match := _VOLTAGE.fullmatch(name)) else name
+        labels.append(f"{label} ({n + 1})" if (n := sum(_of_one_name(one) == label for one in labels)) else label)
     found, notes = _leads(record, labels, chosen or (dict.fromkeys(labels, labels[0]) if len(labels) == 1 else {}))
     wanted = {name: others[i] for name, i in found.items()}
     units = {name: unit or table.unit(i) for name, i in wanted.items()}
@@ -306,7 +317,7 @@ def recordings_in(sources: Sequence[Path]) -> list[Path]:
     found = []
     for source in sources:
         if source.is_dir():
-            tables = [path for path in source.rglob("*") if path.suffix.lower() == ".csv" and path.is_file()]
+            tables = [path for path in source.rglob("[!.]*") if path.suffix.lower() == ".csv" and path.is_file()]
             found += sorted([*(pair.psg for pair in find_pairs(source).pairs), *tables])
         else:
             found.append(source)

@@ -96,8 +96,10 @@ def prepare(
     click.echo(f"{done.n_studies - len(done.problems)} studies, examples: {counts}, in {out}")
     for modality, labels in done.channels.items():
         click.echo(_names_line(modality, labels))
-    for note in done.notes:
+    for note in [*done.notes, *(f"{study}: {why}" for study, why in list(done.unlabelled.items())[:_SHOWN])]:
         click.echo(f"note: {note}")
+    if len(done.unlabelled) > _SHOWN:
+        click.echo(f"and {len(done.unlabelled) - _SHOWN} other studies without labels, all in prepared.json")
     for text, n in list(done.unknown.items())[:_SHOWN]:
         click.echo(f"neither stage nor event: {n} x {text!a}")
     if len(done.unknown) > _SHOWN:
@@ -214,12 +216,13 @@ def probe(
     Beside it stand hand-made features, both together, and an encoder of the same shape that has learned nothing.
     """
     from dreem_case.core.nets import fastest_device
-    from dreem_case.mae.embedding_study import probe_figures, side_of, with_pca
-    from dreem_case.mae.examples import read_examples
+    from dreem_case.mae.embedding_study import probe_figures, scored_examples, side_of, with_pca
     from dreem_case.mae.model import load_model
 
     model = load_model(folder).to(fastest_device())
-    sides = [side_of(read_examples(batches, split, every=every), model, (seed,)) for split in ("train", "test")]
+    sides = []
+    for split, n in (("train", max(1, *patients)), ("test", 1)):
+        sides.append(side_of(scored_examples(batches, split, every, n), model, (seed,)))
     lines = probe_figures(*with_pca(*sides), tuple(patients), draws, seed, jobs)
     if as_json:
         click.echo(json.dumps([line | {"figures": for_json(line["figures"])} for line in lines]))

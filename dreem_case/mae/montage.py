@@ -32,7 +32,7 @@ class Modality:
 def plain_label(label: str) -> str:
     "Write a label in capital letters and digits, mastoids as M, without the kind in front."
     plain = re.sub(r"[^A-Z0-9]+", " ", label.upper()).strip()
-    plain = re.sub(r"^(EEG|EOG|EMG|RESP|RESPIRATION) (?=.)", "", plain)
+    plain = re.sub(r"^(EEG|EOG(?! (L|R|LEFT|RIGHT)$)|EMG|RESP|RESPIRATION) (?=.)", "", plain)  # L alone may be a leg
     return re.sub(r"(?<=[0-9ZC]) ?[AM]([12])\b", r"M\1", plain).replace(" ", "")
 
 # %% ../../nbs/library/mae/montage.ipynb #b88de0f9

@@ -53,7 +53,7 @@ def find_studies(
     found: dict[str, StudyFiles] = {}
     notes: list[str] = []
     for place in places:
-        files = files_in(place, endpoint)
+        files = {name: file for name, file in files_in(place, endpoint).items() if not name.startswith(".")}
         stems = {Path(name).stem: name for name in files if name.lower().endswith(".tsv")}
         for name, file in files.items():
             if not name.lower().endswith((".edf", ".bdf")):
@@ -147,7 +147,7 @@ def scaled_study(psg: Psg, own: Survey, scaling: Scaling) -> tuple[np.ndarray, n
     return signals, present, notes
 
 # %% ../../nbs/library/mae/prepare.ipynb #60d58ad5
-_LAYOUT = 1
+_LAYOUT = 2  # 2: German and French events
 
 
 @dataclass(frozen=True)
@@ -295,6 +295,7 @@ class Prepared:
     n_new: int = 0
     examples: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     problems: dict[str, str] = field(default_factory=dict)  # study -> why it is left out
+    unlabelled: dict[str, str] = field(default_factory=dict)  # study -> why it is kept without labels
     notes: list[str] = field(default_factory=list)
     unknown: dict[str, int] = field(default_factory=dict)  # texts that are neither stage nor event
     channels: dict[str, dict[str, int]] = field(default_factory=dict)  # modality, "" for none -> label -> studies
@@ -345,6 +346,8 @@ def prepare(
             channels[name][label] += 1
         done.examples[line["split"]] += line["n_epochs"]
         unknown.update(line["unknown"])
+        if why := [note for note in line["notes"] if "kept without labels" in note]:
+            done.unlabelled[line["study"]] = why[0]
     done.channels = {name: dict(labels.most_common()) for name, labels in channels.items() if labels}
     done.unknown, done.problems = dict(unknown.most_common()), dict(sorted(done.problems.items()))
     outputs.write("prepared.json", json.dumps(asdict(done) | {"n_new": None}, indent=1, sort_keys=True).encode())

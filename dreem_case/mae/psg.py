@@ -7,10 +7,11 @@ __all__ = ['event_of', 'Labels', 'grid_of', 'no_labels', 'label_epochs', 'patien
 # %% ../../nbs/library/mae/psg.ipynb #284143b9
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 from scipy.signal import resample_poly
@@ -27,16 +28,18 @@ from ..nights.stages import EPOCH_S, UNSCORED
 # %% ../../nbs/library/mae/psg.ipynb #2ce2c036
 def event_of(text: str) -> str | None:  # one of EVENTS; None for what is none
     "Understand a text as a kind of event."
-    plain = text.casefold().replace("pnoea", "pnea")
-    if re.search(r"\b(no|without|test|possible)\b|\?", plain):
+    plain = normalize("NFKD", text.casefold()).encode("ascii", "ignore").decode()  # é as e
+    plain = re.sub("pn(oea|oe|ee)", "pnea", plain)
+    if re.search(r"\b(no|without|test|possible|keine?|ohne|mogliche?|pas|sans|aucune?)\b|\?", plain):
         return None
     if "hypopnea" in plain:
         return "hypopnea_obstructive" if "obstr" in plain else "hypopnea_other"
     if "apnea" in plain:
-        return "apnea_central" if "centr" in plain else "apnea_mixed" if "mixed" in plain else "apnea_obstructive"
-    if re.search(r"\bdesat", plain):
+        kind = re.search("[cz]entr|mixed|mixte|gemischt", plain)
+        return "apnea_obstructive" if not kind else "apnea_central" if "entr" in kind[0] else "apnea_mixed"
+    if re.search(r"\b(desat|entsattigung)", plain):
         return "desaturation"
-    return "arousal" if re.search(r"\b(arousal|rera)\b", plain) else None
+    return "arousal" if re.search(r"\b(arousal|rera|weckreaktion|micro-?eveil)\b", plain) else None
 
 # %% ../../nbs/library/mae/psg.ipynb #8a74bfa8
 @dataclass(frozen=True, eq=False)
@@ -58,9 +61,10 @@ def grid_of(annotations: Sequence[Annotation]) -> float:  # s, 0 to below 30
     return float(start) if n >= 0.8 * starts.total() else 0.0
 
 # %% ../../nbs/library/mae/psg.ipynb #138f9604
-def no_labels(n_epochs: int, notes: tuple[str, ...] = ()) -> Labels:
+def no_labels(n_epochs: int, notes: tuple[str, ...] = (), unknown: Mapping[str, int] | None = None) -> Labels:
     "Give labels that say nothing."
-    return Labels(np.full(n_epochs, UNSCORED, np.int8), np.full((n_epochs, len(EVENTS)), np.nan, np.float32), {}, notes)
+    seconds = np.full((n_epochs, len(EVENTS)), np.nan, np.float32)
+    return Labels(np.full(n_epochs, UNSCORED, np.int8), seconds, dict(unknown or {}), notes)
 
 # %% ../../nbs/library/mae/psg.ipynb #e4940b39
 def label_epochs(
@@ -76,11 +80,11 @@ def label_epochs(
     labels = tuple(a for a in annotations if words[a.text][0] is not None and words[a.text][1] is None)
     notes = [f"{counted(sum(unknown.values()), 'annotation')} neither stage nor event"] if unknown else []
     if not any(words[a.text][0] != UNSCORED for a in labels):
-        return no_labels(n_epochs, (*notes, "no stage is scored: kept without labels"))
+        return no_labels(n_epochs, (*notes, "no stage is scored: kept without labels"), unknown)
     try:
         scored = put_on_epochs(Scoring(record, None, labels, None, None, "", ()), n_epochs, first_s)
     except HypnogramFileError as error:
-        return no_labels(n_epochs, (*notes, f"kept without labels: {error}"))
+        return no_labels(n_epochs, (*notes, f"kept without labels: {error}"), unknown)
     seconds, about = _event_seconds([a for a in annotations if words[a.text][1]], n_epochs, first_s)
     return Labels(scored.stages, seconds, dict(unknown), (*notes, *scored.notes, *about))
 
@@ -159,21 +163,21 @@ def open_psg(
     if not any(channels):
         found = ascii(", ".join(channel.label for channel in header.channels))[1:-1][:120]
         raise EdfRecordsError(study, "a channel of the montage", found or "none")
-    annotations, notes = list(timeline.annotations), [*header.notes, *timeline.notes, *odd]
+    annotations, about = list[Annotation](timeline.annotations), list[str]()
     if tsv is not None:
         try:
             annotations, about = read_annotations(tsv)
         except AnnotationsError as error:
-            annotations, about = [], [f"kept without labels: {error}"]
-        notes += about
+            annotations, about = [], [str(error)]
+    if not annotations:
+        about = [f"{'; '.join(about) or 'no annotations'}: kept without labels"]
+    notes = [*header.notes, *timeline.notes, *odd, *about]
     first_s = (grid_of(annotations) - timeline.offset_s) % EPOCH_S
     n_epochs = int((timeline.span_s - first_s) / EPOCH_S + 1e-6)
     if n_epochs < 1:
         raise TooShortError(study, f"at least {EPOCH_S} s", f"{timeline.span_s:g} s")
     clock_s = first_s + timeline.offset_s
     labels = label_epochs(annotations, n_epochs, clock_s, study) if annotations else no_labels(n_epochs)
-    if not annotations and not any("kept without labels" in note for note in notes):
-        notes.append("no annotations: kept without labels")
     if first_s:
         notes.append(f"epochs begin {first_s:g} s behind the first sample, as the scorer's do")
     return Psg(study, patient_of(study), header, timeline, channels, first_s, labels, (*notes, *labels.notes))

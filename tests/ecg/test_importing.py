@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from dreem_case.ecg.cli import ecg
-from dreem_case.ecg.importing import import_recording
+from dreem_case.ecg.importing import import_recording, recordings_in
 from dreem_case.ecg.recording import EcgError, make_recording
 from dreem_case.ecg.simulate import simulate_record
 from dreem_case.ecg.wfdb_files import _wfdb, read_header, read_wfdb, write_wfdb
@@ -128,6 +128,22 @@ def test_a_value_that_no_signal_has_is_missing(tmp_path):
     path = table(tmp_path / "spike.csv")
     path.write_text(path.read_text().replace(f"\n8.000,{WAVE[1000]:.3f}", "\n8.000,1e300"))
     assert np.flatnonzero(np.isnan(only_lead(imported(path)))).tolist() == [1000]
+
+
+@pytest.mark.parametrize("head, names", [
+    ("time (s),ECG (mV),ECG (mV)\n", ["ECG", "ECG (2)"]),
+    ("'Elapsed time','MLII','V1'\n'seconds','mV','mV'\n", ["MLII", "V1"]),
+    ("Jane,Doe,1990\ns,mV,uV\n", ["ECG", "ECG (2)"]),
+])  # fmt: skip
+def test_every_column_that_is_a_lead_is_one_whatever_names_and_units_it_shares(tmp_path, head, names):
+    path = table(tmp_path / "a.csv", row="{t:.3f},{mv:.3f},{uv:.1f}", head=head)
+    assert list(imported(path).leads) == names
+
+
+def test_hidden_files_are_no_recordings(tmp_path):
+    for name in ("watch.csv", "._watch.csv"):
+        (tmp_path / name).write_text("x")
+    assert recordings_in([tmp_path]) == [tmp_path / "watch.csv"]
 
 
 def test_a_table_that_ends_within_a_row_loses_that_row_only(tmp_path):

@@ -234,6 +234,12 @@ def test_annotations_without_a_recording_are_said(studies, tmp_path):
     assert find_studies([tmp_path]) == ({}, ["10031_1.tsv: annotations without a recording"])
 
 
+def test_hidden_files_are_no_studies(tmp_path):
+    for name in ("._10031_1.edf", "._10031_1.tsv"):
+        (tmp_path / name).write_bytes(b"\0\5\x16\7Mac OS X")
+    assert find_studies([tmp_path]) == ({}, [])
+
+
 def test_studies_come_from_a_bucket_and_go_to_one(studies, prepared, server, tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
@@ -412,6 +418,24 @@ def test_the_command_says_under_which_names_channels_were_found(monkeypatch, tmp
     said = CliRunner().invoke(mae, ["prepare", str(tmp_path), "--out", str(tmp_path), "--jobs", "1"]).output
     assert "SPO2: 7 x SaO2, missing in 1\n" in said
     assert "no modality: 1 x X0, " in said and "1 x X11, and 3 other names, all in prepared.json\n" in said
+
+
+def test_studies_without_labels_are_named_with_their_words(studies, prepared, tmp_path):
+    assert prepared[1].unlabelled == {}
+    (copied(studies, tmp_path, "10031_1") / "10031_1.tsv").write_text(
+        "onset\tduration\tdescription\n0\t30\tStade 2\n", encoding="utf-8"
+    )
+    scaling = read_scaling((prepared[0] / "scaling.json").read_bytes())
+    done = prepare([tmp_path], tmp_path / "out", Here(), scaling)
+    assert done.unlabelled == {"10031_1": "no stage is scored: kept without labels"} and done.unknown == {"Stade 2": 1}
+
+
+def test_the_command_says_which_studies_have_no_labels(monkeypatch, tmp_path):
+    done = Prepared(15, unlabelled={f"{i}_1": "no annotations: kept without labels" for i in range(15)})
+    monkeypatch.setattr("dreem_case.mae.prepare.prepare", lambda *_: done)
+    said = CliRunner().invoke(mae, ["prepare", str(tmp_path), "--out", str(tmp_path), "--jobs", "1"]).output
+    assert said.count(": no annotations: kept without labels\n") == 12
+    assert "and 3 other studies without labels, all in prepared.json\n" in said
 
 
 def test_names_of_channels_are_those_of_the_file_and_none_is_forgotten(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from dreem_case.mae.commands import probe
-from dreem_case.mae.examples import Examples, split_of, write_batch
+from dreem_case.mae.examples import Examples, read_batch, split_of, write_batch
 from dreem_case.mae.model import CONFIGS, MaskedAutoencoder, save_model
 from dreem_case.mae.montage import N_MODALITIES, RATE, WIDTH
 
@@ -74,7 +74,8 @@ def test_what_no_judged_patient_has_is_named(folders):
 def test_what_cannot_be_done_is_one_line(folders):
     batches, model = folders
     answer = ask(batches, "--model", model, "--patients", 9)
-    assert answer.exit_code == 1 and "at most 3 people" in answer.output and "Traceback" not in answer.output
+    assert answer.exit_code == 1 and "Traceback" not in answer.output
+    assert "labelled patients in train: expected 9 or more, found 3" in answer.output
 
 
 def test_folders_without_batches_or_model_are_refused_by_name(folders, tmp_path):
@@ -91,5 +92,21 @@ def test_a_batch_on_the_wrong_side_is_refused(folders, tmp_path):
     _, model = folders
     write(tmp_path, "train", names("train", 1))
     write(tmp_path, "test", names("train", 1))
-    answer = ask(tmp_path, "--model", model)
+    answer = ask(tmp_path, "--model", model, "--patients", 1)
     assert answer.exit_code == 1 and "patients of test" in answer.output
+
+
+def test_patients_without_labels_and_modalities_that_nobody_has_cost_no_judgement(folders, tmp_path):
+    _, model = folders
+    write(tmp_path, "test", names("test", 1), 8)
+    write(tmp_path, "train", names("train", 3), 8)
+    for path in sorted((tmp_path / "train").glob("*.h5")):
+        found = read_batch(path)
+        found.signals[:, 0], found.present[:, 0] = 0, False
+        if path.stem != names("train", 1)[0]:
+            found.stage[:], found.seconds[:] = -1, np.nan
+        write_batch(path, found)
+    answer = ask(tmp_path, "--model", model, "--patients", 1, "--draws", 3)
+    assert answer.exit_code == 0, answer.output
+    answer = ask(tmp_path, "--model", model, "--patients", 2)
+    assert "labelled patients in train: expected 2 or more, found 1" in answer.output
