@@ -7,6 +7,7 @@ __all__ = ['is_lead', 'record_of', 'import_recording', 'recordings_in']
 import csv
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -250,10 +251,11 @@ def _read_csv(path: Path, chosen: Mapping[str, str], rate: float | None, unit: s
     if rate is None and place is None:
         raise EcgError(record, "a column of times, or --rate", ascii(", ".join(table.names))[1:-1][:200])
     others = [i for i in range(len(table.names)) if i != place]
-    labels: list[str] = []
+    labels, seen = list[str](), Counter[str]()
     for name in (table.names[i] for i in others):
         label = match[1].strip() or "ECG" if (match := _VOLTAGE.fullmatch(name)) else name
-        labels.append(f"{label} ({n + 1})" if (n := sum(_of_one_name(one) == label for one in labels)) else label)
+        labels.append(f"{label} ({n + 1})" if (n := seen[label]) else label)
+        seen[_of_one_name(labels[-1])] += 1
     found, notes = _leads(record, labels, chosen or (dict.fromkeys(labels, labels[0]) if len(labels) == 1 else {}))
     wanted = {name: others[i] for name, i in found.items()}
     units = {name: unit or table.unit(i) for name, i in wanted.items()}
