@@ -215,7 +215,8 @@ def make_blueprint() -> Blueprint:
         body = _json_body()
         leads, fs_hz = body.get("leads"), body.get("fs_hz")
         if not isinstance(leads, Mapping) or isinstance(fs_hz, bool) or not isinstance(fs_hz, (int, float)):
-            raise EcgError("request", '"fs_hz" and "leads" by name', ascii(list(body))[:60])
+            found = f"{ascii(fs_hz)[:20]} and {ascii(leads)[:40]}"
+            raise EcgError("request", 'a number as "fs_hz" and "leads" by name', found)
         recording = make_recording(str(body.get("record", "request"))[:64], fs_hz, leads)
         return jsonify(answer_json(score_recording(recording, _model())))
 

@@ -340,14 +340,19 @@ def prepare(
     for split in SPLITS:  # with what earlier runs have left over, of other folders
         _pack(outputs, lines, split)
     unknown: Counter[str] = Counter()
+    lost: Counter[str] = Counter()
     channels: dict[str, Counter[str]] = {name: Counter() for name in [*(one.name for one in MODALITIES), ""]}
     for line in lines:
         for name, label in line.get("channels", ()):  # lines of before have none
             channels[name][label] += 1
         done.examples[line["split"]] += line["n_epochs"]
         unknown.update(line["unknown"])
-        if why := [note for note in line["notes"] if "kept without labels" in note]:
-            done.unlabelled[line["study"]] = why[0]
+        for note in line["notes"]:
+            if "kept without labels" in note:
+                done.unlabelled[line["study"]] = note
+            elif match := re.fullmatch(r"(\d+) (event|line)s? (.* left out)", note):
+                lost[f"{match[2]}s {match[3]}"] += int(match[1])
+    done.notes += [f"{n} {what}" for what, n in lost.most_common()]
     done.channels = {name: dict(labels.most_common()) for name, labels in channels.items() if labels}
     done.unknown, done.problems = dict(unknown.most_common()), dict(sorted(done.problems.items()))
     outputs.write("prepared.json", json.dumps(asdict(done) | {"n_new": None}, indent=1, sort_keys=True).encode())

@@ -320,6 +320,11 @@ def test_a_body_that_is_no_recording_is_refused_by_name(client, body):
     assert {"expected", "found"} <= set(answer.json)
 
 
+def test_a_rate_that_is_no_number_is_shown(client):
+    answer = client.post("/beats", json={"fs_hz": "360", "leads": {"I": [0, 1]}})
+    assert "found '360' and {'I': [0, 1]}" in answer.json["detail"]
+
+
 def test_endpoints_answer_as_their_openapi_document_says(client):
     paths = check_description(client.application, {"/strips", "/strips/", "/strips/{_}", "/strip-files/{name}"})
     for path, methods in paths.items():

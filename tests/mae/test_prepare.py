@@ -430,6 +430,18 @@ def test_studies_without_labels_are_named_with_their_words(studies, prepared, tm
     assert done.unlabelled == {"10031_1": "no stage is scored: kept without labels"} and done.unknown == {"Stade 2": 1}
 
 
+def test_lost_events_and_lines_are_counted_over_studies(studies, prepared, tmp_path):
+    for name in ("10031_1", "10269_1"):
+        (copied(studies, tmp_path / "in", name) / f"{name}.tsv").write_text(
+            "onset\tduration\tdescription\n0\t30\tN2\n9\t0\tArousal\n10:05\t9\tApnea\n", encoding="utf-8"
+        )
+    scaling = read_scaling((prepared[0] / "scaling.json").read_bytes())
+    done = prepare([tmp_path / "in"], tmp_path / "out", Here(), scaling)
+    assert sorted(done.notes) == [
+        "2 events without a duration, left out", "2 lines without an onset in seconds are left out"
+    ]  # fmt: skip
+
+
 def test_the_command_says_which_studies_have_no_labels(monkeypatch, tmp_path):
     done = Prepared(15, unlabelled={f"{i}_1": "no annotations: kept without labels" for i in range(15)})
     monkeypatch.setattr("dreem_case.mae.prepare.prepare", lambda *_: done)
