@@ -352,7 +352,9 @@ def prepare(
                 done.unlabelled[line["study"]] = note
             elif match := re.fullmatch(r"(\d+) (event|line)s? (.* left out)", note):
                 lost[f"{match[2]}s {match[3]}"] += int(match[1])
-    done.notes += [f"{n} {what}" for what, n in lost.most_common()]
+            elif "no unit known here" in note:
+                lost[note] += 1
+    done.notes += [f"{n} x {what}" for what, n in lost.most_common(50)]
     done.channels = {name: dict(labels.most_common()) for name, labels in channels.items() if labels}
     done.unknown, done.problems = dict(unknown.most_common()), dict(sorted(done.problems.items()))
     outputs.write("prepared.json", json.dumps(asdict(done) | {"n_new": None}, indent=1, sort_keys=True).encode())

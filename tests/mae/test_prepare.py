@@ -438,8 +438,16 @@ def test_lost_events_and_lines_are_counted_over_studies(studies, prepared, tmp_p
     scaling = read_scaling((prepared[0] / "scaling.json").read_bytes())
     done = prepare([tmp_path / "in"], tmp_path / "out", Here(), scaling)
     assert sorted(done.notes) == [
-        "2 events without a duration, left out", "2 lines without an onset in seconds are left out"
+        "2 x events without a duration, left out", "2 x lines without an onset in seconds are left out"
     ]  # fmt: skip
+
+
+def test_a_unit_that_is_not_known_is_said(prepared, tmp_path):
+    column = Column("C3-A2", "counts", (-200.0, 200.0), 128, np.sin(np.arange(128 * 30)))
+    (tmp_path / "1_1.edf").write_bytes(edf_content([column], datetime(2020, 1, 1)))
+    scaling = read_scaling((prepared[0] / "scaling.json").read_bytes())
+    done = prepare([tmp_path], tmp_path / "out", Here(), scaling)
+    assert done.notes == ["1 x EEG C3-M2 in counts, which is no unit known here: taken as µV"]
 
 
 def test_the_command_says_which_studies_have_no_labels(monkeypatch, tmp_path):
