@@ -65,6 +65,8 @@ def find_studies(
             tsv = stems.get(study)
             found[study] = StudyFiles(str(place), (name, file), (tsv, files[tsv]) if tsv else None)
         notes += [f"{name}: annotations without a recording" for stem, name in stems.items() if stem not in found]
+        tables = (name for name in files if name.lower().endswith(".csv") and Path(name).stem in found)
+        notes += [f"{name}: not read, annotations are a .tsv" for name in tables if Path(name).stem not in stems]
     return dict(sorted(found.items())), notes
 
 # %% ../../nbs/library/mae/prepare.ipynb #dcbca404

@@ -234,6 +234,13 @@ def test_annotations_without_a_recording_are_said(studies, tmp_path):
     assert find_studies([tmp_path]) == ({}, ["10031_1.tsv: annotations without a recording"])
 
 
+def test_a_table_that_is_not_read_is_said(studies, tmp_path):
+    shutil.copy(studies / "10031_1.edf", tmp_path)
+    for name in ("10031_1.csv", "health_record.csv"):
+        (tmp_path / name).write_text("onset,duration,description\n")
+    assert find_studies([tmp_path])[1] == ["10031_1.csv: not read, annotations are a .tsv"]
+
+
 def test_hidden_files_are_no_studies(tmp_path):
     for name in ("._10031_1.edf", "._10031_1.tsv"):
         (tmp_path / name).write_bytes(b"\0\5\x16\7Mac OS X")
