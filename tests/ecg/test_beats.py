@@ -326,7 +326,7 @@ def test_labels_of_another_form_are_shown(tmp_path, text):
     (tmp_path / "labels.json").write_text(text)
     words = ["ask", "--store", str(tmp_path), "--labels", str(tmp_path / "labels.json"), "sim01"]
     answer = CliRunner().invoke(ecg, words)
-    assert answer.exit_code == 1 and f"found {ascii(text[:60])}" in answer.output
+    assert answer.exit_code == 1 and f"found {text[:60]!a}" in answer.output
 
 
 def test_a_rate_that_is_no_number_is_shown(client):
