@@ -65,6 +65,8 @@ def find_studies(
             tsv = stems.get(study)
             found[study] = StudyFiles(str(place), (name, file), (tsv, files[tsv]) if tsv else None)
         notes += [f"{name}: annotations without a recording" for stem, name in stems.items() if stem not in found]
+        tables = (name for name in files if name.lower().endswith(".csv") and Path(name).stem in found)
+        notes += [f"{name}: not read, annotations are a .tsv" for name in tables if Path(name).stem not in stems]
     return dict(sorted(found.items())), notes
 
 # %% ../../nbs/library/mae/prepare.ipynb #dcbca404
@@ -352,7 +354,9 @@ def prepare(
                 done.unlabelled[line["study"]] = note
             elif match := re.fullmatch(r"(\d+) (event|line)s? (.* left out)", note):
                 lost[f"{match[2]}s {match[3]}"] += int(match[1])
-    done.notes += [f"{n} {what}" for what, n in lost.most_common()]
+            elif "no unit known here" in note:
+                lost[note] += 1
+    done.notes += [f"{n} x {what}" for what, n in lost.most_common(50)]
     done.channels = {name: dict(labels.most_common()) for name, labels in channels.items() if labels}
     done.unknown, done.problems = dict(unknown.most_common()), dict(sorted(done.problems.items()))
     outputs.write("prepared.json", json.dumps(asdict(done) | {"n_new": None}, indent=1, sort_keys=True).encode())

@@ -39,7 +39,7 @@ def event_of(text: str) -> str | None:  # one of EVENTS; None for what is none
         return "apnea_obstructive" if not kind else "apnea_central" if "entr" in kind[0] else "apnea_mixed"
     if re.search(r"\b(desat|entsattigung)", plain):
         return "desaturation"
-    return "arousal" if re.search(r"\b(arousal|rera|weckreaktion|micro-?eveil)\b", plain) else None
+    return "arousal" if re.search(r"\b(arousals?|reras?|weckreaktion|micro-?eveil)\b", plain) else None
 
 # %% ../../nbs/library/mae/psg.ipynb #8a74bfa8
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ __all__ = ['MAX_TABLE_BYTES', 'TABLES', 'EDGE_EPOCHS', 'counted', 'stage_of', 'S
 import csv
 import re
 from bisect import bisect_left
-from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -153,7 +153,12 @@ def _number(text: str) -> float | None:
 
 def _lines(content: bytes) -> list[str]:
     coding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
-    return [line for line in content.decode(coding, errors="replace").replace("\0", "").splitlines() if line.strip()]
+    try:
+        text = content.decode(coding)
+    except UnicodeDecodeError:
+        is_marked = content.startswith((BOM_UTF8, BOM_UTF16_LE, BOM_UTF16_BE))
+        text = content.decode(coding if is_marked else "cp1252", errors="replace")  # as Windows writes umlauts
+    return [line for line in text.replace("\0", "").splitlines() if line.strip()]
 
 
 def _layout(first: str) -> tuple[str, list[int]]:

@@ -320,6 +320,15 @@ def test_a_body_that_is_no_recording_is_refused_by_name(client, body):
     assert {"expected", "found"} <= set(answer.json)
 
 
+@pytest.mark.parametrize("text", ["x", '["V"]', '{"abc": "V"}', "[" * 100_000])
+def test_labels_of_another_form_are_shown(tmp_path, text):
+    write_records(tmp_path, n_records=1, minutes=0.5)
+    (tmp_path / "labels.json").write_text(text)
+    words = ["ask", "--store", str(tmp_path), "--labels", str(tmp_path / "labels.json"), "sim01"]
+    answer = CliRunner().invoke(ecg, words)
+    assert answer.exit_code == 1 and f"found {text[:60]!a}" in answer.output
+
+
 def test_a_rate_that_is_no_number_is_shown(client):
     answer = client.post("/beats", json={"fs_hz": "360", "leads": {"I": [0, 1]}})
     assert "found '360' and {'I': [0, 1]}" in answer.json["detail"]

@@ -234,6 +234,13 @@ def test_annotations_without_a_recording_are_said(studies, tmp_path):
     assert find_studies([tmp_path]) == ({}, ["10031_1.tsv: annotations without a recording"])
 
 
+def test_a_table_that_is_not_read_is_said(studies, tmp_path):
+    shutil.copy(studies / "10031_1.edf", tmp_path)
+    for name in ("10031_1.csv", "health_record.csv"):
+        (tmp_path / name).write_text("onset,duration,description\n")
+    assert find_studies([tmp_path])[1] == ["10031_1.csv: not read, annotations are a .tsv"]
+
+
 def test_hidden_files_are_no_studies(tmp_path):
     for name in ("._10031_1.edf", "._10031_1.tsv"):
         (tmp_path / name).write_bytes(b"\0\5\x16\7Mac OS X")
@@ -438,8 +445,16 @@ def test_lost_events_and_lines_are_counted_over_studies(studies, prepared, tmp_p
     scaling = read_scaling((prepared[0] / "scaling.json").read_bytes())
     done = prepare([tmp_path / "in"], tmp_path / "out", Here(), scaling)
     assert sorted(done.notes) == [
-        "2 events without a duration, left out", "2 lines without an onset in seconds are left out"
+        "2 x events without a duration, left out", "2 x lines without an onset in seconds are left out"
     ]  # fmt: skip
+
+
+def test_a_unit_that_is_not_known_is_said(prepared, tmp_path):
+    column = Column("C3-A2", "counts", (-200.0, 200.0), 128, np.sin(np.arange(128 * 30)))
+    (tmp_path / "1_1.edf").write_bytes(edf_content([column], datetime(2020, 1, 1)))
+    scaling = read_scaling((prepared[0] / "scaling.json").read_bytes())
+    done = prepare([tmp_path], tmp_path / "out", Here(), scaling)
+    assert done.notes == ["1 x EEG C3-M2 in counts, which is no unit known here: taken as µV"]
 
 
 def test_the_command_says_which_studies_have_no_labels(monkeypatch, tmp_path):

@@ -227,6 +227,12 @@ def test_a_table_that_is_none_is_refused_by_name(content, found, tmp_path):
     assert found in str(raised.value)
 
 
+@pytest.mark.parametrize("coding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
+def test_umlauts_are_read_as_they_were_written(tmp_path, coding):
+    found, _ = read_annotations(table(tmp_path, (HEAD + "0\t20\tEntsättigung … SpO2\n").encode(coding)))
+    assert [one.text for one in found] == ["Entsättigung … SpO2"]
+
+
 @pytest.mark.parametrize("content", [b"", bytes(300), HEAD, HEAD + "0\t30\tpt sneezed\n"])
 def test_a_table_that_says_nothing_costs_labels_and_no_signal(content, tmp_path):
     opened = open_psg(written(tmp_path, [noise("EEG C3-M2")]), table(tmp_path, content))
@@ -320,6 +326,7 @@ def test_unknown_texts_are_counted_and_listed(stage):
     ("Oxygen Desaturation", "desaturation"),
     ("SpO2 desat", "desaturation"), ("EEG arousal", "arousal"), ("RERA", "arousal"), ("no apnea", None),
     ("Hypopnea?", None), ("? apnea", None), ("Body event", None), ("Sleep stage W", None),
+    ("arousals", "arousal"),
     ("Obstruktive Apnoe", "apnea_obstructive"), ("Zentrale Apnoe", "apnea_central"),
     ("Gemischte Apnoe", "apnea_mixed"), ("Hypopnoe obstruktiv", "hypopnea_obstructive"),
     ("Entsättigung", "desaturation"), ("Weckreaktion", "arousal"), ("keine Apnoe", None),
