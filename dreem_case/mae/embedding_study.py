@@ -48,7 +48,7 @@ def pca_rows(
     from sklearn.decomposition import PCA
 
     seen = np.isfinite(fitted).any(axis=0)
-    fitted, *others = (rows[:, seen] for rows in (fitted, *others))
+    fitted, *others = (np.where(seen, rows, np.float32(0)) for rows in (fitted, *others))
     mean, spread = np.nanmean(fitted, axis=0), np.nanstd(fitted, axis=0)
     scaled = [np.nan_to_num((rows - mean) / np.where(spread > 1e-6, spread, 1)) for rows in (fitted, *others)]
     pca = PCA(min(n, *scaled[0].shape), random_state=seed).fit(scaled[0])
