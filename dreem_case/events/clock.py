@@ -45,16 +45,18 @@ def _parse(text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # uint8 (n, leng
     year_first = text[:, 4] == ord("-")
 
     def number(at: int, digits: int) -> np.ndarray:
-        part = text[:, at : at + digits].astype(np.int64) - ord("0")
-        bad = ((part < 0) | (part > 9)).any(axis=1)
-        return np.where(bad, -1, part @ 10 ** np.arange(digits - 1, -1, -1))
+        value = np.zeros(n, np.int32)
+        for column in text[:, at : at + digits].T:
+            digit = column - ord("0")  # of bytes: what stands before 0 is far above 9
+            value = np.where((digit > 9) | (value < 0), -1, 10 * value + digit)
+        return value
 
     year = np.where(year_first, number(0, 4), number(6, 4))
     month = np.where(year_first, number(5, 2), number(3, 2))
     day = np.where(year_first, number(8, 2), number(0, 2))
     hour, minute = number(11, 2), number(14, 2)
     has_seconds = length > 18 and (text[:, 16] == ord(":")).all()
-    second = number(17, 2) if has_seconds else np.zeros(n, int)
+    second = number(17, 2) if has_seconds else np.zeros(n, np.int32)
     rest = text[:, 19 if has_seconds else 16 :]
     fraction, offset, right = _fraction_and_offset(rest)
     right &= (year >= 1) & (month >= 1) & (month <= 12) & (day >= 1) & (hour >= 0) & (hour < 24)
