@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['ONE_THREAD', 'CONNECT_S', 'WORKERS_S', 'WorkersError', 'Done', 'Workers', 'interrupts_held', 'one_thread_each',
-           'LocalWorkers', 'run_all', 'Closing', 'ThreadWorkers', 'peak_memory_mb', 'DaskWorkers']
+           'LocalWorkers', 'run_all', 'Closing', 'ThreadWorkers', 'peak_memory', 'DaskWorkers']
 
 # %% ../../nbs/library/core/workers.ipynb #7f90ca5a
 import logging
@@ -277,10 +277,10 @@ class ThreadWorkers(_Processes):
         return self._threads.submit(function, item)
 
 # %% ../../nbs/library/core/workers.ipynb #c3a90f02
-def peak_memory_mb(of_children: bool = False) -> int:
+def peak_memory(of_children: bool = False) -> int:  # bytes
     "Return the most memory that this process has had, or the largest of those that it has waited for."
     used = resource.getrusage(resource.RUSAGE_CHILDREN if of_children else resource.RUSAGE_SELF)
-    return round(used.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10))
+    return used.ru_maxrss * (1 if sys.platform == "darwin" else 2**10)
 
 # %% ../../nbs/library/core/workers.ipynb #bed499b7
 @cache

@@ -18,7 +18,7 @@ import torch
 from .. import __version__
 from ..core.model_file import ModelError
 from ..core.nets import CHECKPOINT, Learned, LoopSettings, fit_network, process_share, seed_all
-from ..core.workers import peak_memory_mb
+from ..core.workers import peak_memory
 from .examples import BATCH, BatchError, Examples, batch_paths, read_batch
 from .model import MaeConfig, MaskedAutoencoder, about_model, save_model
 from .montage import N_MODALITIES, WIDTH
@@ -266,5 +266,5 @@ def step_cost(config: MaeConfig, batch: int, steps: int = 1, warm: int = 0) -> d
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
         chosen.step()
     seconds = (time.process_time() - start) / steps
-    used = {"seconds": seconds, "peak_mb": peak_memory_mb()}
+    used = {"seconds": seconds, "peak_mb": peak_memory() / 2**20}
     return {"examples_per_s": batch / seconds, **used, "loss": float(loss.detach())}

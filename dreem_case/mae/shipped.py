@@ -13,7 +13,7 @@ from .. import __version__
 from ..core.agreement import kappa, mean_of_known
 from ..core.files import write_whole
 from ..core.nets import count_parameters
-from ..core.workers import peak_memory_mb
+from ..core.workers import peak_memory
 from .embedding_study import Way, event_auroc, learn, side_of
 from .examples import Examples, batch_paths, read_examples
 from .model import CONFIGS, SHIPPED, MaskedAutoencoder, save_model
@@ -78,7 +78,7 @@ def make_shipped(
         **{name: training_notes()[name] for name in ("tried", "seeds")},
     }  # fmt: skip
     if spent > 60:  # a run that only finished what was there keeps the time of the one before
-        about |= {"cpu_s": round(spent), "peak_mb": peak_memory_mb()}
+        about |= {"cpu_s": round(spent), "peak_mb": round(peak_memory() / 2**20)}
     save_model(out, model, {"data": about["data"]})
     write_whole(Path(out) / "scaling.json", (batches / "scaling.json").read_bytes())
     write_whole(Path(out) / "training.json", json.dumps(about, indent=1).encode())

@@ -26,7 +26,7 @@ from ..core.code_version import library_versions
 from ..staging.features import FEATURES_VERSION
 from ..core.model_file import MANIFEST
 from ..core.outputs import OutputError, Outputs
-from ..core.workers import peak_memory_mb
+from ..core.workers import peak_memory
 from ..staging.design_matrix import ROWS_VERSION
 from ..staging.stager import PROGRAM_BYTES, Stager
 from ..staging.stagers import new_stager, stager_class
@@ -138,7 +138,7 @@ def train(
         "stager": name, "model_version": stager.version, "seed": seed, "folds": n_folds, "settings": _settings(stager),
         "data": data, "left_out": list(left_out), "versions": _versions(), "validation": found,
         "seconds": round(time.perf_counter() - start, 1), "threads": n_jobs,
-        "needed_memory_mb": round(needed / 1e6), "peak_memory_mb": peak_memory_mb(),
+        "needed_memory_mb": round(needed / 1e6), "peak_memory_mb": round(peak_memory() / 1e6),
     }
     return Training(stager, report)
 

@@ -67,7 +67,8 @@ def find_pairs(
         others.setdefault(_key(_HYPNOGRAM.sub("", edf_record(path))), []).append(path)
     pairs, notes, taken = [], [], set()
     for path in recordings:
-        record, key = edf_record(path), _key(edf_record(path))
+        record = edf_record(path)
+        key = _key(record)
         near = [other for other in others.get(key, []) if n_named[key] == 1 or other.parent == path.parent]
         own = [other for other in near if _is_edf(other)] or [other for other in near if _is_table(other)]
         notes += [f"{extra.name}: expected one hypnogram of {record}, found {own[0].name} as well" for extra in own[1:]]

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..core.workers import peak_memory_mb
+from ..core.workers import peak_memory
 from .run import chapter_paths, run_chapters
 from .chapter import BUDGETS, ReportError
 from ..staging.embedded import default_data
@@ -82,5 +82,5 @@ def _costs(seconds: float, per_chapter: Mapping[str, float], renderer: str) -> d
     "Put together what a run took."
     return {
         "seconds": round(seconds), "seconds_per_chapter": {name: round(spent) for name, spent in per_chapter.items()},
-        "peak_memory_mb": peak_memory_mb(of_children=True), "n_cores": os.cpu_count(), "renderer": renderer,
+        "peak_memory_mb": round(peak_memory(of_children=True) / 2**20), "n_cores": os.cpu_count(), "renderer": renderer,
     }  # fmt: skip
