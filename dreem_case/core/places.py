@@ -66,7 +66,7 @@ def files_in(
     place: str | Path,  # a folder, or s3://bucket/prefix
     endpoint: str | None = None,  # of a bucket; None: as the environment says
 ) -> dict[str, StoredFile]:  # by name, in order
-    "List the files that lie right in a place; raise `PlaceError` where there is none."
+    "List the files that lie right in a place, but for hidden ones; raise `PlaceError` where there is none."
     if is_bucket(place):
         with asking(place):
             files = _in_bucket(str(place), endpoint)
@@ -78,7 +78,7 @@ def files_in(
             files = {path.name: stored_file(path) for path in Path(place).iterdir() if path.is_file()}
         except OSError as error:  # one may go while it is looked at
             raise PlaceUnavailable(f"{Path(place).name}: {error}") from error
-    return dict(sorted(files.items()))
+    return {name: files[name] for name in sorted(files) if not name.startswith(".")}
 
 # %% ../../nbs/library/core/places.ipynb #71f47756
 def stored_file(path: Path) -> StoredFile:

@@ -52,7 +52,7 @@ def download(
 # %% ../../nbs/library/ecg/places.ipynb #4b7d293f
 def _homes(place: str) -> dict[str, list[str]]:  # record -> the folders that have one of this name
     "Find the records right in a place or, where a folder has none, in the folders in it."
-    names = [name for name in places.files_in(place) if name.endswith(".hea") and not name.startswith(".")]
+    names = [name for name in places.files_in(place) if name.endswith(".hea")]
     if names or places.is_bucket(place):
         return {Path(name).stem: [place] for name in names}
     found: dict[str, list[str]] = {}

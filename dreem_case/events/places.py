@@ -38,7 +38,7 @@ def _files(place: str) -> dict[str, dict[str, StoredFile]]:  # versions of its f
     found: dict[str, dict[str, StoredFile]] = {}
     for name, file in files_in(place).items():
         stem, _, suffix = name.rpartition(".")
-        if f".{suffix.lower()}" in SUFFIXES and stem not in NO_SERIES and not name.startswith("."):
+        if f".{suffix.lower()}" in SUFFIXES and stem not in NO_SERIES:
             found.setdefault(stem, {})[name] = file
     return found
 

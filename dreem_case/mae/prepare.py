@@ -53,7 +53,7 @@ def find_studies(
     found: dict[str, StudyFiles] = {}
     notes: list[str] = []
     for place in places:
-        files = {name: file for name, file in files_in(place, endpoint).items() if not name.startswith(".")}
+        files = files_in(place, endpoint)
         stems = {Path(name).stem: name for name in files if name.lower().endswith(".tsv")}
         for name, file in files.items():
             if not name.lower().endswith((".edf", ".bdf")):

@@ -37,9 +37,9 @@ def place(request, tmp_path, server, monkeypatch):
     )
 
 
-def test_files_are_listed_in_order_without_those_below(place):
+def test_files_are_listed_in_order_without_those_below_and_hidden_ones(place):
     address, put = place
-    for name, content in FILES.items():
+    for name, content in (FILES | {"._100.hea": b"", ".DS_Store": b""}).items():
         put(name, content)
     assert [(name, file.n_bytes) for name, file in files_in(address).items()] == [("100.dat", 200), ("100.hea", 9)]
 
