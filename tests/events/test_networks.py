@@ -3,6 +3,7 @@
 from itertools import product
 
 import numpy as np
+import pandas as pd
 import pytest
 
 torch = pytest.importorskip("torch", reason="networks are an extra: pip install dreem_case[nets,events]")
@@ -107,6 +108,22 @@ def test_a_trained_network_names_all_series_that_it_has_seen(tmp_path):
     result = CliRunner().invoke(events, asked)
     assert result.exit_code == 0, result.output
     assert load_events_network(tmp_path / "net").card["names"] == ["train00", "train01", "train02"]
+
+
+def test_a_sweep_ranks_what_can_be_and_names_what_cannot(tmp_path):
+    small = ["downsample_rate=4", "epochs=1", "windows_per_epoch=2", "batch_size=1"]
+    asked = ["sweep", "--simulated", "6", "--out", str(tmp_path), "duration=320,321", "seed=1,2", *small]
+    result = CliRunner().invoke(events, asked)
+    assert result.exit_code == 1
+    table = pd.read_csv(tmp_path / "sweep.csv")
+    ranked, refused = table[table.refused.isna()], table[table.refused.notna()]
+    assert ranked.ap.is_monotonic_decreasing and len(ranked) == 2
+    for run, version in zip(ranked.run, ranked.version, strict=True):
+        assert load_events_network(tmp_path / run).version == version
+    assert ranked.run.isin(["duration=320_seed=1", "duration=320_seed=2"]).all()
+    assert refused.run.tolist() == ["duration=321_seed=1", "duration=321_seed=2"]
+    why = "duration: expected 240 to 51840 steps, a multiple of downsample_rate (4), found 321"
+    assert set(refused.refused) == {why} and why in result.output
 
 
 # ---- windows
