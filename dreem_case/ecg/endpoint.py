@@ -5,11 +5,13 @@ __all__ = ['MAX_BODY_BYTES', 'MAX_LABELS', 'MAX_STRIP_S', 'OPENAPI_PATHS', 'stri
 
 # %% ../../nbs/library/ecg/endpoint.ipynb #11cb2637
 import json
+import logging
 import math
 import os
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from importlib.resources import files
+from pathlib import Path
 from tempfile import mkdtemp
 
 from flask import Blueprint, Response, jsonify, request
@@ -29,9 +31,10 @@ from dreem_case.core.web import (
 )
 from .ask import ask_beats, with_labels
 from .classifier import BeatModel
+from .monitor import Reference, load_reference, told
 from .places import NoRecord, list_records, record_files
 from .recording import CLASSES, EcgError, Recording, make_recording
-from .score import BeatAnswers, answer_json, load_model, score_recording, shipped_model
+from .score import MODEL_FILE, BeatAnswers, answer_json, load_model, score_recording
 from .wfdb_files import NAME, read_wfdb
 
 # %% ../../nbs/library/ecg/endpoint.ipynb #05c81839
@@ -51,10 +54,39 @@ def _place() -> str:
     return folder
 
 
-@cache
+# %% ../../nbs/library/ecg/endpoint.ipynb #05c81840
+_LOG, _good = logging.getLogger(__name__), []  # the model that answered last, and its limits
+
+
+def _in_use() -> tuple[BeatModel, Reference | None]:
+    "Load the model that the setting points to now; one that cannot be read does not replace one that answers."
+    path = Path(os.environ.get("DREEM_CASE_ECG_MODEL") or MODEL_FILE).resolve()
+    try:
+        _good[:] = [_loaded(str(path), path.stat().st_mtime_ns)]
+    except (EcgError, OSError) as error:
+        _LOG.error("%s cannot be used: %s", path.name, error)
+        if not _good:
+            raise PlaceError(f"the model in use: {error}") from error
+    return _good[0]
+
+
+@one_by_one
+@lru_cache(maxsize=2)  # the one in use, and the one before
+def _loaded(path: str, _changed_ns: int) -> tuple[BeatModel, Reference | None]:
+    model = load_model(path)
+    return model, load_reference(path, model.version)
+
+
 def _model() -> BeatModel:
-    path = os.environ.get("DREEM_CASE_ECG_MODEL")
-    return load_model(path) if path else shipped_model()
+    return _in_use()[0]
+
+
+def _answer(answers: BeatAnswers) -> Response:
+    "Write answers, with what monitoring says of them."
+    _, reference = _in_use()
+    known = reference and reference.model == answers.version
+    return jsonify(answer_json(answers) | {"monitoring": told(reference, answers) if known else None})
+
 
 # %% ../../nbs/library/ecg/endpoint.ipynb #2dd8d5e4
 def _found(record: str) -> tuple[str, str, tuple[tuple[str, StoredFile], ...]]:  # record, its folder, its files
@@ -62,10 +94,14 @@ def _found(record: str) -> tuple[str, str, tuple[tuple[str, StoredFile], ...]]: 
     return record, home, tuple(files.items())
 
 
+def _answers(record: str) -> BeatAnswers:
+    return _scored(*_found(record), _model().version)
+
+
 @one_by_one
 @lru_cache(maxsize=8)
 @few_at_once
-def _scored(record: str, home: str, files: tuple[tuple[str, StoredFile], ...]) -> BeatAnswers:
+def _scored(record: str, home: str, files: tuple[tuple[str, StoredFile], ...], _version: str) -> BeatAnswers:
     return score_recording(_read(record, home, files), _model())
 
 
@@ -133,10 +169,15 @@ _BEAT = an_object(
     time_s=_NUMBER, confidence=_NUMBER, review={"type": "boolean", "description": "a person should look at it"},
     paced={"type": "boolean"}, probabilities={"type": ["array", "null"], "items": _NUMBER}, **{"class": _CLASS},
 )  # fmt: skip
+_WATCHED = an_object(
+    expected_right={"type": ["number", "null"], "description": "share of the classes, by their confidence"},
+    beyond=list_of(_TEXT) | {"description": "figures beyond their limits"}, stands_out={"type": "boolean"},
+)  # fmt: skip
 _BEATS = an_object(
     record=_TEXT, model=_TEXT, notes=list_of(_TEXT), beats=list_of(_BEAT), paced=_WHOLE, without_class=_WHOLE,
     classes=list_of({"type": "string", "enum": list(CLASSES[:4])}) | {"description": "the order of the probabilities"},
     counts={"type": "object", "additionalProperties": _WHOLE},
+    monitoring=_WATCHED | {"type": ["object", "null"], "description": "null: the model has no limits"},
 )  # fmt: skip
 _LEADS = {"type": "object", "additionalProperties": list_of({"type": ["number", "null"]}), "description": "mV by lead"}
 _STRIP = an_object(record=_TEXT, duration_s=_NUMBER, from_s=_NUMBER, leads=_LEADS)
@@ -190,14 +231,14 @@ def make_blueprint() -> Blueprint:
 
     @beats.get("/beats/<record>")
     def of_record(record: str) -> Response:
-        return jsonify(answer_json(_scored(*_found(record))))
+        return _answer(_answers(record))
 
     @beats.get("/beats/<record>/ask")
     def ask(record: str) -> Response:
         n = request.args.get("n", "10")
         if not n.isdecimal() or len(n) > 3 or not 2 <= int(n) <= MAX_LABELS:
             raise EcgError(record, f"n from 2 to {MAX_LABELS}", ascii(n)[:20])
-        asked = [round(t, 3) for t in ask_beats(_scored(*_found(record)), _model(), int(n))]
+        asked = [round(t, 3) for t in ask_beats(_answers(record), _model(), int(n))]
         return jsonify({"record": record, "n": int(n), "time_s": asked, "model": _model().version})
 
     @beats.get("/beats/<record>/strip")
@@ -208,7 +249,7 @@ def make_blueprint() -> Blueprint:
     @beats.post("/beats/<record>/labels")
     def labels(record: str) -> Response:
         n, given = _labels_of(_json_body())
-        return jsonify(answer_json(with_labels(_scored(*_found(record)), _model(), n, given)))
+        return _answer(with_labels(_answers(record), _model(), n, given))
 
     @beats.post("/beats")
     def of_signal() -> Response:
@@ -218,6 +259,6 @@ def make_blueprint() -> Blueprint:
             found = f"{ascii(fs_hz)[:20]} and {ascii(leads)[:40]}"
             raise EcgError("request", 'a number as "fs_hz" and "leads" by name', found)
         recording = make_recording(str(body.get("record", "request"))[:64], fs_hz, leads)
-        return jsonify(answer_json(score_recording(recording, _model())))
+        return _answer(score_recording(recording, _model()))
 
     return beats

@@ -25,21 +25,12 @@ from dreem_case.ecg.filtering import FS_HZ, QUALITIES, Signals, filtered, noise_
 from dreem_case.ecg.findings import _loss, data_of, of_shifts
 from dreem_case.ecg.imputation import WAYS, distance, filled
 from dreem_case.ecg.judge import against_annotations, differences, gross, shadow, summed_up
+from dreem_case.ecg.monitor import make_reference, stands_out, watched
 from dreem_case.ecg.places import TABLE, answers_as_annotations, read_table, score_many
 from dreem_case.ecg.recording import CLASSES, EcgError, Recording, make_recording
 from dreem_case.ecg.rhythm import log_intervals, rhythm_features
 from dreem_case.ecg.score import MODEL_FILE, answer_json, score_recording, shipped_model
-from dreem_case.ecg.shifts import (
-    amplified,
-    at_rate,
-    inverted,
-    make_reference,
-    stands_out,
-    swapped,
-    watched,
-    with_gaps,
-    with_noise,
-)
+from dreem_case.ecg.shifts import amplified, at_rate, inverted, swapped, with_gaps, with_noise
 from dreem_case.ecg.simulate import RHYTHMS, simulate_record, write_records
 from dreem_case.ecg.study import look_at, open_case, open_cases, split_of, with_made, without_signal
 from dreem_case.ecg.wfdb_files import _wfdb, read_wfdb, write_wfdb
@@ -783,13 +774,13 @@ def test_shifts_cost_the_same_by_several_processes(tmp_path, monkeypatch):
     cases = open_cases(tmp_path, records)
     alone, both = (dict(of_shifts(shipped_model(), cases, records[:2], records[2:], n)) for n in (1, 2))
     assert alone == pytest.approx(both, nan_ok=True)
-    assert len(alone) == 2 + 2 * 11
+    assert len(alone) == 2 + 2 * 14
 
 
 def test_a_shift_that_changes_nothing_loses_nothing_however_many_beats_are_refused(tmp_path):
     write_records(tmp_path, n_records=2, minutes=1)
     cases = {record: open_case(tmp_path, record) for record in ("sim01", "sim02")}
-    calm = {r: look_at(shipped_model(), case.signals, case.beats.time_s, r) for r, case in cases.items()}
+    calm = {r: look_at(shipped_model(), case.recording, case.signals, case.beats.time_s) for r, case in cases.items()}
     half = {r: replace(seen, refused=np.arange(len(seen.refused)) % 2 == 0) for r, seen in calm.items()}
     lost = _loss(cases, calm, half)
     assert {value for name, value in lost.items() if "loss" in name and np.isfinite(value)} == {0.0}
@@ -798,13 +789,13 @@ def test_a_shift_that_changes_nothing_loses_nothing_however_many_beats_are_refus
 def test_monitoring_keeps_quiet_about_records_like_the_others_and_sees_noise(tmp_path):
     folder, names = tmp_path, write_records(tmp_path, n_records=24, minutes=1, seed=4)
     cases = {record: open_case(folder, record) for record in names}
-    seen = {r: look_at(shipped_model(), case.signals, case.beats.time_s, r) for r, case in cases.items()}
-    reference = make_reference(*zip(*(seen[r].watched for r in names[:18]), strict=True))
-    raised = [stands_out(reference, watched(reference, *seen[r].watched)) for r in names[18:]]
+    seen = {r: look_at(shipped_model(), case.recording, case.signals, case.beats.time_s) for r, case in cases.items()}
+    reference = make_reference([seen[r].sight for r in names[:18]])
+    raised = [stands_out(reference, watched(reference, seen[r].sight)) for r in names[18:]]
     noisy = [with_noise(cases[r].recording, cases[r].beats, "electrode_motion", -6) for r in names[18:]]
-    looked = [look_at(shipped_model(), filtered(x), cases[x.record].beats.time_s, x.record) for x in noisy]
+    looked = [look_at(shipped_model(), x, filtered(x), cases[x.record].beats.time_s) for x in noisy]
     assert sum(raised) <= 2
-    assert sum(stands_out(reference, watched(reference, *record.watched)) for record in looked) >= 5
+    assert sum(stands_out(reference, watched(reference, record.sight)) for record in looked) >= 5
 
 
 def test_pieces_of_a_long_record_give_each_beat_once():

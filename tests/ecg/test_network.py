@@ -215,6 +215,4 @@ def test_commands_and_endpoint_take_a_network(folder, tmp_path, monkeypatch):
     assert CliRunner().invoke(ecg, args).exit_code == 0
     (answer,) = (json.loads(path.read_text()) for path in (tmp_path / "out").glob("*.json"))
     monkeypatch.setenv("DREEM_CASE_ECG_MODEL", str(folder))
-    endpoint._model.cache_clear()
     assert endpoint._model().version == answer["model"]
-    endpoint._model.cache_clear()
