@@ -25,7 +25,7 @@ from tests.conftest import ROOT
 
 LIBRARY = sorted((ROOT / "nbs" / "library").rglob("*.ipynb"))
 CHAPTERS = chapter_paths(ROOT)
-NOTEBOOKS = [ROOT / "nbs" / "index.ipynb", ROOT / "nbs" / "glossary.ipynb", *CHAPTERS, *LIBRARY]
+NOTEBOOKS = [*(ROOT / "nbs" / f"{page}.ipynb" for page in ("index", "glossary", "layout")), *CHAPTERS, *LIBRARY]
 FILES = sorted(path for path in (ROOT / "dreem_case").rglob("*.py") if not path.stem.startswith("_"))
 
 
@@ -173,7 +173,7 @@ def sidebar(name):
 def test_the_sidebars_list_every_page():
     case = [page["href"] if isinstance(page, dict) else page for page in sidebar("case")]
     chapters = [str(path.relative_to(ROOT)) for path in CHAPTERS]
-    assert case == ["nbs/index.ipynb", *chapters, "nbs/glossary.ipynb"]
+    assert case == ["nbs/index.ipynb", *chapters, "nbs/glossary.ipynb", "nbs/layout.ipynb"]
     pages = sorted(page for part in sidebar("library") for page in part["contents"])
     assert pages == sorted(str(path.relative_to(ROOT)) for path in LIBRARY)
 
