@@ -29,6 +29,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 from . import __version__
 from .serving.answers import Answer, Answers, Busy, Computation
 from .core.cache import CacheError, ResultCache
+from .core.places import PlaceUnavailable
 from .nights.casefile import RECORD_NAME, RecordNameError, check_record_name
 from .nights.safe_h5 import FileUnavailable
 from .nights.store import RecordChanged, RecordNotFound, StoreError, StoreUnavailable, open_store
@@ -425,15 +426,20 @@ def create_app(settings: Settings | None = None) -> OpenAPI:  # None: from the e
 
 # %% ../nbs/library/api.ipynb #cbefb367
 def _blueprint(part: str) -> Blueprint:
-    "Load the endpoints of another part; raise `StartError` for one that is not installed, or has no model."
+    "Load the endpoints of another part; raise `StartError` for one that is not installed, or whose settings are wrong."
     found = {entry.name: entry for entry in entry_points(group="dreem_case.blueprints")}
     if part not in found:
         raise StartError(f"DREEM_CASE_PARTS: expected some of {', '.join(sorted(found))}, found {ascii(part)[:60]}")
-    variable = f"DREEM_CASE_{part.upper()}_MODEL"
-    if (model := os.environ.get(variable)) and not Path(model).exists():
-        expected = f"{variable}: expected a model on this machine, found no file {ascii(model)[:80]}"
-        raise StartError(f"{expected}; unset it for the one of the package")
-    return found[part].load()()
+    blueprint = found[part].load()()
+    for variable, use in getattr(blueprint, "settings", {}).items():  # what opens what each variable names
+        try:
+            if os.environ.get(variable):
+                use()
+        except PlaceUnavailable as error:  # as with the store of nights
+            _LOG.warning("%s: %s", variable, error)
+        except (ValueError, OSError, ImportError) as error:
+            raise StartError(f"{variable}: {error}; unset it for the default") from None
+    return blueprint
 
 
 def _mend(error: Exception) -> str | None:

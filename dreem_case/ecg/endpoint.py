@@ -178,6 +178,7 @@ def make_blueprint() -> Blueprint:
     "Make the endpoints, to be registered with a Flask app."
     beats = Blueprint("beats", __name__)
     beats.openapi_paths = OPENAPI_PATHS
+    beats.settings = {"DREEM_CASE_ECG_STORE": lambda: places.files_in(_place()), "DREEM_CASE_ECG_MODEL": _model}
     beats.register_error_handler(EcgError, lambda error: problem(error, 422, "record"))
     beats.register_error_handler(BodyTooLong, lambda error: problem(error, 413, "request"))
     beats.register_error_handler(NoRecord, lambda error: problem(error, 404, "record"))

@@ -1,4 +1,5 @@
 import gzip
+import importlib
 import json
 import re
 import shutil
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openapi_spec_validator import validate
 
-from dreem_case.api import Details, Problem, StartError, create_app, make_app
+from dreem_case.api import Details, Problem, StartError, _blueprint, create_app, make_app
 from dreem_case.core import s3
 from dreem_case.core.cache import ResultCache
 from dreem_case.nights.casefile import open_night
@@ -573,10 +574,34 @@ def test_a_part_that_is_named_twice_is_served_once(make, folder, short_model, tm
     assert document["paths"].keys() > {"/hypnogram/{record}", "/events", "/events/{series}", "/events/{series}/details"}
 
 
-def test_a_model_of_a_part_that_is_not_there_is_told_before_it_serves(make, folder, short_model, tmp_path, monkeypatch):
-    monkeypatch.setenv("DREEM_CASE_ECG_MODEL", "s3://lab/beats")
-    with pytest.raises(StartError, match=r"^DREEM_CASE_ECG_MODEL: expected a model on this machine, found no"):
-        make(folder, short_model, tmp_path, parts="ecg")
+@pytest.mark.parametrize(
+    ("part", "setting", "value", "found"),
+    [
+        ("ecg", "MODEL", "s3://lab/beats", "expected a model file of at most"),
+        ("ecg", "STORE", "/nowhere", "expected a folder or s3://bucket, found none"),
+        ("events", "STORE", "/nowhere.csv", "expected a file, found none"),
+        ("events", "ZONE", "Mars/Phobos", "expected a time zone such as Europe/Berlin, found 'Mars/Phobos'"),
+        ("events", "MODEL", __file__, "expected a model of boosted minutes"),
+        ("transfer", "MODEL", "/nowhere", "expected a model's manifest, found no such file"),
+    ],
+)
+def test_a_setting_of_a_part_that_is_wrong_is_told_by_name_before_it_serves(part, setting, value, found, monkeypatch):
+    endpoint = importlib.import_module(f"dreem_case.{part}.endpoint")
+    for name in {"_place", "_model"} & set(vars(endpoint)):
+        monkeypatch.setattr(endpoint, name, getattr(endpoint, name).__wrapped__)  # what an app before it has opened
+    variable = f"DREEM_CASE_{part.upper()}_{setting}"
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(StartError, match=f"^{variable}: .*{found}.*; unset it for the default$"):
+        _blueprint(part)
+
+
+def test_a_bucket_of_a_part_that_does_not_answer_is_no_reason_not_to_start(monkeypatch, caplog):
+    monkeypatch.setattr("dreem_case.ecg.endpoint._place", lambda: "s3://records")
+    monkeypatch.setattr(s3, "ATTEMPTS", 1)
+    for name, value in {"DREEM_CASE_ECG_STORE": "s3://records", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}.items():
+        monkeypatch.setenv(name, value)
+    assert _blueprint("ecg").name == "beats"
+    assert "DREEM_CASE_ECG_STORE: s3://records: expected a bucket that answers" in caplog.text
 
 
 def test_the_check_says_what_is_served(app, short_model):
