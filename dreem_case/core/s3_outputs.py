@@ -21,8 +21,8 @@ def _failed(error: Exception) -> OutputError:
     _LOG.warning("results: %s", error)
     found = "a bucket that does not answer within the limits"
     if isinstance(error, ClientError):
-        status, code = error.response["ResponseMetadata"].get("HTTPStatusCode"), error.response["Error"].get("Code")
-        found = "no such bucket" if code == "NoSuchBucket" else f"a bucket that answers {status} ({code})"
+        code = error.response["Error"].get("Code")
+        found = "no such bucket" if code == "NoSuchBucket" else f"a bucket that answers {s3.refusal(error)}"
     elif s3.says_no(error):
         found = "no credentials for the bucket"
     return OutputError(found, s3.says_no(error))

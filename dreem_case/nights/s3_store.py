@@ -259,8 +259,9 @@ class S3Store(Store):
         try:
             self._bucket.folder("h5")
         except StoreUnavailable as error:
-            if s3.says_no(error.__cause__):
-                raise StoreError(f"expected a bucket that lists its nights at {uri}, found {error.found}") from error
+            if s3.says_no(cause := error.__cause__):
+                found = f"status {s3.refusal(cause)}" if isinstance(cause, ClientError) else error.found
+                raise StoreError(f"expected a bucket that lists its nights at {uri}, found {found}") from error
 
     @property
     def source(self) -> str:
