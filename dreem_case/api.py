@@ -28,7 +28,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 
 from . import __version__
 from .serving.answers import Answer, Answers, Busy, Computation
-from .core.cache import CacheError, ResultCache
+from .core.cache import CacheError, ResultCache, cache_folder
 from .core.places import PlaceUnavailable
 from .nights.casefile import RECORD_NAME, RecordNameError, check_record_name
 from .nights.safe_h5 import FileUnavailable
@@ -470,7 +470,7 @@ def _check(answers: Answers) -> None:
 # %% ../nbs/library/api.ipynb #82c265e9
 def _open_answers(settings: Settings, metrics: Metrics) -> Answers:
     "Open what the settings name, or the defaults of the project."
-    cache = ResultCache(settings.cache or _in_project("build/cache"), settings.cache_mb * 1_000_000)
+    cache = ResultCache(cache_folder(settings.cache or _in_project("build/cache")), settings.cache_mb * 1_000_000)
     store = open_store(
         settings.store or _default_nights(),
         settings.s3_endpoint or None,

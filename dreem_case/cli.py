@@ -291,7 +291,7 @@ def export(scored: str, out: str, endpoint: str | None, region: str | None) -> N
                 failed += 1
                 click.echo(f"{ascii(record)[1:-1][:60]}: expected its details, found none that can be read", err=True)
     except OutputError as error:
-        raise _CannotBegin(str(error)) from error
+        raise _CannotBegin(f"{scored} to {out}: {error}") from error
     click.echo(_said({"nights in nights.csv": len(found), "tables of epochs": len(wanted) - failed, "failed": failed}))
     sys.exit(1 if failed else 0)
 

@@ -4,9 +4,11 @@
 __all__ = ['MAX_BODY_BYTES', 'MAX_LABELS', 'MAX_STRIP_S', 'OPENAPI_PATHS', 'strip_json', 'make_blueprint']
 
 # %% ../../nbs/library/ecg/endpoint.ipynb #11cb2637
+import atexit
 import json
 import math
 import os
+import shutil
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -47,6 +49,7 @@ def _place() -> str:
     from dreem_case.ecg.simulate import write_records
 
     folder = mkdtemp(prefix="dreem-case-ecg-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     write_records(folder, n_records=5, minutes=3)
     return folder
 

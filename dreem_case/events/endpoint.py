@@ -4,7 +4,9 @@
 __all__ = ['MAX_KEPT', 'OPENAPI_PATHS', 'make_blueprint']
 
 # %% ../../nbs/library/events/endpoint.ipynb #d4cbd10d
+import atexit
 import os
+import shutil
 from functools import cache, lru_cache
 from importlib.resources import files
 from tempfile import mkdtemp
@@ -31,6 +33,7 @@ def _place() -> str:
     from dreem_case.events.study import simulated, write_wearers
 
     folder = mkdtemp(prefix="dreem-case-events-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     write_wearers(folder, simulated("judge", 4))
     return folder
 

@@ -1,6 +1,7 @@
 import gzip
 import importlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -563,6 +564,22 @@ def test_a_model_that_takes_too_long_to_load_is_told_with_a_mend(make, folder, s
     monkeypatch.setattr("dreem_case.api.ScoringPool", fail)
     with pytest.raises(StartError, match="found TimeoutError; set DREEM_CASE_MEMORY_MB higher, or see what "):
         make(folder, short_model, tmp_path)
+
+
+def test_a_cache_in_the_users_home_lies_there(make, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(StartError, match="found no folder nowhere"):
+        make("nowhere", cache="~/results")
+    assert (tmp_path / "results" / "locks").is_dir()
+
+
+@pytest.mark.parametrize("part", ["ecg", "events"])
+def test_what_a_part_simulates_to_serve_goes_with_the_process(part, tmp_path):
+    code = f"import os; from dreem_case.{part}.endpoint import _place; print(bool(os.listdir(_place())))"
+    environment = {"TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout == "True\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_part_that_is_named_twice_is_served_once(make, folder, short_model, tmp_path):
