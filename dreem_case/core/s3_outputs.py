@@ -57,9 +57,12 @@ class S3Outputs(Outputs):
             return None
         try:
             with answer["Body"] as body:
-                return body.read()
+                content = body.read()
         except s3.NO_ANSWER as error:
             raise _failed(error) from error
+        if len(content) != answer.get("ContentLength"):
+            raise OutputError(f"a bucket that does not send {name} as a whole", lasting=False)
+        return content
 
     def sizes(self, folder: str = "") -> dict[str, int]:
         "List the objects right under a folder, hidden ones not."

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dreem_case.core.outputs import OutputError, open_outputs
-from tests.support.faulty_server import Between, say, welcome
+from tests.support.faulty_server import Between, say, welcome, without_length
 from tests.support.stores import REGION, client
 
 
@@ -161,6 +161,13 @@ def test_a_bucket_says_why_it_takes_nothing(server, between, credentials):
     between.fault = welcome
     with pytest.raises(OutputError, match="no list of a bucket"):
         outputs.names()
+    between.fault = None
+    behind = open_outputs("s3://guarded", server, REGION)
+    behind.write("a.json", b"[1, 2]")
+    between.fault = without_length
+    with pytest.raises(OutputError, match=r"found a bucket that does not send a\.json as a whole") as error:
+        outputs.read("a.json")
+    assert not error.value.lasting
 
 
 def test_a_folder_needs_no_boto():
