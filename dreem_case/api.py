@@ -430,7 +430,11 @@ def _blueprint(part: str) -> Blueprint:
     found = {entry.name: entry for entry in entry_points(group="dreem_case.blueprints")}
     if part not in found:
         raise StartError(f"DREEM_CASE_PARTS: expected some of {', '.join(sorted(found))}, found {ascii(part)[:60]}")
-    blueprint = found[part].load()()
+    try:
+        blueprint = found[part].load()()
+    except ModuleNotFoundError as error:
+        needed = f"the packages that {part} needs (README: four more parts), found no {error.name}"
+        raise StartError(f"DREEM_CASE_PARTS: expected {needed}") from None
     for variable, use in getattr(blueprint, "settings", {}).items():  # what opens what each variable names
         try:
             if os.environ.get(variable):

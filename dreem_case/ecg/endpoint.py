@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from importlib.resources import files
+from importlib.util import find_spec
 from tempfile import mkdtemp
 
 from flask import Blueprint, Response, jsonify, request
@@ -178,7 +179,9 @@ OPENAPI_PATHS = {
 
 # %% ../../nbs/library/ecg/endpoint.ipynb #d3754e5c
 def make_blueprint() -> Blueprint:
-    "Make the endpoints, to be registered with a Flask app."
+    "Make the endpoints, to be registered with a Flask app; raise `ModuleNotFoundError` without the extra `ecg`."
+    if find_spec("wfdb") is None:  # it is loaded with the first annotations
+        raise ModuleNotFoundError(name="wfdb")
     beats = Blueprint("beats", __name__)
     beats.openapi_paths = OPENAPI_PATHS
     beats.settings = {"DREEM_CASE_ECG_STORE": lambda: places.files_in(_place()), "DREEM_CASE_ECG_MODEL": _model}

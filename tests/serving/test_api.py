@@ -612,6 +612,15 @@ def test_a_setting_of_a_part_that_is_wrong_is_told_by_name_before_it_serves(part
         _blueprint(part)
 
 
+@pytest.mark.parametrize(("part", "absent"), [("ecg", "wfdb"), ("transfer", "torch")])
+def test_a_part_without_what_it_needs_is_told_before_it_serves(part, absent, monkeypatch):
+    monkeypatch.setitem(sys.modules, absent, None)
+    for name in "endpoint", "network_stager":  # loaded anew, without torch
+        monkeypatch.delitem(sys.modules, f"dreem_case.transfer.{name}", raising=False)
+    with pytest.raises(StartError, match=f"^DREEM_CASE_PARTS: expected the packages that {part} needs.* no {absent}$"):
+        _blueprint(part)
+
+
 def test_a_bucket_of_a_part_that_does_not_answer_is_no_reason_not_to_start(monkeypatch, caplog):
     monkeypatch.setattr("dreem_case.ecg.endpoint._place", lambda: "s3://records")
     monkeypatch.setattr(s3, "ATTEMPTS", 1)
