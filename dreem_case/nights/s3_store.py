@@ -254,8 +254,7 @@ class S3Store(Store):
             self._bucket = _Bucket(name, prefix, s3.s3_client(endpoint, region, anonymous))
         except s3.S3Error as error:
             raise StoreError(str(error)) from error
-        self._believed, self._spool = _Believed(fresh_s), Path(spool or gettempdir())
-        self._source = ""  # not known yet
+        self._believed, self._spool, self._source = _Believed(fresh_s), Path(spool or gettempdir()), ""  # not known yet
         try:
             self._bucket.folder("h5")
         except StoreUnavailable as error:
