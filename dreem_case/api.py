@@ -28,7 +28,8 @@ from werkzeug.exceptions import HTTPException, NotFound
 
 from . import __version__
 from .serving.answers import Answer, Answers, Busy, Computation
-from .core.cache import CacheError, ResultCache
+from .core.cache import CacheError, ResultCache, cache_folder
+from .core.places import PlaceUnavailable
 from .nights.casefile import RECORD_NAME, RecordNameError, check_record_name
 from .nights.safe_h5 import FileUnavailable
 from .nights.store import RecordChanged, RecordNotFound, StoreError, StoreUnavailable, open_store
@@ -425,15 +426,24 @@ def create_app(settings: Settings | None = None) -> OpenAPI:  # None: from the e
 
 # %% ../nbs/library/api.ipynb #cbefb367
 def _blueprint(part: str) -> Blueprint:
-    "Load the endpoints of another part; raise `StartError` for one that is not installed, or has no model."
+    "Load the endpoints of another part; raise `StartError` for one that is not installed, or whose settings are wrong."
     found = {entry.name: entry for entry in entry_points(group="dreem_case.blueprints")}
     if part not in found:
         raise StartError(f"DREEM_CASE_PARTS: expected some of {', '.join(sorted(found))}, found {ascii(part)[:60]}")
-    variable = f"DREEM_CASE_{part.upper()}_MODEL"
-    if (model := os.environ.get(variable)) and not Path(model).exists():
-        expected = f"{variable}: expected a model on this machine, found no file {ascii(model)[:80]}"
-        raise StartError(f"{expected}; unset it for the one of the package")
-    return found[part].load()()
+    try:
+        blueprint = found[part].load()()
+    except ModuleNotFoundError as error:
+        needed = f"the packages that {part} needs (README: four more parts), found no {error.name}"
+        raise StartError(f"DREEM_CASE_PARTS: expected {needed}") from None
+    for variable, use in getattr(blueprint, "settings", {}).items():  # what opens what each variable names
+        try:
+            if os.environ.get(variable):
+                use()
+        except PlaceUnavailable as error:  # as with the store of nights
+            _LOG.warning("%s: %s", variable, error)
+        except (ValueError, OSError, ImportError) as error:
+            raise StartError(f"{variable}: {error}; unset it for the default") from None
+    return blueprint
 
 
 def _mend(error: Exception) -> str | None:
@@ -464,7 +474,7 @@ def _check(answers: Answers) -> None:
 # %% ../nbs/library/api.ipynb #82c265e9
 def _open_answers(settings: Settings, metrics: Metrics) -> Answers:
     "Open what the settings name, or the defaults of the project."
-    cache = ResultCache(settings.cache or _in_project("build/cache"), settings.cache_mb * 1_000_000)
+    cache = ResultCache(cache_folder(settings.cache or _in_project("build/cache")), settings.cache_mb * 1_000_000)
     store = open_store(
         settings.store or _default_nights(),
         settings.s3_endpoint or None,

@@ -291,7 +291,7 @@ def export(scored: str, out: str, endpoint: str | None, region: str | None) -> N
                 failed += 1
                 click.echo(f"{ascii(record)[1:-1][:60]}: expected its details, found none that can be read", err=True)
     except OutputError as error:
-        raise _CannotBegin(str(error)) from error
+        raise _CannotBegin(f"{scored} to {out}: {error}") from error
     click.echo(_said({"nights in nights.csv": len(found), "tables of epochs": len(wanted) - failed, "failed": failed}))
     sys.exit(1 if failed else 0)
 
@@ -408,7 +408,7 @@ def _with_labels(command: Callable) -> Callable:
 
 # %% ../nbs/library/cli.ipynb #ceb4d185
 @contextmanager
-def _whole_or_not() -> Iterator[None]:
+def _whole_or_not(out: str | None = None) -> Iterator[None]:  # out: where its results go
     "End a command that leaves nothing unless all its steps can be done."
     from dreem_case.core.cache import CacheError, StillComputing
     from dreem_case.core.agreement import EvaluationError
@@ -423,7 +423,8 @@ def _whole_or_not() -> Iterator[None]:
     try:
         yield
     except known as error:
-        raise _CannotBegin(str(error)) from error
+        where = f"{out}: " if out and isinstance(error, OutputError) else ""
+        raise _CannotBegin(f"{where}{error}") from error
 
 # %% ../nbs/library/cli.ipynb #e77d0f72
 def _feature_cache(cache: str, cache_mb: int):
@@ -516,7 +517,7 @@ def train(
     from dreem_case.many.validate import check_folds, figures_table
 
     opened = _open(place)
-    with _whole_or_not():
+    with _whole_or_not(out):
         if mlflow:
             load_mlflow()
         outputs = open_outputs(out, place.endpoint, place.region)
@@ -603,14 +604,14 @@ def evaluate(
         raise click.UsageError("expected --stager and --seed with --folds, found them with --model, which has its own")
     stager, seed = stager or "boosted", seed or 0
     opened = _open(place)
-    with _whole_or_not():
+    with _whole_or_not(out):
         outputs = open_outputs(out, place.endpoint, place.region) if out else None
         if outputs:
             check_place(outputs)
         fitted, pieces = None, {}
         if model:
-            pieces = training_pieces(open_outputs(model, place.endpoint, place.region))
             fitted = load_stager(fetch_model(model, cache_folder(cache), place.endpoint, place.region))
+            pieces = training_pieces(open_outputs(model, place.endpoint, place.region))
         known = {*getattr(fitted, "trained_on", ()), *pieces}
         features, scored = _feature_cache(cache, cache_mb), _scored(place, opened)
         new = [record for record in scored if record not in known]

@@ -27,7 +27,7 @@ class StoredFile(NamedTuple):
     "A file of a place."
 
     n_bytes: int
-    version: str  # changes with the content: the entity tag in a bucket, size and time in a folder
+    version: str  # changes with the content: the entity tag in a bucket, what the system knows of it in a folder
 
 # %% ../../nbs/library/core/places.ipynb #325f8137
 def is_bucket(place: str | Path) -> bool:
@@ -84,7 +84,8 @@ def files_in(
 def stored_file(path: Path) -> StoredFile:
     "Tell size and version of a file."
     status = path.stat()
-    return StoredFile(status.st_size, f"{status.st_size} {status.st_mtime_ns}")
+    version = f"{status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"  # a move keeps one time
+    return StoredFile(status.st_size, version)
 
 
 def _in_bucket(place: str, endpoint: str | None) -> dict[str, StoredFile]:
@@ -117,4 +118,9 @@ def fetched(
 def _content(ask: Callable[..., dict], key: str, file: StoredFile) -> bytes:
     if file.n_bytes > MAX_BYTES:
         raise PlaceError(f"{key}: expected at most {MAX_BYTES} bytes, found {file.n_bytes}")
-    return ask("get_object", Key=key)["Body"].read()
+    answer = ask("get_object", Key=key)
+    with answer["Body"] as body:
+        content = body.read(file.n_bytes + 1)
+    if answer.get("ETag", "").strip('"') != file.version or len(content) != file.n_bytes:
+        raise PlaceUnavailable(f"{key}: expected the {file.n_bytes} bytes of the list, found another content")
+    return content

@@ -21,8 +21,8 @@ def _failed(error: Exception) -> OutputError:
     _LOG.warning("results: %s", error)
     found = "a bucket that does not answer within the limits"
     if isinstance(error, ClientError):
-        status, code = error.response["ResponseMetadata"].get("HTTPStatusCode"), error.response["Error"].get("Code")
-        found = "no such bucket" if code == "NoSuchBucket" else f"a bucket that answers {status} ({code})"
+        code = error.response["Error"].get("Code")
+        found = "no such bucket" if code == "NoSuchBucket" else f"a bucket that answers {s3.refusal(error)}"
     elif s3.says_no(error):
         found = "no credentials for the bucket"
     return OutputError(found, s3.says_no(error))
@@ -57,9 +57,12 @@ class S3Outputs(Outputs):
             return None
         try:
             with answer["Body"] as body:
-                return body.read()
+                content = body.read()
         except s3.NO_ANSWER as error:
             raise _failed(error) from error
+        if len(content) != answer.get("ContentLength"):
+            raise OutputError(f"a bucket that does not send {name} as a whole", lasting=False)
+        return content
 
     def sizes(self, folder: str = "") -> dict[str, int]:
         "List the objects right under a folder, hidden ones not."

@@ -5,6 +5,7 @@ __all__ = ['AT_ONCE', 'WAIT_S', 'problem', 'add_page', 'an_object', 'list_of', '
            'one_by_one', 'few_at_once']
 
 # %% ../../nbs/library/core/web.ipynb #13c51e34
+import logging
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -13,9 +14,12 @@ from http import HTTPStatus
 from typing import Any
 from weakref import WeakValueDictionary
 
-from .places import PlaceUnavailable
+from .places import PlaceError, PlaceUnavailable
 
 # %% ../../nbs/library/core/web.ipynb #89721caa
+_LOG = logging.getLogger(__name__)
+
+
 def problem(
     error: Exception,  # may be in three parts, as `Unusable` is
     status: int,  # of HTTP
@@ -26,7 +30,11 @@ def problem(
 
     code = re.sub("(?<=[a-z])(?=[A-Z])", "_", type(error).__name__.strip("_")).lower()
     title = HTTPStatus(status).phrase
-    said = {"type": "about:blank", "title": title, "status": status, "detail": str(error), "code": code}
+    detail = str(error)
+    if isinstance(error, PlaceError):  # its words may name folders and buckets
+        _LOG.warning("%s: %s", code, error)
+        detail = "the server cannot answer this now; try again"
+    said = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code}
     parts = {about: "name", "expected": "expected", "found": "found"}
     said |= {key: getattr(error, part) for key, part in parts.items() if hasattr(error, part)}
     response = jsonify(said)

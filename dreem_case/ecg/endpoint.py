@@ -4,13 +4,16 @@
 __all__ = ['MAX_BODY_BYTES', 'MAX_LABELS', 'MAX_STRIP_S', 'OPENAPI_PATHS', 'strip_json', 'make_blueprint']
 
 # %% ../../nbs/library/ecg/endpoint.ipynb #11cb2637
+import atexit
 import json
 import logging
 import math
 import os
+import shutil
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -50,6 +53,7 @@ def _place() -> str:
     from dreem_case.ecg.simulate import write_records
 
     folder = mkdtemp(prefix="dreem-case-ecg-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     write_records(folder, n_records=5, minutes=3)
     return folder
 
@@ -216,9 +220,12 @@ OPENAPI_PATHS = {
 
 # %% ../../nbs/library/ecg/endpoint.ipynb #d3754e5c
 def make_blueprint() -> Blueprint:
-    "Make the endpoints, to be registered with a Flask app."
+    "Make the endpoints, to be registered with a Flask app; raise `ModuleNotFoundError` without the extra `ecg`."
+    if find_spec("wfdb") is None:  # it is loaded with the first annotations
+        raise ModuleNotFoundError(name="wfdb")
     beats = Blueprint("beats", __name__)
     beats.openapi_paths = OPENAPI_PATHS
+    beats.settings = {"DREEM_CASE_ECG_STORE": lambda: places.files_in(_place()), "DREEM_CASE_ECG_MODEL": _model}
     beats.register_error_handler(EcgError, lambda error: problem(error, 422, "record"))
     beats.register_error_handler(BodyTooLong, lambda error: problem(error, 413, "request"))
     beats.register_error_handler(NoRecord, lambda error: problem(error, 404, "record"))

@@ -4,7 +4,9 @@
 __all__ = ['MAX_KEPT', 'OPENAPI_PATHS', 'make_blueprint']
 
 # %% ../../nbs/library/events/endpoint.ipynb #d4cbd10d
+import atexit
 import os
+import shutil
 from functools import cache, lru_cache
 from importlib.resources import files
 from tempfile import mkdtemp
@@ -13,6 +15,7 @@ from flask import Blueprint, Response, jsonify
 
 from ..core.places import PlaceError
 from ..core.web import add_page, an_object, few_at_once, list_of, one_by_one, operation, problem
+from .clock import zone_of
 from .detect import Detection, details_json, detect_events, events_json
 from .metric import EVENTS, EventsError
 from .model import MinuteModel
@@ -30,6 +33,7 @@ def _place() -> str:
     from dreem_case.events.study import simulated, write_wearers
 
     folder = mkdtemp(prefix="dreem-case-events-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     write_wearers(folder, simulated("judge", 4))
     return folder
 
@@ -91,6 +95,11 @@ def make_blueprint() -> Blueprint:
     "Make the endpoints, to be registered with a Flask app."
     blueprint = Blueprint("events", __name__)
     blueprint.openapi_paths = OPENAPI_PATHS
+    blueprint.settings = {
+        "DREEM_CASE_EVENTS_STORE": lambda: list_series(_place()),
+        "DREEM_CASE_EVENTS_ZONE": lambda: zone_of("zone", os.environ["DREEM_CASE_EVENTS_ZONE"]),
+        "DREEM_CASE_EVENTS_MODEL": _model,
+    }
     blueprint.register_error_handler(EventsError, lambda error: problem(error, 422, "series"))
     blueprint.register_error_handler(NoSeries, lambda error: problem(error, 404, "series"))
     blueprint.register_error_handler(PlaceError, lambda error: problem(error, 503, "series"))

@@ -254,13 +254,13 @@ class S3Store(Store):
             self._bucket = _Bucket(name, prefix, s3.s3_client(endpoint, region, anonymous))
         except s3.S3Error as error:
             raise StoreError(str(error)) from error
-        self._believed, self._spool = _Believed(fresh_s), Path(spool or gettempdir())
-        self._source = ""  # not known yet
+        self._believed, self._spool, self._source = _Believed(fresh_s), Path(spool or gettempdir()), ""  # not known yet
         try:
             self._bucket.folder("h5")
         except StoreUnavailable as error:
-            if s3.says_no(error.__cause__):
-                raise StoreError(f"expected a bucket that lists its nights at {uri}, found {error.found}") from error
+            if s3.says_no(cause := error.__cause__):
+                found = f"status {s3.refusal(cause)}" if isinstance(cause, ClientError) else error.found
+                raise StoreError(f"expected a bucket that lists its nights at {uri}, found {found}") from error
 
     @property
     def source(self) -> str:

@@ -121,8 +121,11 @@ def on_starting(server) -> None:
     if check.returncode:
         raise SystemExit(check.returncode)
     parent = Settings.from_environment().metrics or tempfile.gettempdir()
-    Path(parent).mkdir(parents=True, exist_ok=True)
-    os.environ[_METRICS] = tempfile.mkdtemp(prefix="dreem-case-metrics-", dir=parent)
+    try:
+        Path(parent).mkdir(parents=True, exist_ok=True)
+        os.environ[_METRICS] = tempfile.mkdtemp(prefix="dreem-case-metrics-", dir=parent)
+    except OSError as error:
+        raise SystemExit(f"Error: DREEM_CASE_METRICS: expected a folder that can be written, found {error}") from None
 
 
 def child_exit(server, worker) -> None:

@@ -150,6 +150,7 @@ def make_blueprint() -> Blueprint:
     blueprint.register_error_handler(StageError, lambda error: problem(error, error.status, "request"))
     blueprint.register_error_handler(BodyTooLong, lambda error: problem(error, 413, "request"))
     blueprint.openapi_paths = OPENAPI_PATHS
+    blueprint.settings = {"DREEM_CASE_TRANSFER_MODEL": _model}
 
     @blueprint.post("/stage")
     def stage() -> Response:

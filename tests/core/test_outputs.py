@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dreem_case.core.outputs import OutputError, open_outputs
-from tests.support.faulty_server import Between, say, welcome
+from tests.support.faulty_server import Between, say, welcome, without_length
 from tests.support.stores import REGION, client
 
 
@@ -153,13 +153,21 @@ def test_a_bucket_says_why_it_takes_nothing(server, between, credentials):
     with pytest.raises(OutputError, match=r"answers 403 \(AccessDenied\)") as error:
         outputs.read("a.json")
     assert error.value.lasting
-    between.fault = say(503)
-    with pytest.raises(OutputError, match="answers 503") as error:
-        outputs.read("a.json")
-    assert not error.value.lasting
+    for status in 503, 429:
+        between.fault = say(status)
+        with pytest.raises(OutputError, match=f"answers {status}") as error:
+            outputs.read("a.json")
+        assert not error.value.lasting
     between.fault = welcome
     with pytest.raises(OutputError, match="no list of a bucket"):
         outputs.names()
+    between.fault = None
+    behind = open_outputs("s3://guarded", server, REGION)
+    behind.write("a.json", b"[1, 2]")
+    between.fault = without_length
+    with pytest.raises(OutputError, match=r"found a bucket that does not send a\.json as a whole") as error:
+        outputs.read("a.json")
+    assert not error.value.lasting
 
 
 def test_a_folder_needs_no_boto():

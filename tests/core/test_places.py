@@ -1,5 +1,6 @@
 """Files in a folder or a bucket: the same list, the same content, and faults that are named."""
 
+import os
 import socket
 from functools import partial
 from hashlib import sha256
@@ -9,6 +10,7 @@ import pytest
 
 from dreem_case.core.open_data import SUMS, fetch_open_data
 from dreem_case.core.places import PlaceError, PlaceUnavailable, fetched, files_in
+from tests.support.faulty_server import Between, cut, too_long, welcome, without_length
 from tests.support.stores import client, s3_server
 
 FILES = {"100.hea": b"100 2 360", "100.dat": bytes(range(200))}
@@ -114,6 +116,44 @@ def test_a_file_too_large_is_not_fetched(place, monkeypatch):
     monkeypatch.setattr("dreem_case.core.places.MAX_BYTES", 50)
     with pytest.raises(PlaceError, match="at most 50 bytes, found 100"), fetched(address, files_in(address)):
         pass
+
+
+@pytest.mark.parametrize("fault", [cut, too_long, without_length, welcome])
+def test_what_is_fetched_is_what_was_listed_or_nothing(fault, place, server, monkeypatch):
+    address, put = place
+    if "://" not in address:
+        pytest.skip("a folder is not fetched")
+    put("100.dat", bytes(100))
+    between = Between(server)
+    between.only, between.fault = ("GET", ".dat"), fault
+    monkeypatch.setenv("AWS_ENDPOINT_URL", between.endpoint)
+    try:
+        with pytest.raises(PlaceUnavailable, match=r"100\.dat: expected the 100 "), fetched(address, files_in(address)):
+            pass
+    finally:
+        between.close()
+
+
+def test_a_file_replaced_since_it_was_listed_is_not_fetched_beside_the_others(place):
+    address, put = place
+    if "://" not in address:
+        pytest.skip("a folder is not fetched")
+    put("100.dat", bytes(100))
+    listed = files_in(address)
+    put("100.dat", bytes([1] * 100))
+    with pytest.raises(PlaceUnavailable, match="found another content"), fetched(address, listed):
+        pass
+
+
+def test_files_of_one_size_and_time_that_change_places_are_other_versions(tmp_path):
+    paths = [tmp_path / name for name in ("100.dat", "101.dat", "moved")]
+    for path in paths[:2]:
+        path.write_text(path.name)
+        os.utime(path, (1e9, 1e9))
+    before = files_in(tmp_path)
+    for source, target in (0, 2), (1, 0), (2, 1):
+        paths[source].rename(paths[target])
+    assert all(file != before[name] for name, file in files_in(tmp_path).items())
 
 
 def test_nothing_fetched_stays(place):

@@ -4,10 +4,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from flask import Flask
 
 from dreem_case.core import web
 from dreem_case.core.places import PlaceUnavailable
-from dreem_case.core.web import few_at_once
+from dreem_case.core.web import few_at_once, problem
 
 
 def test_two_compute_at_a_time_and_who_waits_too_long_is_told_so(monkeypatch):
@@ -44,3 +45,10 @@ def test_what_a_computation_calls_needs_no_turn_of_its_own_and_one_that_fails_gi
     with pytest.raises(ZeroDivisionError):
         both(0)
     assert both(2) == (0.5, -0.5)
+
+
+def test_where_the_files_lie_is_told_to_the_log_and_to_no_client(caplog):
+    with Flask("t").app_context():
+        response, status = problem(PlaceUnavailable("s3://lab-secret/at: found http://10.0.0.7"), 503, "record")
+    assert (status, response.json["detail"]) == (503, "the server cannot answer this now; try again")
+    assert "place_unavailable: s3://lab-secret/at" in caplog.text

@@ -380,6 +380,9 @@ def test_results_are_exported_and_agree_with_the_hypnograms(short_nights, short_
     (scored / "details" / f"{first}.json").write_text("[]")
     code, said, beside = run("export", scored, "--out", tables)
     assert code == 1 and said.endswith("1 failed\n") and f"{first}: expected its details" in beside
+    (full := tmp_path / "full").write_text("")
+    code, _, beside = run("export", scored, "--out", full)
+    assert code == 2 and f"{scored} to {full}: expected a place that takes results, found a file" in beside
     code, _, beside = run("export", tables, "--out", tmp_path)
     assert code == 2 and "expected the results of `dreem-case score`, found no nights.parquet" in beside
 

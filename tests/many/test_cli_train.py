@@ -319,7 +319,7 @@ def test_a_place_that_takes_no_model_is_found_out_before_the_training(place, tmp
     for out, found in ("file", "a file where a folder should be"), ("folder", "a full disk"):
         code, said, told = run("train", *place, "--out", tmp_path / out)
         assert (code, said) == (2, "")
-        assert f"expected a place that takes results, found {found}" in told
+        assert f"{tmp_path / out}: expected a place that takes results, found {found}" in told
 
 
 def test_a_disk_that_fills_up_during_the_fit_costs_neither_the_old_model_nor_the_new_one(place, tmp_path, monkeypatch):

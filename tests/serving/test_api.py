@@ -1,5 +1,7 @@
 import gzip
+import importlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -16,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openapi_spec_validator import validate
 
-from dreem_case.api import Details, Problem, StartError, create_app, make_app
+from dreem_case.api import Details, Problem, StartError, _blueprint, create_app, make_app
 from dreem_case.core import s3
 from dreem_case.core.cache import ResultCache
 from dreem_case.nights.casefile import open_night
@@ -564,6 +566,22 @@ def test_a_model_that_takes_too_long_to_load_is_told_with_a_mend(make, folder, s
         make(folder, short_model, tmp_path)
 
 
+def test_a_cache_in_the_users_home_lies_there(make, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(StartError, match="found no folder nowhere"):
+        make("nowhere", cache="~/results")
+    assert (tmp_path / "results" / "locks").is_dir()
+
+
+@pytest.mark.parametrize("part", ["ecg", "events"])
+def test_what_a_part_simulates_to_serve_goes_with_the_process(part, tmp_path):
+    code = f"import os; from dreem_case.{part}.endpoint import _place; print(bool(os.listdir(_place())))"
+    environment = {"TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout == "True\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_part_that_is_named_twice_is_served_once(make, folder, short_model, tmp_path):
     app = make(folder, short_model, tmp_path, parts="events, ,events,")
     assert app.test_client().get("/events/nobody").status_code == 404
@@ -573,10 +591,43 @@ def test_a_part_that_is_named_twice_is_served_once(make, folder, short_model, tm
     assert document["paths"].keys() > {"/hypnogram/{record}", "/events", "/events/{series}", "/events/{series}/details"}
 
 
-def test_a_model_of_a_part_that_is_not_there_is_told_before_it_serves(make, folder, short_model, tmp_path, monkeypatch):
-    monkeypatch.setenv("DREEM_CASE_ECG_MODEL", "s3://lab/beats")
-    with pytest.raises(StartError, match=r"^DREEM_CASE_ECG_MODEL: expected a model on this machine, found no"):
-        make(folder, short_model, tmp_path, parts="ecg")
+@pytest.mark.parametrize(
+    ("part", "setting", "value", "found"),
+    [
+        ("ecg", "MODEL", "s3://lab/beats", "expected a model file of at most"),
+        ("ecg", "STORE", "/nowhere", "expected a folder or s3://bucket, found none"),
+        ("events", "STORE", "/nowhere.csv", "expected a file, found none"),
+        ("events", "ZONE", "Mars/Phobos", "expected a time zone such as Europe/Berlin, found 'Mars/Phobos'"),
+        ("events", "MODEL", __file__, "expected a model of boosted minutes"),
+        ("transfer", "MODEL", "/nowhere", "expected a model's manifest, found no such file"),
+    ],
+)
+def test_a_setting_of_a_part_that_is_wrong_is_told_by_name_before_it_serves(part, setting, value, found, monkeypatch):
+    endpoint = importlib.import_module(f"dreem_case.{part}.endpoint")
+    for name in {"_place", "_model"} & set(vars(endpoint)):
+        monkeypatch.setattr(endpoint, name, getattr(endpoint, name).__wrapped__)  # what an app before it has opened
+    variable = f"DREEM_CASE_{part.upper()}_{setting}"
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(StartError, match=f"^{variable}: .*{found}.*; unset it for the default$"):
+        _blueprint(part)
+
+
+@pytest.mark.parametrize(("part", "absent"), [("ecg", "wfdb"), ("transfer", "torch")])
+def test_a_part_without_what_it_needs_is_told_before_it_serves(part, absent, monkeypatch):
+    monkeypatch.setitem(sys.modules, absent, None)
+    for name in "endpoint", "network_stager":  # loaded anew, without torch
+        monkeypatch.delitem(sys.modules, f"dreem_case.transfer.{name}", raising=False)
+    with pytest.raises(StartError, match=f"^DREEM_CASE_PARTS: expected the packages that {part} needs.* no {absent}$"):
+        _blueprint(part)
+
+
+def test_a_bucket_of_a_part_that_does_not_answer_is_no_reason_not_to_start(monkeypatch, caplog):
+    monkeypatch.setattr("dreem_case.ecg.endpoint._place", lambda: "s3://records")
+    monkeypatch.setattr(s3, "ATTEMPTS", 1)
+    for name, value in {"DREEM_CASE_ECG_STORE": "s3://records", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}.items():
+        monkeypatch.setenv(name, value)
+    assert _blueprint("ecg").name == "beats"
+    assert "DREEM_CASE_ECG_STORE: s3://records: expected a bucket that answers" in caplog.text
 
 
 def test_the_check_says_what_is_served(app, short_model):

@@ -341,8 +341,9 @@ def test_there_is_a_thread_for_each_who_may_wait_and_some_more():
     [
         (FLASK, {"queue": "many"}, "DREEM_CASE_QUEUE: expected a whole number from 0 to 1000, found 'many'; unset"),
         (GUNICORN, {"model": "nowhere"}, "expected a model's manifest, found no such file; set DREEM_CASE_MODEL to a"),
+        (GUNICORN, {"metrics": "/dev/null/none"}, "DREEM_CASE_METRICS: expected a folder that can be written, found "),
     ],
-    ids=["flask", "gunicorn"],
+    ids=["flask", "gunicorn", "metrics"],
 )
 def test_a_wrong_setting_ends_the_start_with_a_message_and_no_trace(given, tmp_path, command, wrong, message):
     server = Server(command, tmp_path / "run", **{**given, **wrong})
