@@ -93,6 +93,11 @@ BAD = {
     "a clock that was reset": (
         changed(timestamp=lambda t: np.append(t["timestamp"][:-1], "2000-01-01T00:00:00-0400")), "was a clock reset",
     ),
+    "steps of rows that leave a gap out": (
+        changed(timestamp=lambda t: np.append(t["timestamp"][:-1], "2018-08-15T15:30:00-0400")),
+        "made: expected steps of 5 s by the time stamps, or no column step, found 2999 where 17280 is due",
+    ),
+    "steps of another length": (changed(step=lambda t: t["step"] // 6), "2 where 15 is due, and 2984 others"),
     "a moment twice, differently": (
         changed(timestamp=lambda t: np.append(t["timestamp"][:-1], t["timestamp"][5])), "1 that differ in",
     ),
