@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from dreem_case.core.workers import Done, ThreadWorkers
 from dreem_case.events.cli import events
-from dreem_case.events.decode import Likelihoods, expected_gain, nights_of, place_event
+from dreem_case.events.decode import OF_ANOTHER, Likelihoods, expected_gain, nights_of, place_event
 from dreem_case.events.detect import detect_events, events_json, night_rows, sleep_by_minute
 from dreem_case.events.endpoint import make_blueprint
 from dreem_case.events.heuristic import heuristic_events, longest_block
@@ -60,6 +60,12 @@ from tests.support.described import check_answer, check_description
 def wearer():
     """A simulated wearer of some weeks, with unworn days."""
     return simulate_wearer("judge00", seed=1)
+
+
+@pytest.fixture(scope="module")
+def flyer():
+    """The series of a simulated wearer of eight days."""
+    return simulate_wearer("w00", 3, 8).series
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +229,26 @@ def test_who_sleeps_by_day_has_nights_by_day(wearer):
     errors = event_errors(wearer.events, detect_events(late).events)
     assert errors.n_missed("onset") <= 4
     assert np.nanmedian(np.abs(errors.minutes)) < 30
+
+
+@pytest.mark.parametrize(("day", "hour", "flown_h"), [(0, 14, 6), (1, 12, -6), (3, 13, -9), (3, 11, 9)])
+def test_a_flight_gives_no_day_twice_and_moves_no_event(flyer, day, hour, flown_h):
+    there = (flyer.start_s + flyer.offset_s[0]) // 86400 * 86400 + day * 86400 + hour * 3600
+    flown = np.where(flyer.utc + flyer.offset_s[0] >= there, 3600 * flown_h, 0)
+    home, away = (detect_events(one) for one in (flyer, replace(flyer, offset_s=flyer.offset_s + np.float32(flown))))
+    nights = [row for row in night_rows(away) if row["onset"]]
+    assert np.abs(away.events.step - home.events.step).max() <= 24
+    assert [row["day"] for row in nights] == sorted({row["day"] for row in nights})
+    assert all(np.datetime64(row["onset"][:10]) - np.datetime64(row["day"]) in (0, 1) for row in nights)
+
+
+def test_a_sleep_that_the_edge_of_a_day_cuts_is_one_night(flyer):
+    at = np.concatenate([np.arange(98 * 720), 720 + np.arange(12 * 720) % 5040, np.arange(98 * 720, len(flyer))])
+    channels = {key: values[at] for key, values in flyer.channels.items()}  # half a day awake: sleep by day follows
+    offset = np.full(len(at), flyer.offset_s[0])
+    found = detect_events(make_series("flyer", flyer.start_s + 5.0 * np.arange(len(at)), channels, offset))
+    assert (np.diff(found.events.step) > 0).all() and len(found.events) == 16
+    assert OF_ANOTHER in [night.reason for night in found.nights]
 
 
 @pytest.mark.parametrize("hours", [0.2, 3, 26])
