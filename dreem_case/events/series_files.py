@@ -254,7 +254,9 @@ def _days(stem: str, texts: Sequence[str], form: str) -> list[int]:  # form: M/d
 def _day(text: str, order: str, short: bool) -> int | None:  # short: years of two digits are years
     try:
         parts = dict(zip(order, re.split(r"[/.-]", text.strip()), strict=True))
-        year = int(parts["y"]) + 2000 * (short and len(parts["y"]) == 2)
+        if len(parts["y"]) != 4 and not short:
+            return None
+        year = int(parts["y"]) + 2000 * (len(parts["y"]) == 2)
         return date(year, int(parts["m"]), int(parts["d"])).toordinal() - date(1970, 1, 1).toordinal()
     except (KeyError, ValueError, OverflowError):
         return None
