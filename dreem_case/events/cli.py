@@ -12,7 +12,8 @@ import click
 
 from ..core.command_line import SEED, all_or, check_out, one_line, tell_known
 from ..core.tracking import TrackingError, load_mlflow, log_run
-from .metric import EventsError
+from .metric import EventsError, EventTable
+from .series import Series
 
 # %% ../../nbs/library/events/cli.ipynb #09310250
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -138,6 +139,7 @@ def train(
     rows = None
     if prepared and marks:
         (tables, rows, kind), truth, data = read_prepared(prepared), read_events(marks), prepared.name
+        _tell_unmarked({table.series.name for table in tables}, truth)
         groups = groups or kind
         if (groups == ANGLE) != (kind == ANGLE):
             raise EventsError("channels", f"of what was prepared: {', '.join(kind)}", ", ".join(groups))
@@ -197,7 +199,9 @@ def evaluate(store, zone, marks, diary, model, found) -> None:
         tables.append(read_events(found))
         for name in names if diary else ():
             try:
-                truth.append(written_events(nights[name], open_series(store, name, zone)))
+                series = open_series(store, name, zone)
+                truth.append(written_events(nights[name], series))
+                _tell_outside(truth[-1], series)
             except EventsError as error:
                 failed[name] = str(error)
     else:
@@ -211,6 +215,7 @@ def evaluate(store, zone, marks, diary, model, found) -> None:
                 tables.append(done.value.events)
                 if diary:
                     truth.append(written_events(nights[done.item], done.value.table.series))
+                _tell_outside(truth[-1], done.value.table.series)
     for why in failed.values():
         click.echo(why, err=True)
     true, told = joined(truth).of([name for name in names if name not in failed]), joined(tables)
@@ -218,6 +223,23 @@ def evaluate(store, zone, marks, diary, model, found) -> None:
     for name, value in (figures(true, told) | {f"{event}_bias_min": errors.bias(event) for event in EVENTS}).items():
         click.echo(f"{name:20} {value:.3f}")
     sys.exit(1 if failed else 0)
+
+# %% ../../nbs/library/events/cli.ipynb #5d1c7e20
+def _tell_outside(truth: EventTable, series: Series) -> None:
+    "Say how many marked events of a series lie outside of it."
+    step = truth.of([series.name]).step
+    if outside := int(((step < series.first_step) | (step > series.step_of(series.utc[-1] + series.epoch_s))).sum()):
+        said = f"{outside} of {len(step)} marked events lie outside of the recording and count as missed"
+        click.echo(f"{series.name}: {said}", err=True)
+
+
+def _tell_unmarked(names: set[str], truth: EventTable) -> None:
+    "Say how many series and marks do not meet, and teach nothing."
+    marked = set(truth.series.tolist())
+    if more := len(names - marked):
+        click.echo(f"{more} of {len(names)} series have no marks, and teach nothing", err=True)
+    if more := len(marked - names):
+        click.echo(f"{more} of {len(marked)} marked series are not among them, and teach nothing", err=True)
 
 # %% ../../nbs/library/events/cli.ipynb #9541902c
 VALIDATED, ONE_IN = 3, 6  # series that decide when to stop and are not learned from; at most one in so many
@@ -237,6 +259,7 @@ def _train_networks(store, zone, marks, n_simulated, mlflow, runs) -> Iterator[t
     if store and marks:
         truth = read_events(marks)
         tables = [minute_table(open_series(store, name, zone)) for name in list_series(store)]
+        _tell_unmarked({table.series.name for table in tables}, truth)
     elif n_simulated:
         wearers = simulated("train", n_simulated)
         truth = joined([wearer.events for wearer in wearers])

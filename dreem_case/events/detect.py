@@ -16,7 +16,7 @@ from ..core.windows import runs_of
 from .decode import Likelihoods, NightFound, Placed, nights_of, place_event
 from .heuristic import angle_sleep, cole_kripke
 from .metric import EVENTS, EventTable
-from .minutes import DAY_MIN, MAX_SHORT_EPOCH_S, MinuteTable, minute_table, shown_movement
+from .minutes import MAX_SHORT_EPOCH_S, MinuteTable, minute_table, shown_movement
 from .model import MinuteModel, model_for
 from .series import Series
 
@@ -93,11 +93,10 @@ def _within(table: MinuteTable, asleep: np.ndarray | None, pair: tuple[Placed, P
 # %% ../../nbs/library/events/detect.ipynb #b9842107
 def night_rows(found: Detection) -> list[dict]:
     "List the wearer's days, each with its night or the reason why there is none."
-    series, local, rows, asleep = found.table.series, found.table.local_min, [], sleep_by_minute(found.table)
-    begins = int(local[found.nights[1].first]) % DAY_MIN if len(found.nights) > 1 else 0  # of the wearer's day
+    series, rows, asleep = found.table.series, [], sleep_by_minute(found.table)
     for night, pair in zip(found.nights, found.placed, strict=True):
         row = {
-            "day": str(np.datetime64((int(local[night.first]) - begins) // DAY_MIN, "D")),
+            "day": str(np.datetime64(night.day, "D")),
             "worn": round(float(found.table.worn[night.first : night.last].mean()), 3),
             "reason": night.reason,
         }

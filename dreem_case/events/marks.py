@@ -35,16 +35,31 @@ def _rows(path: Path, what: str, columns: Sequence[str]) -> list[dict[str, str]]
 
 # %% ../../nbs/library/events/marks.ipynb #4d0c7e13
 def read_events(path: Path | str) -> EventTable:
-    "Read `series_id, event, step` (the competition's marks, a submission); rows without a step are left out."
+    "Read `series_id, event, step` (marks, a submission); what has no step, or is there twice, is left out."
     path, columns = Path(path), ("series_id", "event", "step")
-    rows = [row for row in _rows(path, "a table of events", columns) if row["step"]]
+    rows = [row for row in _rows(path, "a table of events", columns) if row["step"] and row["step"].lower() != "nan"]
     if strange := {str(row["event"]) for row in rows} - set(EVENTS):
         raise EventsError(path.name, "events onset and wakeup", ascii(sorted(strange))[1:-1][:60])
     try:
         numbers = [(float(row["step"]), float(row.get("score") or 1)) for row in rows]
     except ValueError as error:
         raise EventsError(path.name, "numbers in step and score", ascii(str(error))[1:-1][:60]) from None
-    return event_table([(row["series_id"], row["event"], *own) for row, own in zip(rows, numbers, strict=True)])
+    _check_nights(rows)
+    found = [(row["series_id"], row["event"], *own, row.get("row_id")) for row, own in zip(rows, numbers, strict=True)]
+    return event_table(list(dict.fromkeys(found)))
+
+
+def _check_nights(rows: Sequence[Mapping[str, str]]) -> None:
+    "Raise `EventsError` where a night, as far as rows are numbered by it, has its wakeup before its onset."
+    nights: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for row in rows:
+        if row.get("night"):
+            night = nights.setdefault((row["series_id"], row["night"]), {event: [] for event in EVENTS})
+            night[row["event"]].append(float(row["step"]))
+    for (name, night), ends in nights.items():
+        if all(ends.values()) and (last := max(ends["wakeup"])) <= (first := min(ends["onset"])):
+            found = f"in night {ascii(night)[1:-1][:20]} a wakeup at step {last:g} and an onset at {first:g}"
+            raise EventsError(name, "each wakeup after its onset", found)
 
 # %% ../../nbs/library/events/marks.ipynb #eebd4fef
 MAX_NIGHT_H = 24  # beyond, a date is wrong

@@ -3,8 +3,8 @@
 # %% auto #0
 __all__ = ['AWAKE', 'SLEEP', 'NEAR_ONSET', 'NEAR_WAKEUP', 'UNKNOWN', 'NEAR_MIN', 'NEAR_DIARY_MIN', 'KNOWN_AROUND_MIN',
            'DENSE_MIN', 'ONE_IN', 'KIND', 'N_ROUNDS', 'N_LEAVES', 'MAX_FILE_BYTES', 'FOLDER', 'WATCHES', 'SHIPPED',
-           'minute_labels', 'thinned', 'MinuteModel', 'fit_minutes', 'movement_only', 'write_prepared', 'read_prepared',
-           'save_minutes', 'load_minutes', 'shipped_minutes', 'model_for']
+           'marked_nights', 'minute_labels', 'thinned', 'MinuteModel', 'fit_minutes', 'movement_only', 'write_prepared',
+           'read_prepared', 'save_minutes', 'load_minutes', 'shipped_minutes', 'model_for']
 
 # %% ../../nbs/library/events/model.ipynb #ebc88d59
 import json
@@ -19,7 +19,7 @@ import numpy as np
 from ..core.files import write_whole
 from ..core.trees import Trees, fit_trees
 from .decode import Likelihoods
-from .metric import EVENTS, EventsError, EventTable
+from .metric import EVENTS, STEP_S, EventsError, EventTable
 from .minutes import ANGLE, GROUPS, MinuteTable, feature_names, minute_features, minute_table
 from .series import Series, check_name
 
@@ -28,6 +28,15 @@ AWAKE, SLEEP, NEAR_ONSET, NEAR_WAKEUP, UNKNOWN = 0, 1, 2, 3, -1
 NEAR_MIN, NEAR_DIARY_MIN = 3, 10
 KNOWN_AROUND_MIN = 11 * 60  # of a marked night
 DENSE_MIN, ONE_IN = 120, 4  # all minutes as near to an event are learned from, and one in so many of the others
+
+
+def marked_nights(events: EventTable, name: str) -> list[tuple[float, float]]:  # onset and wakeup, steps
+    "Pair each onset of a series with its wakeup; NaN where none is marked before another onset, or within a day."
+    own = events.series == name
+    onset, wakeup = (np.sort(events.step[own & (events.event == event)]) for event in EVENTS)
+    ends = [wakeup[wakeup > a].min(initial=np.inf) for a in onset]
+    latest = [min(onset[onset > a].min(initial=np.inf), a + 86400 / STEP_S) for a in onset]
+    return [(a, b if b <= c else np.nan) for a, b, c in zip(onset, ends, latest, strict=True)]
 
 
 def minute_labels(
@@ -39,10 +48,10 @@ def minute_labels(
     own = events.series == table.series.name
     onset, wakeup = (np.sort(table.minute_of(events.step[own & (events.event == event)])) for event in EVENTS)
     found, at = np.full(len(table), UNKNOWN, np.int8), np.arange(len(table))
-    pairs = [(a, min(wakeup[wakeup > a], default=a)) for a in onset]
-    for a, b in pairs:
-        found[(at >= a - KNOWN_AROUND_MIN) & (at < b + KNOWN_AROUND_MIN)] = AWAKE
-    for a, b in pairs:
+    nights = table.minute_of(np.reshape(marked_nights(events, table.series.name), (-1, 2)))
+    for a, b in nights:
+        found[(at >= a - KNOWN_AROUND_MIN) & (at < (a if np.isnan(b) else b + KNOWN_AROUND_MIN))] = AWAKE
+    for a, b in nights:
         found[(at >= a) & (at < b)] = SLEEP
     for code, marks in ((NEAR_ONSET, onset), (NEAR_WAKEUP, wakeup)):
         for mark in marks:

@@ -18,7 +18,7 @@ from ..core.windows import cut, cutmix, mixup, stitch, window_starts
 from .decode import Likelihoods, expected_gain
 from .metric import EVENTS, STEP_S, EventsError, EventTable, joined, mean_ap
 from .minutes import MinuteTable
-from .model import KNOWN_AROUND_MIN
+from .model import KNOWN_AROUND_MIN, marked_nights
 from .network_config import NetworkConfig, check_config, config_of
 from .networks import build_network
 
@@ -64,10 +64,10 @@ def network_targets(
     first = table.series.first_step
     marks = [np.sort((events.step[own & (events.event == event)] - first) * STEP_S) for event in EVENTS]
     target, known = np.zeros((3, n_moments), np.float32), np.zeros(n_moments, bool)
-    for onset in marks[0]:
-        wakeup = min(marks[1][marks[1] > onset], default=onset)
+    for onset, wakeup in (np.reshape(marked_nights(events, table.series.name), (-1, 2)) - first) * STEP_S:
         target[0, (at >= onset) & (at < wakeup)] = 1
-        known |= (at >= onset - KNOWN_AROUND_MIN * 60) & (at < wakeup + KNOWN_AROUND_MIN * 60)
+        until = onset if np.isnan(wakeup) else wakeup + KNOWN_AROUND_MIN * 60
+        known |= (at >= onset - KNOWN_AROUND_MIN * 60) & (at < until)
     for row, times in enumerate(marks, 1):
         for time in times:
             target[row] = np.maximum(target[row], np.exp(-0.5 * ((at - time) / config.sigma_s) ** 2))

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from .clock import check_years, device_utc, kept_offset, parse_stamps, wall_offsets, zone_of
-from .metric import EventsError
+from .metric import STEP_S, TOLERANCES, EventsError
 from .series import LIMITS, MAX_EPOCH_S, MAX_OUTSIDE, MIN_EPOCH_S, Series, check_name, make_series
 
 # %% ../../nbs/library/events/series_files.ipynb #af4b8fc9
@@ -254,7 +254,9 @@ def _days(stem: str, texts: Sequence[str], form: str) -> list[int]:  # form: M/d
 def _day(text: str, order: str, short: bool) -> int | None:  # short: years of two digits are years
     try:
         parts = dict(zip(order, re.split(r"[/.-]", text.strip()), strict=True))
-        year = int(parts["y"]) + 2000 * (short and len(parts["y"]) == 2)
+        if len(parts["y"]) != 4 and not short:
+            return None
+        year = int(parts["y"]) + 2000 * (len(parts["y"]) == 2)
         return date(year, int(parts["m"]), int(parts["d"])).toordinal() - date(1970, 1, 1).toordinal()
     except (KeyError, ValueError, OverflowError):
         return None
@@ -278,14 +280,25 @@ def _series_of(table, name: str, zone: str | None) -> Series:
     "Make a series of a table's rows."
     channels = {key: _numbers(table[key], name, key) for key in LIMITS if key in table.column_names}
     utc, offset, notes = _times(table["timestamp"], name, zone)
-    step = float(_numbers(table["step"], name, "step")[np.argmin(utc)]) if "step" in table.column_names else 0.0
+    step = _numbers(table["step"], name, "step") if "step" in table.column_names else None
+    first_step = 0.0 if step is None else float(np.nan_to_num(step[np.argmin(utc)]))
     if "enmo" in channels and np.mean(channels["enmo"] > LIMITS["enmo"][1]) > MAX_OUTSIDE:
         channels["enmo"] = channels["enmo"] / 1000
         notes += ("enmo is read in thousandths of g: in g, more than one in a hundred would be beyond what an arm can",)
     if "off_wrist" in table.column_names and (off := _numbers(table["off_wrist"], name, "off_wrist") > 0).any():
         channels = {key: np.where(off, np.nan, values) for key, values in channels.items()}
         notes += (f"off the wrist by the device's word: {100 * off.mean():.1f} % of rows",)
-    return make_series(name, utc, channels, offset, step if np.isfinite(step) else 0.0, notes)
+    series = make_series(name, utc, channels, offset, first_step, notes)
+    if step is not None:
+        _check_steps(step, series.step_of(utc), name)
+    return series
+
+
+def _check_steps(step: np.ndarray, due: np.ndarray, name: str) -> None:
+    "Raise `EventsError` where steps count anything else than 5 s, as rows: an event's step would be of another time."
+    if (bad := np.flatnonzero(np.abs(step - due) > TOLERANCES[0])).size:
+        found = f"{step[bad[0]]:.0f} where {due[bad[0]]:.0f} is due, and {bad.size - 1} others"
+        raise EventsError(name, f"steps of {STEP_S} s by the time stamps, or no column step", found)
 
 
 def _numbers(column, name: str, key: str) -> np.ndarray:

@@ -138,9 +138,12 @@ TUNING_STEPS = 400
 
 def _tuned_on_store(source: Path | None, place: str, first: int, seed: int, out: Path | None) -> dict:
     "Have a network learn from the first people of a store, write it, and judge it on the others."
+    import numpy as np
+
     from dreem_case.core.agreement import kappa, mean_of_known
     from dreem_case.core.model_file import ModelError
     from dreem_case.nights.edf_pairs import person_of
+    from dreem_case.nights.stages import STAGE_NAMES, UNSCORED
     from dreem_case.nights.store import open_store
     from dreem_case.transfer.network_stager import load_network_stager, shipped_network_folder
     from dreem_case.transfer.network_training import learned_on
@@ -152,6 +155,11 @@ def _tuned_on_store(source: Path | None, place: str, first: int, seed: int, out:
     nights = {record: _scored(store, record, network) for record in store.scored()}
     inside, outside = ([night for record, night in nights.items() if (person_of(record) in people[:first]) == is_inside]
                        for is_inside in (True, False))  # fmt: skip
+    if not (outside or out):
+        raise ModelError(f"{place}: expected --out, or people to judge, found {len(people)} to learn from and no other")
+    met = {STAGE_NAMES[stage] for _, labels in inside for stage in np.unique(labels) if stage != UNSCORED}
+    if absent := [name for name in STAGE_NAMES if name not in met]:
+        click.echo(f"no {', '.join(absent)} in the nights learned from: the network may forget it", err=True)
     tune = partial(learned_on, network, *zip(*inside, strict=True), steps=TUNING_STEPS, seed=seed)
     tuned = tune()
     figures = {"people_learned_from": min(first, len(people)), "nights_judged": len(outside), "version": tuned.version}

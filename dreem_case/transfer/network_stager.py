@@ -247,17 +247,17 @@ class SpectrogramStager(NetworkStager):
     kind: ClassVar[str] = "spectrogram"
 
 # %% ../../nbs/library/transfer/network_stager.ipynb #a1d2f0d5
-def network_stager(kind: str) -> type[NetworkStager]:
+def network_stager(kind: str, of: Path | str = "network") -> type[NetworkStager]:  # of: for the message
     "Return the stager of a kind; raise `ModelError` for a kind that is none."
     found = {known.kind: known for known in NetworkStager.__subclasses__()}
     if kind not in found:
-        raise ModelError(f"expected one of {', '.join(found)}, found {str(kind)[:80]!a}")
+        raise ModelError(f"{of}: expected one of {', '.join(found)}, found {str(kind)[:80]!a}")
     return found[kind]
 
 
 def load_network_stager(folder: Path | str) -> NetworkStager:
     "Read a network of any kind; raise `ModelError` for a folder that holds none."
-    return network_stager(read_manifest(folder).get("kind")).load(folder)
+    return network_stager(read_manifest(folder).get("kind"), folder).load(folder)
 
 # %% ../../nbs/library/transfer/network_stager.ipynb #6322b266
 def shipped_network_folder() -> Path:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from dreem_case.core.workers import Done, ThreadWorkers
 from dreem_case.events.cli import events
-from dreem_case.events.decode import Likelihoods, expected_gain, nights_of, place_event
+from dreem_case.events.decode import OF_ANOTHER, Likelihoods, expected_gain, nights_of, place_event
 from dreem_case.events.detect import detect_events, events_json, night_rows, sleep_by_minute
 from dreem_case.events.endpoint import make_blueprint
 from dreem_case.events.heuristic import heuristic_events, longest_block
@@ -27,6 +27,8 @@ from dreem_case.events.metric import EVENTS, EventsError, event_errors, mean_ap
 from dreem_case.events.minutes import ANGLE, best_intervals, mean_around, minute_table, ranks
 from dreem_case.events.model import (
     SHIPPED,
+    SLEEP,
+    UNKNOWN,
     fit_minutes,
     load_minutes,
     minute_labels,
@@ -58,6 +60,12 @@ from tests.support.described import check_answer, check_description
 def wearer():
     """A simulated wearer of some weeks, with unworn days."""
     return simulate_wearer("judge00", seed=1)
+
+
+@pytest.fixture(scope="module")
+def flyer():
+    """The series of a simulated wearer of eight days."""
+    return simulate_wearer("w00", 3, 8).series
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +231,26 @@ def test_who_sleeps_by_day_has_nights_by_day(wearer):
     assert np.nanmedian(np.abs(errors.minutes)) < 30
 
 
+@pytest.mark.parametrize(("day", "hour", "flown_h"), [(0, 14, 6), (1, 12, -6), (3, 13, -9), (3, 11, 9)])
+def test_a_flight_gives_no_day_twice_and_moves_no_event(flyer, day, hour, flown_h):
+    there = (flyer.start_s + flyer.offset_s[0]) // 86400 * 86400 + day * 86400 + hour * 3600
+    flown = np.where(flyer.utc + flyer.offset_s[0] >= there, 3600 * flown_h, 0)
+    home, away = (detect_events(one) for one in (flyer, replace(flyer, offset_s=flyer.offset_s + np.float32(flown))))
+    nights = [row for row in night_rows(away) if row["onset"]]
+    assert np.abs(away.events.step - home.events.step).max() <= 24
+    assert [row["day"] for row in nights] == sorted({row["day"] for row in nights})
+    assert all(np.datetime64(row["onset"][:10]) - np.datetime64(row["day"]) in (0, 1) for row in nights)
+
+
+def test_a_sleep_that_the_edge_of_a_day_cuts_is_one_night(flyer):
+    at = np.concatenate([np.arange(98 * 720), 720 + np.arange(12 * 720) % 5040, np.arange(98 * 720, len(flyer))])
+    channels = {key: values[at] for key, values in flyer.channels.items()}  # half a day awake: sleep by day follows
+    offset = np.full(len(at), flyer.offset_s[0])
+    found = detect_events(make_series("flyer", flyer.start_s + 5.0 * np.arange(len(at)), channels, offset))
+    assert (np.diff(found.events.step) > 0).all() and len(found.events) == 16
+    assert OF_ANOTHER in [night.reason for night in found.nights]
+
+
 @pytest.mark.parametrize("hours", [0.2, 3, 26])
 def test_short_recordings_are_answered(wearer, hours):
     series = wearer.series
@@ -304,6 +332,16 @@ def test_nights_without_a_mark_teach_nothing(wearer):
     minutes = table.minute_of(wearer.events.step).reshape(-1, 2)
     far = np.min(np.abs(np.arange(len(table))[:, None, None] - minutes), axis=(1, 2)) > 11 * 60
     assert (labels[far] == -1).all() and (labels[~table.worn] == -1).all()
+
+
+def test_after_an_onset_whose_wakeup_is_not_marked_nothing_is_known(wearer):
+    table, marks = minute_table(wearer.series), wearer.events
+    (onset, wakeup), (after, _) = table.minute_of(marks.step.reshape(-1, 2)[:2]).astype(int)
+    part = replace(marks, step=np.where(marks.step == marks.step[1], np.nan, marks.step))
+    known, less = minute_labels(table, marks), minute_labels(table, part)
+    between, next_known = slice(onset + 4, wakeup), after - 11 * 60
+    assert (known[between] == SLEEP).any() and (less[between] == UNKNOWN).all()
+    assert np.array_equal(less[:onset], known[:onset]) and np.array_equal(less[next_known:], known[next_known:])
 
 
 def test_nothing_said_is_no_night():
@@ -751,6 +789,42 @@ def test_marks_of_series_that_are_elsewhere_lower_no_figure(folder, tmp_path):
     run = CliRunner().invoke(events, [*asked, "--events", str(tmp_path / "marks.csv")])
     assert "1 of 3 marked series are not in this store, and are not judged" in run.output
     assert "ap                   1.000" in run.output
+
+
+def test_a_row_that_is_there_twice_is_one_mark_and_two_of_a_submission_are_two_events(tmp_path):
+    rows = ["a,1,onset,100", "a,1,wakeup,7000.0", "a,2,onset,nan", "a,2,wakeup,"]
+    (tmp_path / "marks.csv").write_text("\n".join(["series_id,night,event,step", *rows, *rows]), encoding="utf-8")
+    (tmp_path / "found.csv").write_text("row_id,series_id,step,event,score\n0,a,100,onset,1\n1,a,100,onset,1\n")
+    assert read_events(tmp_path / "marks.csv").step.tolist() == [100, 7000]
+    assert read_events(tmp_path / "found.csv").step.tolist() == [100, 100]
+
+
+def test_marks_whose_events_are_swapped_are_refused(folder, tmp_path):
+    (tmp_path / "marks.csv").write_text("step,event,night,series_id\n9000,onset,3,judge00\n2000,wakeup,3,judge00\n")
+    asked = ["evaluate", "--store", str(folder), "--events", str(tmp_path / "marks.csv")]
+    run = CliRunner().invoke(events, asked)
+    said = "expected each wakeup after its onset, found in night 3 a wakeup at step 2000 and an onset at 9000"
+    assert (run.exit_code, said in run.output) == (1, True)
+
+
+@pytest.mark.parametrize("by", ["diary", "events"])
+def test_marks_outside_of_the_recording_are_told(small, tmp_path, monkeypatch, by):
+    monkeypatch.setattr("dreem_case.core.workers.LocalWorkers", InThread)
+    lines = {
+        "diary": ["series_id,onset,wakeup", "anna,2015-10-02 23:10,2015-10-03 06:55"],
+        "events": ["series_id,event,step", "anna,onset,-9", "anna,wakeup,9000000"],
+    }
+    (tmp_path / "truth.csv").write_text("\n".join(lines[by]), encoding="utf-8")
+    run = CliRunner().invoke(events, ["evaluate", "--store", str(small), f"--{by}", str(tmp_path / "truth.csv")])
+    assert "anna: 2 of 2 marked events lie outside of the recording and count as missed" in run.stderr
+
+
+def test_series_and_marks_that_do_not_meet_are_told_as_they_teach_nothing(small, tmp_path):
+    (tmp_path / "marks.csv").write_text("series_id,event,step\nnobody,onset,100\nnobody,wakeup,7000\n")
+    write_prepared(tmp_path / "ready", open_series(str(small), "anna"))
+    asked = ["train", "--prepared", str(tmp_path / "ready"), "--events", str(tmp_path / "marks.csv")]
+    run = CliRunner().invoke(events, [*asked, "--out", str(tmp_path / "m.json")])
+    assert "1 of 1 series have no marks, and teach nothing\n1 of 1 marked series are not among them" in run.stderr
 
 
 def test_without_a_zone_the_command_asks_for_it(tmp_path):

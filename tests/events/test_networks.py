@@ -165,6 +165,14 @@ def test_background_windows_hold_no_event_and_are_known(wearer, table):
         assert (known.mean(dim=(1, 2)) > 0.4).all()
 
 
+def test_after_an_onset_whose_wakeup_is_not_marked_nothing_is_known(wearer, table):
+    rows = list(zip(wearer.events.series, wearer.events.event, wearer.events.step, strict=True))
+    target, known = network_targets(table, event_table([rows[0], *rows[2:]]), NetworkConfig(), len(wearer.series) // 6)
+    first, second = (slice(int(rows[i][2] / 6) + 1, int(rows[i + 1][2] / 6)) for i in (0, 2))
+    assert not known[0, first].any() and not target[0, first].any()
+    assert known[0, second].any() and target[0, second].all()
+
+
 def test_where_nobody_wore_the_watch_nothing_is_known(wearer, table):
     config = NetworkConfig()
     _, known = network_targets(table, wearer.events, config, len(wearer.series) // 6)

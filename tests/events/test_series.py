@@ -93,6 +93,11 @@ BAD = {
     "a clock that was reset": (
         changed(timestamp=lambda t: np.append(t["timestamp"][:-1], "2000-01-01T00:00:00-0400")), "was a clock reset",
     ),
+    "steps of rows that leave a gap out": (
+        changed(timestamp=lambda t: np.append(t["timestamp"][:-1], "2018-08-15T15:30:00-0400")),
+        "made: expected steps of 5 s by the time stamps, or no column step, found 2999 where 17280 is due",
+    ),
+    "steps of another length": (changed(step=lambda t: t["step"] // 6), "2 where 15 is due, and 2984 others"),
     "a moment twice, differently": (
         changed(timestamp=lambda t: np.append(t["timestamp"][:-1], t["timestamp"][5])), "1 that differ in",
     ),
@@ -502,6 +507,7 @@ def test_what_actiware_says_was_off_the_wrist_is_not_worn(tmp_path):
     ({"said_s": 30}, "rows of 30 s, as the header says, found rows of 60 s"),
     ({"days": ("04/07/2015",)}, "dates that tell the day from the month, found '04/07/2015'"),
     ({"days": ("04/07/2015", "05/32/2015")}, "dates all as 2018-08-14, 14/08/2018 or 8/14/2018, found '05/32/2015'"),
+    ({"days": ("04/07/15", "05/07/15")}, "dates all as 2018-08-14, 14/08/2018 or 8/14/2018, found '04/07/15'"),
     ({"days": ("30/06/2015", "06/30/2015")}, "dates all as 2018-08-14, 14/08/2018 or 8/14/2018, found '06/30/2015'"),
 ])  # fmt: skip
 def test_an_export_of_actiware_that_contradicts_itself_is_refused_by_name(tmp_path, change, message):

@@ -730,10 +730,16 @@ def test_the_page_works_below_a_path(documents, serve, visit):
     page.locator(NIGHT).wait_for()
 
 
-def test_an_actogram_has_a_row_for_each_day_also_where_the_clock_is_put_back(serve, visit, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("flown_h", "days"), [
+    (0, ["10-27", "10-28", "10-29", "10-30"]),  # the clock is put back at the end of summer time
+    (-6, ["10-27", "10-28", "10-27", "10-28", "10-29", "10-30"]),  # from two in the afternoon back to the morning
+])  # fmt: skip
+def test_an_actogram_has_a_row_for_each_day_also_where_the_clock_is_put_back(
+    serve, visit, tmp_path, monkeypatch, flown_h, days
+):
     endpoint = pytest.importorskip("dreem_case.events.endpoint", reason="events are an extra")
     utc = datetime(2023, 10, 27, 10, tzinfo=UTC).timestamp() + 60.0 * np.arange(4 * 1440)  # noon in Berlin
-    offset = wall_offsets(utc, zone_of("anna", "Europe/Berlin"))
+    offset = wall_offsets(utc, zone_of("anna", "Europe/Berlin")) + 3600 * flown_h * (np.arange(len(utc)) >= 26 * 60)
     counts = np.where((utc + offset) // 3600 % 24 < 8, 0, np.arange(len(utc)) % 97)
     write_series(tmp_path / "anna (1).parquet", make_series("anna (1)", utc, {"pim": counts}, offset))
     monkeypatch.setattr(endpoint, "_place", lambda: str(tmp_path))
@@ -742,7 +748,7 @@ def test_an_actogram_has_a_row_for_each_day_also_where_the_clock_is_put_back(ser
     app.register_blueprint(endpoint.make_blueprint())
     address = serve(app)
     page = visit(f"{address}/actogram/anna%20(1)", ".day")
-    assert texts(page, ".day > span") == ["10-27", "10-28", "10-29", "10-30"]
+    assert texts(page, ".day > span") == days
     page.set_viewport_size({"width": 320, "height": 700})
     assert page.locator("#nights").is_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

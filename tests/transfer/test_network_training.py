@@ -12,8 +12,9 @@ pytest.importorskip("onnxruntime", reason="devices are an extra: pip install dre
 
 from dreem_case.nights.casefile import write_night  # noqa: E402
 from dreem_case.nights.night import Night, Signal  # noqa: E402
+from dreem_case.nights.stages import Stage  # noqa: E402
 from dreem_case.staging.stagers import load_stager  # noqa: E402
-from dreem_case.transfer import commands, network_training  # noqa: E402
+from dreem_case.transfer import band_models, commands, network_training  # noqa: E402
 from dreem_case.transfer.commands import train_networks, transfer  # noqa: E402
 from dreem_case.transfer.network_stager import SmallSequenceStager, load_network_stager, shipped_network_folder  # noqa: E402
 from dreem_case.transfer.network_training import (  # noqa: E402
@@ -104,12 +105,16 @@ def test_on_another_device_all_learn_from_the_same_nights_and_are_judged_on_the_
     json.dumps(found)
 
 
+def stored(night, stages, folder):
+    """Write a night as a store keeps it."""
+    eeg = {"eeg1": Signal(np.repeat(night.signals["C3"].values, 5)[::2], 250, "µV", "eeg")}
+    write_night(Night(night.record, eeg, night.n_epochs, stages), folder)
+
+
 def test_a_network_tuned_on_a_store_is_a_model_that_learned_from_the_first_people(people, tmp_path, monkeypatch):
     monkeypatch.setattr(commands, "TUNING_STEPS", 2)
     for night in people.nights:
-        values = np.repeat(night.signals["C3"].values, 5)[::2]  # at 250 Hz
-        eeg = {"eeg1": Signal(values, 250, "µV", "eeg")}
-        write_night(Night(night.record, eeg, night.n_epochs, night.hypnogram), tmp_path / "nights")
+        stored(night, night.hypnogram, tmp_path / "nights")
     places = ["--store", str(tmp_path / "nights"), "--out", str(tmp_path / "tuned")]
     run = CliRunner().invoke(transfer, ["fine-tune", *places, "--train", "2", "--json"])
     assert run.exit_code == 0, run.output
@@ -117,6 +122,26 @@ def test_a_network_tuned_on_a_store_is_a_model_that_learned_from_the_first_peopl
     assert tuned.version == figures["version"] != load_network_stager(shipped_network_folder()).version
     assert list(tuned.trained_on) == [night.record for night in people.nights[:4]]
     assert figures["nights_judged"] == 2 and {"kappa_source", "kappa_tuned", "kappa_scratch"} <= set(figures)
+
+
+def test_stages_that_no_night_to_learn_from_has_are_told_and_a_tuning_without_use_does_not_begin(
+    people, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(commands, "TUNING_STEPS", 1)
+    night = people.nights[0]
+    stored(night, np.where(night.hypnogram == Stage.WAKE, Stage.WAKE, Stage.N2), tmp_path / "nights")
+    asked = ["fine-tune", "--store", str(tmp_path / "nights")]
+    useless = CliRunner().invoke(transfer, asked)
+    assert useless.exit_code == 1 and "expected --out, or people to judge, found 1 to learn from" in useless.output
+    run = CliRunner().invoke(transfer, [*asked, "--out", str(tmp_path / "tuned")])
+    assert run.exit_code == 0 and "no N1, DEEP, REM in the nights learned from" in run.stderr
+
+
+def test_a_folder_of_another_kind_of_network_is_named(people, tmp_path):
+    stored(people.nights[0], people.nights[0].hypnogram, tmp_path / "nights")
+    source = band_models.FOLDER / "source"
+    run = CliRunner().invoke(transfer, ["fine-tune", "--source", str(source), "--store", str(tmp_path / "nights")])
+    assert run.exit_code == 1 and "source: expected one of cnn-10," in run.output
 
 
 @pytest.mark.parametrize("asked", [[], ["--store", "a", "--nights", __file__]])

@@ -11,19 +11,21 @@ const path = (name, d) => svg("path", { class: name, d });
 const clock = (time) => (time ? time.slice(11, 16) : "");
 const sinceNoon = (minute) => (minute - NOON_MIN + DAY_MIN) % DAY_MIN;
 
-// [[first, last]] of places in the list that belong to one day, the end not included
+// [{ first, last, day }] of places in the list that belong to one day, the end not included; day 0 is that of the first
 function daysOf(minutes) {
-  const found = [[0, minutes.length]];
+  const found = [];
+  let at = sinceNoon(minutes[0]);
   minutes.forEach((minute, place) => {
-    if (place && sinceNoon(minute) < sinceNoon(minutes[place - 1]) - DAY_MIN / 2) { // less: the clock is put back
-      found.at(-1)[1] = place;
-      found.push([place, minutes.length]);
-    }
+    if (place) at += (minute - minutes[place - 1] + 1.5 * DAY_MIN) % DAY_MIN - DAY_MIN / 2; // less: the clock is put back
+    const day = Math.floor(at / DAY_MIN);
+    if (day === found.at(-1)?.day) return;
+    if (place) found.at(-1).last = place;
+    found.push({ first: place, last: minutes.length, day });
   });
   return found;
 }
 
-function drawDay(details, [first, last]) {
+function drawDay(details, { first, last }) {
   const { every_min: width, local_minute: minutes } = details;
   const x = (place) => sinceNoon(minutes[place]);
   const areas = { movement: "", asleep: "", unworn: "" };
@@ -65,12 +67,11 @@ function show(details) {
       return mark;
     }),
   );
-  const dates = [];
   const start = Date.parse(`${details.start.slice(0, 10)}T00:00:00Z`) - (details.local_minute[0] < NOON_MIN ? 864e5 : 0);
-  const days = daysOf(details.local_minute);
-  days.forEach((_, day) => dates.push(new Date(start + day * 864e5).toISOString().slice(5, 10)));
+  const date = ({ day }) => new Date(start + day * 864e5).toISOString().slice(5, 10);
   byId("days").replaceChildren(
-    ...days.map((day, i) => html("div", { class: "day" }, html("span", {}, dates[i]), drawDay(details, day))),
+    ...daysOf(details.local_minute).map((day) =>
+      html("div", { class: "day" }, html("span", {}, date(day)), drawDay(details, day))),
   );
   byId("rows").replaceChildren(
     ...details.nights.map((night) => {
