@@ -45,7 +45,9 @@ _BOUNDS = {  # of a setting: the lowest, the highest, and how to say so
     **dict.fromkeys(("downsample_rate", "widen"), (1, 8, "1 to 8")),
     "overlap": (0, 0.9, "0 to 0.9"),
     **dict.fromkeys(("background", "mixup", "cutmix"), (0, 1, "a share from 0 to 1")),
-    **dict.fromkeys(("windows_per_epoch", "batch_size", "epochs"), (1, float("inf"), "1 at least")),
+    **dict.fromkeys(("windows_per_epoch", "batch_size", "epochs", "patience"), (1, float("inf"), "1 at least")),
+    "learning_rate": (1e-8, 1, "above 0, and 1 at most"),
+    "weight_decay": (0, float("inf"), "0 at least"),
 }
 
 
@@ -57,6 +59,9 @@ def check_config(config: NetworkConfig) -> NetworkConfig:
     for key, (low, high, expected) in _BOUNDS.items():
         if not low <= getattr(config, key) <= high:
             raise EventsError(key, expected, str(getattr(config, key)))
+    if config.batch_size > config.windows_per_epoch:
+        expected = f"windows_per_epoch at most ({config.windows_per_epoch})"
+        raise EventsError("batch_size", expected, str(config.batch_size))
     if config.duration % config.downsample_rate or not 240 <= config.duration <= 3 * 17280:
         expected = f"240 to 51840 steps, a multiple of downsample_rate ({config.downsample_rate})"
         raise EventsError("duration", expected, str(config.duration))

@@ -110,6 +110,16 @@ def test_a_trained_network_names_all_series_that_it_has_seen(tmp_path):
     assert load_events_network(tmp_path / "net").card["names"] == ["train00", "train01", "train02"]
 
 
+def test_a_network_without_data_is_trained_on_simulated_wearers_into_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("dreem_case.events.cli.WEARERS", 2)
+    monkeypatch.chdir(tmp_path)
+    small = ["downsample_rate=4", "duration=320", "epochs=1", "windows_per_epoch=1", "batch_size=1"]
+    result = CliRunner().invoke(events, ["train", *small])
+    assert result.exit_code == 0 and "learning from 2 simulated wearers" in result.output
+    assert load_events_network("network").card["data"] == "simulated"
+    assert "Missing option '--out'" in CliRunner().invoke(events, ["train", "--simulated", "2"]).output
+
+
 def test_a_sweep_ranks_what_can_be_and_names_what_cannot(tmp_path):
     small = ["downsample_rate=4", "epochs=1", "windows_per_epoch=2", "batch_size=1"]
     asked = ["sweep", "--simulated", "6", "--out", str(tmp_path), "duration=320,321", "seed=1,2", *small]
@@ -270,6 +280,10 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
         (["epochs=many"], "configuration"),
         (["colour=red"], "configuration"),
         (["background=2"], "a share"),
+        (["learning_rate=-1"], "above 0"),
+        (["weight_decay=-3"], "0 at least"),
+        (["patience=0"], "1 at least"),
+        (["batch_size=9", "windows_per_epoch=8"], "windows_per_epoch at most"),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_reason(overrides, reason):
