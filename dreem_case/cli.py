@@ -365,10 +365,17 @@ def report(out: Path | None, **given) -> None:
 
 @main.command()
 @click.option("--part", default="", help="Folder of nbs/report; without it, the case, and the benchmark.")
-def publish(part: str) -> None:
+@click.option("--library", is_flag=True, help="What the library's examples give, instead: runs them.")
+def publish(part: str, library: bool) -> None:
     "Put the last full report into the chapters of the clone of the project."
     with _in_clone() as root:
-        from dreem_case.report.publish import publish as put, publish_benchmark
+        from dreem_case.report.publish import publish as put, publish_benchmark, publish_examples
+
+        if library:
+            failed = publish_examples(root)
+            for name, why in failed.items():
+                click.echo(f"{name}: {why}", err=True)
+            sys.exit(1 if failed else 0)
 
         for path in dict.fromkeys([*([] if part else publish_benchmark(root)), *put(root, part)]):
             click.echo(path.relative_to(root))

@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['MAX_OUTPUT_BYTES', 'machine_paths', 'output_problems', 'with_outputs', 'fill_markers', 'costs', 'throughput',
-           'publish', 'publish_benchmark']
+           'publish', 'publish_examples', 'publish_benchmark']
 
 # %% ../../nbs/library/report/publish.ipynb #99014f11
 import json
@@ -10,11 +10,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nbformat
 
-from .run import chapter_paths, copy_path
+from ..core.workers import run_all
+from .run import ChapterFailed, chapter_paths, copy_path, run_chapter
 from .chapter import ReportError, headlines, read_results, write_results
 
 # %% ../../nbs/library/report/publish.ipynb #e56f764e
@@ -167,6 +170,55 @@ def publish(
         subprocess.run([clean, "--fname", path], check=True, cwd=root)
     write_results(results, kept)
     return [*published, kept, *([] if part else [readme])]
+
+# %% ../../nbs/library/report/publish.ipynb #0aa1ad37
+_ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}\b")
+_SKIPPED = re.compile(r"^#\|\s*(eval:\s*false|hide\b)", re.MULTILINE)
+
+
+def _shown(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
+    "Give what of an output stays; None for one that does not."
+    data = {kind: value for kind, value in output.get("data", {}).items() if kind != "text/html"}
+    text = "\n".join([output.get("text", ""), *(str(v) for kind, v in data.items() if not kind.startswith("image/"))])
+    foreign = machine_paths(text) or _ADDRESS.search(text)
+    if output.get("name") == "stderr" or foreign or not (data or output.get("text")):
+        return None
+    return nbformat.from_dict({**output, **({"data": data} if data else {})})
+
+
+def _run_examples(root: Path, name: str) -> str:  # why it failed; empty: it did not
+    "Run a notebook of the library, and keep in it what its examples give."
+    path = root / name
+    notebook = nbformat.read(path, 4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and re.search(r"^#\|\s*eval:\s*false", cell.source, re.MULTILINE):
+            cell.source = ""
+    with TemporaryDirectory() as folder:
+        copy, done = Path(folder) / path.name, Path(folder) / "done.ipynb"
+        nbformat.write(notebook, copy)
+        try:
+            run_chapter(copy, done, {}, cwd=path.parent)
+        except ChapterFailed as error:
+            return str(error).strip().splitlines()[-1]
+        made = {cell.id: cell for cell in nbformat.read(done, 4).cells}
+    committed = nbformat.read(path, 4)
+    for cell in committed.cells:
+        if cell.cell_type == "code":
+            outputs = [] if _SKIPPED.search(cell.source) else made[cell.id].outputs
+            cell.outputs, cell.execution_count = [one for one in map(_shown, outputs) if one], None
+    nbformat.write(committed, path)
+    return ""
+
+# %% ../../nbs/library/report/publish.ipynb #778303a3
+def publish_examples(
+    root: Path,  # the project's folder
+) -> dict[str, str]:  # notebook -> why its examples failed; empty: they did not
+    "Run the library's notebooks, two at a time, and keep what their examples give."
+    names = [path.relative_to(root).as_posix() for path in sorted((root / "nbs" / "library").rglob("*.ipynb"))]
+    found = run_all(partial(_run_examples, root), names, 2)
+    clean = Path(sys.executable).with_name("nbdev_clean")
+    subprocess.run([clean, "--fname", root / "nbs" / "library"], check=True, cwd=root)
+    return {name: why for name, why in found.items() if why}
 
 # %% ../../nbs/library/report/publish.ipynb #a8103a3c
 def publish_benchmark(

@@ -25,14 +25,22 @@ from dreem_case.ecg.filtering import FS_HZ, QUALITIES, Signals, filtered, noise_
 from dreem_case.ecg.findings import _loss, data_of, of_shifts
 from dreem_case.ecg.imputation import WAYS, distance, filled
 from dreem_case.ecg.judge import against_annotations, differences, gross, shadow, summed_up
-from dreem_case.ecg.monitor import make_reference, stands_out, watched
+from dreem_case.ecg.monitor import (
+    load_reference,
+    make_reference,
+    reference_path,
+    save_reference,
+    stands_out,
+    told,
+    watched,
+)  # fmt: skip
 from dreem_case.ecg.places import TABLE, answers_as_annotations, read_table, score_many
 from dreem_case.ecg.recording import CLASSES, EcgError, Recording, make_recording
 from dreem_case.ecg.rhythm import log_intervals, rhythm_features
 from dreem_case.ecg.score import MODEL_FILE, answer_json, score_recording, shipped_model
 from dreem_case.ecg.shifts import amplified, at_rate, inverted, swapped, with_gaps, with_noise
 from dreem_case.ecg.simulate import RHYTHMS, simulate_record, write_records
-from dreem_case.ecg.study import look_at, open_case, open_cases, split_of, with_made, without_signal
+from dreem_case.ecg.study import limits_of, look_at, open_case, open_cases, split_of, with_made, without_signal
 from dreem_case.ecg.wfdb_files import _wfdb, read_wfdb, write_wfdb
 from tests.support.described import check_answer, check_description
 from tests.support.stores import client as client_of
@@ -903,3 +911,72 @@ def test_a_beat_in_a_gap_gets_no_class_and_one_beside_it_keeps_its_own(tmp_path)
     assert 0.03 < (unscored < 0).mean() < 0.25 and (unknown >= 0).all()
     assert np.array_equal(unknown[unscored >= 0], unscored[unscored >= 0])
     assert {way for way in found if np.isfinite(found[way][0])} == set(WAYS)
+
+
+@pytest.fixture(scope="module")
+def watched_records(tmp_path_factory):
+    """Six simulated records, the shipped model beside limits made of them, and what it says of them."""
+    folder = tmp_path_factory.mktemp("watched")
+    names = write_records(folder / "records", n_records=6, minutes=1, seed=3)
+    model = folder / "model.json"
+    model.write_bytes(MODEL_FILE.read_bytes())
+    save_reference(reference_path(model), limits_of(folder / "records", names, shipped_model()))
+    return folder, names, model
+
+
+def test_limits_are_read_as_they_were_written_and_belong_to_one_model(watched_records):
+    folder, names, model = watched_records
+    reference = load_reference(model, shipped_model().version)
+    answers = score_recording(read_wfdb(folder / "records", names[0]), shipped_model())
+    made = limits_of(folder / "records", names, shipped_model())
+    assert told(reference, answers)["beyond"] == told(made, answers)["beyond"]
+    assert load_reference(model, "another") is None and load_reference(folder / "none.json", "any") is None
+    assert load_reference(None, shipped_model().version).model == shipped_model().version  # what ships fits
+
+
+@pytest.mark.parametrize("change", [
+    lambda state: state | {"edges": [[0] * 9]}, lambda state: state | {"limits": {}}, lambda state: [],
+    lambda state: state | {"limits": state["limits"] | {"doubt": float("nan")}}, lambda state: state | {"n_usual": "x"},
+])  # fmt: skip
+def test_limits_that_are_none_are_refused(watched_records, tmp_path, change):
+    state = json.loads(reference_path(watched_records[2]).read_text())
+    (tmp_path / "m.monitor.json").write_text(json.dumps(change(state)))
+    with pytest.raises(EcgError, match=r"m\.monitor\.json"):
+        load_reference(tmp_path / "m.json", shipped_model().version)
+
+
+def test_scored_records_are_watched_and_changed_limits_score_anew(watched_records, tmp_path):
+    folder, names, model = watched_records
+    args = ["score", "--store", str(folder / "records"), "--out", str(tmp_path), "--model", str(model), "--jobs", "1"]
+    assert CliRunner().invoke(ecg, args).exit_code == 0
+    rows = read_table(open_outputs(str(tmp_path)))
+    answer = json.loads((tmp_path / f"{names[0]}.json").read_text())
+    assert str(answer["monitoring"]["stands_out"]) == rows[names[0]]["stands_out"]
+    found = json.loads(CliRunner().invoke(ecg, ["watch", "--scored", str(tmp_path), "--json"]).output)
+    (of_model,) = found["models"].values()
+    assert of_model["records"] == 6 and found["without_limits"] == 0
+    assert of_model["stands_out"] == sum(row["stands_out"] == "True" for row in rows.values())
+    assert "6 of 6 records were done before" in CliRunner().invoke(ecg, args).output
+    for limit in ({}, {"doubt": 0.0, "refused": -1.0}):
+        state = json.loads(reference_path(model).read_text())
+        reference_path(model).write_text(json.dumps(state | {"limits": state["limits"] | limit, "n_usual": 0}))
+    assert "done before" not in CliRunner().invoke(ecg, args).output
+    result = CliRunner().invoke(ecg, ["watch", "--scored", str(tmp_path)])
+    assert result.exit_code == 1 and "6 records, 6 stand out" in result.output
+    assert "expected scored records, found none" in CliRunner().invoke(ecg, ["watch", "--scored", str(folder)]).output
+
+
+def test_a_link_names_the_model_in_use_and_a_damaged_one_replaces_none(client, tmp_path, monkeypatch):
+    other = replace(shipped_model(), offset=shipped_model().offset[[0, 2, 1, 3]])
+    save_classifier(other, tmp_path / "other.json")
+    (tmp_path / "damaged.json").write_text("{")
+    link = tmp_path / "in-use.json"
+    monkeypatch.setenv("DREEM_CASE_ECG_MODEL", str(link))
+    answered = []
+    for name in (str(MODEL_FILE), "other.json", "damaged.json", str(MODEL_FILE)):
+        link.unlink(missing_ok=True)
+        link.symlink_to(name)
+        answer = client.get("/beats/sim01").json
+        answered.append(answer["model"])
+        assert (answer["monitoring"] is None) == (answer["model"] == other.version)  # it has no limits
+    assert answered == [shipped_model().version, other.version, other.version, shipped_model().version]

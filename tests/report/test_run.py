@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from dreem_case.report.publish import publish_examples
 from dreem_case.report.run import ChapterFailed, run_chapter
 
 DRAWING = "import matplotlib.pyplot as plt\nimport sys\nplt.plot([1, 2])\nplt.show()\nprint(sys.executable)"
@@ -90,3 +91,19 @@ def test_a_user_without_a_name_or_a_home_is_told_to_name_a_cache(tmp_path):
 def test_a_chapter_whose_only_picture_is_of_data_that_it_was_not_given_is_whole(tmp_path):
     path = chapter(tmp_path, "import matplotlib.pyplot as plt\nif data:\n    plt.plot([1, 2])\n    plt.show()")
     assert run_chapter(path, tmp_path / "copy.ipynb", {}, tmp_path) > 0
+
+
+def test_the_examples_of_the_library_keep_what_they_give_and_nothing_of_this_machine(tmp_path):
+    to_stderr = "import sys; print('odd', file=sys.stderr)"
+    shown = ["1 + 1", "print('/tmp/a-place')", "object()", to_stderr, "#| hide\n2 + 2"]
+    texts = {"good": shown, "bad": ["1 / 0"]}
+    for name, sources in texts.items():
+        cells = [nbformat.v4.new_code_cell(source) for source in sources]
+        path = tmp_path / "nbs" / "library" / f"{name}.ipynb"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    failed = publish_examples(tmp_path)
+    assert list(failed) == ["nbs/library/bad.ipynb"] and "ZeroDivisionError" in failed["nbs/library/bad.ipynb"]
+    kept = [cell.outputs for cell in nbformat.read(tmp_path / "nbs" / "library" / "good.ipynb", 4).cells]
+    assert [len(outputs) for outputs in kept] == [1, 0, 0, 0, 0]
+    assert kept[0][0].data["text/plain"] == "2"
