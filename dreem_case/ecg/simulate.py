@@ -14,7 +14,7 @@ from .shifts import with_noise
 from .wfdb_files import write_wfdb
 
 # %% ../../nbs/library/ecg/simulate.ipynb #b7e469ea
-RHYTHMS = ("sinus", "atrial beats", "ventricular beats", "fibrillation", "block", "paced")
+RHYTHMS = ("sinus", "atrial beats", "ventricular beats", "fibrillation", "block", "paced", "atrial rhythm")
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Patient:
     breath: float  # share by which the breath changes it
     early: float  # share of beats that come early
     fused: float  # share of ventricular beats that meet a normal one
+    resets: bool  # a ventricular beat resets the sinus node: no compensatory pause
     shape: int  # seed of the shapes
     axis: tuple[float, float]  # what of a normal beat each lead sees
 
@@ -36,25 +37,34 @@ def draw_patient(random: np.random.Generator, rhythm: str) -> Patient:
     axis = (random.uniform(0.6, 1.4), random.choice([-1, 1]) * random.uniform(0.3, 1.0))
     interval_s, breath = random.uniform(0.65, 1.0), random.uniform(0.02, 0.06)
     early, fused = early * random.uniform(0.7, 1.5), random.uniform(0.05, 0.2)
-    return Patient(rhythm, interval_s, breath, early, fused, int(random.integers(2**31)), axis)
+    shape = int(random.integers(2**31))
+    return Patient(rhythm, interval_s, breath, early, fused, shape % 3 == 0, shape, axis)
 
 # %% ../../nbs/library/ecg/simulate.ipynb #52378421
 def draw_rhythm(patient: Patient, seconds: float, random: np.random.Generator) -> tuple[list[float], list[str]]:
     "Draw when beats come, and which."
     time_s, symbols, now, normal = [], [], 1.0, "L" if patient.rhythm == "block" else "N"
-    atrial = patient.rhythm in ("atrial beats", "block")
+    atrial, sinus_until = patient.rhythm in ("atrial beats", "block"), 0.0
     while now < seconds - 1.5:
         interval = patient.interval_s * (1 + patient.breath * np.sin(2 * np.pi * now / 4.2) + random.normal(0, 0.01))
         if patient.rhythm == "fibrillation":
             interval = max(0.36, patient.interval_s * np.exp(random.normal(0, 0.22)))
+        if patient.rhythm == "atrial rhythm":  # the sinus node takes over for some beats, more slowly
+            if random.random() < 0.02:
+                sinus_until = now + random.uniform(5, 20)
+            normal = "N" if now < sinus_until else "A"
+            interval *= 1.0 if normal == "N" else 0.8
         time_s.append(now)
         symbols.append("/" if patient.rhythm == "paced" else normal)
         if random.random() < patient.early:
             more = _early(patient, now, interval, "A" if atrial else "V", random)
             time_s += [t for t, _ in more]
             symbols += [symbol for _, symbol in more]
-            # an atrial beat resets the sinus node; after a ventricular one it goes on in its own time
-            now = time_s[-1] + interval * 1.05 if atrial else max(now + 2 * interval, time_s[-1] + 0.6 * interval)
+            # an atrial beat resets the sinus node; after most ventricular ones it goes on in its own time
+            if atrial or patient.resets:
+                now = time_s[-1] + interval * 1.05
+            else:
+                now = max(now + 2 * interval, time_s[-1] + 0.6 * interval)
         else:
             now += interval
     inside = sum(t < seconds - 0.5 for t in time_s)  # a run may go on beyond the end
@@ -76,7 +86,7 @@ _PARTS = {  # at (s), width (s), height (mV)
     "N": ((-0.17, 0.025, 0.12), (-0.03, 0.010, -0.12), (0.0, 0.012, 1.1), (0.03, 0.011, -0.25), (0.26, 0.05, 0.28)),
     "V": ((-0.02, 0.035, 1.3), (0.07, 0.035, -0.7), (0.32, 0.07, -0.45)),
     "L": ((-0.19, 0.025, 0.12), (-0.02, 0.03, 0.8), (0.04, 0.028, 0.7), (0.30, 0.06, -0.3)),
-    "/": ((-0.05, 0.003, 1.5), (0.02, 0.04, -1.1), (0.34, 0.07, 0.4)),
+    "/": ((-0.05, 0.0012, 0.6), (0.01, 0.022, -1.4), (0.34, 0.07, 0.4)),
 }
 
 
@@ -102,6 +112,9 @@ def shapes_of(patient: Patient, fs_hz: float) -> dict[str, np.ndarray]:  # symbo
     return found
 
 # %% ../../nbs/library/ecg/simulate.ipynb #e59c5b92
+_OFF_A_MINUTE = 0.05
+
+
 def simulate_record(
     record: str, rhythm: str, minutes: float = 5.0, fs_hz: float = 360.0, seed: int = 0
 ) -> tuple[Recording, Beats]:
@@ -121,12 +134,18 @@ def simulate_record(
     recording, beats = make_recording(record, fs_hz, {"MLII": x[0], "V1": x[1]}), make_beats(time_s, symbols)
     for i, (kind, snr_db) in enumerate((("wander", 12), ("muscle", 22), ("electrode_motion", 24))):
         recording = with_noise(recording, beats, kind, snr_db + random.uniform(-2, 4), seed * 10 + i)
+    for _ in range(random.poisson(_OFF_A_MINUTE * minutes)):  # an electrode comes off, and is put back
+        lead, start = random.choice(list(recording.leads)), random.uniform(0, 60 * minutes)
+        recording.leads[lead][int(start * fs_hz) : int((start + random.uniform(3, 20)) * fs_hz)] = 0.0
     return recording, beats
 
 # %% ../../nbs/library/ecg/simulate.ipynb #6eec5a35
 def write_records(folder: Path | str, n_records: int = 12, minutes: float = 5.0, seed: int = 1) -> list[str]:
     "Write simulated patients as WFDB files, with all rhythms in turn; gives the records' names."
-    order = ("atrial beats", "atrial beats", "ventricular beats", "ventricular beats", "sinus", "block", "fibrillation")
+    order = (
+        "atrial beats", "atrial beats", "ventricular beats", "ventricular beats", "sinus", "block", "fibrillation",
+        "atrial rhythm", "paced",
+    )  # fmt: skip
     names = [f"sim{i + 1:02d}" for i in range(n_records)]
     for i, name in enumerate(names):
         write_wfdb(folder, *simulate_record(name, order[i % len(order)], minutes, seed=seed * 1000 + i))

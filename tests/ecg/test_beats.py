@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from flask import Flask
 
 from dreem_case.core.outputs import FolderOutputs, open_outputs
+from dreem_case.core.windows import runs_of
 from dreem_case.core.workers import ThreadWorkers
 from dreem_case.ecg import endpoint, findings
 from dreem_case.ecg.ask import ask_beats, questions, with_labels
@@ -41,7 +42,7 @@ from dreem_case.ecg.score import MODEL_FILE, answer_json, score_recording, shipp
 from dreem_case.ecg.shifts import amplified, at_rate, inverted, swapped, with_gaps, with_noise
 from dreem_case.ecg.simulate import RHYTHMS, simulate_record, write_records
 from dreem_case.ecg.study import limits_of, look_at, open_case, open_cases, split_of, with_made, without_signal
-from dreem_case.ecg.wfdb_files import _wfdb, read_wfdb, write_wfdb
+from dreem_case.ecg.wfdb_files import _wfdb, read_beats, read_wfdb, write_wfdb
 from tests.support.described import check_answer, check_description
 from tests.support.stores import client as client_of
 
@@ -641,8 +642,9 @@ def test_a_table_of_patients_that_leaves_a_record_out_or_is_no_table_is_refused(
 @pytest.mark.parametrize("rhythm", RHYTHMS)
 def test_paced_beats_are_named_so_and_no_other_beats_are(rhythm):
     recording, beats = simulate_record("r", rhythm, minutes=2, seed=3)
-    answers = score_recording(recording, time_s=beats.time_s)
-    assert answers.paced.mean() > 0.9 if rhythm == "paced" else not answers.paced.any()
+    for time_s in (None, beats.time_s):  # found, and marked
+        answers = score_recording(recording, time_s=time_s)
+        assert answers.paced.mean() > 0.9 if rhythm == "paced" else not answers.paced.any()
     assert (answers.classes[answers.paced] == -1).all()
     said = answer_json(answers)
     assert {beat["class"] for beat in said["beats"] if beat["paced"]} <= {"Q"}
@@ -980,3 +982,21 @@ def test_a_link_names_the_model_in_use_and_a_damaged_one_replaces_none(client, t
         answered.append(answer["model"])
         assert (answer["monitoring"] is None) == (answer["model"] == other.version)  # it has no limits
     assert answered == [shipped_model().version, other.version, other.version, shipped_model().version]
+
+
+def test_records_are_simulated_with_every_rhythm_electrodes_that_come_off_and_pauses_of_both_kinds(tmp_path):
+    names = write_records(tmp_path, n_records=18, minutes=4)
+    beats = {name: read_beats(tmp_path, name) for name in names}
+    symbols = {name: np.array(one.symbols) for name, one in beats.items()}
+    assert set(np.concatenate(list(symbols.values()))) == {"N", "A", "V", "F", "L", "/"}
+    assert max((of == "A").mean() for of in symbols.values()) > 0.4
+    leads = [lead for name in names for lead in read_wfdb(tmp_path, name).leads.values()]
+    off = sum(np.diff(runs_of(lead == 0), axis=1).max(initial=0) > 2 * 360 for lead in leads)
+    assert 0 < off < len(leads) / 2
+    pauses = []  # with a ventricular beat between two normal ones, in the patient's own intervals
+    for name, of in symbols.items():
+        if (of == "V").sum() > 5 and not (of == "A").any():
+            apart = np.diff(beats[name].time_s)
+            at = np.flatnonzero((of[1:-1] == "V") & (of[:-2] == "N") & (of[2:] == "N")) + 1
+            pauses.append(np.median((apart[at - 1] + apart[at]) / np.median(apart)))
+    assert min(pauses) < 1.85 and max(pauses) > 1.95
