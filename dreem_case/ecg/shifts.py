@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['NOISES', 'SHIFTS', 'BEATS_OF_RECORD', 'qrs_power', 'with_noise', 'with_gaps', 'inverted', 'swapped', 'only_last',
-           'at_rate', 'in_8_bits', 'amplified', 'Reference', 'psi_by_group', 'watched', 'make_reference', 'alarms',
-           'stands_out']
+           'only_named', 'at_rate', 'in_8_bits', 'amplified', 'Reference', 'psi_by_group', 'watched', 'make_reference',
+           'alarms', 'stands_out']
 
 # %% ../../nbs/library/ecg/shifts.ipynb #b49db0ad
 from collections.abc import Callable, Mapping, Sequence
@@ -89,6 +89,11 @@ def only_last(recording: Recording) -> Recording:
     return replace(recording, leads=dict([list(recording.leads.items())[-1]]))
 
 
+def only_named(recording: Recording, name: str) -> Recording:
+    "Leave the lead of a name; a record without it stays the same object."
+    return replace(recording, leads={name: recording.leads[name]}) if name in recording.leads else recording
+
+
 def at_rate(recording: Recording, fs_hz: int) -> Recording:
     "Sample at another rate."
     other = _mapped(recording, lambda lead: resample_poly(lead, fs_hz, int(recording.fs_hz)))
@@ -116,7 +121,8 @@ SHIFTS: dict[str, Callable[[Recording, Beats], Recording]] = {
     "inverted": lambda r, b: inverted(r),
     "swapped": lambda r, b: swapped(r),
     "one_off": lambda r, b: only_last(r),
-    **{f"rate_{hz}": lambda r, b, hz=hz: at_rate(r, hz) for hz in (125, 250, 500, 1000)},
+    **{f"only_{name}": lambda r, b, name=name: only_named(r, name) for name in ("MLII", "V1", "V5")},
+    **{f"rate_{hz}": lambda r, b, hz=hz: at_rate(r, hz) for hz in (100, 125, 250, 500, 1000)},
     "bits_8": lambda r, b: in_8_bits(r),
     "gain_0.1": lambda r, b: amplified(r, 0.1),
     "gain_10": lambda r, b: amplified(r, 10),
