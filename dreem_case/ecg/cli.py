@@ -103,7 +103,7 @@ def csv(folder: Path | None, out: Path | None, rows: Path | None) -> None:
     click.echo(f"{n} rows in {out}")
     sys.exit(1 if failed else 0)
 
-
+# %% ../../nbs/library/ecg/cli.ipynb #c5a00002
 _SHOWN = 5  # odd rows that are named
 
 

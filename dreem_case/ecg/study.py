@@ -3,8 +3,8 @@
 # %% auto #0
 __all__ = ['LEAST', 'Case', 'open_case', 'open_cases', 'split_of', 'patients_said', 'with_made', 'train', 'model_with_card',
            'answers_of', 'judged', 'honesty', 'Half', 'halves_of', 'random_split', 'by_number_of_patients',
-           'without_group', 'typical_beats', 'most_varied', 'alone', 'usual_values', 'best_of_groups', 'asked_answers',
-           'five_minutes', 'end_to_end', 'detection', 'Seen', 'without_signal', 'look_at']
+           'without_group', 'typical_beats', 'most_varied', 'alone', 'alone_together', 'usual_values', 'best_of_groups',
+           'asked_answers', 'five_minutes', 'end_to_end', 'detection', 'Seen', 'without_signal', 'look_at']
 
 # %% ../../nbs/library/ecg/study.ipynb #a0a0388f
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -271,21 +271,33 @@ def most_varied(cases: Mapping[str, Case], n: int) -> list[str]:
     return sorted(sorted(cases, key=variety, reverse=True)[:n])
 
 # %% ../../nbs/library/ecg/study.ipynb #c1f7a103
-def alone(cases: Mapping[str, Case], kind: int) -> np.ndarray:  # (n_records, n_features)
-    "Tell by the AUC how well each feature alone tells a class from N, in each record that has enough of both."
+def _areas(rows: np.ndarray, ours: np.ndarray) -> np.ndarray:  # (n, n_features), bool (n,) -> (n_features,)
+    "Give the AUC of each column for telling our rows from the others."
     from scipy.stats import rankdata
 
-    found = []
-    for case in cases.values():
-        table, classes = case.example.tables[0], case.example.classes
-        ours, normal = (~table.unscored & (classes == one) for one in (kind, N))
-        n, m = int(ours.sum()), int(normal.sum())
-        if min(n, m) >= LEAST:
-            ranks = rankdata(table.rows[ours | normal], axis=0)[ours[ours | normal]]
-            found.append((ranks.sum(axis=0) - n * (n + 1) / 2) / (n * m))
+    n, m = int(ours.sum()), int((~ours).sum())
+    return (rankdata(rows, axis=0)[ours].sum(axis=0) - n * (n + 1) / 2) / (n * m)
+
+
+def _of_class_or_normal(case: Case, kind: int) -> tuple[np.ndarray, np.ndarray]:  # rows, bool: of the class
+    table, classes = case.example.tables[0], case.example.classes
+    kept = ~table.unscored & ((classes == kind) | (classes == N))
+    return table.rows[kept], classes[kept] == kind
+
+
+def alone(cases: Mapping[str, Case], kind: int) -> np.ndarray:  # (n_records, n_features)
+    "Tell by the AUC how well each feature alone tells a class from N, in each record that has enough of both."
+    pairs = (_of_class_or_normal(case, kind) for case in cases.values())
+    found = [_areas(rows, ours) for rows, ours in pairs if min(ours.sum(), (~ours).sum()) >= LEAST]
     return np.array(found).reshape(len(found), -1)
 
 
+def alone_together(cases: Mapping[str, Case], kind: int) -> np.ndarray:  # (n_features,)
+    "Tell the same with the beats of all records in one."
+    rows, ours = zip(*(_of_class_or_normal(case, kind) for case in cases.values()), strict=True)
+    return _areas(np.concatenate(rows), np.concatenate(ours))
+
+# %% ../../nbs/library/ecg/study.ipynb #c1f7a107
 def usual_values(cases: Mapping[str, Case], kind: int) -> np.ndarray:  # (n_records, n_features)
     "Give each feature's median over the beats of a class, in each record that has enough of them."
     tables = [(case.example.tables[0], case.example.classes == kind) for case in cases.values()]

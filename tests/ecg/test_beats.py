@@ -43,6 +43,7 @@ from dreem_case.ecg.shifts import (
 from dreem_case.ecg.simulate import RHYTHMS, simulate_record, write_records
 from dreem_case.ecg.study import (
     alone,
+    alone_together,
     answers_of,
     best_of_groups,
     halves_of,
@@ -880,6 +881,8 @@ def test_a_feature_alone_tells_early_beats_from_normal_ones_and_noise_tells_noth
     assert len(area) == len(usual_values(each, 2)) > 0
     assert abs(np.median(area[:, 0]) - 0.5) < 0.2 and (area[:, 1] == 1).all()
     assert best_of_groups(each, 2)["rhythm"][1] == pytest.approx(area[:, 1])
+    first = next(record for record, case in each.items() if (case.example.classes == 2).sum() >= 10)
+    assert alone_together(each, 2)[1] == 1 and alone_together({first: each[first]}, 2) == pytest.approx(area[0])
 
 
 def test_a_lead_is_left_by_its_name_and_a_record_without_it_is_not_counted(cases, monkeypatch):
