@@ -145,7 +145,8 @@ def simulate(out: Path, n_records: int, minutes: float, seed: int) -> None:
 @ecg.command()
 @click.option("--records", "folder", required=True, type=_FOLDER, help="Folder of annotated records.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="A JSON file; of a network, a folder.")
-@click.option("--kind", type=click.Choice(["trees", "network", "blend"]), default="trees", show_default=True)
+@click.option("--kind", type=click.Choice(["trees", "network", "blend"]), default="trees", show_default=True,
+              help="Trees with regression, a network, or a blend of both.")
 @click.option("--all", "everyone", is_flag=True, help="Learn from all records, not from the first half of the split.")
 @click.option("--mlflow", is_flag=True, help="Tell MLflow of the training; where to is said in its own variables.")
 @_named
