@@ -254,7 +254,8 @@ def of_shifts(
     reference = make_reference(*zip(*(calm[r].watched for r in learn), strict=True))
     yield "shift.none.alarm", _alarm(reference, [calm[r] for r in judge])
     yield "shift.none.refused", _refused([calm[r] for r in judge])
-    yield "shift.none.f_f1", gross({r: (cases[r].example.classes, calm[r].guessed) for r in judge})["f_f1"]
+    named = {r: (cases[r].example.classes, np.where(calm[r].refused, -1, calm[r].guessed)) for r in judge}
+    yield "shift.none.f_f1", gross(named)["f_f1"]
     for group, records in (groups or {}).items():
         for key, value in _of_group(cases, records, calm, reference).items():
             yield f"patients.{group}.{key}", value
