@@ -2,9 +2,10 @@
 
 # %% auto #0
 __all__ = ['NAME', 'MAX_HEADER_BYTES', 'MAX_ANNOTATION_BYTES', 'FORMATS', 'SAMPLES', 'VOLTS', 'NO_UNIT', 'NONE', 'CHUNK',
-           'PATIENTS', 'N_COLUMNS', 'STEP', 'Lead', 'Header', 'check_record', 'parse_header', 'decode', 'encode',
-           'read_wfdb', 'read_header', 'patient_in', 'read_beats', 'read_annotations', 'flutter_in', 'records_in',
-           'write_wfdb', 'annotation_bytes', 'heartbeat_rows', 'read_csv_rows', 'csv_lines']
+           'PATIENTS', 'N_COLUMNS', 'STEP', 'MAX_ROW', 'SECOND_SET', 'Lead', 'Header', 'check_record', 'parse_header',
+           'decode', 'encode', 'read_wfdb', 'read_header', 'patient_in', 'read_beats', 'read_annotations', 'flutter_in',
+           'records_in', 'write_wfdb', 'annotation_bytes', 'heartbeat_rows', 'row_classes', 'read_csv_rows',
+           'csv_lines']
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #b6a46440
 import csv
@@ -405,29 +406,47 @@ def heartbeat_rows(
     return np.array(rows).reshape(-1, N_COLUMNS), np.array(classes, int)
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #ed927047
-def read_csv_rows(path: Path | str) -> tuple[np.ndarray, np.ndarray]:  # float32 (n, 187), int (n,) class or -1
-    "Read a table of rows as published; raise `EcgError` for another."
-    name = Path(path).name
+MAX_ROW = 10_000  # characters; a published row has 4,700
+SECOND_SET = ("normal", "infarction")
+
+
+def row_classes(path: Path | str) -> tuple[str, ...]:
+    "Name the classes of a table of rows, of which the second set has its own."
+    return SECOND_SET if Path(path).name.lower().startswith("ptbdb") else CLASSES
+
+
+def read_csv_rows(
+    path: Path | str,
+) -> Iterator[tuple[np.ndarray, int] | EcgError]:  # float32 (187,) from 0 to 1, class or -1; the error of an odd row
+    "Read a table of rows as published, row by row."
+    name, n_classes = Path(path).name, len(row_classes(path))
+    with Path(path).open(encoding="utf-8-sig", errors="replace") as file:
+        for number, line in enumerate(iter(lambda: file.readline(MAX_ROW), ""), 1):
+            if number == 1 and all(re.search("[a-df-z]", cell, re.IGNORECASE) for cell in line.split(",")):
+                continue  # names
+            if not line.strip():
+                continue
+            try:
+                yield _row_of(line, n_classes)
+            except ValueError as error:
+                yield EcgError(f"{name}, row {number}", *error.args)
+
+
+def _row_of(line: str, n_classes: int) -> tuple[np.ndarray, int]:
+    "Read a row; raise `ValueError` with what was expected and found."
+    cells = line.split(",")
+    if len(cells) not in (N_COLUMNS, N_COLUMNS + 1):
+        raise ValueError(f"{N_COLUMNS} samples and a class", f"{len(cells)} values")
     try:
-        with Path(path).open(encoding="utf-8-sig") as file:
-            first = file.readline(100_000).split(",")
-            has_names = all(re.search("[a-df-z]", cell, re.IGNORECASE) for cell in first)
-            file.seek(0)
-            table = np.loadtxt(file, delimiter=",", dtype=np.float32, ndmin=2, skiprows=int(has_names))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise EcgError(name, "numbers with commas between them", str(error)[:80]) from None
-    if table.shape[1] not in (N_COLUMNS, N_COLUMNS + 1):
-        raise EcgError(name, f"{N_COLUMNS} samples and a class in each row", f"{table.shape[1]} values")
-    rows = table[:, :N_COLUMNS]
-    if not ((rows >= 0) & (rows <= 1)).all():
-        bad = int(np.flatnonzero(~((rows >= 0) & (rows <= 1)).all(axis=1))[0])
-        raise EcgError(name, "samples from 0 to 1", f"others in row {bad + 1}")
-    if table.shape[1] == N_COLUMNS:
-        return rows, np.full(len(rows), -1)
-    classes = table[:, N_COLUMNS]
-    if (bad := np.flatnonzero(~np.isin(classes, range(len(CLASSES))))).size:
-        raise EcgError(name, f"a class from 0 to {len(CLASSES) - 1} behind the samples", f"others in row {bad[0] + 1}")
-    return rows, classes.astype(int)
+        values = np.array(cells, float)
+    except ValueError:
+        raise ValueError("numbers with commas between them", ascii(line[:40])[1:-1]) from None
+    row, kind = values[:N_COLUMNS], values[N_COLUMNS:]
+    if not ((row >= 0) & (row <= 1)).all():
+        raise ValueError("samples from 0 to 1", f"{row[~((row >= 0) & (row <= 1))][0]:g}")
+    if kind.size and kind[0] not in range(n_classes):
+        raise ValueError(f"a class from 0 to {n_classes - 1} behind the samples", f"{kind[0]:g}")
+    return row.astype(np.float32), int(kind[0]) if kind.size else -1
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #c56671bd
 def csv_lines(folder: Path | str, record: str) -> Iterator[str]:

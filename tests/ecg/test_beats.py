@@ -23,7 +23,7 @@ from dreem_case.ecg.cli import ecg
 from dreem_case.ecg.detect import detect_beats, match_beats, outside, pacing_spikes
 from dreem_case.ecg.features import beat_features
 from dreem_case.ecg.filtering import FS_HZ, QUALITIES, Signals, filtered, noise_level, second_quality
-from dreem_case.ecg.findings import _loss, data_of, of_shifts
+from dreem_case.ecg.findings import _loss, both_ways, data_of, flags, gained, of_shifts
 from dreem_case.ecg.imputation import WAYS, distance, filled
 from dreem_case.ecg.judge import against_annotations, differences, gross, shadow, summed_up
 from dreem_case.ecg.monitor import (
@@ -41,7 +41,25 @@ from dreem_case.ecg.rhythm import log_intervals, rhythm_features
 from dreem_case.ecg.score import MODEL_FILE, answer_json, score_recording, shipped_model
 from dreem_case.ecg.shifts import amplified, at_rate, inverted, swapped, with_gaps, with_noise
 from dreem_case.ecg.simulate import RHYTHMS, simulate_record, write_records
-from dreem_case.ecg.study import limits_of, look_at, open_case, open_cases, split_of, with_made, without_signal
+from dreem_case.ecg.study import (
+    alone,
+    alone_together,
+    answers_of,
+    best_of_groups,
+    halves_of,
+    honesty,
+    judged,
+    limits_of,
+    look_at,
+    most_varied,
+    open_case,
+    open_cases,
+    split_of,
+    typical_beats,
+    usual_values,
+    with_made,
+    without_signal,
+)
 from dreem_case.ecg.wfdb_files import _wfdb, read_beats, read_wfdb, write_wfdb
 from tests.support.described import check_answer, check_description
 from tests.support.stores import client as client_of
@@ -784,7 +802,97 @@ def test_shifts_cost_the_same_by_several_processes(tmp_path, monkeypatch):
     cases = open_cases(tmp_path, records)
     alone, both = (dict(of_shifts(shipped_model(), cases, records[:2], records[2:], n)) for n in (1, 2))
     assert alone == pytest.approx(both, nan_ok=True)
-    assert len(alone) == 2 + 2 * 14
+    assert len(alone) == 3 + 2 * 17
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory):
+    """Simulated patients, as cases."""
+    folder = tmp_path_factory.mktemp("cases")
+    return open_cases(folder, write_records(folder, n_records=6, minutes=2, seed=3))
+
+
+def test_the_halves_of_a_blend_name_beats_alone_and_together_as_it_does(cases):
+    case = cases["sim01"]
+    table, model = case.example.tables[0], shipped_model()
+    trees, regression, both = (half.weighted(table) for half in halves_of(model).values())
+    mean = trees / [1, 1, 1, 4] / (trees / [1, 1, 1, 4]).sum(axis=1, keepdims=True)
+    mean = mean + regression / [1, 1, 1, 4] / (regression / [1, 1, 1, 4]).sum(axis=1, keepdims=True)
+    mean = mean * [1, 1, 1, 4]
+    assert mean / mean.sum(axis=1, keepdims=True) == pytest.approx(both)
+    assert np.array_equal(both, model.weighted(table)) and not np.allclose(trees, regression)
+
+
+def test_each_model_is_judged_on_patients_apart_and_on_a_random_split_under_its_own_name(cases):
+    records = list(cases)
+    model = fit_both([cases[r].example for r in records[:3]], n_rounds=3)
+    found = both_ways(model, cases, records[3:], records, n_rounds=3)
+    for name in ("", "trees.", "regression."):
+        for way in ("ds2", "random_split"):
+            assert found[f"{name}{way}.f3_low"] <= found[f"{name}{way}.f3"] <= found[f"{name}{way}.f3_high"]
+    plain = gross(judged(cases, answers_of(model, cases, records[3:])))
+    assert found["ds2.f4"] == plain["f4"] and found["trees.ds2.f4"] != found["regression.ds2.f4"]
+
+
+def test_a_flag_is_judged_by_the_errors_on_rare_beats_too():
+    truth = np.array([0] * 90 + [1] * 10)
+    weighted = np.tile([0.9, 0.1, 0.0, 0.0], (100, 1))
+    weighted[:8] = weighted[90:92] = 0.4, 0.6, 0.0, 0.0  # eight errors on N, two atrial beats named rightly
+    found = flags(weighted, weighted, truth)["confidence"]
+    assert found == {"errors_caught": 0.5, "rare_errors_caught": 0.0}
+    other = flags(weighted, weighted * [1, 9, 1, 1], truth)
+    assert other["called N, and may be S, V or F"]["rare_errors_caught"] == 0.0
+
+
+def test_errors_caught_are_told_by_class(cases):
+    weighted = answers_of(shipped_model(), cases, cases)
+    found = honesty(shipped_model(), cases, weighted)
+    truth = np.concatenate([case.example.classes for case in cases.values()])
+    given = np.concatenate(list(weighted.values())).argmax(axis=1)
+    errors = [((given != truth) & (truth == kind)).sum() for kind in range(4)]
+    caught = [found[f"flagged_10.{name}_errors_caught"] * n for name, n in zip("nsvf", errors, strict=True) if n]
+    assert sum(caught) == pytest.approx(found["flagged_10.errors_caught"] * sum(errors))
+
+
+def test_what_is_left_out_gains_nothing_where_nothing_changes():
+    matrices = {"a": np.diag([5, 4, 3, 2]), "b": np.diag([1, 1, 1, 1])}
+    worse = {"a": matrices["a"], "b": np.ones((4, 4), int)}
+    found = gained({"nothing": matrices, "something": worse})
+    assert {value for key, value in found["nothing"].items() if "gain" in key} == {0.0}
+    assert found["something"]["f3_gain"] > 0 and found["something"]["f3_gain_low"] == 0
+
+
+def test_a_typical_beat_is_shown_of_each_class_that_a_record_has_enough_of(cases):
+    for case in cases.values():
+        counts = np.bincount(case.example.classes, minlength=5)[:4]
+        shapes = typical_beats(case)
+        assert set(shapes) == {name for name, n in zip(CLASSES, counts, strict=False) if n >= 10}
+        assert all(np.isfinite(shape).all() for shape in shapes.values())
+    classes = {record: len(typical_beats(case)) for record, case in cases.items()}
+    assert all(classes[record] == max(classes.values()) for record in most_varied(cases, 1))
+
+
+def test_a_feature_alone_tells_early_beats_from_normal_ones_and_noise_tells_nothing(cases):
+    random, each = np.random.default_rng(0), {}
+    for record, case in cases.items():
+        table = case.example.tables[0]
+        rows = table.rows.copy()
+        rows[:, 0], rows[:, 1] = random.normal(size=len(rows)), case.example.classes == 2
+        each[record] = replace(case, example=replace(case.example, tables=(replace(table, rows=rows),)))
+    area = alone(each, 2)
+    assert len(area) == len(usual_values(each, 2)) > 0
+    assert abs(np.median(area[:, 0]) - 0.5) < 0.2 and (area[:, 1] == 1).all()
+    assert best_of_groups(each, 2)["rhythm"][1] == pytest.approx(area[:, 1])
+    first = next(record for record, case in each.items() if (case.example.classes == 2).sum() >= 10)
+    assert alone_together(each, 2)[1] == 1 and alone_together({first: each[first]}, 2) == pytest.approx(area[0])
+
+
+def test_a_lead_is_left_by_its_name_and_a_record_without_it_is_not_counted(cases, monkeypatch):
+    monkeypatch.setattr(findings, "SHIFTS", {name: findings.SHIFTS[name] for name in ("only_V1", "only_V5")})
+    records = list(cases)
+    found = dict(of_shifts(shipped_model(), cases, records[:3], records[3:], groups={"first": records[:2]}))
+    assert found["shift.only_V1.records"] == 3 and not any("only_V5" in key for key in found)
+    assert found["patients.first.patients"] == 2
 
 
 def test_a_shift_that_changes_nothing_loses_nothing_however_many_beats_are_refused(tmp_path):

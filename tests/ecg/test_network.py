@@ -14,10 +14,12 @@ from dreem_case.ecg import endpoint, network_training  # noqa: E402
 from dreem_case.ecg.ask import ask_beats, with_labels  # noqa: E402
 from dreem_case.ecg.augment import make_example  # noqa: E402
 from dreem_case.ecg.cli import ecg  # noqa: E402
-from dreem_case.ecg.features import beat_features  # noqa: E402
+from dreem_case.ecg.features import BEFORE, beat_features  # noqa: E402
 from dreem_case.ecg.filtering import filtered  # noqa: E402
-from dreem_case.ecg.network import load_beat_network, network_inputs, save_beat_network  # noqa: E402
+from dreem_case.ecg.findings import measure_on_folds  # noqa: E402
+from dreem_case.ecg.network import N_SAMPLES, load_beat_network, network_inputs, save_beat_network  # noqa: E402
 from dreem_case.ecg.network_training import (  # noqa: E402
+    CHANGES,
     BeatNetSettings,
     changed,
     fit_beat_network,
@@ -130,12 +132,31 @@ def test_damaged_weights_are_refused(folder):
 def test_changes_keep_the_peak_in_place_and_do_not_clip(examples):
     pool = make_pool(examples, np.arange(4))
     waves = pool.waves[:200].astype(np.float32)
-    quiet = replace(SHORT, noise=0.0, wander=0.0)
+    quiet = replace(SHORT, noise=0.0, wander=0.0, bump=0.0, stretch=0.0)
     after = changed(waves, quiet, np.random.default_rng(0))
     seen = pool.seen[:200] > 0
     assert (np.abs(after[seen][:, 0]).argmax(axis=1) == np.abs(waves[seen][:, 0]).argmax(axis=1)).all()
     there = np.abs(waves[0, 0]) > 0.01
     assert np.ptp(after[0, 0][there] / waves[0, 0][there]) < 1e-4  # a beat and its distance
+
+
+def test_a_beat_is_drawn_out_around_its_peak_and_keeps_its_height():
+    beat = np.exp(-(((np.arange(N_SAMPLES) - BEFORE) / 4) ** 2))
+    settings = replace(SHORT, **dict.fromkeys(CHANGES.values(), 0.0) | {"stretch": 0.3})
+    after = changed(np.tile(beat, (50, 2, 2, 1)), settings, np.random.default_rng(0))
+    assert after[..., BEFORE] == pytest.approx(1)
+    assert np.array_equal(after[:, 0], after[:, 1])  # all leads alike
+    width = (after[:, 0, 0] > 0.5).sum(axis=1)
+    assert width.min() < (beat > 0.5).sum() < width.max()
+
+
+def test_what_a_change_gives_is_measured_and_kept(tmp_path):
+    write_records(tmp_path, n_records=4, minutes=0.5)
+    found = measure_on_folds(tmp_path, tmp_path / "folds.json", 2, (0,), epochs=1, beats_per_epoch=128)
+    assert json.loads((tmp_path / "folds.json").read_text()) == found
+    assert list(found["network"]) == ["nothing", *CHANGES, "any"]
+    assert list(found["trees"]) == ["nothing", "reordered", "fibrillating", "any"]
+    assert found["network"]["nothing"]["f3_gain"] == 0 and "confidence" in found["flags"]
 
 
 def test_beats_are_drawn_from_those_learned_from_with_all_of_them_a_chance(examples):

@@ -5,9 +5,11 @@ import re
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dreem_case.ecg.cli import ecg
 from dreem_case.ecg.recording import EcgError, Recording, class_of, make_beats, make_recording
 from dreem_case.ecg.wfdb_files import (
     _wfdb,
@@ -215,15 +217,61 @@ def test_a_row_runs_from_a_beat_to_a_fifth_behind_the_next_and_is_scaled_to_one(
         assert row[:n] == pytest.approx(expected, abs=0.01) and not row[n:].any()
 
 
-def test_rows_with_a_line_of_names_are_read_and_a_class_that_is_none_is_refused(tmp_path):
-    table, row = tmp_path / "rows.csv", ",".join(["5e-1"] * 187)
+ROW = ",".join(["5e-1"] * 187)
+
+
+def test_rows_are_read_with_and_without_a_line_of_names(tmp_path):
+    table = tmp_path / "rows.csv"
     for head in ("", ",".join(f"c{i}" for i in range(187)) + ",label\n"):
-        table.write_text(f"{head}{row},4.0\n{row},0\n")
-        assert read_csv_rows(table)[1].tolist() == [4, 0]
-    for label in ("5", "0.5", "-1", "nan"):
-        table.write_text(f"{row},1\n{row},{label}\n")
-        with pytest.raises(EcgError, match=r"a class from 0 to 4 .* row 2"):
-            read_csv_rows(table)
+        table.write_text(f"{head}{ROW},4.0\n\n{ROW},0\n{ROW}\n")
+        assert [kind for _, kind in read_csv_rows(table)] == [4, 0, -1]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (f"{ROW},5", "a class from 0 to 4 behind the samples, found 5"),
+        (f"{ROW},0.5", "a class from 0 to 4 behind the samples, found 0.5"),
+        (f"{ROW},-1", "a class from 0 to 4 behind the samples, found -1"),
+        (f"{ROW},nan", "a class from 0 to 4 behind the samples, found nan"),
+        (ROW[5:], "187 samples and a class, found 186 values"),
+        (f"1.5,{ROW[5:]},1", "samples from 0 to 1, found 1.5"),
+        (f"nan,{ROW[5:]},1", "samples from 0 to 1, found nan"),
+        (f"\x1b[2J,{ROW[5:]},1", r"numbers with commas between them, found \x1b[2J"),
+    ],
+)
+def test_an_odd_row_is_named_and_the_others_are_read(tmp_path, row, said):
+    (tmp_path / "rows.csv").write_text(f"{ROW},1\n{row}\n{ROW},2\n")
+    first, odd, last = read_csv_rows(tmp_path / "rows.csv")
+    assert (first[1], last[1]) == (1, 2)
+    assert str(odd).startswith(f"rows.csv, row 2: expected {said}")
+
+
+def test_a_line_without_an_end_is_not_read_into_memory_at_once(tmp_path):
+    (tmp_path / "rows.csv").write_text("0," * 200_000)
+    assert "found 5001 values" in str(next(read_csv_rows(tmp_path / "rows.csv")))
+
+
+def test_rows_of_a_user_are_counted_by_class_and_those_of_the_second_set_by_its_names(tmp_path):
+    for name, said in (("rows.csv", "N 1, S 2"), ("ptbdb_abnormal.csv", "normal 1, infarction 2")):
+        (tmp_path / name).write_text(f"{ROW},0\n{ROW},1\n{ROW},1\n")
+        run = CliRunner().invoke(ecg, ["csv", "--rows", str(tmp_path / name)])
+        assert (run.exit_code, run.stdout) == (0, f"{name}: 3 rows: {said}; odd rows: 0\n")
+
+
+def test_odd_rows_of_a_user_are_named_and_counted(tmp_path):
+    (tmp_path / "rows.csv").write_text(f"{ROW},3\n" + f"{ROW},9\n" * 7)
+    run = CliRunner().invoke(ecg, ["csv", "--rows", str(tmp_path / "rows.csv")])
+    assert run.exit_code == 1 and run.stdout == "rows.csv: 1 rows: F 1; odd rows: 7\n"
+    assert "rows.csv, row 6: expected a class" in run.stderr and "row 7" not in run.stderr
+    assert "rows.csv: 2 more odd rows" in run.stderr
+
+
+def test_a_table_is_made_or_told_of_and_not_both(tmp_path):
+    (tmp_path / "rows.csv").write_text(ROW)
+    for more in ([], ["--rows", str(tmp_path / "rows.csv"), "--out", str(tmp_path / "out.csv")]):
+        run = CliRunner().invoke(ecg, ["csv", *more])
+        assert run.exit_code == 2 and "expected --records and --out, or --rows alone" in run.stderr
 
 
 @pytest.mark.parametrize("format_", ["212", "16"])
