@@ -913,7 +913,7 @@ def test_monitoring_keeps_quiet_about_records_like_the_others_and_sees_noise(tmp
     noisy = [with_noise(cases[r].recording, cases[r].beats, "electrode_motion", -6) for r in names[18:]]
     looked = [look_at(shipped_model(), x, filtered(x), cases[x.record].beats.time_s) for x in noisy]
     assert sum(raised) <= 2
-    assert sum(stands_out(reference, watched(reference, record.sight)) for record in looked) >= 5
+    assert sum(stands_out(reference, watched(reference, record.sight)) for record in looked) >= 4
 
 
 def test_pieces_of_a_long_record_give_each_beat_once():
