@@ -285,6 +285,10 @@ def _areas(rows: np.ndarray, ours: np.ndarray) -> np.ndarray:  # (n, n_features)
     return (rankdata(rows, axis=0)[ours].sum(axis=0) - n * (n + 1) / 2) / (n * m)
 
 
+def _names(cases: Mapping[str, Case]) -> tuple[str, ...]:
+    return next(iter(cases.values())).example.tables[0].names
+
+
 def _of_class_or_normal(case: Case, kind: int) -> tuple[np.ndarray, np.ndarray]:  # rows, bool: of the class
     table, classes = case.example.tables[0], case.example.classes
     kept = ~table.unscored & ((classes == kind) | (classes == N))
@@ -295,7 +299,7 @@ def alone(cases: Mapping[str, Case], kind: int) -> np.ndarray:  # (n_records, n_
     "Tell by the AUC how well each feature alone tells a class from N, in each record that has enough of both."
     pairs = (_of_class_or_normal(case, kind) for case in cases.values())
     found = [_areas(rows, ours) for rows, ours in pairs if min(ours.sum(), (~ours).sum()) >= LEAST]
-    return np.array(found).reshape(len(found), -1)
+    return np.array(found).reshape(-1, len(_names(cases)))
 
 
 def alone_together(cases: Mapping[str, Case], kind: int) -> np.ndarray:  # (n_features,)
@@ -308,12 +312,12 @@ def usual_values(cases: Mapping[str, Case], kind: int) -> np.ndarray:  # (n_reco
     "Give each feature's median over the beats of a class, in each record that has enough of them."
     tables = [(case.example.tables[0], case.example.classes == kind) for case in cases.values()]
     medians = [np.median(table.rows[own], axis=0) for table, own in tables if own.sum() >= LEAST]
-    return np.array(medians).reshape(len(medians), -1)
+    return np.array(medians).reshape(-1, len(_names(cases)))
 
 # %% ../../nbs/library/ecg/study.ipynb #c1f7a105
 def best_of_groups(cases: Mapping[str, Case], kind: int) -> dict[str, tuple[str, np.ndarray]]:
     "Give for each group of features the one that tells a class best from N, and its AUC by record."
-    names, found, each = next(iter(cases.values())).example.tables[0].names, {}, alone(cases, kind)
+    names, found, each = _names(cases), {}, alone(cases, kind)
     if len(each):
         far = np.abs(np.median(each, axis=0) - 0.5)
         for group in GROUPS:

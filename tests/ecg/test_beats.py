@@ -887,6 +887,26 @@ def test_a_feature_alone_tells_early_beats_from_normal_ones_and_noise_tells_noth
     assert alone_together(each, 2)[1] == 1 and alone_together({first: each[first]}, 2) == pytest.approx(area[0])
 
 
+def test_the_command_says_what_each_augmentation_gives(tmp_path, monkeypatch):
+    row = {"f3": 0.8, "f3_gain": 0.012}
+    monkeypatch.setattr(
+        findings, "measure_on_folds", lambda *_: {"trees": {"reordered": row}, "network": {"muscle": row}}
+    )
+    run = CliRunner().invoke(ecg, ["folds", "--records", str(tmp_path), "--out", str(tmp_path / "folds.json")])
+    assert [line.split() for line in run.output.splitlines()] == [
+        [*start.split(), "F3", "0.800,", "gained", "by", "having", "it", "+0.012"]
+        for start in ("trees without reordered", "network without muscle")
+    ]
+
+
+def test_of_a_class_that_nobody_has_nothing_is_told(cases):
+    without = {}
+    for record, case in cases.items():
+        classes = np.where(case.example.classes == 3, 0, case.example.classes)
+        without[record] = replace(case, example=replace(case.example, classes=classes))
+    assert len(alone(without, 3)) == len(usual_values(without, 3)) == len(best_of_groups(without, 3)) == 0
+
+
 def test_a_lead_is_left_by_its_name_and_a_record_without_it_is_not_counted(cases, monkeypatch):
     monkeypatch.setattr(findings, "SHIFTS", {name: findings.SHIFTS[name] for name in ("only_V1", "only_V5")})
     records = list(cases)
