@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import psutil
+from machine import processor
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "build/bench"
@@ -255,7 +256,7 @@ def main() -> None:
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
         figures = measure(Path(folder), model, given.nights, given.few, given.many, given.hours)
-    figures["seconds"] = time.perf_counter() - start
+    figures |= {"seconds": time.perf_counter() - start, "processor": processor()}
     text = json.dumps({name: rounded(value) for name, value in figures.items()}, indent=1)
     (FOLDER / "batch.json").write_text(text + "\n", encoding="utf-8")
     print(text)

@@ -28,7 +28,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 
 from . import __version__
 from .serving.answers import Answer, Answers, Busy, Computation
-from .core.cache import CacheError, ResultCache, cache_folder
+from .core.cache import USUAL_CACHE, CacheError, ResultCache, cache_folder
 from .core.places import PlaceUnavailable
 from .nights.casefile import RECORD_NAME, RecordNameError, check_record_name
 from .nights.safe_h5 import FileUnavailable
@@ -457,7 +457,7 @@ def _mend(error: Exception) -> str | None:
         ModelError: "; set DREEM_CASE_MODEL to a folder with a fitting model, or unset it for the one of the package",
         PoolError: "; set DREEM_CASE_MEMORY_MB higher, or see what keeps this machine busy",
         CacheError: "; set DREEM_CASE_CACHE to a folder that can be written",
-        ProjectNotFound: "; elsewhere set DREEM_CASE_STORE, DREEM_CASE_MODEL and DREEM_CASE_CACHE",
+        ProjectNotFound: "; elsewhere set DREEM_CASE_STORE to a folder of nights, or to an s3:// address",
     }
     return next((text for kind, text in mends.items() if isinstance(error, kind)), None)
 
@@ -474,7 +474,7 @@ def _check(answers: Answers) -> None:
 # %% ../nbs/library/api.ipynb #82c265e9
 def _open_answers(settings: Settings, metrics: Metrics) -> Answers:
     "Open what the settings name, or the defaults of the project."
-    cache = ResultCache(cache_folder(settings.cache or _in_project("build/cache")), settings.cache_mb * 1_000_000)
+    cache = ResultCache(cache_folder(settings.cache or _default_cache()), settings.cache_mb * 1_000_000)
     store = open_store(
         settings.store or _default_nights(),
         settings.s3_endpoint or None,
@@ -508,7 +508,10 @@ def _default_model() -> Path:
     return shipped_model_folder()
 
 
-def _in_project(folder: str) -> Path:
-    from dreem_case.staging.embedded import in_project
+def _default_cache() -> Path | str:
+    from dreem_case.staging.embedded import ProjectNotFound, in_project
 
-    return in_project(folder)
+    try:
+        return in_project("build/cache")
+    except ProjectNotFound:
+        return USUAL_CACHE

@@ -21,7 +21,7 @@ import click
 from tqdm import tqdm
 
 from . import __version__
-from .core.cache import cache_folder
+from .core.cache import USUAL_CACHE, cache_folder
 from .core.command_line import SEED, LazyGroup, NumberRange, check_out
 from .nights.casefile import CaseFileError, FileUnavailable, check_record_name
 from .nights.download import copy_record, copy_source
@@ -84,7 +84,7 @@ def _with_cache(command: Callable) -> Callable:
     "Give a command the options that lead to what need not be computed again."
     command = click.option("--cache-mb", type=click.IntRange(1), default=20_000, show_default=True,
                            help="Most that features may take there; a night takes two.")(command)
-    return click.option("--cache", default="~/.cache/dreem-case", show_default=True, envvar="DREEM_CASE_CACHE",
+    return click.option("--cache", default=USUAL_CACHE, show_default=True, envvar="DREEM_CASE_CACHE",
                         help="Folder for what need not be computed again; on a cluster, of each machine.")(command)
 
 

@@ -18,7 +18,8 @@ def load_mlflow() -> ModuleType:
     try:
         return import_module("mlflow")
     except ImportError as error:
-        raise TrackingError(f"expected MLflow to log to (pip install mlflow), found none: {error}") from None
+        expected = "expected MLflow to log to (pip install 'dreem_case[tracking]')"
+        raise TrackingError(f"{expected}, found none: {error}") from None
 
 # %% ../../nbs/library/core/tracking.ipynb #a893e40e
 def log_run(

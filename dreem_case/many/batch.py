@@ -18,7 +18,7 @@ from multiprocessing.util import Finalize
 from pathlib import Path
 from socket import gethostname
 
-from ..core.cache import CacheError, cache_folder
+from ..core.cache import USUAL_CACHE, CacheError, cache_folder
 from ..core.model_file import ModelError, fetch_model
 from ..core.outputs import OutputError, Outputs, open_outputs
 from ..core.workers import Done, Workers, WorkersError, interrupts_held, one_thread_each
@@ -57,7 +57,7 @@ class ScoringJob:
     store: StorePlace
     model: str  # of a saved model: a folder, or s3://bucket or s3://bucket/prefix, as `out`
     out: str  # a folder, or s3://bucket or s3://bucket/prefix with the endpoint and the region of the store
-    cache: str = "~/.cache/dreem-case"  # a folder on each machine
+    cache: str = USUAL_CACHE  # a folder on each machine
     cache_mb: int = 20_000  # most that features may take there
     memory_mb: int = 1500  # of the process that scores a night
     time_limit_s: float = 60.0  # for one night

@@ -205,6 +205,8 @@ def _start(date: str, time: str, recording: str) -> tuple[datetime | None, list[
         return None, [f"no start: expected a date and a time, found {_shown(date)} {_shown(time)}"]
     if len(days) == 2 and days[0] != days[1]:
         notes.append(f"starts on {days[0]:%d.%m.%Y} by EDF+, on {days[1]:%d.%m.%Y} by the older field")
+    if not plus and not re.fullmatch(r"\d\d\.\d\d\.\d\d", date):
+        notes.append(f"{_shown(date)} as the date, not two digits each with points between: read as {days[0]:%d.%m.%Y}")
     return days[0], notes
 
 # %% ../../nbs/library/nights/edf_header.ipynb #2a2ee33a
@@ -256,7 +258,13 @@ def _header(path: Path, record: str, head: bytes, content: bytes, n: int, size: 
     if record_s is None or record_s < 0:
         raise EdfHeaderError(record, "a duration of data records", _shown(_text(head[244:252])))
     is_bdf, reserved = head[0] == 0xFF, _text(head[192:236])
-    channels = _channels(record, content, n, record_s, 24 if is_bdf else 16)
+    try:
+        channels = _channels(record, content, n, record_s, 24 if is_bdf else 16)
+    except EdfHeaderError:
+        if (declared := _whole(_text(head[184:192])) or 0) in (0, 256 * (n + 1)):
+            raise
+        expected = f"{declared // 256 - 1} signals, for which its {declared} bytes of header have room"
+        raise EdfHeaderError(record, expected, f"{n} declared") from None
     kind = ("BDF" if is_bdf else "EDF") + (reserved[3:5] if re.match(r"[EB]DF\+[CD]", reserved) else "")
     start, notes = _start(date, time, recording)
     if not (head[8:] + content).isascii():

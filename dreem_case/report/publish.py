@@ -111,11 +111,12 @@ def throughput(
     "Say in words how fast a store is scored."
     one, two, dask = (figures[f"nights_per_minute_{kind}"] for kind in ("1_worker", "2_workers", "dask"))
     few, many = (figures[f"peak_mb_per_worker_{n}_nights"] for n in (5, 50))
+    processor = f" ({figures['processor']})" if "processor" in figures else ""  # older benchmarks name none
     return (
-        f"On {figures['n_cores']} cores, one worker scores {one:.0f} nights of {figures['hours']:g} h a minute, two "
-        f"score {two:.0f}, and two of a Dask cluster {dask:.0f}; with features kept from before, one worker scores "
-        f"{figures['feature_cache_speedup']:.1f} times as many. A worker takes {few:.0f} MB at most in a run of 5 "
-        f"nights, {many:.0f} MB in one of 50."
+        f"On {figures['n_cores']} cores{processor}, one worker scores {one:.0f} nights of {figures['hours']:g} h a "
+        f"minute, two score {two:.0f}, and two of a Dask cluster {dask:.0f}; with features kept from before, one "
+        f"worker scores {figures['feature_cache_speedup']:.1f} times as many. A worker takes {few:.0f} MB at most in a "
+        f"run of 5 nights, {many:.0f} MB in one of 50."
     )
 
 # %% ../../nbs/library/report/publish.ipynb #661b58de

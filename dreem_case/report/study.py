@@ -134,12 +134,12 @@ def open_study(
 class Staged:
     "The nights of a study as a stager sees them, and those by which the stager can be judged."
 
-    model: str  # "boosted", "forest", or "saved"
+    model: str  # "boosted", "forest", or "saved": the default model
     words: str  # what staged them, within a sentence
     stagers: Mapping[str, Stager]  # by record
     scores: Mapping[str, NightScore]  # by record; blank nights are not there
     judged: tuple[str, ...]  # records whose labels the stager has not seen
-    seen: tuple[str, ...]  # scored records that the saved model was trained on
+    seen: tuple[str, ...]  # scored records that the default model was trained on
     why_not_judged: str  # empty where a night is judged
 
 # %% ../../nbs/library/report/study.ipynb #6f614561
@@ -148,7 +148,7 @@ def stage_study(study: Study, seed: int = 0) -> Staged:
     scope = study.scope
     if scope.why_no_training:
         model, saved = "saved", default_model()
-        words = f"the saved model `{saved.version}`, trained on {saved.metrics.get('data', 'other nights')}"
+        words = f"the default model `{saved.version}`, trained on {saved.metrics.get('data', 'other nights')}"
         stagers = {record: saved for record in study.nights if record not in scope.blank}
         seen = tuple(record for record in scope.scored if record in saved.trained_on)
     else:

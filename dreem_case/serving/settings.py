@@ -27,7 +27,7 @@ class Settings:
 
     store: str = ""  # a folder of nights or an s3:// address; unset: simulated nights, made if absent
     model: str = ""  # a folder with a saved model; unset: the one that comes with the package
-    cache: str = ""  # a folder for results and downloads; unset: build/cache in the project's folder
+    cache: str = ""  # a folder for results and downloads; unset: build/cache in a clone, else ~/.cache/dreem-case
     cache_mb: int = 1000  # most that the results may take, downloads not counted
     s3_endpoint: str = ""  # address of the S3 server; unset: what the AWS configuration says, or AWS itself
     s3_region: str = ""  # unset: what the AWS configuration says

@@ -19,7 +19,7 @@ from ..simulate.nights import SimulatedNight
 from ..simulate.people import Person
 from ..simulate.population import population_night
 from .boosted import BoostedStager
-from .corruptions import change_eeg, crop_features
+from .corruptions import change_eeg, crop_features, keep_derivations
 from .design_matrix import table_from_matrix
 from .features import NightFeatures
 from .stager import Stager
@@ -96,12 +96,15 @@ def odd_people(
 def judge_odd(
     stager: Stager,
     people: Iterator[tuple[str, SimulatedNight]],
-) -> dict[str, list[Judged]]:  # by kind
+) -> dict[str, list[Judged]]:  # by kind, and by part and gain of those who sleep at night
     "Judge a stager on odd people."
     found: dict[str, list[Judged]] = {}
     for kind, made in people:
-        one = judge(stager, stager.prepare(made.night), made.night.hypnogram, made.truth)
-        found.setdefault(kind, []).append(one)
+        prepared = stager.prepare(made.night)
+        parts = _judge_parts(stager, made, prepared) if kind in ("night", "nap", "no_deep") else {}
+        parts[kind] = [judge(stager, prepared, made.night.hypnogram, made.truth)]
+        for name, judged in parts.items():
+            found.setdefault(name, []).extend(judged)
     return found
 
 # %% ../../nbs/library/staging/odd_recordings.ipynb #7db26386
@@ -109,9 +112,9 @@ SPANS = {"20min": 40, "1h": 120, "3h": 360}  # epochs
 GAINS = (0.2, 0.5, 2.0, 5.0)
 
 
-def _accuracies(stager: Stager, night: Night, gain: float) -> float:
+def _judge_at(stager: Stager, night: Night, gain: float) -> Judged:
     louder = night if gain == 1 else change_eeg(night, lambda name, values: values * np.float32(gain))
-    return judge(stager, stager.prepare(louder), night.hypnogram).accuracy
+    return judge(stager, stager.prepare(louder), night.hypnogram)
 
 # %% ../../nbs/library/staging/odd_recordings.ipynb #6bf565da
 def gain_losses(
@@ -123,8 +126,9 @@ def gain_losses(
     losses = {}
     for name, length in {**SPANS, "night": None}.items():
         parts = [night if length is None else night.crop(*_middle(night, length)) for night in nights]
-        usual = np.mean([_accuracies(stager, part, 1.0) for part in parts])
-        losses[name] = float(max(usual - np.mean([_accuracies(stager, p, gain) for p in parts]) for gain in gains))
+        usual = np.mean([_judge_at(stager, part, 1.0).accuracy for part in parts])
+        louder = [np.mean([_judge_at(stager, part, gain).accuracy for part in parts]) for gain in gains]
+        losses[name] = float(usual - min(louder))
     return losses
 
 
@@ -144,14 +148,29 @@ def alone_losses(
         alone, within = [], []
         for night, given in zip(prepared, labels, strict=True):
             whole = stager.predict(night)
-            for start in range(0, len(given) - length + 1, length):
-                span = slice(start, start + length)
+            for span in _spans(given, length):
                 scored = given[span] >= 0
                 if scored.any():
                     alone.append((stager.predict(crop_features(night, span)) == given[span])[scored].mean())
                     within.append((whole == given)[span][scored].mean())
         losses[name] = float(np.mean(within) - np.mean(alone))
     return losses
+
+
+def _spans(labels: np.ndarray, length: int) -> list[slice]:
+    return [slice(start, start + length) for start in range(0, len(labels) - length + 1, length)]
+
+# %% ../../nbs/library/staging/odd_recordings.ipynb #c2ba4091
+def _judge_parts(stager: Stager, made: SimulatedNight, whole: NightFeatures) -> dict[str, list[Judged]]:
+    "Judge three hours at the lowest and the highest gain, each derivation by itself, and all spans of 20 minutes."
+    part, labels = made.night.crop(*_middle(made.night, SPANS["3h"])), made.night.hypnogram
+    return {
+        "gain_fifth": [_judge_at(stager, part, GAINS[0])],
+        "gain_five": [_judge_at(stager, part, GAINS[-1])],
+        "one_derivation": [judge(stager, keep_derivations(whole, [name]), labels) for name in whole.channel_names],
+        "alone_20min": [judge(stager, crop_features(whole, span), labels[span])
+                        for span in _spans(labels, SPANS["20min"])],
+    }
 
 # %% ../../nbs/library/staging/odd_recordings.ipynb #cd2827f3
 def odd_figures(
@@ -165,6 +184,7 @@ def odd_figures(
     if "no_sleep" in judged:
         shares = [one.share_of(Stage.WAKE) for one in judged["no_sleep"]]
         figures["simulated.odd.wake_share.no_sleep"] = float(np.mean(shares))
+    figures |= {f"simulated.odd.ece.{kind}": calibration_error(found) for kind, found in judged.items()}
     figures |= {f"simulated.odd.accuracy_loss.gain_{name}": loss for name, loss in gains.items()}
     return figures | {f"simulated.odd.accuracy_loss.alone_{name}": loss for name, loss in alone.items()}
 

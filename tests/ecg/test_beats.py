@@ -696,7 +696,7 @@ def test_a_training_that_cannot_be_told_to_mlflow_does_not_begin(tmp_path, monke
     (tmp_path / "in").mkdir()
     asked = ["train", "--records", str(tmp_path / "in"), "--out", str(tmp_path / "m.json"), "--mlflow"]
     result = CliRunner().invoke(ecg, asked)
-    assert result.exit_code == 1 and "pip install mlflow" in result.output
+    assert result.exit_code == 1 and "pip install 'dreem_case[tracking]'" in result.output
 
 
 def test_a_candidate_that_calls_every_beat_normal_is_seen_in_the_shadow(tmp_path):

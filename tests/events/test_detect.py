@@ -722,7 +722,7 @@ def test_mlflow_is_told_of_a_training_when_asked(tmp_path, monkeypatch):
     assert "names" not in told  # MLflow takes no long parameter
     monkeypatch.setitem(sys.modules, "mlflow", None)
     result = CliRunner().invoke(events, asked)
-    assert result.exit_code == 1 and "pip install mlflow" in result.output
+    assert result.exit_code == 1 and "pip install 'dreem_case[tracking]'" in result.output
 
 
 def test_a_series_that_cannot_be_used_does_not_stop_the_others(folder, tmp_path):

@@ -353,7 +353,7 @@ def test_mlflow_is_asked_for_before_the_training_and_told_after_it(place, tmp_pa
     options = ("train", *place, "--out", tmp_path / "m", "--stager", "time-of-night", "--mlflow")
     code, said, told = run(*options)
     assert (code, said) == (2, "")
-    assert "expected MLflow to log to (pip install mlflow), found none" in told
+    assert "expected MLflow to log to (pip install 'dreem_case[tracking]'), found none" in told
     assert not (tmp_path / "m").exists()
     logged = []
     monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace())

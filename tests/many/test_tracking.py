@@ -67,5 +67,16 @@ def test_a_place_that_does_not_answer_is_an_error_of_tracking(told, monkeypatch)
 
 def test_without_mlflow_there_is_a_clear_error(monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow", None)
-    with pytest.raises(TrackingError, match="pip install mlflow"):
+    with pytest.raises(TrackingError, match=r"pip install 'dreem_case\[tracking\]'"):
         load_mlflow()
+
+
+def test_a_real_file_store_holds_the_run_that_was_logged(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow", reason="the extra `tracking` is not installed")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "runs").as_uri())
+    run = mlflow.get_run(log_training(REPORT))
+    assert (run.info.run_name, run.info.status) == ("forest-1", "FINISHED")
+    assert run.data.params["data_sha256"] == "ab" and run.data.params["n_trees"] == "4"
+    assert run.data.metrics == {"kappa_per_night_mean": 0.7, "seconds": 2.5, "peak_memory_mb": 300}
+    assert mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/training.json") == REPORT

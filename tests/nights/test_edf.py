@@ -41,6 +41,17 @@ def test_a_recording_as_it_should_be_has_its_numbers_and_no_note(tmp_path):
     np.testing.assert_allclose(night.signals["Fpz-Cz"].values, wave(100, 300) / 10, atol=1e-4)
 
 
+@pytest.mark.parametrize(("there", "declared"), [(1, 3), (3, 1), (3, 5)])
+def test_a_number_of_signals_that_the_header_has_no_room_for_is_named(tmp_path, there, declared):
+    path = psg(tmp_path / "n-PSG.edf", channels=[{"label": f"EEG {i}"} for i in range(there)])
+    content = bytearray(path.read_bytes())
+    content[252:256] = f"{declared:<4}".encode()
+    path.write_bytes(content)
+    expected = f"n: expected {there} signals, for which its {256 * (there + 1)} bytes of header have room"
+    with pytest.raises(EdfHeaderError, match=f"{expected}, found {declared} declared"):
+        read_header(path)
+
+
 @pytest.mark.parametrize(
     ("fields", "expected", "words"),
     [
@@ -157,6 +168,7 @@ def test_a_wanted_derivation_that_is_missing_is_an_error_that_lists_what_is_ther
         ({"n_records_declared": 0}, "0 data records declared: 10 are there"),
         ({"n_records_declared": "ten"}, "ten as the number of data records: 10 are there"),
         ({"date": "42.00.00", "time": "26.00.99"}, "no start"),
+        ({"date": "1-1-90"}, "1-1-90 as the date, not two digits each with points between: read as 01.01.1990"),
         ({"date": "", "time": ""}, "no start"),
         ({"patient": "Zoë"}, "not plain ASCII"),
         ({"bytes": "9999"}, "9999 declared as the bytes of the header"),

@@ -1,6 +1,9 @@
 """What `import dreem_case` offers, and what an installation from a wheel can do."""
 
+import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import tarfile
@@ -8,6 +11,7 @@ import venv
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.request import urlopen
 
 import pytest
 
@@ -79,7 +83,6 @@ def test_an_installation_from_the_wheel_works_in_any_folder(built, tmp_path, sho
         f"store, stager = open_store({str(short_nights)!r}), load_stager({str(short_model)!r})\n"
         "print(score_night(store.open_night(store.records()[0]), stager).n_epochs)\n"
         "from dreem_case.cli import main; main(['--help'], prog_name='dreem-case', standalone_mode=False)\n"
-        "from dreem_case.api import make_app\n"
     )
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "DREEM_CASE"))}
     run = subprocess.run([python, "-c", code], cwd=tmp_path, env=kept, capture_output=True, text=True)
@@ -88,6 +91,15 @@ def test_an_installation_from_the_wheel_works_in_any_folder(built, tmp_path, sho
     assert Path(where).is_relative_to(site)
     assert n_epochs == "80"
     assert any("score" in line for line in usage)
+    command = [python, "-m", "flask", "--app", "dreem_case.api", "run", "--port", "0"]
+    served = kept | {"HOME": str(tmp_path), "DREEM_CASE_STORE": str(short_nights)}
+    with subprocess.Popen(command, cwd=tmp_path, env=served, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            address = next(found[0] for line in server.stderr if (found := re.search(r"http://[0-9.:]+", line)))
+            with urlopen(f"{address}/hypnogram/{sorted(short_nights.glob('h5/*'))[0].stem}", timeout=60) as answer:
+                assert len(json.load(answer)) == 80
+        finally:
+            server.send_signal(signal.SIGINT)
 
 
 @pytest.mark.parametrize(("over_s", "mark", "fails"), [(1, None, True), (1, "slow", False), (-1, None, False)])

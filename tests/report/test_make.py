@@ -347,10 +347,13 @@ def test_a_benchmark_is_published_unless_it_was_cut_short(project, root):
     for folder in ("build/bench", "benchmarks"):
         (project / folder).mkdir(parents=True)
     (project / "README.md").write_text("<!-- throughput -->\n<!-- /throughput -->\n")
-    figures = json.loads((root / "benchmarks/batch.json").read_text()) | {"n_nights": 20, "hours": 8.0}
+    figures = json.loads((root / "benchmarks/batch.json").read_text()) | {
+        "n_nights": 20, "hours": 8.0, "n_cores": 2, "processor": "Quick 9",
+    }
     (project / "build/bench/batch.json").write_text(json.dumps(figures))
     publish.publish_benchmark(project)
     assert json.loads((project / "benchmarks/batch.json").read_text()) == figures
+    assert publish.throughput(figures).startswith("On 2 cores (Quick 9), one worker")
     assert publish.throughput(figures) in (project / "README.md").read_text()
     (project / "build/bench/batch.json").write_text(json.dumps(figures | {"n_nights": 6}))
     with pytest.raises(chapter.ReportError, match=r"expected a benchmark of 20 nights of 8 h, found 6 of 8 h"):

@@ -543,6 +543,22 @@ def test_a_server_that_cannot_start_says_what_to_set(make, folder, short_model, 
     assert "\n" not in raised.value.message
 
 
+def test_outside_of_a_clone_the_cache_has_a_usual_place_and_only_a_store_is_asked_for(
+    make, folder, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StartError, match="elsewhere set DREEM_CASE_STORE to a folder") as raised:
+        make()
+    assert not {"DREEM_CASE_MODEL", "DREEM_CASE_CACHE"} & set(re.findall("[A-Z_]+", raised.value.message))
+    make(store=folder)
+    assert (tmp_path / ".cache" / "dreem-case").is_dir()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    with pytest.raises(StartError, match=re.escape(f"{tmp_path}/file/.cache") + ".*; set DREEM_CASE_CACHE to"):
+        make(store=folder)
+
+
 def test_a_store_that_is_away_stops_the_check_and_not_the_server(make, short_model, tmp_path, monkeypatch):
     monkeypatch.setattr(s3, "ATTEMPTS", 1)
     given = {"s3_endpoint": "http://127.0.0.1:9", "s3_anonymous": True}

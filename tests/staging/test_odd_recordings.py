@@ -1,5 +1,7 @@
 """Judging on odd recordings: what is counted, and what a stager that knows the answers loses."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,21 @@ from dreem_case.nights.night import Night, Signal
 from dreem_case.nights.stages import Stage
 from dreem_case.staging import odd_recordings
 from dreem_case.staging.design_matrix import table_from_matrix
-from dreem_case.staging.odd_recordings import alone_losses, calibration_error, gain_losses, judge, odd_figures
+from dreem_case.staging.odd_recordings import (
+    alone_losses,
+    calibration_error,
+    gain_losses,
+    judge,
+    judge_odd,
+    odd_figures,
+)
+
+
+class Made(NamedTuple):
+    """A simulated recording."""
+
+    night: Night
+    truth: np.ndarray
 
 
 class Level:
@@ -58,6 +74,16 @@ def test_being_alone_costs_nothing_where_epochs_are_judged_alone(night):
     assert alone_losses(Level(), [Level().prepare(night)], [STAGES]) == {"20min": 0, "60min": 0}
 
 
+def test_who_sleeps_at_night_is_also_judged_by_parts_and_at_other_gains(night):
+    found = judge_odd(Level(), iter([("wake90", Made(night, STAGES)), ("no_deep", Made(night, STAGES))]))
+    sizes = {kind: [len(one.labels) for one in judged] for kind, judged in found.items()}
+    parts = {"gain_fifth": [360], "gain_five": [360], "one_derivation": [400], "alone_20min": 10 * [40]}
+    assert sizes == {"wake90": [400], "no_deep": [400], **parts}
+    loud, usual = judge_odd(Level(gain_matters=True), iter([("nap", Made(night, STAGES))])), found
+    assert loud["gain_five"][0].accuracy == pytest.approx(0.2)  # fivefold: only WAKE stays what it is
+    assert usual["one_derivation"][0].accuracy == 1
+
+
 def test_figures_have_their_names(night):
     one = judge(Level(), Level().prepare(night), STAGES)
     judged = {kind: [one] for kind in odd_recordings.ODD_KINDS}
@@ -65,5 +91,6 @@ def test_figures_have_their_names(night):
     assert found == {
         "simulated.odd.kappa.wake90": 1.0, "simulated.odd.kappa.day24": 1.0, "simulated.odd.kappa.no_deep": 1.0,
         "simulated.odd.wake_share.no_sleep": 0.2,
+        **{f"simulated.odd.ece.{kind}": pytest.approx(0.08) for kind in odd_recordings.ODD_KINDS},
         "simulated.odd.accuracy_loss.gain_20min": 0.01, "simulated.odd.accuracy_loss.alone_60min": 0.02,
     }

@@ -16,7 +16,7 @@ pytest.importorskip("torch")
 import torch
 
 from dreem_case.core.model_file import ModelError
-from dreem_case.transfer import cascade
+from dreem_case.transfer import cascade, commands
 from dreem_case.transfer.band_models import FOLDER, band_figures, fit_band_trees, held_out, load_edge
 from dreem_case.transfer.bands import BandError, BandNight, read_sleep_edf_bands
 from dreem_case.transfer.cascade import (
@@ -264,7 +264,7 @@ def test_an_answer_of_the_cloud_with_other_than_numbers_is_refused(monkeypatch, 
         cascade.ask_stages("http://cloud", np.zeros((1, 3000)), "Fpz-Cz", cascade.Cost())
 
 
-def test_commands_say_in_one_line_what_they_cannot_use(tmp_path):
+def test_commands_say_in_one_line_what_they_cannot_use(tmp_path, monkeypatch):
     (tmp_path / "bad.npz").write_bytes(b"no file")
     bad = str(tmp_path / "bad.npz")
     fit, tune, ask = ["fit-bands", "--train", bad, "--test"], ["fine-tune", "--nights"], ["cascade", "--bands"]
@@ -272,6 +272,10 @@ def test_commands_say_in_one_line_what_they_cannot_use(tmp_path):
         shown = CliRunner().invoke(transfer, [*command, bad])
         assert shown.exit_code == 1 and shown.output.count("\n") == 1
         assert shown.output.startswith("Error: bad.npz: expected")
+    monkeypatch.setattr(commands, "_read", lambda path: [made_up(i, person=f"p{i // 2}") for i in range(4)])
+    shown = CliRunner().invoke(transfer, ["fine-tune", "--nights", bad, "--train", "99"])
+    assert (shown.exit_code, shown.output.count("\n")) == (1, 1)
+    assert "--train: expected fewer than the people with stages, of whom there are 2, found 99" in shown.output
     shown = CliRunner().invoke(transfer, ["fine-tune", "--nights", bad, "--seed", "-1"])
     assert shown.exit_code == 2 and "--seed" in shown.output
 

@@ -122,6 +122,9 @@ def test_a_network_tuned_on_a_store_is_a_model_that_learned_from_the_first_peopl
     assert tuned.version == figures["version"] != load_network_stager(shipped_network_folder()).version
     assert list(tuned.trained_on) == [night.record for night in people.nights[:4]]
     assert figures["nights_judged"] == 2 and {"kappa_source", "kappa_tuned", "kappa_scratch"} <= set(figures)
+    run = CliRunner().invoke(transfer, ["fine-tune", *places, "--train", "3"])
+    refusal = "Error: --train: expected fewer than the people with stages, of whom there are 3, found 3\n"
+    assert (run.exit_code, run.output) == (1, refusal)
 
 
 def test_stages_that_no_night_to_learn_from_has_are_told_and_a_tuning_without_use_does_not_begin(
