@@ -15,10 +15,10 @@ from dreem_case.nights.night import Night, Signal  # noqa: E402
 from dreem_case.staging.stagers import load_stager  # noqa: E402
 from dreem_case.transfer import commands, network_training  # noqa: E402
 from dreem_case.transfer.commands import train_networks, transfer  # noqa: E402
+from dreem_case.transfer.edge_network import calibration_pieces  # noqa: E402
 from dreem_case.transfer.network_stager import SmallSequenceStager, load_network_stager, shipped_network_folder  # noqa: E402
 from dreem_case.transfer.network_training import (  # noqa: E402
     People,
-    calibration_pieces,
     judged_on_device,
     judgement,
     read_networks,
