@@ -289,9 +289,11 @@ def ask_stages(
         finally:
             late.cancel()
         if time.perf_counter() - start >= wait_s:
-            raise CloudAwayError(f"no whole answer within {wait_s:g} s")
+            raise TimeoutError
+    except TimeoutError:
+        raise CloudAwayError(f"{url}: no whole answer within {wait_s:g} s") from None
     except (OSError, HTTPException) as error:  # the second: what speaks there speaks no HTTP, or stops amid an answer
-        raise CloudAwayError(f"{url}: {str(error)[:120]}") from None
+        raise CloudAwayError(f"{url}: {ascii(str(error)[:120])[1:-1]}") from None
     finally:
         connection.close()
         cost.requests, cost.seconds = cost.requests + 1, cost.seconds + time.perf_counter() - start
@@ -339,11 +341,13 @@ def windows_to_send(unsure: np.ndarray) -> np.ndarray:  # bool (n,)
 @contextmanager
 def own_server(
     folder: Path | str,  # empty; gets the server's log, cache and a store without nights
+    model: Path | str | None = None,  # that it serves; None: the package's
 ) -> Iterator[str]:  # its address
     "Run the project's server on loopback; raise `CloudAwayError` if it does not come up."
     folder = Path(folder)
     (folder / "store" / "h5").mkdir(parents=True)
     settings = {"STORE": folder / "store", "CACHE": folder / "cache", "PARTS": "transfer"}
+    settings |= {"TRANSFER_MODEL": model} if model else {}
     environment = {key: value for key, value in os.environ.items() if not key.startswith("DREEM_CASE_")}
     environment |= {f"DREEM_CASE_{key}": str(value) for key, value in settings.items()}
     command = [sys.executable, "-m", "gunicorn", "-c", "python:dreem_case.serving.gunicorn_config"]

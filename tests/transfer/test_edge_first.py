@@ -44,6 +44,9 @@ def serving(answer):
             n = (int(self.headers["Content-Length"]) - 128) // 6000
             asked.append(n)
             status, headers, content = answer(n)
+            if status is None:  # no HTTP
+                self.wfile.write(content)
+                return
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
@@ -146,7 +149,11 @@ def of(value):
         (lambda n: (200, {"Content-Encoding": "gzip"}, gzip.compress(bytes(30_000_000))), "probabilities"),
         (lambda n: (200, {"Content-Encoding": "gzip"}, gzip.compress(deep_sleep(n)[2])), "probabilities"),
         (lambda n: (422, {}, b'{"detail": "\\u001b[2J not that"}'), "not that"),
+        (of(lambda n: [[None, 1, 0, 0, 0]] * n), "numbers that are none"),
+        (of(lambda n: [["x", 1, 0, 0, 0]] * n), "could not convert"),
         (lambda n: (503, {}, b""), "503"),
+        (lambda n: (None, {}, b"SSH-2.0-x\r\n"), "SSH-2.0-x"),
+        (lambda n: (None, {}, b""), "closed connection"),
         (lambda n: (200, {"Content-Length": "100000"}, b"{}"), "probabilities"),
     ],
 )
