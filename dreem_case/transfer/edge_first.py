@@ -78,8 +78,8 @@ def stage_night(
     stages, notes = answer.probabilities.argmax(axis=1), [*prepared.notes]
     notes += [f"not answered: {answer.why_away}"] if answer.why_away else []
     row = dict.fromkeys(COLUMNS) | {
-        "record": night.record, "epochs": len(stages), "asked": float((answer.by > 0).mean()),
-        "sent": float(near.mean()) if cost.bytes_sent else 0.0, "bytes": cost.bytes_sent,
+        "record": night.record, "epochs": len(stages), "asked": round(float((answer.by > 0).mean()), 4),
+        "sent": round(float(near.mean()), 4) if cost.bytes_sent else 0.0, "bytes": cost.bytes_sent,
         "seconds": round(cost.seconds, 3), "unanswered": int((answer.by == CLOUD_AWAY).sum()),
     }  # fmt: skip
     if labels is not None:
@@ -97,7 +97,7 @@ def stage_night(
 
 
 def _kappa(labels: np.ndarray, stages: np.ndarray) -> float | None:
-    return None if np.isnan(found := kappa(labels, stages)) else found
+    return None if np.isnan(found := kappa(labels, stages)) else round(found, 4)
 
 # %% ../../nbs/library/transfer/edge_first.ipynb #72c04462
 _OF_A_NIGHT = (Unusable, NightError, ModelError, RecordNotFound, OSError)

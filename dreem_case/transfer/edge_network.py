@@ -114,7 +114,9 @@ class EdgeNetwork:
 
 # %% ../../nbs/library/transfer/edge_network.ipynb #81991eb4
 def _load(cls: type[EdgeNetwork], folder: Path | str) -> EdgeNetwork:
-    manifest, _ = read_model(folder, kind=KIND)
+    if (kind := read_manifest(folder).get("kind")) != KIND:
+        raise ModelError(f"{folder}: expected a folder that `transfer edge` wrote, found a model of kind {kind!a:.80}")
+    manifest, _ = read_model(folder)
     try:
         names = [None if manifest[name] is None else str(manifest[name])[:80] for name in ("derivation", "preferred")]
         low_pass_hz = None if manifest["low_pass_hz"] is None else float(manifest["low_pass_hz"])
