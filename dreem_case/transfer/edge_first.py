@@ -22,7 +22,7 @@ from ..core.outputs import Outputs
 from ..nights.casefile import CaseFileError, open_night, parse_labels
 from ..nights.night import Night, NightError
 from ..nights.stages import STAGE_NAMES
-from ..nights.store import RecordNotFound, Store, of_current_version
+from ..nights.store import RecordNotFound, Store, StoreError, of_current_version
 from .bands import BandError
 from dreem_case.transfer.cascade import (
     CLOUD_AWAY,
@@ -109,10 +109,12 @@ def stage_store(
     first: EdgeFirst,
     say: Callable[[str], object],  # gets a line for each night with something wrong
 ) -> tuple[list[dict], int]:  # rows, and how many were there already
-    "Stage the nights of a store that have no current file."
+    "Stage the nights of a store that have no current file; raise `StoreError` for one without nights."
+    if not (records := store.records()):
+        raise StoreError(f"{store.source}: expected nights, found none")
     rows, n_there = [], 0
     try:
-        for record in store.records():
+        for record in records:
             before = outputs.read(f"stages/{record}.json")
             found = _found(store, record, before, first)
             rows.append(found["row"])

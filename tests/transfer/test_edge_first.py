@@ -206,6 +206,13 @@ def test_a_night_that_cannot_be_staged_does_not_cost_the_others(nights, edge, tm
     assert len(list((out / "stages").iterdir())) == 2
 
 
+def test_a_store_without_nights_ends_the_command(tmp_path):
+    (tmp_path / "store" / "h5").mkdir(parents=True)
+    command = ["stage", "--store", str(tmp_path / "store"), "--server", "http://127.0.0.1:9"]
+    found = CliRunner().invoke(transfer, [*command, "--out", str(tmp_path / "o")])
+    assert found.exit_code == 1 and "expected nights, found none" in found.output and not (tmp_path / "o").exists()
+
+
 @pytest.mark.parametrize("url", ["", "ftp://host", "http://", "http://me:secret@host", "http://host/?a=b", "http://h\n"])
 def test_an_address_that_is_none_ends_the_command_before_any_night(url, nights, tmp_path):
     command = ["stage", "--store", str(nights), "--server", url, "--out", str(tmp_path / "o")]
