@@ -227,12 +227,14 @@ class SmallSequenceNet(nn.Module):
     context = 40
     look_ahead = 7  # epochs
 
-    def __init__(self, n_classes: int = 5, fs_hz: float = 100):
+    def __init__(self, n_classes: int = 5, fs_hz: float = 100, n_filters: int = 24, width: int = 32):
         super().__init__()
-        self.wave = nn.Sequential(LogPower(24, fs_hz), nn.BatchNorm1d(24), _Separable(24, 48, 5), _Separable(48, 48, 5))
-        self.project = nn.Sequential(nn.Linear(96, 32), nn.ReLU(), nn.Dropout(0.2))
-        self.along = nn.ModuleList(_Along(32, dilation) for dilation in (1, 2, 4))
-        self.head = nn.Conv1d(32, n_classes, 1)
+        n, twice = n_filters, 2 * n_filters
+        power = LogPower(n, fs_hz)
+        self.wave = nn.Sequential(power, nn.BatchNorm1d(n), _Separable(n, twice, 5), _Separable(twice, twice, 5))
+        self.project = nn.Sequential(nn.Linear(2 * twice, width), nn.ReLU(), nn.Dropout(0.2))
+        self.along = nn.ModuleList(_Along(width, dilation) for dilation in (1, 2, 4))
+        self.head = nn.Conv1d(width, n_classes, 1)
 
     def forward(self, windows: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         "Stage the epochs of each sequence."

@@ -47,6 +47,8 @@ OF_NETS = {
         f"transfer.{name}"
         for name in (
             "cascade",
+            "edge_first",
+            "edge_network",
             "fine_tuning",
             "network_stager",
             "network_training",

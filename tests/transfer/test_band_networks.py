@@ -3,8 +3,6 @@
 import json
 import shutil
 from dataclasses import replace
-from http.client import BadStatusLine, IncompleteRead
-from io import BytesIO
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,7 +14,7 @@ pytest.importorskip("torch")
 import torch
 
 from dreem_case.core.model_file import ModelError
-from dreem_case.transfer import cascade, commands
+from dreem_case.transfer import commands
 from dreem_case.transfer.band_models import FOLDER, band_figures, fit_band_trees, held_out, load_edge
 from dreem_case.transfer.bands import BandError, BandNight, read_sleep_edf_bands
 from dreem_case.transfer.cascade import (
@@ -231,8 +229,8 @@ def test_the_answer_of_the_device_stands_when_the_cloud_is_away():
     answer = stage_cascade(edge, 0.5, ask)
     assert np.array_equal(answer.probabilities, edge) and answer.why_away == "no answer"
     assert ((answer.by == CLOUD_AWAY) == (edge.max(axis=1) < 0.5)).all()
-    with pytest.raises(BandError, match="cloud"):
-        stage_cascade(edge, 0.5, lambda: edge[:3])
+    odd = stage_cascade(edge, 0.5, lambda: edge[:3])
+    assert np.array_equal(odd.probabilities, edge) and "found shape (3, 5)" in odd.why_away
 
 
 def test_the_cloud_answers_for_what_the_device_is_unsure_of_and_is_not_asked_for_nothing():
@@ -244,24 +242,6 @@ def test_the_cloud_answers_for_what_the_device_is_unsure_of_and_is_not_asked_for
     assert np.array_equal(answer.by, np.where(unsure, CLOUD, DEVICE)) and answer.why_away == ""
     sure = stage_cascade(edge, edge.max(axis=1).min(), lambda: pytest.fail("asked"))
     assert np.array_equal(sure.probabilities, edge) and (sure.by == DEVICE).all()
-
-
-@pytest.mark.parametrize("error", [BadStatusLine("hello"), IncompleteRead(b"{"), TimeoutError("late")])
-def test_a_cloud_that_speaks_no_http_or_stops_amid_an_answer_is_away(monkeypatch, error):
-    def urlopen(*_, **__):
-        raise error
-
-    monkeypatch.setattr(cascade, "urlopen", urlopen)
-    with pytest.raises(cascade.CloudAwayError):
-        cascade.ask_stages("http://cloud", np.zeros((1, 3000)), "Fpz-Cz", cascade.Cost())
-
-
-@pytest.mark.parametrize("value", ["1" + "0" * 400, "NaN", "null", '"x"'])
-def test_an_answer_of_the_cloud_with_other_than_numbers_is_refused(monkeypatch, value):
-    content = f'{{"probabilities": [[{value}, 0, 0, 0, 0]]}}'.encode()
-    monkeypatch.setattr(cascade, "urlopen", lambda *_, **__: BytesIO(content))
-    with pytest.raises(BandError, match="cloud: expected probabilities of 1 epochs"):
-        cascade.ask_stages("http://cloud", np.zeros((1, 3000)), "Fpz-Cz", cascade.Cost())
 
 
 def test_commands_say_in_one_line_what_they_cannot_use(tmp_path, monkeypatch):

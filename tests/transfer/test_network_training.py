@@ -16,10 +16,10 @@ from dreem_case.nights.stages import Stage  # noqa: E402
 from dreem_case.staging.stagers import load_stager  # noqa: E402
 from dreem_case.transfer import band_models, commands, network_training  # noqa: E402
 from dreem_case.transfer.commands import train_networks, transfer  # noqa: E402
+from dreem_case.transfer.edge_network import EdgeNetwork, calibration_pieces  # noqa: E402
 from dreem_case.transfer.network_stager import SmallSequenceStager, load_network_stager, shipped_network_folder  # noqa: E402
 from dreem_case.transfer.network_training import (  # noqa: E402
     People,
-    calibration_pieces,
     judged_on_device,
     judgement,
     read_networks,
@@ -75,6 +75,9 @@ def test_a_training_that_was_stopped_goes_on_with_what_is_missing(people, tmp_pa
     assert table["small-sequence"]["judged_nights"] == 2 and table["small-sequence"]["edge"]["parity"] < 1e-4
     shipped = load_network_stager(tmp_path / "ship")
     assert set(shipped.trained_on) == {night.record for night in people.nights[:4]}
+    device = EdgeNetwork.load(tmp_path / "edge")
+    assert device.temperature == 1 and device.preferred == shipped.preferred
+    assert json.loads((tmp_path / "edge" / "training.json").read_text())["taught_by"] == shipped.version
     del table["small-sequence, random epochs"]
     (tmp_path / "n.json").write_text(json.dumps(table))
     train_all(tmp_path, **settings, say=said.append)

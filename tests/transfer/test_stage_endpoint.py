@@ -14,8 +14,11 @@ from flask import Flask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dreem_case.nights.night import Signal
 from dreem_case.transfer import endpoint
 from dreem_case.transfer.endpoint import MAX_EPOCHS, StageError, make_blueprint, read_npy
+from dreem_case.transfer.network_stager import KINDS, SpectrogramStager, TinySleepNetStager, sign
+from dreem_case.transfer.windows import make_windows
 from tests.support.described import check_answer, check_description
 
 NPY = "application/x-npy"
@@ -61,6 +64,21 @@ def test_windows_are_staged_one_answer_an_epoch(client, dtype):
     assert len(found["stages"]) == len(found["probabilities"]) == len(found["review"]) == len(found["usable"]) == 6
     assert set(found["stages"]) <= set(found["stage_names"]) and found["derivation"] == "Fpz-Cz"
     assert np.allclose(np.sum(found["probabilities"], axis=1), 1, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", [TinySleepNetStager, SpectrogramStager])
+def test_a_larger_network_than_the_packages_is_served_where_the_settings_name_it(kind, client, monkeypatch, tmp_path):
+    stager = kind()
+    stager.network = KINDS[kind.kind].build().eval()
+    sign(stager, [make_windows("a", "Fpz-Cz", Signal(windows(2).ravel(), 100, "µV", "eeg"), 2)])
+    stager.save(tmp_path)
+    monkeypatch.setenv("DREEM_CASE_TRANSFER_MODEL", str(tmp_path))
+    endpoint._model.cache_clear()
+    try:
+        found = client.post(ASKED, data=npy(windows(6)), content_type=NPY).get_json()
+    finally:
+        endpoint._model.cache_clear()
+    assert found["model_version"].startswith(kind.kind) and len(found["stages"]) == 6
 
 
 def test_json_and_npy_get_the_same_answer(client):
