@@ -230,7 +230,7 @@ class FeatureTable:
     names: tuple[str, ...]
     rows: np.ndarray  # float32 (n_beats, n_features)
     time_s: np.ndarray  # (n_beats,)
-    unscored: np.ndarray  # bool (n_beats,): the QRS lies in a gap
+    unscored: np.ndarray  # bool (n_beats,): the QRS lies in a gap, or may be none
     shapes: np.ndarray  # float32 (n_beats, n) the QRS of all leads side by side, to see which beats are alike
     waves: np.ndarray | None = None  # float16 (n_beats, n_leads, 2, n_samples at 125 Hz), for networks: whole beats in
     # QRS heights, and these less the patient's median beat; NaN where a lead's QRS is in a gap
@@ -261,14 +261,17 @@ def beat_features(
     time_s: np.ndarray,  # (n,) of R peaks, rising
     record: str = "recording",  # for the error
     with_waves: bool = False,  # 700 bytes more for each beat of two leads
+    doubtful: np.ndarray | None = None,  # bool (n,): what may be no beat
 ) -> FeatureTable:
     "Make the table of a record, or of half an hour of one; raise `EcgError` for fewer than two beats."
     time_s = np.asarray(time_s, float)
     if len(time_s) < 2:
         raise EcgError(record, "two beats at least", str(len(time_s)))
-    here = ~_in_gap(signals, time_s)
+    doubtful = np.zeros(len(time_s), bool) if doubtful is None else doubtful
+    here = ~_in_gap(signals, time_s) & ~doubtful
     seen = here if here.sum() >= 2 else np.ones(len(time_s), bool)
-    rhythm = rhythm_features(time_s[seen], _broken(signals, time_s[seen]))
+    broken = _broken(signals, time_s[seen]) | (np.diff(doubtful.cumsum()[seen]) > 0)
+    rhythm = rhythm_features(time_s[seen], broken)
     found, beats, far = shape_features(signals, time_s[seen], rhythm)
     both = rhythm | found
     rows = np.zeros((len(time_s), len(both)), np.float32)
