@@ -234,11 +234,13 @@ class FeatureTable:
     shapes: np.ndarray  # float32 (n_beats, n) the QRS of all leads side by side, to see which beats are alike
     waves: np.ndarray | None = None  # float16 (n_beats, n_leads, 2, n_samples at 125 Hz), for networks: whole beats in
     # QRS heights, and these less the patient's median beat; NaN where a lead's QRS is in a gap
+    rest: np.ndarray | None = None  # float32 (n_leads, n_beats): how far a lead is from that beat around the QRS, likewise
 
     def only(self, which: np.ndarray) -> "FeatureTable":  # bool (n_beats,)
         "Give some of the beats."
         parts = (part[which] for part in (self.rows, self.time_s, self.unscored, self.shapes))
-        return FeatureTable(self.names, *parts, None if self.waves is None else self.waves[which])
+        waves = None if self.waves is None else self.waves[which]
+        return FeatureTable(self.names, *parts, waves, None if self.rest is None else self.rest[:, which])
 
 # %% ../../nbs/library/ecg/features.ipynb #2f537876
 GROUPS = {
@@ -280,7 +282,9 @@ def beat_features(
     shapes = np.zeros((len(time_s), qrs.shape[1]), np.float32)
     shapes[seen] = qrs
     waves = _waves(beats, far, seen) if with_waves else None
-    return FeatureTable(tuple(both), rows, time_s, ~here, shapes, waves)
+    rest = np.full((len(beats), len(time_s)), np.nan, np.float32)
+    rest[:, seen] = _rms(far[:, :, np.r_[P_WAVE, T_WAVE]])
+    return FeatureTable(tuple(both), rows, time_s, ~here, shapes, waves, rest)
 
 # %% ../../nbs/library/ecg/features.ipynb #0b3d4ab0
 def _waves(beats: np.ndarray, far: np.ndarray, seen: np.ndarray) -> np.ndarray:

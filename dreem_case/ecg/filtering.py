@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['FS_HZ', 'BAND_HZ', 'PAD_S', 'FLAT_S', 'GOOD', 'GAP', 'FLAT', 'CLIPPED', 'NOISE', 'QUALITIES', 'GAP_SHARE',
-           'CLIPPED_SHARE', 'FLAT_MV', 'NOISY', 'QUIET_FROM_S', 'QUIET_TO_S', 'NOISE_S', 'Signals', 'filtered',
-           'bridged', 'second_quality', 'noise_level']
+           'CLIPPED_SHARE', 'FLAT_MV', 'QUIET_FROM_S', 'QUIET_TO_S', 'NOISE_S', 'Signals', 'filtered', 'bridged',
+           'second_quality', 'noise_level']
 
 # %% ../../nbs/library/ecg/filtering.ipynb #959c9560
 from dataclasses import dataclass
@@ -102,7 +102,6 @@ def _of_seconds(lead: np.ndarray, starts: np.ndarray, n: int, low: float, high: 
     return found
 
 # %% ../../nbs/library/ecg/filtering.ipynb #21b3eefd
-NOISY = 0.2  # in QRS heights, where noise begins
 QUIET_FROM_S, QUIET_TO_S = 0.10, 0.06  # what of a beat is left out, behind and before its R peak
 NOISE_S = 1.0
 

@@ -19,7 +19,7 @@ from .augment import fibrillating, make_example, reordered
 from .classifier import BeatClassifier, BeatModel, Example, confidence_of, fit_both, fit_classifier
 from .detect import detect_beats, match_beats, outside
 from .features import FeatureTable, beat_features, group_of
-from .filtering import Signals, filtered, noise_level
+from .filtering import Signals, filtered
 from .imputation import WAYS, distance, filled
 from .judge import Answers, calibration_error, errors_caught
 from .recording import DS1, DS2, PACED, Beats, EcgError, Recording
@@ -322,4 +322,4 @@ def look_at(model: BeatModel, signals: Signals, time_s: np.ndarray, record: str)
     weighted = model.weighted(table)
     sure = confidence_of(weighted, model.probabilities(weighted))
     guessed = np.where(table.unscored, -1, weighted.argmax(axis=1))
-    return Seen(table, guessed, refusals(noise_level(signals, time_s), table, sure) > 0, sure)
+    return Seen(table, guessed, refusals(signals, table, sure) > 0, sure)
