@@ -2,11 +2,11 @@
 
 # %% auto #0
 __all__ = ['HIGH', 'LOW', 'REFRACTORY_S', 'T_WAVE_S', 'LATE', 'SLOW', 'BLOCK_S', 'NEAR_BLOCKS', 'STANDS_OUT', 'ALIKE',
-           'ALIKE_FEW', 'SHARP', 'STEP', 'LEAST_MV', 'SPIKE_HZ', 'SPIKE_FS_HZ', 'SPIKE_S', 'SAME_S', 'detect_beats',
-           'pacing_spikes', 'looking_like', 'match_beats', 'outside']
+           'ALIKE_FEW', 'SHARP', 'STEP', 'LEAST_MV', 'CLEAR', 'QUIET_SHARE', 'SPIKE_HZ', 'SPIKE_FS_HZ', 'SPIKE_S',
+           'SAME_S', 'detect_beats', 'detected', 'pacing_spikes', 'looking_like', 'match_beats', 'outside']
 
 # %% ../../nbs/library/ecg/detect.ipynb #cce207e5
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from scipy.ndimage import binary_dilation, maximum_filter1d, uniform_filter1d
@@ -24,6 +24,11 @@ SLOW = 0.4  # share of the usual height, where most seconds have no beat
 
 def detect_beats(signals: Signals) -> np.ndarray:  # s, of the steepest moment of each beat, rising
     "Find beats in all leads together."
+    return detected(signals)[0]
+
+
+def detected(signals: Signals) -> tuple[np.ndarray, np.ndarray]:  # as `detect_beats`; bool (n_beats,): as `_clear`
+    "Find beats, and tell which of them stand out of what lies around."
     band, steep = _slopes(signals)
     curve = _together(steep, signals.missing)
     peaks, found = find_peaks(curve, height=LOW, distance=int(REFRACTORY_S * FS_HZ))
@@ -31,7 +36,8 @@ def detect_beats(signals: Signals) -> np.ndarray:  # s, of the steepest moment o
     kept = _without_t_waves(peaks, heights, np.flatnonzero(heights > HIGH))
     beats = peaks[_searched_back(peaks, heights, kept)]
     beats = beats[~signals.missing[:, beats].all(axis=0)]
-    return beats[_believed(signals, band, steep, beats)] / FS_HZ
+    beats = beats[_believed(signals, band, steep, beats)]
+    return beats / FS_HZ, _clear(curve, beats)
 
 # %% ../../nbs/library/ecg/detect.ipynb #5a86ce40
 _BAND = butter(2, (5, 22), "bandpass", fs=FS_HZ, output="sos")
@@ -147,6 +153,15 @@ def _alike(waves: np.ndarray) -> float:  # (n_beats, n)
     k = max(1, (len(waves) - 1) // 3)
     return float(np.median(np.partition(each, -k, axis=1)[:, -k:].mean(axis=1)))
 
+# %% ../../nbs/library/ecg/detect.ipynb #c1ea0b17
+CLEAR, QUIET_SHARE = 2.5, 0.3  # times the steepness that so much of two seconds stays below
+
+
+def _clear(curve: np.ndarray, beats: np.ndarray) -> np.ndarray:  # bool (n_beats,)
+    "Tell which beats stand out of what lies around; a detection in noise does not."
+    around = curve[np.clip(beats[:, None] + np.arange(-FS_HZ, FS_HZ + 1, 5), 0, len(curve) - 1)]
+    return curve[beats] > CLEAR * (np.quantile(around, QUIET_SHARE, axis=1) + 0.05)
+
 # %% ../../nbs/library/ecg/detect.ipynb #863baba0
 SPIKE_HZ, SPIKE_FS_HZ = 60.0, 200.0  # where its power is looked for; below such a rate there is none left
 SPIKE_S = (-0.16, -0.02)  # from the R peak
@@ -157,6 +172,7 @@ _LOOKS_LIKE = 0.8  # correlation, all leads together
 def pacing_spikes(
     recording: Recording,
     time_s: np.ndarray,  # (n,) of R peaks
+    but: Collection[str] = (),  # leads that are not looked at
 ) -> np.ndarray:  # bool (n,)
     "Tell which beats follow a spike in some lead."
     fs_hz = recording.fs_hz
@@ -168,7 +184,7 @@ def pacing_spikes(
         return found
     high_pass = butter(2, SPIKE_HZ, "highpass", fs=fs_hz, output="sos")
     around = at[known, None] + np.arange(2 * first, -last)
-    for lead in recording.leads.values():
+    for lead in (lead for name, lead in recording.leads.items() if name not in but):
         fast = np.abs(sosfiltfilt(high_pass, bridged(lead, np.isnan(lead))))[around]  # the edge of a gap is no spike
         before, there, beat = (part.max(axis=1) for part in np.split(fast, (-first, last - 2 * first), axis=1))
         quiet = np.maximum(before, _SPIKE * np.median(fast) / 0.6745)

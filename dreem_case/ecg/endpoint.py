@@ -171,7 +171,8 @@ _TEXT, _NUMBER, _WHOLE = {"type": "string"}, {"type": "number"}, {"type": "integ
 _CLASS = {"type": ["string", "null"], "enum": [*CLASSES, None], "description": "null: a beat that cannot be named"}
 _BEAT = an_object(
     time_s=_NUMBER, confidence=_NUMBER, review={"type": "boolean", "description": "a person should look at it"},
-    paced={"type": "boolean"}, probabilities={"type": ["array", "null"], "items": _NUMBER}, **{"class": _CLASS},
+    paced={"type": "boolean"}, why={"type": ["string", "null"], "description": "no class is given"},
+    probabilities={"type": ["array", "null"], "items": _NUMBER}, **{"class": _CLASS},
 )  # fmt: skip
 _WATCHED = an_object(
     expected_right={"type": ["number", "null"], "description": "share of the classes, by their confidence"},
@@ -182,6 +183,10 @@ _BEATS = an_object(
     classes=list_of({"type": "string", "enum": list(CLASSES[:4])}) | {"description": "the order of the probabilities"},
     counts={"type": "object", "additionalProperties": _WHOLE},
     monitoring=_WATCHED | {"type": ["object", "null"], "description": "null: the model has no limits"},
+    quality={
+        "type": "object", "description": "seconds of each lead by kind: good, gap, flat, clipped, noise",
+        "additionalProperties": {"type": "object", "additionalProperties": _WHOLE},
+    },
 )  # fmt: skip
 _LEADS = {"type": "object", "additionalProperties": list_of({"type": ["number", "null"]}), "description": "mV by lead"}
 _STRIP = an_object(record=_TEXT, duration_s=_NUMBER, from_s=_NUMBER, leads=_LEADS)

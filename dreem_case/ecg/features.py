@@ -230,15 +230,17 @@ class FeatureTable:
     names: tuple[str, ...]
     rows: np.ndarray  # float32 (n_beats, n_features)
     time_s: np.ndarray  # (n_beats,)
-    unscored: np.ndarray  # bool (n_beats,): the QRS lies in a gap
+    unscored: np.ndarray  # bool (n_beats,): the QRS lies in a gap, or may be none
     shapes: np.ndarray  # float32 (n_beats, n) the QRS of all leads side by side, to see which beats are alike
     waves: np.ndarray | None = None  # float16 (n_beats, n_leads, 2, n_samples at 125 Hz), for networks: whole beats in
     # QRS heights, and these less the patient's median beat; NaN where a lead's QRS is in a gap
+    rest: np.ndarray | None = None  # float32 (n_leads, n_beats): how far from that beat around the QRS
 
     def only(self, which: np.ndarray) -> "FeatureTable":  # bool (n_beats,)
         "Give some of the beats."
         parts = (part[which] for part in (self.rows, self.time_s, self.unscored, self.shapes))
-        return FeatureTable(self.names, *parts, None if self.waves is None else self.waves[which])
+        waves = None if self.waves is None else self.waves[which]
+        return FeatureTable(self.names, *parts, waves, None if self.rest is None else self.rest[:, which])
 
 # %% ../../nbs/library/ecg/features.ipynb #2f537876
 GROUPS = {
@@ -261,14 +263,17 @@ def beat_features(
     time_s: np.ndarray,  # (n,) of R peaks, rising
     record: str = "recording",  # for the error
     with_waves: bool = False,  # 700 bytes more for each beat of two leads
+    doubtful: np.ndarray | None = None,  # bool (n,): what may be no beat
 ) -> FeatureTable:
     "Make the table of a record, or of half an hour of one; raise `EcgError` for fewer than two beats."
     time_s = np.asarray(time_s, float)
     if len(time_s) < 2:
         raise EcgError(record, "two beats at least", str(len(time_s)))
-    here = ~_in_gap(signals, time_s)
+    doubtful = np.zeros(len(time_s), bool) if doubtful is None else doubtful
+    here = ~_in_gap(signals, time_s) & ~doubtful
     seen = here if here.sum() >= 2 else np.ones(len(time_s), bool)
-    rhythm = rhythm_features(time_s[seen], _broken(signals, time_s[seen]))
+    broken = _broken(signals, time_s[seen]) | (np.diff(doubtful.cumsum()[seen]) > 0)
+    rhythm = rhythm_features(time_s[seen], broken)
     found, beats, far = shape_features(signals, time_s[seen], rhythm)
     both = rhythm | found
     rows = np.zeros((len(time_s), len(both)), np.float32)
@@ -277,7 +282,9 @@ def beat_features(
     shapes = np.zeros((len(time_s), qrs.shape[1]), np.float32)
     shapes[seen] = qrs
     waves = _waves(beats, far, seen) if with_waves else None
-    return FeatureTable(tuple(both), rows, time_s, ~here, shapes, waves)
+    rest = np.full((len(beats), len(time_s)), np.nan, np.float32)
+    rest[:, seen] = _rms(far[:, :, np.r_[P_WAVE, T_WAVE]])
+    return FeatureTable(tuple(both), rows, time_s, ~here, shapes, waves, rest)
 
 # %% ../../nbs/library/ecg/features.ipynb #0b3d4ab0
 def _waves(beats: np.ndarray, far: np.ndarray, seen: np.ndarray) -> np.ndarray:

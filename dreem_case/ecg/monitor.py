@@ -15,6 +15,7 @@ import numpy as np
 
 from ..core.files import write_whole
 from .features import GROUPS, FeatureTable, group_of
+from .filtering import GOOD
 from .recording import CLASSES, EcgError
 from .score import MODEL_FILE, BeatAnswers
 
@@ -71,7 +72,7 @@ def watched(reference: Reference, sight: Sight) -> dict[str, float]:
 
 def bad_share(quality: Mapping[str, np.ndarray]) -> float:  # of `second_quality`
     "Give the share of seconds that are not good, over all leads."
-    return float(np.mean([(codes != 0).mean() if len(codes) else 0.0 for codes in quality.values()]))
+    return float(np.mean([(codes != GOOD).mean() if len(codes) else 0.0 for codes in quality.values()]))
 
 # %% ../../nbs/library/ecg/monitor.ipynb #3591e19a
 def make_reference(sights: Sequence[Sight], model: str = "") -> Reference:

@@ -25,7 +25,7 @@ from ..core.outputs import Outputs, open_outputs
 from ..core.places import StoredFile
 from ..core.workers import Workers
 from .classifier import BeatModel
-from .monitor import load_reference, reference_path, told
+from .monitor import bad_share, load_reference, reference_path, told
 from .recording import CLASSES, EcgError, Recording
 from .score import BeatAnswers, answer_json, load_model, score_recording
 from .wfdb_files import NAME, PATIENTS, SAMPLES, annotation_bytes, check_record, read_wfdb
@@ -100,8 +100,9 @@ def record_folder(place: str, record: str) -> Iterator[Path]:
 TABLE, ANNOTATOR = "records.csv", "beats"
 TABLE_S = 2.0  # between two writings of the table, which has a row for each of maybe twenty thousand records
 COLUMNS = (
-    "record", "refused", "hours", "beats", "bpm", *CLASSES[:4], "paced", "without_class", "review", "notes",
-    "expected_right", "stands_out", "beyond",  # of monitoring; empty where the model has no limits
+    "record", "refused", "hours", "beats", "bpm", *CLASSES[:4], "paced", "without_class", "review",
+    "not_good",  # share of all leads' seconds
+    "notes", "expected_right", "stands_out", "beyond",  # of monitoring; empty where the model has no limits
     "model",
     "key",  # changes with the record's files, the model and the code
 )  # fmt: skip
@@ -114,6 +115,7 @@ def table_row(recording: Recording, answers: BeatAnswers) -> dict[str, object]:
         "hours": round(recording.duration_s / 3600, 4), "beats": len(answers.time_s),
         "bpm": round(60 / float(np.median(np.diff(answers.time_s))), 1), **answer["counts"],
         "paced": answer["paced"], "without_class": answer["without_class"], "review": int(answers.review.sum()),
+        "not_good": round(bad_share(answers.quality), 3),
         "notes": "; ".join(answers.notes),
     }  # fmt: skip
 

@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['CLASSES', 'N', 'S', 'V', 'F', 'Q', 'SYMBOLS', 'NO_BEAT', 'DS1', 'DS2', 'PACED', 'MIN_FS_HZ', 'MAX_FS_HZ', 'MAX_HOURS',
-           'MAX_LEADS', 'NO_ECG', 'MIN_SPREAD_MV', 'MAX_SPREAD_MV', 'class_of', 'patient_of', 'EcgError', 'Recording',
-           'make_recording', 'usual_span', 'Beats', 'make_beats']
+           'MAX_LEADS', 'MAX_UNITS', 'NO_ECG', 'MIN_SPREAD_MV', 'MAX_SPREAD_MV', 'class_of', 'patient_of', 'EcgError',
+           'Recording', 'make_recording', 'usual_span', 'Beats', 'make_beats']
 
 # %% ../../nbs/library/ecg/recording.ipynb #a18f0e96
 import re
@@ -56,6 +56,7 @@ class EcgError(Unusable):
 MIN_FS_HZ, MAX_FS_HZ = 100.0, 2000.0
 MAX_HOURS = 48.0
 MAX_LEADS = 16
+MAX_UNITS = 1e9  # that a sample may have, in whatever unit: a volt in nanovolts
 NO_ECG = re.compile(  # what monitors and sleep laboratories record beside it: pressure, breath, oxygen, brain, muscles
     r"\s*(abp|art|bp|cvp|icp|pap|pressure|resp|co2|etco2|s[ap]?o2|pleth|ppg|eeg|eog|emg|pcg)(?![a-z])", re.IGNORECASE
 )
@@ -102,13 +103,15 @@ def make_recording(
     notes, kept = list(notes), {}
     for name, values in leads.items():
         try:
-            lead = np.asarray(values, np.float32)
+            with np.errstate(over="ignore"):
+                lead = np.asarray(values, np.float32)
         except (TypeError, ValueError, OverflowError):
             raise EcgError(record, f"numbers in lead {str(name)[:20]!r}", "something else") from None
         if lead.ndim != 1:
             raise EcgError(record, f"one row of numbers in lead {str(name)[:20]!r}", f"shape {lead.shape}")
-        if not (finite := np.isfinite(lead)).all():
-            lead = np.where(finite, lead, np.float32(np.nan))
+        if (beyond := (lead > MAX_UNITS) | (lead < -MAX_UNITS)).any():
+            notes.append(f"lead {name}: {beyond.sum()} samples are infinite or beyond ±{MAX_UNITS:g}; taken for gaps")
+            lead = np.where(beyond, np.float32(np.nan), lead)
         if why := _useless(lead) or "by its name no ECG" * bool(NO_ECG.match(str(name))):
             notes.append(f"lead {name}: {why}; not used")
             continue

@@ -438,4 +438,4 @@ def look_at(model: BeatModel, recording: Recording, signals: Signals, time_s: np
     weighted = model.weighted(table)
     sure = confidence_of(weighted, model.probabilities(weighted))
     guessed = np.where(table.unscored, -1, weighted.argmax(axis=1))
-    return Seen(table, guessed, refusals(signals, table, sure), sure, bad_share(second_quality(recording)))
+    return Seen(table, guessed, refusals(signals, table, sure) > 0, sure, bad_share(second_quality(recording)))

@@ -31,7 +31,7 @@ FORMATS = {"212": 1.5, "16": 2.0, "61": 2.0, "160": 2.0, "80": 1.0, "32": 4.0}  
 SAMPLES = (".dat", ".mat", ".xyz")  # ends of a file of samples
 VOLTS = {"m": 1.0, "milli": 1.0, "u": 1e3, "µ": 1e3, "μ": 1e3, "micro": 1e3, "n": 1e6, "": 1e-3}  # so many in one mV
 NO_UNIT = ("", "nu", "adu")  # says nothing, and is taken for mV
-_RECORD = re.compile(r"(\S+)\s+(\d{1,3})\s+([0-9.]{1,25})(?:/\S*)?(?:\s+(\d{1,12}))?(?:\s.*)?")
+_RECORD = re.compile(r"(\S+)\s+(\d{1,3})\s+([0-9.]{1,25})(?:/\S*)?(?:\s+(\d{1,25})(?:\s.*)?)?")
 _PATIENT = re.compile(r"^#[ \t]*patient[ \t:#]*([\w-]{0,40}\d[\w-]{0,40})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 _SIGNAL = re.compile(
     r"(\S+)\s+(\d+)(?:x1)?(?:\+(\d{1,6}))?(?:\s+([0-9.eE+-]{1,25})(?:\((-?\d{1,10})\))?(?:/(\S{1,20}))?"

@@ -16,14 +16,14 @@ from flask import Flask
 from dreem_case.core.outputs import FolderOutputs, open_outputs
 from dreem_case.core.windows import runs_of
 from dreem_case.core.workers import ThreadWorkers
-from dreem_case.ecg import endpoint, findings
+from dreem_case.ecg import endpoint, findings, score
 from dreem_case.ecg.ask import ask_beats, questions, with_labels
 from dreem_case.ecg.classifier import BeatClassifier, calibrated, fit_both, held_out, load_classifier, save_classifier
 from dreem_case.ecg.cli import ecg
-from dreem_case.ecg.detect import detect_beats, match_beats, outside, pacing_spikes
+from dreem_case.ecg.detect import detect_beats, detected, match_beats, outside, pacing_spikes
 from dreem_case.ecg.features import beat_features
-from dreem_case.ecg.filtering import FS_HZ, QUALITIES, Signals, filtered, noise_level, second_quality
-from dreem_case.ecg.findings import _loss, both_ways, data_of, flags, gained, of_shifts
+from dreem_case.ecg.filtering import FS_HZ, NOISE, QUALITIES, Signals, filtered, noise_level, second_quality
+from dreem_case.ecg.findings import _loss, both_ways, data_of, flags, gained, of_found_beats, of_shifts
 from dreem_case.ecg.imputation import WAYS, distance, filled
 from dreem_case.ecg.judge import against_annotations, differences, gross, shadow, summed_up
 from dreem_case.ecg.monitor import (
@@ -35,10 +35,10 @@ from dreem_case.ecg.monitor import (
     told,
     watched,
 )  # fmt: skip
-from dreem_case.ecg.places import TABLE, answers_as_annotations, read_table, score_many
+from dreem_case.ecg.places import TABLE, answers_as_annotations, read_table, score_many, table_row
 from dreem_case.ecg.recording import CLASSES, EcgError, Recording, make_recording
 from dreem_case.ecg.rhythm import log_intervals, rhythm_features
-from dreem_case.ecg.score import MODEL_FILE, answer_json, score_recording, shipped_model
+from dreem_case.ecg.score import MODEL_FILE, WHY, answer_json, score_recording, shipped_model
 from dreem_case.ecg.shifts import amplified, at_rate, inverted, swapped, with_gaps, with_noise
 from dreem_case.ecg.simulate import RHYTHMS, simulate_record, write_records
 from dreem_case.ecg.study import (
@@ -127,6 +127,73 @@ def test_noise_as_high_as_beats_is_refused_in_part(made):
     recording, beats = made
     noisy = with_noise(recording, beats, "electrode_motion", -6)
     assert (score_recording(noisy, time_s=beats.time_s).classes == -1).mean() > 0.1
+
+
+def test_a_detection_in_noise_that_is_no_beat_is_not_called_ventricular_and_says_why():
+    recording, beats = simulate_record("sim02", "sinus", minutes=3, seed=6)
+    noisy, last = with_noise(recording, beats, "electrode_motion", -6).leads, np.arange(recording.n_samples) > 120 * 360
+    leads = {name: np.where(last, noisy[name], lead) for name, lead in recording.leads.items()}
+    answers = score_recording(replace(recording, leads=leads))
+    extra = np.setdiff1d(np.arange(len(answers.time_s)), match_beats(beats.time_s, answers.time_s)[:, 1])
+    assert len(extra) > 50 and (answers.classes[extra] == 2).sum() <= 1
+    assert ((answers.why > 0) == (answers.classes < 0)).all()
+    said = answer_json(answers)
+    hardly = sum(beat["why"] == "hardly above noise" for beat in said["beats"])
+    assert hardly > 40 and any(note.endswith(f"{hardly} hardly above noise") for note in said["notes"])
+    assert WHY.index("hardly above noise") not in score_recording(recording, time_s=beats.time_s + 0.3).why  # marked
+
+
+@pytest.mark.parametrize(("width_s", "per_minute"), [(0.012, 240), (0.025, 240), (0.04, 180), (0.05, 150)])
+def test_fast_and_wide_beats_stand_out(width_s, per_minute):
+    t, time_s = np.arange(60 * 360) / 360, np.arange(0.5, 59.5, 60 / per_minute)
+    x = sum(np.exp(-(((t - at) / width_s) ** 2)) for at in time_s) + np.random.default_rng(0).normal(0, 0.01, len(t))
+    found, clear = detected(filtered(make_recording("fast", 360, {"II": x})))
+    assert len(found) > 0.95 * len(time_s) and clear.mean() > 0.95
+
+
+def test_what_may_be_no_beat_is_no_neighbour_of_others(made):
+    recording, beats = made
+    signals = filtered(recording)
+    first, second = beats.time_s[99:101]
+    time_s = np.insert(beats.time_s, 100, (first + second) / 2)
+    doubtful = np.arange(len(time_s)) == 100
+    without, table = beat_features(signals, beats.time_s), beat_features(signals, time_s, doubtful=doubtful)
+    names = without.names
+    assert np.flatnonzero(table.unscored).tolist() == [100]
+    unknown = table.rows[101, names.index("pre_local")], table.rows[99, names.index("post_local")]
+    assert np.abs(unknown).max() < 0.1
+    shape = [i for i, name in enumerate(names) if name.startswith(("c_qrs", "d_qrs", "width", "ptp"))]
+    np.testing.assert_allclose(table.rows[~doubtful][:, shape], without.rows[:, shape], atol=0.05)
+
+
+def test_seconds_of_noise_are_told_by_lead_and_second_wherever_a_piece_ends(made, monkeypatch):
+    recording = made[0]
+    lead = next(iter(recording.leads))
+    at_s = np.arange(recording.n_samples) / recording.fs_hz
+    noise = 0.5 * np.ptp(recording.leads[lead]) * np.sin(2 * np.pi * 7.3 * at_s)
+    part = recording.leads[lead] + np.where((at_s >= 50) & (at_s < 130), noise, 0).astype(np.float32)
+    found = []
+    for piece_s in (1800.0, 60.0):
+        monkeypatch.setattr(score, "PIECE_S", piece_s)
+        answers = score_recording(replace(recording, leads=recording.leads | {lead: part}))
+        second = np.flatnonzero(answers.quality[lead] == NOISE)
+        assert np.isin(np.arange(52, 128), second).mean() > 0.85 and np.isin(second, np.arange(48, 132)).mean() > 0.95
+        found.append(answers)
+    said = answer_json(found[0])
+    assert {sum(kinds.values()) for kinds in said["quality"].values()} == {180}
+    assert said["quality"][lead]["noise"] == (found[0].quality[lead] == NOISE).sum()
+    assert f"lead {lead}: of its seconds {said['quality'][lead]['noise'] / 1.8:.0f} % noise" in said["notes"]
+    assert 0.2 < table_row(recording, found[0])["not_good"] < 0.3  # of two leads
+
+
+def test_a_clipped_lead_is_named_and_holds_no_pacemaker():
+    recording, beats = simulate_record("r", "paced", minutes=2, seed=3)
+    leads = {name: np.clip(x, *np.quantile(x, [0.15, 0.85])) for name, x in recording.leads.items()}
+    assert score_recording(recording, time_s=beats.time_s).paced.any()
+    answers = score_recording(make_recording("r", recording.fs_hz, leads), time_s=beats.time_s)
+    assert not answers.paced.any()
+    for name in leads:
+        assert any(note.startswith(f"lead {name}: of its seconds") and "% clipped" in note for note in answers.notes)
 
 
 def test_each_whole_second_of_a_lead_is_named_by_what_fills_it():
@@ -913,6 +980,20 @@ def test_a_lead_is_left_by_its_name_and_a_record_without_it_is_not_counted(cases
     found = dict(of_shifts(shipped_model(), cases, records[:3], records[3:], groups={"first": records[:2]}))
     assert found["shift.only_V1.records"] == 3 and not any("only_V5" in key for key in found)
     assert found["patients.first.patients"] == 2
+
+
+def test_false_beats_called_ventricular_count_and_where_nothing_is_found_all_are_missed(tmp_path, monkeypatch, made):
+    monkeypatch.setattr(findings, "FOUND", ("none", "nothing"))
+    monkeypatch.setitem(findings.SHIFTS, "nothing", lambda r, b: amplified(r, 0.0))
+    write_wfdb(tmp_path, *made)
+    case = open_case(tmp_path, "sim01")
+    is_v = case.beats.classes == 2
+    kept = replace(case.beats, time_s=case.beats.time_s[~is_v], symbols=tuple(np.array(case.beats.symbols)[~is_v]))
+    cases = case, replace(case, beats=kept)
+    whole, fewer = (of_found_beats(shipped_model(), {"sim01": one}, ["sim01"]) for one in cases)
+    key = "shift.none.end_to_end"
+    assert whole[f"{key}.v_ppv_with_false"] > 0.9 and fewer[f"{key}.v_ppv_with_false"] < 0.1
+    assert (whole["shift.nothing.end_to_end.missed"], whole["shift.nothing.end_to_end.refused"]) == (1, 0)
 
 
 def test_a_shift_that_changes_nothing_loses_nothing_however_many_beats_are_refused(tmp_path):

@@ -47,7 +47,8 @@ def test_a_header_cannot_name_another_file(file):
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("x1 2 ", "x1 3 "), ("x1 2 ", "x1 0 "), ("650000", "999999999999"), ("212 200", "310 200"), ("360", "3.6.0")],
+    [("x1 2 ", "x1 3 "), ("x1 2 ", "x1 0 "), ("212 200", "310 200"), ("360", "3.6.0")]
+    + [("650000", "9" * n) for n in (12, 13, 25, 26, 5000)],
 )
 def test_a_header_with_counts_that_cannot_be_is_refused(old, new):
     with pytest.raises(EcgError):
@@ -336,6 +337,15 @@ def test_leads_that_say_nothing_are_left_out_and_microvolts_scaled():
     assert list(recording.leads) == ["a"]
     assert abs(recording.leads["a"]).max() < 1
     assert len(recording.notes) == 3
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e30, -1e300, 1.1e9])
+def test_samples_beyond_measure_are_gaps_and_are_counted(value):
+    wave = np.sin(np.arange(2000) / 20)
+    recording = make_recording("odd", 250, {"a": [*wave[:1900], *[value] * 100], "b": [value] * 2000, "c": wave})
+    assert np.isnan(recording.leads["a"]).sum() == 100 and list(recording.leads) == ["a", "c"]
+    said = "samples are infinite or beyond ±1e+09; taken for gaps"
+    assert recording.notes[:2] == (f"lead a: 100 {said}", f"lead b: 2000 {said}")
 
 
 @pytest.mark.parametrize(("fs_hz", "n", "n_leads", "found"), [

@@ -45,7 +45,7 @@ function drawBeats(from) {
     const classes = ["beat", kind === "?" || kind === "Q" ? "none" : kind];
     if (labels[beat.time_s]) classes.push("mine");
     else if (beat.review) classes.push("doubtful");
-    const said = labels[beat.time_s] ? "labelled here" : beat.paced ? "paced" : beat.class ? percent(beat.confidence) : "no class";
+    const said = labels[beat.time_s] ? "labelled here" : beat.paced ? "paced" : beat.class ? percent(beat.confidence) : beat.why ? `no class, ${beat.why}` : "no class";
     const mark = html("button", { type: "button", class: classes.join(" "), "aria-pressed": String(i === chosen),
       title: `${kind} at ${beat.time_s.toFixed(2)} s, ${said}`, "aria-label": `${kind} at ${beat.time_s.toFixed(2)} s, ${said}` }, kind);
     mark.style.left = `${(100 * (beat.time_s - from)) / WINDOW_S}%`;
@@ -107,8 +107,11 @@ function give(kind) {
 function summary() {
   const counts = answer.classes.map((kind) => `${answer.counts[kind]} ${kind}`).join(", ");
   const doubtful = answer.beats.filter((beat) => beat.review).length;
+  const good = Object.entries(answer.quality).map(([lead, { good: n = 0, ...rest }]) =>
+    `${lead} ${percent(n / Object.values(rest).reduce((sum, seconds) => sum + seconds, n))}`);
   byId("summary").textContent =
-    `${answer.beats.length} beats: ${counts}, ${answer.without_class} without a class; ${doubtful} doubtful. Model ${answer.model}.`;
+    `${answer.beats.length} beats: ${counts}, ${answer.without_class} without a class; ${doubtful} doubtful. ` +
+    `Good seconds: ${good.join(", ")}. Model ${answer.model}.`;
   byId("notes").replaceChildren(...answer.notes.map((note) => html("li", {}, note)));
 }
 
