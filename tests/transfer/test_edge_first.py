@@ -29,6 +29,7 @@ from dreem_case.transfer.commands import transfer  # noqa: E402
 from dreem_case.transfer.edge_first import EdgeFirst, stage_store  # noqa: E402
 from dreem_case.transfer.edge_network import EdgeNetwork, check_edge_folder, shipped_edge_folder  # noqa: E402
 from dreem_case.transfer.network_stager import shipped_network_folder  # noqa: E402
+from tests.support.stores import REGION, BucketPlace  # noqa: E402
 
 torch.set_num_threads(1)
 DEEP = [0.0, 0.0, 0.0, 1.0, 0.0]
@@ -128,6 +129,19 @@ def test_the_devices_answer_stands_when_the_server_is_away_and_the_next_run_asks
     rows, n_there, _ = run(nights, tmp_path, edge, url)  # another address, where nobody is any more
     assert n_there == 0 and rows[0]["bytes"] == rows[0]["sent"] == 0
     assert run(nights, tmp_path, edge, url)[1] == 0
+
+
+def test_nights_of_a_bucket_are_staged_into_a_bucket(nights, edge, server, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    place = BucketPlace(server, "edge-first")
+    for path in nights.rglob("*.*"):
+        place.write(str(path.relative_to(nights)), path.read_bytes())
+    outputs = open_outputs("s3://edge-first/staged", server, REGION)
+    with serving(deep_sleep) as (url, _):
+        found = [stage_store(place.open(), outputs, EdgeFirst(edge, url, 0.5), pytest.fail) for _ in range(2)]
+    assert [n_there for _, n_there in found] == [0, 2] and found[0][0] == found[1][0]
+    assert outputs.read("nights.csv").count(b"\n") == 3 and len(outputs.names("stages")) == 2
 
 
 def of(value):
