@@ -103,7 +103,8 @@ def open_night(
     """Open a night: check every header now, read values when they are asked for.
 
     A night has as many epochs as its longest derivation has whole ones; where a shorter one has ended, and where
-    there is no number, its values are NaN.
+    there is no number, its values are NaN. An accelerometer that goes on for longer adds none, as stages are those of
+    an EEG.
 
     Raises a `CaseFileError` when a file cannot be used, and `FileUnavailable` where the system does not let it be read;
     what is odd and usable is in `Night.notes`.

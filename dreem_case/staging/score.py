@@ -125,7 +125,7 @@ def _found(prepared: NightFeatures) -> str:
 
 # %% ../../nbs/library/staging/score.ipynb #06a79632
 MIN_FALL = 0.6  # power falls at least with this power of frequency, where a person's EEG falls with 1 to 3
-MIN_CHANGE = 0.08  # spread (10th to 90th percentile) of the total log power over an EEG of half an hour
+MIN_CHANGE = 0.19  # spread (10th to 90th percentile) of that power of frequency over an EEG of half an hour
 
 
 def doubts(
@@ -136,19 +136,16 @@ def doubts(
     said, n = [], int(seen.sum())
     if n < SHORT_EPOCHS:
         said.append(f"only {n / 2:g} min of usable EEG: too short to know what is usual in it, stages are a guess")
-    if not {"slope", "log_total"} <= set(prepared.eeg_feature_names):
+    if "slope" not in prepared.eeg_feature_names:
         return said
-    of = {name: prepared.eeg[:, :, prepared.eeg_feature_names.index(name)] for name in ("slope", "log_total")}
-    used = prepared.weights > 0
-    falls = [-float(np.median(row[good])) for row, good in zip(of["slope"], used, strict=True) if good.any()]
+    slopes = prepared.eeg[:, :, prepared.eeg_feature_names.index("slope")]
+    of_channels = [row[good] for row, good in zip(slopes, prepared.weights > 0, strict=True) if good.any()]
+    falls = [-float(np.median(row)) for row in of_channels]
     if falls and max(falls) < MIN_FALL:
         said.append(f"does not look like an EEG: power falls with frequency to the power of {max(falls):.1f}")
-    changes = [
-        float(np.subtract(*np.percentile(row[good], [90, 10])))
-        for row, good in zip(of["log_total"], used, strict=True) if good.sum() >= 3 * SHORT_EPOCHS
-    ]
+    changes = [float(np.subtract(*np.percentile(row, [90, 10]))) for row in of_channels if len(row) >= 3 * SHORT_EPOCHS]
     if changes and max(changes) < MIN_CHANGE:
-        said.append(f"does not look like an EEG: its power varies by a factor of {10 ** max(changes):.2f} only")
+        said.append(f"does not look like an EEG: how power falls with frequency varies by {max(changes):.2f} only")
     return said
 
 # %% ../../nbs/library/staging/score.ipynb #bfcb3d4d

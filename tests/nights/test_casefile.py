@@ -161,6 +161,14 @@ def test_files_are_float32_uncompressed_and_in_one_piece(tmp_path):
             2,
             "accelerometer of 60, 40, 60 s beside 60 s of whole EEG epochs",
         ),
+        (
+            lambda file: [replacing(name, data=np.zeros(7500))(file) for name in ACCELEROMETER_NAMES],
+            2,
+            (
+                "accelerometer of 150, 150, 150 s beside 60 s of whole EEG epochs: the lengths fit EEG at 100 Hz; if "
+                "so, stages are of no use, and an attribute fs should say it"
+            ),
+        ),
     ],
 )
 def test_what_is_odd_is_noted_and_the_rest_is_used(altered, change, n_epochs, note):

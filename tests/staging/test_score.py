@@ -230,6 +230,9 @@ NO_EEG = {
     "pink noise": lambda random, n: np.fft.irfft(
         np.fft.rfft(random.normal(0, 20, n)) / np.sqrt(1 + np.arange(n // 2 + 1) / n * 250), n
     ) * 3,
+    "brown noise": lambda random, n: np.fft.irfft(
+        np.fft.rfft(random.normal(0, 20, n)) / (0.5 + np.arange(n // 2 + 1) / n * 250), n
+    ) * 9,
 }
 
 
