@@ -234,7 +234,7 @@ class FeatureTable:
     shapes: np.ndarray  # float32 (n_beats, n) the QRS of all leads side by side, to see which beats are alike
     waves: np.ndarray | None = None  # float16 (n_beats, n_leads, 2, n_samples at 125 Hz), for networks: whole beats in
     # QRS heights, and these less the patient's median beat; NaN where a lead's QRS is in a gap
-    rest: np.ndarray | None = None  # float32 (n_leads, n_beats): how far from that beat around the QRS
+    rest: np.ndarray | None = None  # float32 (n_leads, n_beats): how far a lead is from that beat around the QRS
 
     def only(self, which: np.ndarray) -> "FeatureTable":  # bool (n_beats,)
         "Give some of the beats."

@@ -192,10 +192,8 @@ def compare(
     recording: Recording, patient: str, beats: Beats | None, in_use: BeatModel, candidate: BeatModel
 ) -> Compared:
     "Name a record's beats with both models; raise `EcgError` where there are fewer than two."
-    first = score_recording(recording, in_use, beats.time_s if beats else None)
-    second = score_recording(recording, candidate, first.time_s)
-    if len(first.time_s) != len(second.time_s):
-        raise EcgError(recording.record, f"{len(first.time_s)} beats from both models", f"{len(second.time_s)}")
+    marked = beats.time_s if beats else None
+    first, second = (score_recording(recording, model, marked) for model in (in_use, candidate))  # of the same beats
     truth = None
     if beats:
         truth = np.full(len(first.time_s), -1)

@@ -25,7 +25,7 @@ from dreem_case.ecg.features import beat_features
 from dreem_case.ecg.filtering import FS_HZ, NOISE, QUALITIES, Signals, filtered, noise_level, second_quality
 from dreem_case.ecg.findings import _loss, both_ways, data_of, flags, gained, of_found_beats, of_shifts
 from dreem_case.ecg.imputation import WAYS, distance, filled
-from dreem_case.ecg.judge import against_annotations, differences, gross, shadow, summed_up
+from dreem_case.ecg.judge import against_annotations, compare, differences, gross, shadow, summed_up
 from dreem_case.ecg.monitor import (
     load_reference,
     make_reference,
@@ -780,6 +780,13 @@ def test_a_candidate_that_calls_every_beat_normal_is_seen_in_the_shadow(tmp_path
     early = [one for one in found if one.in_use["V"] + one.in_use["S"]]
     assert early and all(0 < one.changed < 1 and one.candidate["right"] < one.in_use["right"] for one in early)
     assert differences(found).value < 0
+
+
+def test_a_model_beside_itself_changes_nothing_in_noise_either():
+    noisy = with_noise(*simulate_record("sim02", "sinus", minutes=3, seed=6), "electrode_motion", 0)
+    assert (score_recording(noisy).why == WHY.index("hardly above noise")).any()
+    one = compare(noisy, "a", None, shipped_model(), shipped_model())
+    assert one.changed == 0 and one.in_use == one.candidate
 
 
 def test_the_shadow_tells_of_records_without_annotated_beats(tmp_path):
