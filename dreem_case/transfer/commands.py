@@ -139,12 +139,13 @@ def _scored(store: object, record: str, stager: object) -> tuple | None:  # wind
 TUNING_STEPS = 400
 
 
-def _check_train(first: int, people: list[str]) -> None:
-    "Raise `BandError` unless there are people to learn from, and others to judge."
+def _check_train(first: int, people: list[str], out: Path | None) -> None:
+    "Raise `BandError` unless there are people to learn from, and others to judge or a place for the network."
     from dreem_case.transfer.bands import BandError
 
-    if first >= len(people):
-        raise BandError("--train", f"fewer than the people with stages, of whom there are {len(people)}", first)
+    if first > len(people) or (first == len(people) and not out):
+        expected = f"fewer than the {len(people)} people with stages, or --out where nobody is left to judge"
+        raise BandError("--train", expected, first)
 
 
 def _tuned_on_store(source: Path | None, place: str, first: int, seed: int, out: Path | None) -> dict:
@@ -163,23 +164,22 @@ def _tuned_on_store(source: Path | None, place: str, first: int, seed: int, out:
     people = list(dict.fromkeys(person_of(record) for record in store.scored()))
     if not people:
         raise ModelError(f"{place}: expected nights with hypnograms, found none")
-    _check_train(first, people)
+    _check_train(first, people, out)
     nights = {record: _scored(store, record, network) for record in store.scored()}
     inside, outside = ([night for record, night in nights.items() if (person_of(record) in people[:first]) == is_inside]
                        for is_inside in (True, False))  # fmt: skip
-    if not (outside or out):
-        raise ModelError(f"{place}: expected --out, or people to judge, found {len(people)} to learn from and no other")
     met = {STAGE_NAMES[stage] for _, labels in inside for stage in np.unique(labels) if stage != UNSCORED}
     if absent := [name for name in STAGE_NAMES if name not in met]:
         click.echo(f"no {', '.join(absent)} in the nights learned from: the network may forget it", err=True)
     tune = partial(learned_on, network, *zip(*inside, strict=True), steps=TUNING_STEPS, seed=seed)
     tuned = tune()
     figures = {"people_learned_from": first, "nights_judged": len(outside), "version": tuned.version}
-    for name, one in (("source", network), ("tuned", tuned), ("scratch", tune(anew=True))):
-        kappas = [kappa(labels, one.predict(windows)) for windows, labels in outside]
-        figures[f"kappa_{name}"] = mean_of_known(kappas)
+    if outside:
+        for name, one in (("source", network), ("tuned", tuned), ("scratch", tune(anew=True))):
+            kappas = [kappa(labels, one.predict(windows)) for windows, labels in outside]
+            figures[f"kappa_{name}"] = mean_of_known(kappas)
     if out:
-        tuned.save(out, {name: figures[name] for name in ("kappa_tuned", "nights_judged")})
+        tuned.save(out, {name: figures[name] for name in ("kappa_tuned", "nights_judged") if name in figures})
     return figures
 
 # %% ../../nbs/library/transfer/commands.ipynb #de35113b
@@ -188,7 +188,7 @@ def _tuned_on_store(source: Path | None, place: str, first: int, seed: int, out:
 @click.option("--store", help="Scored nights of the other device, for a network of raw EEG: a folder or s3:// address.")
 @click.option("--nights", "path", type=_FILE, help="The same as spectra with stages (npz), for a network of bands.")
 @click.option("--train", "first", default=1, show_default=True, type=click.IntRange(1),
-              help="People to learn from, the first ones; the rest, one at least, is judged.")  # fmt: skip
+              help="People to learn from, the first ones; the rest is judged.")  # fmt: skip
 @click.option("--how", default="all, kl", show_default=True,
               help="Of a network of bands: all, first, head, 'all, l2', 'all, kl' or 'all, frozen norms'.")  # fmt: skip
 @click.option("--seed", default=0, show_default=True, type=SEED)
@@ -218,16 +218,17 @@ def fine_tune(
         return
     nights, model = _read(path), load_sequence(source or FOLDER / "source")[0]
     people = list(dict.fromkeys(night.person for night in nights))
-    _check_train(first, people)
+    _check_train(first, people, out)
     inside = [night for night in nights if night.person in people[:first]]
     outside = [night for night in nights if night.person not in people[:first]]
     tuned = tune(model, inside, TUNINGS[how], seed=seed)
     if out:
         save_sequence(out, tuned, {"data": path.name, "people": people[:first], "how": how, "seed": seed})
-    scratch = from_scratch(inside, model.kind, seed=seed, n=len(model.networks))
     figures = {"people_learned_from": first, "nights_judged": len(outside)}
-    for name, one in (("source", model), ("tuned", tuned), ("scratch", scratch)):
-        figures[f"kappa_{name}"] = mean_of_known(list(night_kappas(one, outside).values()))
+    if outside:
+        scratch = from_scratch(inside, model.kind, seed=seed, n=len(model.networks))
+        for name, one in (("source", model), ("tuned", tuned), ("scratch", scratch)):
+            figures[f"kappa_{name}"] = mean_of_known(list(night_kappas(one, outside).values()))
     _show(figures, as_json)
 
 # %% ../../nbs/library/transfer/commands.ipynb #73d7460b

@@ -255,7 +255,7 @@ def test_commands_say_in_one_line_what_they_cannot_use(tmp_path, monkeypatch):
     monkeypatch.setattr(commands, "_read", lambda path: [made_up(i, person=f"p{i // 2}") for i in range(4)])
     shown = CliRunner().invoke(transfer, ["fine-tune", "--nights", bad, "--train", "99"])
     assert (shown.exit_code, shown.output.count("\n")) == (1, 1)
-    assert "--train: expected fewer than the people with stages, of whom there are 2, found 99" in shown.output
+    assert "--train: expected fewer than the 2 people with stages, or --out" in shown.output
     shown = CliRunner().invoke(transfer, ["fine-tune", "--nights", bad, "--seed", "-1"])
     assert shown.exit_code == 2 and "--seed" in shown.output
 

@@ -125,9 +125,11 @@ def test_a_network_tuned_on_a_store_is_a_model_that_learned_from_the_first_peopl
     assert tuned.version == figures["version"] != load_network_stager(shipped_network_folder()).version
     assert list(tuned.trained_on) == [night.record for night in people.nights[:4]]
     assert figures["nights_judged"] == 2 and {"kappa_source", "kappa_tuned", "kappa_scratch"} <= set(figures)
-    run = CliRunner().invoke(transfer, ["fine-tune", *places, "--train", "3"])
-    refusal = "Error: --train: expected fewer than the people with stages, of whom there are 3, found 3\n"
-    assert (run.exit_code, run.output) == (1, refusal)
+    run = CliRunner().invoke(transfer, ["fine-tune", *places, "--train", "3", "--json"])
+    assert json.loads(run.stdout).keys() == {"people_learned_from", "nights_judged", "version"}  # nobody is left
+    for asked in ([*places, "--train", "4"], [*places[:2], "--train", "3"]):
+        run = CliRunner().invoke(transfer, ["fine-tune", *asked])
+        assert run.exit_code == 1 and "--train: expected fewer than the 3 people with stages" in run.output
 
 
 def test_stages_that_no_night_to_learn_from_has_are_told_and_a_tuning_without_use_does_not_begin(
@@ -138,7 +140,7 @@ def test_stages_that_no_night_to_learn_from_has_are_told_and_a_tuning_without_us
     stored(night, np.where(night.hypnogram == Stage.WAKE, Stage.WAKE, Stage.N2), tmp_path / "nights")
     asked = ["fine-tune", "--store", str(tmp_path / "nights")]
     useless = CliRunner().invoke(transfer, asked)
-    assert useless.exit_code == 1 and "expected --out, or people to judge, found 1 to learn from" in useless.output
+    assert useless.exit_code == 1 and "or --out where nobody is left to judge, found 1" in useless.output
     run = CliRunner().invoke(transfer, [*asked, "--out", str(tmp_path / "tuned")])
     assert run.exit_code == 0 and "no N1, DEEP, REM in the nights learned from" in run.stderr
 
