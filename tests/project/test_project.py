@@ -225,6 +225,7 @@ def test_published_figures_are_complete():
         pytest.skip("nothing is published yet")
     figures = ("kappa_per_night", "kappa_per_night_mean", "kappa_per_night_min", "macro_f1", "ece", "review_gain")
     faults = ("one_gone", "one_gone_worst", "one_left", "gain", "sign", "part_night_failure", "no_accelerometer")
+    calibrated = ("wake90", "gain_fifth", "gain_five", "one_derivation", "alone_20min")
     losses = ("gain_20min", "gain_1h", "gain_3h", "gain_night", "alone_20min", "alone_60min")
     expected = {f"simulated.{name}" for name in HEADLINES} | {
         "simulated.forest.kappa_per_night",
@@ -235,6 +236,7 @@ def test_published_figures_are_complete():
         *(f"simulated.best.kappa_drop.{name}" for name in faults),
         *(f"simulated.odd.kappa.{kind}" for kind in ("wake90", "day24", "no_deep")),
         *(f"simulated.odd.accuracy_loss.{what}" for what in losses),
+        *(f"simulated.odd.ece.{kind}" for kind in calibrated),
         *(f"simulated.structure.{name}" for name in ("overlap_mean", "spread_min", "spread_max")),
         "simulated.odd.wake_share.no_sleep",
         "sleep_edf.accuracy_loss.whole_day",

@@ -15,6 +15,7 @@ from dreem_case.staging.corruptions import keep_derivations, without_acceleromet
 from dreem_case.staging.score import score_night
 from dreem_case.staging.shipped import JUDGING_SEED, described_person, shipped_model_folder, thinned
 from dreem_case.staging.stagers import load_stager
+from tests.conftest import ROOT
 
 GOLDEN = Path(__file__).with_name("shipped_golden.json")
 
@@ -44,6 +45,14 @@ def test_it_gives_the_figures_that_its_manifest_states(stager):
     for index in (1, 4, 5):  # the short ones
         night, labels, _ = described_person(index, JUDGING_SEED)
         assert (stager.predict(night) == labels).mean() == pytest.approx(stated[index], abs=0.02)
+
+
+def test_its_page_shows_the_figures_of_its_manifest(stager):
+    page = json.loads((ROOT / "nbs/library/staging/shipped.ipynb").read_text())
+    shown = "".join(text for cell in page["cells"] for out in cell.get("outputs", []) for text in out["text"])
+    stated = stager.metrics
+    assert f"judged on {stated['judged_on']}" in shown, "run the page's last cell anew"
+    assert f"kappa {stated['kappa_per_night_mean']:.3f}" in shown and f"accuracy {stated['accuracy']:.3f}" in shown
 
 
 def test_the_default_model_is_the_shipped_one_and_nothing_is_trained(monkeypatch):
