@@ -2,9 +2,9 @@
 
 # %% auto #0
 __all__ = ['GAP_SHARES', 'FOUND', 'HURT', 'data_of', 'write_findings', 'of_judged', 'lead_answers', 'held_out_answers',
-           'of_folds', 'of_models', 'both_ways', 'trees_without', 'network_without', 'gained', 'flags', 'of_flags',
-           'measure_on_folds', 'of_shifts', 'of_monitoring', 'of_gaps', 'of_found_beats', 'of_detection', 'of_signals',
-           'study']
+           'of_folds', 'of_models', 'both_ways', 'trees_without', 'network_without', 'gained', 'gain_rows', 'flags',
+           'of_flags', 'measure_on_folds', 'of_shifts', 'of_monitoring', 'of_gaps', 'of_found_beats', 'of_detection',
+           'of_signals', 'study']
 
 # %% ../../nbs/library/ecg/findings.ipynb #e507dfa6
 import hashlib
@@ -196,6 +196,19 @@ def gained(without: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, dict[st
             row |= {f"{key}_gain_low": low, f"{key}_gain_high": high}
         found[name] = row
     return found
+
+
+def gain_rows(gains: Mapping[str, Mapping[str, float]]) -> list[dict[str, str]]:
+    "Write what each gives as rows of a table."
+    rows = []
+    for name, own in gains.items():
+        row = {"goes without": "all of these" if name == "any" else name}
+        row |= {key.upper(): f"{own[key]:.3f}" for key in ("f3", "f4")}
+        for key in ("f3", "f4"):
+            bounds = "{:+.3f} ({:+.3f} to {:+.3f})".format(*(own[f"{key}_gain{end}"] for end in ("", "_low", "_high")))
+            row[f"{key.upper()} gained by having it"] = "" if name == "nothing" else bounds
+        rows.append(row)
+    return rows
 
 # %% ../../nbs/library/ecg/findings.ipynb #5a0d1003
 def flags(weighted: np.ndarray, honest: np.ndarray, truth: np.ndarray) -> dict[str, dict[str, float]]:
