@@ -66,7 +66,7 @@ def _in_use() -> tuple[BeatModel, Reference | None]:
     "Load the model that the setting points to now; one that cannot be read does not replace one that answers."
     path = Path(os.environ.get("DREEM_CASE_ECG_MODEL") or MODEL_FILE).resolve()
     try:
-        _good[:] = [_loaded(str(path), path.stat().st_mtime_ns)]
+        _good[:] = [_loaded(str(path), path.stat().st_mtime_ns if path.exists() else 0)]
     except (EcgError, OSError) as error:
         _LOG.error("%s cannot be used: %s", path.name, error)
         if not _good:

@@ -126,8 +126,10 @@ def sight_of(answers: BeatAnswers) -> Sight:
 
 def told(reference: Reference, answers: BeatAnswers) -> dict[str, object]:
     """Tell what monitoring says of a record: the share of classes expected to be right, the figures beyond their
-    limits, and whether these are more than training records have.
+    limits, and whether these are more than training records have. Of paced beats alone nothing is told.
     """
+    if answers.paced.all():
+        return {"expected_right": None, "beyond": [], "stands_out": False}
     figures, given = watched(reference, sight_of(answers)), answers.classes >= 0
     expected = round(float(answers.confidence[given].mean()), 4) if given.any() else None
     found = {"expected_right": expected, "beyond": alarms(reference, figures)}

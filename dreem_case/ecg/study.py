@@ -141,7 +141,8 @@ def model_with_card(folder: Path | str, records: Sequence[str], kind: str = "tre
 
 def limits_of(folder: Path | str, records: Sequence[str], model: BeatModel) -> Reference:
     "Set the limits of monitoring by what a model says of records that it has learned from, as the product asks it."
-    return make_reference([sight_of(score_recording(read_wfdb(folder, r), model)) for r in records], model.version)
+    answers = [score_recording(read_wfdb(folder, record), model) for record in records]
+    return make_reference([sight_of(one) for one in answers if not one.paced.all()], model.version)
 
 # %% ../../nbs/library/ecg/study.ipynb #7f73e921
 def answers_of(model: BeatModel, cases: Mapping[str, Case], records: Iterable[str], table: int = 0) -> dict:
