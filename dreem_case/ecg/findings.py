@@ -292,8 +292,8 @@ def _of_shift(
             seen[record] = look_at(model, shifted, filtered(shifted), case.beats.time_s)
     if not seen:
         return {}
-    found = _loss(cases, calm, seen) | {"refused": _refused(seen.values()), "alarm": _alarm(reference, seen.values())}
-    found |= _alarms_of_hurt(cases, calm, seen, reference) | {"records": len(seen)}
+    found = _loss(cases, calm, seen) | {"refused": _refused(seen.values()), "records": len(seen)}
+    found |= _alarms_of_hurt(cases, calm, seen, reference)
     return {f"shift.{name}.{key}": value for key, value in found.items()}
 
 # %% ../../nbs/library/ecg/findings.ipynb #35a3ce5c
@@ -399,7 +399,7 @@ HURT = 0.02  # of the beats that a record's answers are wrong for, and were righ
 def _alarms_of_hurt(
     cases: Mapping[str, Case], calm: Mapping[str, Seen], seen: Mapping[str, Seen], reference: Reference
 ) -> dict[str, float]:
-    "Give the shares of records that a shift hurts with an alarm, and without, and that have one though nothing hurts."
+    "Give the share of records with an alarm, and those that a shift hurts with one, hurts without, or does not hurt."
     hurt, raised = [], []
     for record, own in seen.items():
         kept, truth = ~own.refused, cases[record].example.classes
@@ -408,7 +408,7 @@ def _alarms_of_hurt(
         raised.append(stands_out(reference, watched(reference, own.sight)))
     lost, seen_it = np.array(hurt), np.array(raised)
     shares = {"hurt_seen": lost & seen_it, "hurt_missed": lost & ~seen_it, "false_alarm": ~lost & seen_it}
-    return {name: float(which.mean()) for name, which in shares.items()}
+    return {name: float(which.mean()) for name, which in {"alarm": seen_it, **shares}.items()}
 
 
 def _refused(seen: Collection[Seen]) -> float:

@@ -174,7 +174,8 @@ def publish(
 
 # %% ../../nbs/library/report/publish.ipynb #0aa1ad37
 _ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}\b")
-_SKIPPED = re.compile(r"^#\|\s*(eval:\s*false|hide\b)", re.MULTILINE)
+_NOT_RUN = re.compile(r"^#\|\s*eval:\s*false", re.MULTILINE)
+_HIDDEN = re.compile(r"^#\|\s*hide\b", re.MULTILINE)
 
 
 def _shown(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
@@ -192,7 +193,7 @@ def _run_examples(root: Path, name: str) -> str:  # why it failed; empty: it did
     path = root / name
     notebook = nbformat.read(path, 4)
     for cell in notebook.cells:
-        if cell.cell_type == "code" and re.search(r"^#\|\s*eval:\s*false", cell.source, re.MULTILINE):
+        if cell.cell_type == "code" and _NOT_RUN.search(cell.source):
             cell.source = ""
     with TemporaryDirectory() as folder:
         copy, done = Path(folder) / path.name, Path(folder) / "done.ipynb"
@@ -205,7 +206,7 @@ def _run_examples(root: Path, name: str) -> str:  # why it failed; empty: it did
     committed = nbformat.read(path, 4)
     for cell in committed.cells:
         if cell.cell_type == "code":
-            outputs = [] if _SKIPPED.search(cell.source) else made[cell.id].outputs
+            outputs = [] if _HIDDEN.search(cell.source) else made[cell.id].outputs
             cell.outputs, cell.execution_count = [one for one in map(_shown, outputs) if one], None
     nbformat.write(committed, path)
     return ""
