@@ -77,9 +77,6 @@ def scope_of(
     )  # fmt: skip
 
 # %% ../../nbs/library/report/study.ipynb #eb7d0b87
-MAX_FEATURE_BYTES = 2 * 10**9  # of the cache; a night has two megabytes
-
-
 @dataclass(frozen=True, eq=False)
 class Study:
     "The nights of a report, their features and labels, and what can be shown of them."
@@ -119,6 +116,9 @@ class Study:
         return [self.features[record] for record in scored], [self.nights[record].hypnogram for record in scored]
 
 # %% ../../nbs/library/report/study.ipynb #7d3672d2
+MAX_FEATURE_BYTES = 2 * 10**9  # of the cache; a night has two megabytes
+
+
 def open_study(
     data: str | Path | int = "",  # a folder in the case's layout (papermill makes 20260101 a number); empty: embedded
     seed: int = 1,  # of the embedded nights
