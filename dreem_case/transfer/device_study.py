@@ -14,13 +14,10 @@ import numpy as np
 from ..core.agreement import accuracy
 from ..core.cross_validation import grouped_folds
 from ..core.workers import run_all
-from ..nights.stages import UNSCORED
-from ..staging.design_matrix import table_from_bins
-from ..staging.features import NightFeatures
-from .band_models import Blend, fit_band_trees, tree_rows
-from .bands import N_STAGES, BandError, BandNight, folds_of_people, on_grid
+from .band_models import Blend, fit_band_trees, fit_recurrent_bands, tree_rows
+from .bands import N_STAGES, BandError, BandNight, folds_of_people
 from .fine_tuning import BEST, TUNINGS, fine_tune, from_scratch
-from .recurrent import PASSES, RecurrentStager
+from .recurrent import PASSES
 from .sequence import Draw, SequenceModel, fit_model
 
 # %% ../../nbs/library/transfer/device_study.ipynb #96a81d74
@@ -115,22 +112,12 @@ def _one_fold(
 ) -> list[tuple[np.ndarray, ...]]:  # of each night outside, as `HeadbandFolds`
     "Learn from the nights inside and say the stages of those outside."
     inside, outside = ([nights[i] for i in side] for side in splits[fold])
-    stages = [on_grid(night.stage, night.epoch, UNSCORED) for night in inside]
-    recurrent = RecurrentStager(1, passes).fit([_table(night) for night in inside], stages)
-    models = fit_model(inside, "bins", draw), fit_band_trees(inside, "bins", n_rounds, 16, every=2)
-    return [
-        (recurrent.predict_proba(_table(night))[_place(night)], *(model.probabilities(night) for model in models))
-        for night in outside
-    ]
-
-
-def _place(night: BandNight) -> np.ndarray:  # int (n,) of its epochs on the night's grid
-    return night.epoch - night.epoch[0]
-
-
-def _table(night: BandNight) -> NightFeatures:
-    "Give a night's bins as features."
-    return table_from_bins(night.name, night.bins, _place(night))
+    models = (
+        fit_recurrent_bands(inside, passes),
+        fit_model(inside, "bins", draw),
+        fit_band_trees(inside, "bins", n_rounds, 16, every=2),
+    )
+    return [tuple(model.probabilities(night) for model in models) for night in outside]
 
 # %% ../../nbs/library/transfer/device_study.ipynb #4d01bfb7
 def split_claims(
