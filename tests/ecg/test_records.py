@@ -162,9 +162,7 @@ def test_of_several_samples_a_frame_the_fastest_leads_are_taken_and_annotations_
     units = np.round(1000 * two_leads[:, 0]).astype("<i2").reshape(-1, 4)
     frames = np.concatenate([units, units[:, :1]], axis=1)  # four samples of one signal, one of another
     (tmp_path / "multi.dat").write_bytes(frames.tobytes())
-    (tmp_path / "multi.hea").write_text(
-        "multi 2 62.5 625\nmulti.dat 16x4 1000/mV\nmulti.dat 16 1000/mV\n"
-    )
+    (tmp_path / "multi.hea").write_text("multi 2 62.5 625\nmulti.dat 16x4 1000/mV\nmulti.dat 16 1000/mV\n")
     (tmp_path / "multi.atr").write_bytes(annotation_bytes("multi", 62.5, np.array([2.0, 4.0]), ["N", "V"]))
     read = read_wfdb(tmp_path, "multi")
     assert (read.fs_hz, list(read.leads)) == (250, ["lead 1"])
@@ -184,8 +182,9 @@ def test_a_lead_that_was_sampled_too_late_is_put_where_it_belongs(tmp_path, two_
 
 
 def test_segments_follow_each_other_and_what_one_has_not_is_a_gap(tmp_path, two_leads):
-    for name, leads in {"long_1": {"II": two_leads[:, 0]}, "long_2": {"II": two_leads[:, 1], "V": two_leads[:, 0]}}.items():
-        write_wfdb(tmp_path, make_recording(name, 250, leads))
+    first, second = two_leads.T
+    write_wfdb(tmp_path, make_recording("long_1", 250, {"II": first}))
+    write_wfdb(tmp_path, make_recording("long_2", 250, {"II": second, "V": first}))
     (tmp_path / "long.hea").write_text("long/4 2 250 5600\nlong_layout 0\nlong_1 2500\n~ 600\nlong_2 2500\n")
     (tmp_path / "long.atr").write_bytes(annotation_bytes("long", 250, np.array([1.0, 21.0]), ["N", "N"]))
     read, nan = read_wfdb(tmp_path, "long"), np.full(600, np.nan)
