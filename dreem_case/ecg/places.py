@@ -27,7 +27,7 @@ from ..core.workers import Workers
 from .classifier import BeatModel
 from .monitor import bad_share, load_reference, reference_path, told
 from .recording import CLASSES, EcgError, Recording
-from .score import BeatAnswers, answer_json, load_model, score_recording
+from .score import BeatAnswers, answer_json, counted, load_model, score_recording
 from dreem_case.ecg.wfdb_files import (
     ANNOTATORS, NAME, PATIENTS, SAMPLES, annotation_bytes, check_record, is_of_record, read_wfdb,
 )  # fmt: skip
@@ -116,11 +116,11 @@ COLUMNS = (
 
 def table_row(recording: Recording, answers: BeatAnswers) -> dict[str, object]:
     "Sum up a record for a table; the rate is that of the median time between beats."
-    answer = answer_json(answers)
+    n = counted(answers)
     return {
         "hours": round(recording.duration_s / 3600, 4), "beats": len(answers.time_s),
-        "bpm": round(60 / float(np.median(np.diff(answers.time_s))), 1), **answer["counts"],
-        "paced": answer["paced"], "without_class": answer["without_class"], "review": int(answers.review.sum()),
+        "bpm": round(60 / float(np.median(np.diff(answers.time_s))), 1), **n["counts"],
+        "paced": n["paced"], "without_class": n["without_class"], "review": int(answers.review.sum()),
         "not_good": round(bad_share(answers.quality), 3),
         "notes": "; ".join(answers.notes),
     }  # fmt: skip
