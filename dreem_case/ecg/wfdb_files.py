@@ -218,7 +218,7 @@ def _joined(folder: Path, header: Header) -> tuple[float, dict[str, np.ndarray],
         if n and segment != "~":
             own = read_header(folder, segment)
             if own.segments or own.fs_hz != header.fs_hz:
-                raise EcgError(header.record, f"a segment {segment} of {header.fs_hz:g} Hz", "another, or one of segments")
+                raise EcgError(header.record, f"a segment {segment} of {header.fs_hz:g} Hz", "another, or segments")
             fs_hz, found, said = _read_leads(folder, own)
             rates.add(fs_hz)
             per_frame = round(fs_hz / header.fs_hz)
