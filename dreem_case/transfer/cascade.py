@@ -116,7 +116,7 @@ class EpochsFirst(nn.Module):
 
 # %% ../../nbs/library/transfer/cascade.ipynb #64c2b2d6
 TEACHER = 0.7  # share of the large model's say in what the small one learns
-_ONE_IN = 5  # people, on whom a twin that has not seen them shows how sure the small one is of new people
+_ONE_IN = 10  # people, on whom a twin that has not seen them shows how sure the small one is of new people
 
 
 def distil(
