@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['MANY', 'PASSES_OF_MANY', 'FOLDER', 'N_FOLDS', 'AROUND', 'tree_rows', 'BandTrees', 'fit_band_trees', 'blend', 'Blend',
-           'band_table', 'BandRecurrent', 'fit_recurrent_bands', 'fit_best', 'band_figures', 'check_judged',
-           'fit_and_score', 'data_version', 'save_edge', 'load_edge', 'make_band_models', 'HeldOut', 'held_out']
+           'fit_best', 'band_figures', 'check_judged', 'fit_and_score', 'data_version', 'save_edge', 'load_edge',
+           'make_band_models', 'HeldOut', 'held_out']
 
 # %% ../../nbs/library/transfer/band_models.ipynb #28891581
 import hashlib
@@ -18,21 +18,9 @@ from ..core.agreement import accuracy, kappa, macro_f1
 from ..core.calibration import softmax
 from ..core.model_file import ModelError, read_manifest
 from ..core.trees import Trees, fit_trees
-from ..nights.stages import UNSCORED
-from ..staging.design_matrix import table_from_bins, table_from_matrix
-from ..staging.features import NightFeatures
-from dreem_case.transfer.bands import (
-    N_STAGES,
-    BandError,
-    BandNight,
-    differences,
-    folds_of_people,
-    night_inputs,
-    on_grid,
-    trimmed,
-)
+from .bands import N_STAGES, BandError, BandNight, folds_of_people, night_inputs, on_grid, trimmed
 from .cascade import EdgeModel, Usual, distil
-from .recurrent import PASSES, RecurrentStager
+from .recurrent import BandRecurrent, RecurrentStager, fit_recurrent_bands
 from .sequence import Draw, SequenceModel, fit_model, load_sequence, save_sequence
 
 # %% ../../nbs/library/transfer/band_models.ipynb #6d98659c
@@ -101,52 +89,11 @@ class Blend:
         "Say how likely each stage is."
         return blend([model.probabilities(night) for model in self.models], self.shares)
 
-# %% ../../nbs/library/transfer/band_models.ipynb #d879cf37
-def band_table(night: BandNight) -> NightFeatures:
-    "Give a night as features: its bins, or its bands with variance and swing where they are known."
-    place = night.epoch - night.epoch[0]
-    if night.bins is not None:
-        known = np.isfinite(night.bins).all(axis=1)
-        return table_from_bins(night.name, night.bins[known], place[known])
-    levels = night.bands if night.size is None else np.hstack([night.bands, night.size])
-    middle = night.bands.mean(axis=1, keepdims=True)
-    values = np.hstack([levels, levels - middle, differences(night.bands)])
-    names = ["delta", "theta", "alpha", "beta", "variance", "swing"][: levels.shape[1]]
-    pairs = ["delta_beta", "alpha_theta", "delta_theta", "alpha_beta", "theta_beta"]
-    names = [*(f"level_{name}_db" for name in names), *(f"relative_{name}_db" for name in [*names, *pairs])]
-    known = np.isfinite(values).all(axis=1)
-    return table_from_matrix(night.name, values[known], names, place[known])
-
-# %% ../../nbs/library/transfer/band_models.ipynb #baa79eaa
+# %% ../../nbs/library/transfer/band_models.ipynb #e4b160a0
 MANY = Draw(steps=400, pieces=12, length=400)  # for a hundred nights
 PASSES_OF_MANY = 12
 
 
-@dataclass(frozen=True, eq=False)
-class BandRecurrent:
-    "A recurrent network over nights as bands or bins."
-
-    stager: RecurrentStager
-
-    def probabilities(self, night: BandNight) -> np.ndarray:  # float (n, 5), alike past what was recorded
-        "Say how likely each stage is."
-        said = self.stager.predict_proba(band_table(night))
-        place = night.epoch - night.epoch[0]
-        whole = np.full((int(place[-1]) + 1, N_STAGES), 1 / N_STAGES)
-        whole[: len(said)] = said
-        return whole[place]
-
-
-def fit_recurrent_bands(nights: Sequence[BandNight], passes: int = PASSES) -> BandRecurrent:
-    "Learn from nights; raise `BandError` where nothing is scored."
-    known = [(band_table(night), on_grid(night.stage, night.epoch, UNSCORED)) for night in nights]
-    known = [(table, stage[: table.n_epochs]) for table, stage in known]
-    known = [(table, stage) for table, stage in known if (stage >= 0).any()]
-    if not known:
-        raise BandError("training", "a scored epoch at least", "none")
-    return BandRecurrent(RecurrentStager(1, passes).fit(*zip(*known, strict=True)))
-
-# %% ../../nbs/library/transfer/band_models.ipynb #e4b160a0
 def fit_best(nights: Sequence[BandNight], passes: int = PASSES_OF_MANY) -> BandRecurrent:
     "Fit the best model on nights with variance and swing; about a minute of a core for a hundred nights."
     return fit_recurrent_bands(nights, passes)

@@ -116,7 +116,7 @@ class EpochsFirst(nn.Module):
 
 # %% ../../nbs/library/transfer/cascade.ipynb #64c2b2d6
 TEACHER = 0.7  # share of the large model's say in what the small one learns
-_ONE_IN = 10  # people, on whom a twin that has not seen them shows how sure the small one is of new people
+_TWINS = 3  # that learn without a third of the people each, and show how sure the small one is of people who are new
 
 
 def distil(
@@ -137,11 +137,14 @@ def distil(
         fit_sequence(network, [examples[i] for i in np.flatnonzero(chosen)], draw)
         return EdgeModel(network, usual, ())
 
-    held = folds_of_people(nights, min(_ONE_IN, len({night.person for night in nights}))) == 0
-    twin = learned_from(~held if not held.all() else held)
-    sure = np.concatenate([twin.probabilities(nights[i]).max(axis=1) for i in np.flatnonzero(held)])
-    confidences = tuple(np.quantile(sure, np.linspace(0, 1, 101)).tolist())
-    return replace(learned_from(held | True), confidences=confidences)
+    everybody, sure = np.ones(len(nights), bool), []
+    folds = folds_of_people(nights, min(_TWINS, len({night.person for night in nights})))
+    for fold in range(folds.max() + 1):
+        held = folds == fold
+        twin = learned_from(everybody if held.all() else ~held)
+        sure += [twin.probabilities(nights[i]).max(axis=1) for i in np.flatnonzero(held)]
+    confidences = tuple(np.quantile(np.concatenate(sure), np.linspace(0, 1, 101)).tolist())
+    return replace(learned_from(everybody), confidences=confidences)
 
 # %% ../../nbs/library/transfer/cascade.ipynb #565b078e
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ import numpy as np
 from ..core.agreement import accuracy
 from ..core.cross_validation import grouped_folds
 from ..core.workers import run_all
-from .band_models import BandTrees, Blend, fit_band_trees, fit_recurrent_bands, tree_rows
+from .band_models import BandTrees, Blend, fit_band_trees, tree_rows
 from .bands import N_STAGES, BandError, BandNight, folds_of_people
 from .fine_tuning import BEST, TUNINGS, fine_tune, from_scratch
-from .recurrent import PASSES
+from .recurrent import PASSES, fit_recurrent_bands
 from .sequence import Draw, SequenceModel, fit_model
 
 # %% ../../nbs/library/transfer/device_study.ipynb #96a81d74
