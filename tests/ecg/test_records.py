@@ -504,11 +504,11 @@ def test_the_published_table_comes_back_from_the_records(real_data):
 
 
 def test_real_records_agree_with_the_wfdb_package(real_data):
-    import wfdb
-
     folder = real_data / "mitbih"
     for record in ("100", "114"):
-        theirs, ours = wfdb.rdrecord(str(folder / record)), read_wfdb(folder, record)
+        with _wfdb() as wfdb:
+            theirs = wfdb.rdrecord(str(folder / record))
+        ours = read_wfdb(folder, record)
         assert list(ours.leads) == theirs.sig_name
         assert ours.notes == ()
         np.testing.assert_allclose(np.stack(list(ours.leads.values()), axis=1), theirs.p_signal, atol=1e-5)
