@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -20,9 +20,8 @@ from ..core.calibration import fit_review_threshold, fit_temperature, needs_revi
 from ..core.model_file import ModelError
 from ..core.nets import LoopSettings, fit_network, load_network, save_network, seed_all, torch_threads
 from ..nights.edf_pairs import person_of
-from ..nights.night import Night
 from ..nights.stages import STAGE_NAMES, STAGES, UNSCORED
-from ..staging.boosted import farthest_of, names_of, rows_of, rows_state, unlike_training
+from ..staging.boosted import MatchedStager, farthest_of, names_of, rows_of, rows_state
 from dreem_case.staging.design_matrix import (
     ROWS_VERSION,
     RowMaker,
@@ -31,9 +30,9 @@ from dreem_case.staging.design_matrix import (
     table_from_bins,
     table_from_matrix,
 )
-from ..staging.features import FEATURES_VERSION, NightFeatures, night_features
+from ..staging.features import FEATURES_VERSION, NightFeatures
 from ..staging.matching import fuse
-from ..staging.stager import Stager, matched
+from ..staging.stager import matched
 from .bands import BandError, BandNight, differences, on_grid
 
 # %% ../../nbs/library/transfer/recurrent.ipynb #cc7d74c9
@@ -129,26 +128,18 @@ _MOST_NETWORKS = 20
 
 
 @dataclass(eq=False)
-class RecurrentStager(Stager):
+class RecurrentStager(MatchedStager):
     "Recurrent networks on features."
-
-    reads: ClassVar[str] = "features"
 
     n_networks: int = 2  # one alone is not calibrated
     passes: int = PASSES
-    rows: RowMaker | None = field(default=None, init=False)
     movement: Scale | None = field(default=None, init=False)  # of the accelerometer's features
     networks: nn.ModuleList = field(default_factory=nn.ModuleList, init=False)
     temperature: float = field(default=1.0, init=False)
-    farthest: float = field(default=np.inf, init=False)  # distance of the training night most unlike the others
     review_threshold: float = field(default=0.0, init=False)
     version: str = field(default="recurrent-unfitted", init=False)
     trained_on: tuple[str, ...] = field(default=(), init=False)  # records
     metrics: dict = field(default_factory=dict, init=False)
-
-    def prepare(self, night: Night) -> NightFeatures:
-        "Compute the night's features."
-        return night_features(night)
 
     def fit(self, prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray], seed: int = 0) -> Self:
         "Learn from nights of at least two people; raise `ModelError` for others."
@@ -163,15 +154,6 @@ class RecurrentStager(Stager):
             raise ModelError(f"{prepared.record}: expected a fitted model, found one that was never fitted")
         inputs = night_inputs(self.rows, self.movement, prepared)
         return temper(np.mean([_said(network, inputs) for network in self.networks], axis=0), self.temperature)
-
-    @property
-    def references(self) -> Mapping[str, Scale]:
-        "Give the scales of the training nights' channels."
-        return self.rows.references if self.rows else {}
-
-    def unlike_training(self, prepared: NightFeatures) -> tuple[float, tuple[str, ...]]:
-        "Return a night's distance from the training nights in spreads, and a note if none of them is as far."
-        return unlike_training(self.rows, self.farthest, prepared)
 
     def review(self, probabilities: np.ndarray) -> np.ndarray:  # (n_epochs, 5) -> bool (n_epochs,)
         "Mark what is less certain than four fifths of the held-out epochs were."
