@@ -86,6 +86,8 @@ def short_training(short_nights) -> tuple[list, list]:
 
 
 SMALL = {"boosted": {"n_rounds": 8, "n_folds": 2, "n_copies": 1, "n_jobs": 1}, "forest": {"n_trees": 8}}
+SMALL["blended"] = {**SMALL["boosted"], "n_networks": 2, "passes": 1}
+SMALL["recurrent"] = {"n_networks": 1, "passes": 1}
 
 
 def saved_model(name: str, training: tuple[list, list], folder: Path) -> Path:
@@ -94,6 +96,13 @@ def saved_model(name: str, training: tuple[list, list], folder: Path) -> Path:
 
     new_stager(name, **SMALL[name]).fit(*training).save(folder, {"kappa": 0.5})
     return folder
+
+
+@pytest.fixture(scope="session")
+def short_blend(short_training, tmp_path_factory) -> Path:
+    """A folder with small trees and networks, fitted to the short nights."""
+    pytest.importorskip("lightning", reason="networks are an extra: pip install dreem_case[nets]")
+    return saved_model("blended", short_training, tmp_path_factory.mktemp("blend"))
 
 
 @pytest.fixture(scope="session")

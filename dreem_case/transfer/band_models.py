@@ -20,7 +20,7 @@ from ..core.model_file import ModelError, read_manifest
 from ..core.trees import Trees, fit_trees
 from .bands import N_STAGES, BandError, BandNight, folds_of_people, night_inputs, on_grid, trimmed
 from .cascade import EdgeModel, Usual, distil
-from .recurrent import BandRecurrent, RecurrentStager, fit_recurrent_bands
+from .band_recurrent import BandRecurrent, RecurrentStager, fit_recurrent_bands
 from .sequence import Draw, SequenceModel, fit_model, load_sequence, save_sequence
 
 # %% ../../nbs/library/transfer/band_models.ipynb #6d98659c

@@ -18,7 +18,7 @@ from ..core.workers import run_all
 from .band_models import BandTrees, Blend, fit_band_trees, tree_rows
 from .bands import N_STAGES, BandError, BandNight, folds_of_people
 from .fine_tuning import BEST, TUNINGS, fine_tune, from_scratch
-from .recurrent import PASSES, fit_recurrent_bands
+from .band_recurrent import PASSES, fit_recurrent_bands
 from .sequence import Draw, SequenceModel, fit_model
 
 # %% ../../nbs/library/transfer/device_study.ipynb #96a81d74

@@ -43,6 +43,7 @@ OF_NETS = {
     "ecg.network",
     "ecg.network_training",
     *(f"events.{name}" for name in ("networks", "network")),
+    "staging.recurrent_training",
     *(f"mae.{name}" for name in ("embed", "model", "night_sequences", "pretraining")),
     *(
         f"transfer.{name}"
@@ -52,7 +53,6 @@ OF_NETS = {
             "edge_network",
             "fine_tuning",
             "network_stager",
-            "recurrent",
             "network_training",
             "networks",
             "sequence",

@@ -27,7 +27,7 @@ from dreem_case.staging.feature_cache import FeaturesDamaged
 from dreem_case.staging.forest import ForestStager
 from dreem_case.staging.score import night_row, score_document, score_night
 from dreem_case.staging.stagers import load_stager, new_stager, stager_module, stager_names
-from tests.conftest import until
+from tests.conftest import saved_model, until
 
 
 @pytest.fixture(scope="module")
@@ -317,15 +317,15 @@ def test_every_kind_of_model_is_served_and_scores_features_as_it_scores_the_file
         stager.version = network_stager._version(stager)
         stager.save(folder, {})
     elif kind == "recurrent":
-        stager.n_networks, stager.passes = 1, 1
-        stager.fit(*short_training).save(folder, {})
+        folder = saved_model(kind, short_training, folder)
     else:
-        folder = request.getfixturevalue({"boosted": "short_model", "forest": "short_forest"}[kind])
+        kinds = {"blended": "short_blend", "boosted": "short_model", "forest": "short_forest"}
+        folder = request.getfixturevalue(kinds[kind])
     with ScoringPool(folder) as pool:
         scored = pool.score("night-1", paths[0])
         assert json.loads(scored.details)["model_version"] == pool.model_version
         assert pool.alive and pool.model_version.startswith(kind)
-        assert pool.scores_features == (kind in ("boosted", "forest", "recurrent"))
+        assert pool.scores_features == (kind in ("blended", "boosted", "forest", "recurrent"))
         if pool.scores_features:
             kept = pool.score("night-1", paths[0], keep_features=True)
             assert kept._replace(features=b"") == scored == pool.score("night-1", kept.features)

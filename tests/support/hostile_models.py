@@ -13,6 +13,7 @@ import random
 import re
 import shutil
 import zipfile
+from base64 import b64decode, b64encode
 from pathlib import Path
 
 import numpy as np
@@ -385,7 +386,7 @@ def state_the_version(folder: Path) -> None:
         try:
             load_stager(folder)
         except Exception as error:
-            if found := re.search(r"found ((forest|boosted)-\w+)$", str(error)):
+            if found := re.search(r"found ((forest|boosted|blended)-\w+)$", str(error)):
                 manifest = json.loads((folder / MANIFEST).read_text())
                 (folder / MANIFEST).write_text(json.dumps(manifest | {"version": found[1]}))
 
@@ -490,8 +491,39 @@ def change_boosted_rest(rng, model):
     model.pack()
 
 
+class BlendedModel(JsonModel):
+    """A folder of trees and networks taken apart; its state is the trees', beside it all the rest."""
+
+    def __init__(self, folder: Path):
+        super().__init__(folder)
+        self.whole, self.state = self.state, self.state["boosted"]
+
+    def pack(self) -> None:
+        """Make a file of all, and let the manifest agree with it."""
+        self.agree(json.dumps(self.whole).encode())
+
+
+def change_networks(rng, model):
+    """Change bytes of the weights, cut them off, or say something else of the networks."""
+    weights = bytearray(b64decode(model.whole["weights"]))
+    what = rng.choice(["bytes", "header", "length", "huge", "state", "text"])
+    if what in ("bytes", "header"):
+        for _ in range(rng.randint(1, 20)):
+            weights[rng.randrange(len(weights) if what == "bytes" else 2000)] = rng.randrange(256)
+    elif what == "length":
+        del weights[rng.randrange(len(weights)) :]
+    elif what == "huge":
+        weights[-400:] = rng.choice([b"\xff\xff\x7f\x7f", b"\x00\x00\xc0\x7f", b"\x00\x00\x70\x44"]) * 100
+    elif what == "state":
+        name = rng.choice(sorted(model.whole["recurrent"]))
+        model.whole["recurrent"][name] = rng.choice([None, -1, 0, 0.5, 10**9, "1", [], [[0.0], [0.0]], {}, 1e300])
+    model.whole["weights"] = rng.choice(["", "=", "é", [1], None]) if what == "text" else b64encode(weights).decode()
+    model.pack()
+
+
 JSON_DAMAGES = [change_manifest, flip_bits, change_json_text, change_values, be_other_json]
 JSON_FORGERIES = [change_boosted_tree, change_boosted_rest]
+BLENDED_FORGERIES = [*JSON_FORGERIES, change_networks, change_networks]
 
 
 def write_hostile_model(folder: Path, seed: int, good: Path) -> str:  # what was done
@@ -500,6 +532,7 @@ def write_hostile_model(folder: Path, seed: int, good: Path) -> str:  # what was
     taken_apart, damages, forgeries = {
         "forest": (Model, DAMAGES, FORGERIES),
         "boosted": (JsonModel, JSON_DAMAGES, JSON_FORGERIES),
+        "blended": (BlendedModel, JSON_DAMAGES, BLENDED_FORGERIES),
     }[kind]
     rng, model = random.Random(seed), taken_apart(good)
     change = (damages + forgeries * 2)[seed % (len(damages) + 2 * len(forgeries))]

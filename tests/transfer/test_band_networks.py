@@ -22,6 +22,7 @@ from dreem_case.transfer.band_models import (
     held_out,
     load_edge,
 )
+from dreem_case.transfer.band_recurrent import RecurrentStager, fit_recurrent_bands
 from dreem_case.transfer.bands import BandError, BandNight, read_sleep_edf_bands
 from dreem_case.transfer.cascade import (
     AHEAD,
@@ -38,7 +39,6 @@ from dreem_case.transfer.cascade import (
 )
 from dreem_case.transfer.commands import transfer
 from dreem_case.transfer.fine_tuning import TUNINGS, fine_tune, learn_curves
-from dreem_case.transfer.recurrent import RecurrentStager, fit_recurrent_bands
 from dreem_case.transfer.sequence import Draw, draw_batch, example_of, fit_model, load_sequence, save_sequence
 
 SHORT = Draw(steps=10, length=60)

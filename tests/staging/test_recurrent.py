@@ -12,8 +12,8 @@ pytest.importorskip("lightning", reason="networks are an extra: pip install dree
 from dreem_case.core.model_file import ModelError  # noqa: E402
 from dreem_case.nights.stages import UNSCORED  # noqa: E402
 from dreem_case.staging.design_matrix import FeaturesDiffer, table_from_matrix  # noqa: E402
+from dreem_case.staging.recurrent import RecurrentStager  # noqa: E402
 from dreem_case.staging.stagers import load_stager, stager_class  # noqa: E402
-from dreem_case.transfer.recurrent import RecurrentStager  # noqa: E402
 
 NAMES = ("log_delta", "sigma_share")
 

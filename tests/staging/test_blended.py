@@ -1,0 +1,150 @@
+"""Trees and networks together: what both say is averaged, the file is checked, and no torch is needed to read it."""
+
+import json
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dreem_case.core.model_file import ModelError, from_json, read_model, to_json, write_model
+from dreem_case.nights.stages import UNSCORED
+from dreem_case.staging import recurrent
+from dreem_case.staging.blended import BlendedStager
+from dreem_case.staging.stagers import load_stager, stager_class
+from tests.staging.test_boosted import changed
+from tests.staging.test_design_matrix import with_channels
+from tests.staging.test_stager import staged_night
+
+pytest.importorskip("torch", reason="networks are an extra: pip install dreem_case[nets]")
+pytest.importorskip("lightning", reason="networks are an extra: pip install dreem_case[nets]")
+
+
+def small():
+    return BlendedStager(n_rounds=8, n_folds=2, n_copies=1, n_jobs=1, passes=3)
+
+
+@pytest.fixture(scope="module")
+def nights():
+    return [staged_night(seed) for seed in range(4)]
+
+
+@pytest.fixture(scope="module")
+def fitted(nights):
+    return small().fit(*zip(*nights[:3], strict=True))
+
+
+@pytest.fixture
+def saved(fitted, tmp_path):
+    """The folder of the fitted model, its manifest and its state."""
+    fitted.save(tmp_path)
+    manifest, content = read_model(tmp_path, kind="blended")
+    return tmp_path, manifest, from_json(content, tmp_path)
+
+
+def write(folder, manifest, state):
+    write_model(folder, manifest, to_json(state), ["numpy"])
+
+
+def test_it_says_the_geometric_mean_of_both(nights, fitted):
+    night = nights[3][0]
+    trees, networks = fitted.boosted.predict_proba(night), fitted.recurrent.predict_proba(night)
+    mean = np.sqrt(np.maximum(trees, 1e-5) * np.maximum(networks, 1e-5))
+    np.testing.assert_allclose(fitted.predict_proba(night), mean / mean.sum(axis=1, keepdims=True), atol=1e-9)
+    assert (fitted.predict(night) == nights[3][1])[nights[3][1] >= 0].mean() > 0.8
+
+
+def test_a_night_is_matched_once_for_both(fitted):
+    assert fitted.recurrent.rows is fitted.boosted.rows is fitted.rows
+
+
+def test_fewer_channels_and_no_accelerometer_are_borne(nights, fitted):
+    night = with_channels(nights[3][0], [0])
+    night = replace(night, accelerometer=np.full_like(night.accelerometer, np.nan))
+    said = fitted.predict_proba(night)
+    assert np.isfinite(said).all() and said.sum(axis=1) == pytest.approx(1)
+
+
+def test_nights_without_labels_teach_nothing(nights, fitted):
+    prepared, labels = map(list, zip(*nights, strict=True))
+    blank = np.full_like(labels[3], UNSCORED)
+    again = small().fit(prepared, [*labels[:3], blank])
+    assert again.version == fitted.version
+
+
+def test_calibrating_moves_temperature_and_version_alone(nights):
+    stager = small().fit(*zip(*nights[:3], strict=True))
+    before, stages = stager.version, stager.predict(nights[3][0])
+    stager.calibrate([nights[3][0]], [nights[3][1]])
+    assert stager.temperature != 1.0 and stager.version != before
+    assert np.array_equal(stager.predict(nights[3][0]), stages)
+
+
+def test_what_it_cannot_fit_is_refused(nights, monkeypatch):
+    with pytest.raises(ModelError, match="never fitted"):
+        small().predict(nights[0][0])
+    with pytest.raises(ModelError, match="at least two"):
+        small().fit([nights[0][0]], [nights[0][1]])
+    monkeypatch.setattr(recurrent, "find_spec", lambda name: None)
+    with pytest.raises(ModelError, match=r"pip install 'dreem_case\[nets\]', found no torch"):
+        small().fit(*zip(*nights[:2], strict=True))
+
+
+def test_a_saved_model_gives_the_same_probabilities(nights, fitted, saved):
+    loaded = load_stager(saved[0])
+    assert type(loaded) is stager_class("blended") is BlendedStager
+    assert np.array_equal(loaded.predict_proba(nights[3][0]), fitted.predict_proba(nights[3][0]))
+    assert (loaded.version, loaded.trained_on, loaded.review_threshold, loaded.farthest) == (
+        fitted.version, fitted.trained_on, fitted.review_threshold, fitted.farthest
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "complaint"),
+    [
+        (["boosted", "trees", 0, "left", 0], 0, "nodes that do not exist"),
+        (["boosted", "chain", 2], 1e9, "a chain over five stages"),
+        (["recurrent", "n_networks"], 200, "1 to 20 networks"),
+        (["recurrent", "n_networks"], 1, "another form than 1 networks"),
+        (["recurrent", "movement"], [[0.0], [0.0]], "no fit gives"),
+        (["recurrent", "temperature"], 0.0, "no fit gives"),
+        (["weights"], "AAAA", "no safetensors"),
+        (["weights"], "not base64", "something else"),
+        (["weights"], None, "something else"),
+        (["temperature"], 99, "no fit gives"),
+        (["review_threshold"], 2, "no fit gives"),
+        (["recurrent"], [], "something else"),
+    ],
+)
+def test_a_state_that_no_fit_gives_is_refused(saved, path, value, complaint):
+    folder, manifest, state = saved
+    write(folder, manifest, changed(state, path, value))
+    with pytest.raises(ModelError, match=f"expected boosted trees and recurrent networks.*{complaint}"):
+        BlendedStager.load(folder)
+
+
+def test_a_part_that_is_not_there_or_another_version_is_refused(saved):
+    folder, manifest, state = saved
+    for name in state:
+        write(folder, manifest, {key: value for key, value in state.items() if key != name})
+        with pytest.raises(ModelError, match="expected boosted trees and recurrent networks"):
+            BlendedStager.load(folder)
+    write(folder, manifest, {**state, "temperature": 3.0})
+    with pytest.raises(ModelError, match="expected model blended-"):
+        BlendedStager.load(folder)
+
+
+def test_a_model_is_read_without_torch(nights, fitted, saved):
+    code = """
+import json, pickle, sys
+from dreem_case.staging.stagers import load_stager
+said = load_stager(sys.argv[1]).predict_proba(pickle.load(sys.stdin.buffer))
+assert not {"torch", "lightning"} & set(sys.modules)
+print(json.dumps(said[:5].tolist()))
+"""
+    command = [sys.executable, "-c", code, str(saved[0])]
+    found = subprocess.run(command, input=pickle.dumps(nights[3][0]), capture_output=True)
+    assert found.returncode == 0, found.stderr
+    np.testing.assert_allclose(json.loads(found.stdout), fitted.predict_proba(nights[3][0])[:5], atol=1e-6)
