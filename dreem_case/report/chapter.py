@@ -129,7 +129,7 @@ def _cell_text(value: object) -> str:
     return "-" if undefined else " ".join(str(value).replace("|", r"\|").split())
 
 # %% ../../nbs/library/report/chapter.ipynb #fd4d6123
-N_TRIED = {"forest": 25, "boosted": 80, "blended": 20}  # configurations that were looked at before the figures were made, about
+N_TRIED = {"forest": 25, "boosted": 80, "blended": 20}  # configurations looked at before the figures were made, about
 # Agreement of five experts on the 25 healthy nights of DOD-H, recomputed from the published labels: mean over all
 # pairs of scorers of a night, mean and standard deviation over nights.
 DODH_KAPPA, DODH_KAPPA_SD = 0.70, 0.11
