@@ -100,6 +100,7 @@ def test_a_stager_without_doubt_of_its_own_marks_nothing_and_is_far_from_nothing
 def test_a_saved_stager_says_itself_what_it_is(nights, tmp_path, name):
     prepared, labels = zip(*nights[:2], strict=True)
     small = {"boosted": {"n_rounds": 4, "n_folds": 2, "n_copies": 0}, "forest": {"n_trees": 3}}
+    small |= {"recurrent": {"n_networks": 1, "passes": 1}, "blended": small["boosted"] | {"passes": 1}}
     stager = new_stager(name, **small.get(name, {})).fit(prepared, labels)
     stager.save(tmp_path)
     loaded = load_stager(tmp_path)
@@ -114,7 +115,7 @@ def test_a_saved_stager_says_itself_what_it_is(nights, tmp_path, name):
 @pytest.mark.parametrize("kind", [None, "oracle", "os.system", ["forest"], {"forest": 1}, 1e308])
 def test_a_kind_that_is_on_no_list_is_refused(tmp_path, kind):
     (tmp_path / MANIFEST).write_text(json.dumps({"kind": kind}))
-    with pytest.raises(ModelError, match=f"{tmp_path}: expected one of boosted, .*forest, .*time-of-night"):
+    with pytest.raises(ModelError, match=f"{tmp_path}: expected one of blended, boosted, .*forest, .*time-of-night"):
         load_stager(tmp_path)
 
 
