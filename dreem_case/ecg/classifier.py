@@ -143,7 +143,7 @@ class BeatModel:
         "Make weighted probabilities honest, by what was fitted to patients held out."
         return softmax(np.log(np.maximum(weighted, 1e-9)) / self.softness + np.array(self.shift))
 
-
+# %% ../../nbs/library/ecg/classifier.ipynb #64260ed3
 @dataclass(frozen=True, eq=False)
 class BeatClassifier(BeatModel):
     "Names beats by trees and regression; made by `fit_classifier` or `load_classifier`."

@@ -119,7 +119,7 @@ class _Table(NamedTuple):
         said = re.search(r"(\d{2,5}([.,]\d+)?)[ \"]*(?:hz|hertz)", self.above, re.IGNORECASE)
         return float(said[1].replace(",", ".")) if said else None
 
-
+# %% ../../nbs/library/ecg/importing.ipynb #7bd9f595
 def _table_of(record: str, head: bytes) -> _Table:
     "Find out how a table is written; raise `EcgError` for what is none."
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in head:
@@ -183,7 +183,7 @@ def _clock_s(record: str, column: object) -> np.ndarray:
             raise EcgError(record, "a date on every row or on none", ascii(str(error))[1:-1][:80]) from None
     return seconds + 86400 * np.concatenate([[0], np.cumsum(np.diff(seconds) < -43200)])
 
-
+# %% ../../nbs/library/ecg/importing.ipynb #5aec6396
 def _on_grid(record: str, time_s: np.ndarray, unit: float | None) -> tuple[float, np.ndarray]:  # rate, places
     "Give the rate of samples, and each one's place; raise `EcgError` for times that stand still or go back."
     steps = np.diff(time_s)

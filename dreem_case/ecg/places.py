@@ -95,7 +95,7 @@ def record_files(place: str, record: str) -> tuple[str, dict[str, StoredFile]]: 
         raise EcgError(record, "one record of this name in the store", f"{len(homes)}: in {found}")
     return homes[0], files
 
-
+# %% ../../nbs/library/ecg/places.ipynb #dd1682e9
 @contextmanager
 def record_folder(place: str, record: str) -> Iterator[Path]:
     "Give a folder in which the record's files lie, fetched if the place is a bucket; raise `NoRecord` without it."
@@ -190,7 +190,7 @@ def _table(rows: Mapping[str, Mapping]) -> bytes:
     writer.writerows(rows[record] for record in sorted(rows))
     return text.getvalue().encode()
 
-
+# %% ../../nbs/library/ecg/places.ipynb #227d8c45
 def score_many(
     place: str, out: str, records: Sequence[str], workers: Workers, model: str | None = None
 ) -> Iterator[tuple[str, dict[str, object] | str, bool]]:  # record, its row or why there is none, whether that is new

@@ -382,7 +382,7 @@ def detect(store, zone, model, out, nights, submission, jobs, dask, names) -> No
         click.echo(f"{known} of {len(asked)} series were done before, and have not changed")
     sys.exit(1 if failed else 0)
 
-
+# %% ../../nbs/library/events/cli.ipynb #0e0ddc64
 def _write_tables(nights: Path | None, submission: Path | None, done: Mapping[str, dict | str]) -> None:
     "Write the tables of all series that are done; none where nothing is."
     from dreem_case.core.files import write_whole

@@ -65,7 +65,7 @@ def _names_line(modality: str, labels: dict[str, int]) -> str:  # labels: how ma
     more = f", and {len(shown) - _SHOWN} other names, all in prepared.json" if len(shown) > _SHOWN else ""
     return f"{modality or 'no modality'}: {', '.join(shown[:_SHOWN])}{more}"
 
-
+# %% ../../nbs/library/mae/commands.ipynb #5ca41575
 @mae.command()
 @click.argument("studies", nargs=-1, required=True)
 @click.option(

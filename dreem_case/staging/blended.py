@@ -144,7 +144,7 @@ def _save(stager: BlendedStager, folder: Path | str, metrics: dict) -> None:
     }
     write_model(folder, manifest, to_json(state), ["lightgbm", "numpy", "safetensors"])
 
-
+# %% ../../nbs/library/staging/blended.ipynb #bbfc8553
 def _load(folder: Path | str) -> BlendedStager:
     manifest, content = read_model(folder, kind="blended", **_FITS)
     state = from_json(content, folder)

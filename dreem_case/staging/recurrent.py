@@ -173,7 +173,7 @@ def _fit(stager: RecurrentStager, nights: list[NightFeatures], labels: list[np.n
     stager.trained_on = tuple(night.record for night in nights)
     stager.version = _version(stager)
 
-
+# %% ../../nbs/library/staging/recurrent.ipynb #77d6dab2
 def _teacher() -> Callable:
     "Import what learns; raise `ModelError` where it is not installed."
     for needed in ("torch", "lightning"):
@@ -250,7 +250,7 @@ def _unpacked(content: bytes, n_networks: object, n_inputs: int) -> list[Weights
         raise ValueError("weights that no fit gives")
     return [{name: found[f"{i}.{name}"] for name in _shapes(n_inputs)} for i in range(n_networks)]
 
-
+# %% ../../nbs/library/staging/recurrent.ipynb #5c33daa0
 def recurrent_of(rows: RowMaker, state: Mapping, content: bytes) -> RecurrentStager:
     "Make a stager of what is foreign; raise `ValueError`, `KeyError` or the like for what none can be made of."
     n_inputs = 2 * len(rows.feature_names) + len(rows.accelerometer_names) + 2

@@ -160,7 +160,7 @@ def _check_train(first: int, people: list[str], out: Path | None) -> None:
         expected = f"fewer than the {len(people)} people with stages, or --out where nobody is left to judge"
         raise BandError("--train", expected, first)
 
-
+# %% ../../nbs/library/transfer/commands.ipynb #b5265dfc
 def _tuned_on_store(source: Path | None, place: str, first: int, seed: int, out: Path | None) -> dict:
     "Have a network learn from the first people of a store, write it, and judge it on the others."
     from dreem_case.core.agreement import kappa, mean_of_known
