@@ -242,16 +242,16 @@ def rounded(value):
 
 def main() -> None:
     """Measure all, and write the result."""
-    from dreem_case.staging.embedded import default_model_folder
+    from dreem_case.staging.stagers import shipped_model_folder
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--nights", type=int, default=20)
     parser.add_argument("--few", type=int, default=5)
     parser.add_argument("--many", type=int, default=50)
     parser.add_argument("--hours", type=float, default=8)
-    parser.add_argument("--model", help="without it, the default model")
+    parser.add_argument("--model", help="without it, the one of the package")
     given = parser.parse_args()
-    model = given.model or str(default_model_folder())
+    model = given.model or str(shipped_model_folder())
     FOLDER.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:

@@ -477,9 +477,9 @@ def fuzz() -> dict:
 
 def main() -> None:
     """Measure everything and write the result."""
-    from dreem_case.staging.embedded import default_model_folder
+    from dreem_case.staging.stagers import shipped_model_folder
 
-    model = default_model_folder()
+    model = shipped_model_folder()
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=FOLDER) as temporary:
         folder = Path(temporary)

@@ -153,16 +153,6 @@ def peer(channel):
 # What runs in a process of its own and prints JSON
 
 
-def default_model():
-    """Return the folder of the default model, fitted here if need be.
-
-    A process counts the peak memory of the one that starts it as its own, so the fit must not happen there.
-    """
-    from dreem_case.staging.embedded import default_model_folder
-
-    return str(default_model_folder())
-
-
 def simulate(folder, hours):
     """Make one night in the case's layout, and the channel that YASA is given."""
     import numpy as np
@@ -302,8 +292,10 @@ def rounded(value):
 
 def main():
     """Measure everything and write the result."""
+    from dreem_case.staging.stagers import shipped_model_folder
+
     FOLDER.mkdir(parents=True, exist_ok=True)
-    model = run("default_model")[0]
+    model = str(shipped_model_folder())
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
         figures = rounded(measure(Path(folder, "night"), Path(folder, "long"), model))
     text = json.dumps(figures, indent=1)
@@ -315,7 +307,7 @@ if __name__ == "__main__":
     if len(sys.argv) == 1:
         main()
     else:
-        functions = [default_model, simulate, warm, peer_warm, spans, nights, cold, peer_cold]
+        functions = [simulate, warm, peer_warm, spans, nights, cold, peer_cold]
         chosen = {function.__name__: function for function in functions}[sys.argv[1]]
         with contextlib.redirect_stdout(sys.stderr):
             answer = chosen(*sys.argv[2:])

@@ -235,12 +235,7 @@ def score(
         except CANNOT_BEGIN as error:
             at = {OutputError: f"{out}: ", CacheError: f"{cache}: "}.get(type(error), "")
             raise _CannotBegin(f"{at}{error}") from error
-    for problem in summary.problems:
-        click.echo(f"{problem['record']}: {problem['detail'].removeprefix(problem['record'] + ': ')}", err=True)
-    if summary.stopped:
-        click.echo(f"{summary.stopped}; the same command goes on", err=True)
-    more = {"problems": summary.problems, "stopped": summary.stopped, "not_used": not_used}
-    click.echo(json.dumps(summary.counts() | more) if as_json else _said(summary.counts()))
+    _tell_scored(summary, not_used, as_json)
     sys.exit(0 if summary.whole else 1)
 
 # %% ../nbs/library/cli.ipynb #00c05dce
@@ -260,6 +255,16 @@ def _show_night(bar: tqdm, summary, row: dict | None) -> None:
         bar.reset(summary.n_records)
         bar.initial = n_done  # what was there before took no time
     bar.update(n_done - bar.n)
+
+
+def _tell_scored(summary, not_used: list[str], as_json: bool) -> None:
+    "Say what became of a store, night by night where something went wrong."
+    for problem in summary.problems:
+        click.echo(f"{problem['record']}: {problem['detail'].removeprefix(problem['record'] + ': ')}", err=True)
+    if summary.stopped:
+        click.echo(f"{summary.stopped}; the same command goes on", err=True)
+    more = {"problems": summary.problems, "stopped": summary.stopped, "not_used": not_used}
+    click.echo(json.dumps(summary.counts() | more) if as_json else _said(summary.counts()))
 
 # %% ../nbs/library/cli.ipynb #cd2e676f
 @main.command()
@@ -328,7 +333,7 @@ def simulate(
         raise (click.ClickException if records else _CannotBegin)(f"{out}: {error}") from error
     click.echo(json.dumps(records) if as_json else "\n".join(records))
 
-
+# %% ../nbs/library/cli.ipynb #3ec3ac87
 def _check_source(out: str, outputs, manifest: bytes) -> None:
     "End the command where nights lie that come from somewhere else than this manifest says."
     expected = f"{out}: expected no nights, or simulated ones of this seed"
@@ -362,7 +367,7 @@ def report(out: Path | None, **given) -> None:
 
         click.echo(make_report(root, out=out, **given))
 
-
+# %% ../nbs/library/cli.ipynb #0591bdc9
 @main.command()
 @click.option("--part", default="", help="Folder of nbs/report; without it, the case, and the benchmark.")
 @click.option("--library", is_flag=True, help="What the library's examples give, instead: runs them.")
@@ -412,6 +417,21 @@ def _with_features(command: Callable) -> Callable:
 def _with_labels(command: Callable) -> Callable:
     "Give a command the options that lead to the features and labels of a store's nights."
     return _with_features(_with_numbering(command))
+
+
+class _KindOfStager(click.Choice):
+    "The names of the stagers, looked up when they are asked for: what these need takes longer to load than all else."
+
+    case_sensitive = True
+
+    def __init__(self):
+        "Know nothing yet."
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        from dreem_case.staging.stagers import stager_names
+
+        return stager_names()
 
 # %% ../nbs/library/cli.ipynb #ceb4d185
 @contextmanager
@@ -485,19 +505,36 @@ def features(
     sys.exit(1 if failed or n_lost else 0)
 
 # %% ../nbs/library/cli.ipynb #abb3558f
-class _KindOfStager(click.Choice):
-    "The names of the stagers, looked up when they are asked for: what these need takes longer to load than all else."
+def _keep(training, outputs, out: str, elsewhere: list[Path], mlflow: bool) -> None:
+    "Write a trained model where it goes, or else to one of the folders; log it if asked to."
+    from dreem_case.core.outputs import OutputError
+    from dreem_case.core.tracking import TrackingError
+    from dreem_case.many.tracking import log_training
+    from dreem_case.many.train import rescue_training, write_training
 
-    case_sensitive = True
+    try:
+        write_training(training, outputs)
+        if mlflow:
+            log_training(training.report)
+    except OutputError as error:
+        kept = rescue_training(training, elsewhere)
+        raise click.ClickException(f"{out}: {error}; the model is at {kept or 'no other place, either'}") from error
+    except TrackingError as error:
+        raise click.ClickException(f"the model is at {out}, but is not logged: {error}") from error
 
-    def __init__(self):
-        "Know nothing yet."
 
-    @property
-    def choices(self) -> tuple[str, ...]:
-        from dreem_case.staging.stagers import stager_names
+def _tell_trained(report: dict, failed: list[dict], n_not_scored: int, not_used: list[str], as_json: bool) -> None:
+    "Say what a model was trained on, and how good its kind is if that was asked."
+    from dreem_case.many.validate import figures_table
 
-        return stager_names()
+    if as_json:
+        click.echo(json.dumps(report | {"n_not_scored": n_not_scored, "not_used": not_used}))
+        return
+    if report["validation"]:
+        click.echo(figures_table(report["validation"]))
+    n = report["data"]
+    counts = {"nights": n["n_nights"], "epochs": n["n_epochs"], "not scored": n_not_scored, "failed": len(failed)}
+    click.echo(f"{report['model_version']}: {_said(counts)}")
 
 # %% ../nbs/library/cli.ipynb #4ccd7d66
 @main.command()
@@ -515,13 +552,12 @@ def train(
     "Train a model on the scored nights of a store."
     from joblib import cpu_count
 
-    from dreem_case.core.outputs import OutputError, open_outputs
-    from dreem_case.core.tracking import TrackingError, load_mlflow
-    from dreem_case.many.tracking import log_training
-    from dreem_case.many.train import check_model_place, draw_records, rescue_training, write_training
+    from dreem_case.core.outputs import open_outputs
+    from dreem_case.core.tracking import load_mlflow
+    from dreem_case.many.train import check_model_place, draw_records
     from dreem_case.many.train import train as fit
     from dreem_case.many.training_set import NightTables, survey_store
-    from dreem_case.many.validate import check_folds, figures_table
+    from dreem_case.many.validate import check_folds
 
     opened = _open(place)
     with _whole_or_not(out):
@@ -538,25 +574,9 @@ def train(
             stager, NightTables(opened.store, features, found), failed, seed, folds or 0, n_jobs=n_jobs or cpu_count(),
             on_step=partial(click.echo, err=True),
         )
-    try:
-        write_training(training, outputs)
-        if mlflow:
-            log_training(training.report)
-    except OutputError as error:
-        kept = rescue_training(training, [Path(gettempdir()), Path.cwd(), features.folder])
-        raise click.ClickException(f"{out}: {error}; the model is at {kept or 'no other place, either'}") from error
-    except TrackingError as error:
-        raise click.ClickException(f"the model is at {out}, but is not logged: {error}") from error
-    report = training.report
+    _keep(training, outputs, out, [Path(gettempdir()), Path.cwd(), features.folder], mlflow)
     n_not_scored = len(opened.records) - len(scored) + len(wanted) - len(found) - len(failed)
-    if as_json:
-        click.echo(json.dumps(report | {"n_not_scored": n_not_scored, "not_used": opened.not_used}))
-    else:
-        if report["validation"]:
-            click.echo(figures_table(report["validation"]))
-        n = report["data"]
-        counts = {"nights": n["n_nights"], "epochs": n["n_epochs"], "not scored": n_not_scored, "failed": len(failed)}
-        click.echo(f"{report['model_version']}: {_said(counts)}")
+    _tell_trained(training.report, failed, n_not_scored, opened.not_used, as_json)
     sys.exit(1 if failed else 0)
 
 # %% ../nbs/library/cli.ipynb #8e7eb6d5
@@ -571,6 +591,34 @@ def _judged(found: dict, fitted) -> str:  # fitted: the model that was judged, N
     lines += [f"the same recording, by its signals: {', '.join(names)}" for names in found["same_recordings"]]
     lines += [f"{night['record']}: {night['labels_note']}" for night in found["nights"] if night["labels_note"]]
     return "\n".join(lines)
+
+
+def _judged_kind(name: str, nights, n_folds: int, seed: int, n_jobs: int | None) -> dict:
+    "Judge a kind of model by cross-validation, with a bar of progress."
+    from joblib import cpu_count
+
+    from dreem_case.many.train import available_memory, check_memory, thread_settings
+    from dreem_case.many.validate import check_folds, cross_validate
+    from dreem_case.staging.stagers import new_stager
+
+    threads = thread_settings(name, n_jobs or cpu_count())
+    check_folds(n_folds, len(nights))
+    check_memory(new_stager(name, **threads), nights, available_memory())
+    with tqdm(total=n_folds, unit=" folds", disable=None) as bar:
+        return cross_validate(name, nights, n_folds, seed, threads, lambda n_done: bar.update())
+
+
+def _judged_model(fitted, nights, pieces: dict) -> dict:
+    "Judge a model on each night, with a bar of progress."
+    from dreem_case.many.train import TrainingError, check_room
+    from dreem_case.many.validate import judge_model
+
+    with tqdm(total=len(nights), unit=" nights", disable=None) as bar:
+        try:
+            check_room(nights)
+        except TrainingError as error:
+            bar.write(f"{error}; features are computed twice", file=sys.stderr)
+        return judge_model(fitted, nights, lambda record: bar.update(), pieces)
 
 # %% ../nbs/library/cli.ipynb #a91b71d5
 @main.command()
@@ -588,28 +636,17 @@ def evaluate(
 
     Judges every scored night of the store by itself, with a model that was not trained on it.
     """
-    from joblib import cpu_count
-
     from dreem_case.core.model_file import fetch_model
     from dreem_case.core.outputs import OutputError, open_outputs
-    from dreem_case.staging.stagers import load_stager, new_stager
-    from dreem_case.many.train import (
-        TrainingError,
-        available_memory,
-        check_memory,
-        check_place,
-        check_room,
-        thread_settings,
-        training_pieces,
-    )
+    from dreem_case.many.train import check_place, training_pieces
     from dreem_case.many.training_set import NightTables, survey_store
-    from dreem_case.many.validate import check_folds, cross_validate, judge_model
+    from dreem_case.many.validate import check_folds
+    from dreem_case.staging.stagers import load_stager
 
     if bool(model) == bool(folds):
         raise click.UsageError("expected --model or --folds, found " + ("both" if model else "neither"))
     if model and (stager or seed is not None):
         raise click.UsageError("expected --stager and --seed with --folds, found them with --model, which has its own")
-    stager, seed = stager or "boosted", seed or 0
     opened = _open(place)
     with _whole_or_not(out):
         outputs = open_outputs(out, place.endpoint, place.region) if out else None
@@ -629,19 +666,11 @@ def evaluate(
             check_folds(folds, len(new))
         survey, failed = _each_night(survey_store, place, features, (scheduler, n_jobs), new)
         nights = NightTables(opened.store, features, survey)
-        with tqdm(total=folds or len(survey), unit=" folds" if folds else " nights", disable=None) as bar:
-            if folds:
-                threads = thread_settings(stager, n_jobs or cpu_count())
-                check_folds(folds, len(nights))
-                check_memory(new_stager(stager, **threads), nights, available_memory())
-                found = cross_validate(stager, nights, folds, seed, threads, lambda n_done: bar.update())
-            else:
-                try:
-                    check_room(nights)
-                except TrainingError as error:
-                    bar.write(f"{error}; features are computed twice", file=sys.stderr)
-                found = judge_model(fitted, nights, lambda record: bar.update(), pieces)
-                found["trained_on"] = [record for record in scored if record in known or record in found["trained_on"]]
+        if folds:
+            found = _judged_kind(stager or "boosted", nights, folds, seed or 0, n_jobs)
+        else:
+            found = _judged_model(fitted, nights, pieces)
+            found["trained_on"] = [record for record in scored if record in known or record in found["trained_on"]]
     n_not_scored = len(opened.records) - len(scored) + len(new) - len(survey) - len(failed)
     found |= {"left_out": failed, "n_not_scored": n_not_scored, "not_used": opened.not_used}
     click.echo(json.dumps(found) if as_json else _judged(found, fitted))

@@ -128,6 +128,16 @@ def server():
         yield endpoint
 
 
+@pytest.fixture
+def between(server):
+    """A server before that one, which can be told to fail."""
+    from tests.support.faulty_server import Between
+
+    between = Between(server)
+    yield between
+    between.close()
+
+
 @pytest.fixture(scope="session")
 def content(tmp_path_factory) -> bytes:
     """The h5 file of a night of ten minutes."""

@@ -76,15 +76,17 @@ def fit_network(
     about: Mapping | None = None,  # plain values that a checkpoint must say of itself, to be gone on from
     together: bool = False,  # with the other processes of `torchrun`, each of which gives its share of every batch
     on_card: bool = False,  # on a graphics card, where one is there: loss and judge follow the network
+    on_pass: Callable[[int, float], object] = lambda n_done, loss: None,  # is told each epoch that is done
 ) -> Learned:
     "Have a network learn, and leave it with its best weights; raise `ModelError` for a checkpoint that does not fit."
     import lightning
 
     seed_all(settings.seed)
     n_batches = len(batches(0))  # once: making them can take long
-    loop = _loop(network, loss, settings, n_batches, judge, Path(folder) if folder else None, dict(about or {}))
+    folder, about = Path(folder) if folder else None, dict(about or {})
+    loop = _loop(network, loss, settings, n_batches, judge, folder, about, on_pass)
     if resume:
-        check_checkpoint(resume, dict(about or {}))
+        check_checkpoint(resume, about)
     with _quiet():
         trainer = lightning.Trainer(
             max_epochs=settings.epochs, gradient_clip_val=settings.clip, logger=False, enable_progress_bar=False,
@@ -129,7 +131,7 @@ def _quiet() -> ExitStack:
 # %% ../../nbs/library/core/nets.ipynb #b014c37c
 def _loop(
     network: nn.Module, loss: Callable, settings: LoopSettings, n_batches: int, judge: Callable | None,
-    folder: Path | None, about: dict,
+    folder: Path | None, about: dict, on_pass: Callable[[int, float], object],
 ) -> Any:  # fmt: skip
     "Make the module that Lightning runs; here, since importing Lightning takes seconds."
     import lightning
@@ -163,6 +165,7 @@ def _loop(
                 self._weigh()
             if folder:
                 _keep_checkpoint(self.trainer, folder)
+            on_pass(len(self.losses), self.losses[-1])
 
         def _weigh(self) -> None:
             if self.judgements[-1] >= max(self.judgements):

@@ -26,7 +26,7 @@ from multiprocessing import resource_tracker
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from joblib import cpu_count
-from joblib.externals.loky import ProcessPoolExecutor
+from loky import ProcessPoolExecutor
 
 from .code_version import library_versions, package_version
 
@@ -166,7 +166,7 @@ def _begin_work(parent: int) -> None:  # its process id
     "Make this process a worker that ends with its parent."
     threading.Thread(target=_end_with, args=[parent], daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    multiprocessing.set_start_method("spawn", force=True)  # joblib's own is unknown to the children of its processes
+    multiprocessing.set_start_method("spawn", force=True)  # loky's own is unknown to the children of its processes
 
 # %% ../../nbs/library/core/workers.ipynb #230f2601
 def _end_with(parent: int) -> None:

@@ -79,25 +79,11 @@ def adapted(
 NEAR_S = 0.15  # a label belongs to a beat within this
 MIN_LABELS = 2
 
-
-def _together(answers: BeatAnswers) -> FeatureTable:
-    "Put the tables of all pieces into one."
-    tables = answers.tables
-    width = min(table.shapes.shape[1] for table in tables)
-    return FeatureTable(
-        tables[0].names,
-        np.concatenate([table.rows for table in tables]),
-        answers.time_s,
-        answers.classes < 0,
-        np.concatenate([table.shapes[:, :width] for table in tables]),
-        None if tables[0].waves is None else np.concatenate([table.waves for table in tables]),
-    )
-
 # %% ../../nbs/library/ecg/ask.ipynb #e390d761
 def _asked(answers: BeatAnswers, model: BeatModel, n: int) -> tuple[np.ndarray, np.ndarray]:  # as `questions`
     if (answers.classes >= 0).sum() < MIN_LABELS:
         raise EcgError(answers.record, f"{MIN_LABELS} beats that can be read", str((answers.classes >= 0).sum()))
-    table = _together(answers)
+    table = replace(answers.table, unscored=answers.classes < 0)
     return questions(table, model.weighted(table), n)
 
 

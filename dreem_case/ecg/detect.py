@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['HIGH', 'LOW', 'REFRACTORY_S', 'T_WAVE_S', 'LATE', 'SLOW', 'BLOCK_S', 'NEAR_BLOCKS', 'STANDS_OUT', 'ALIKE',
-           'ALIKE_FEW', 'SHARP', 'STEP', 'LEAST_MV', 'CLEAR', 'QUIET_SHARE', 'SPIKE_HZ', 'SPIKE_FS_HZ', 'SPIKE_S',
-           'SAME_S', 'detect_beats', 'detected', 'pacing_spikes', 'looking_like', 'match_beats', 'outside']
+           'ALIKE_FEW', 'SHARP', 'STEP', 'LEAST_MV', 'CLEAR', 'QUIET_SHARE', 'SPIKE_HZ', 'SPIKE_S', 'SAME_S',
+           'detect_beats', 'detected', 'pacing_spikes', 'looking_like', 'match_beats', 'outside']
 
 # %% ../../nbs/library/ecg/detect.ipynb #cce207e5
 from collections.abc import Collection, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from scipy.ndimage import binary_dilation, maximum_filter1d, uniform_filter1d
 from scipy.signal import butter, find_peaks, sosfiltfilt
 
-from .filtering import FS_HZ, Signals, bridged
+from .filtering import FS_HZ, SPIKE_FS_HZ, Signals, bridged
 from .recording import Recording
 
 # %% ../../nbs/library/ecg/detect.ipynb #a709a234
@@ -37,7 +37,7 @@ def detected(signals: Signals) -> tuple[np.ndarray, np.ndarray]:  # as `detect_b
     beats = peaks[_searched_back(peaks, heights, kept)]
     beats = beats[~signals.missing[:, beats].all(axis=0)]
     beats = beats[_believed(signals, band, steep, beats)]
-    return beats / FS_HZ, _clear(curve, beats)
+    return _between_samples(curve, beats) / FS_HZ, _clear(curve, beats)
 
 # %% ../../nbs/library/ecg/detect.ipynb #5a86ce40
 _BAND = butter(2, (5, 22), "bandpass", fs=FS_HZ, output="sos")
@@ -71,6 +71,13 @@ def _usual(height: np.ndarray, reach_s: int = 6) -> np.ndarray:
         for values in (padded, maximum_filter1d(padded, 3))
     )
     return np.repeat(np.maximum(usual, SLOW * slow), sizes)
+
+# %% ../../nbs/library/ecg/detect.ipynb #c1ea0b19
+def _between_samples(curve: np.ndarray, peaks: np.ndarray) -> np.ndarray:
+    "Place peaks by a parabola through three samples: of 8 ms each, they are too coarse for intervals."
+    at = np.clip(peaks, 1, len(curve) - 2)
+    before, there, behind = curve[at - 1], curve[at], curve[at + 1]
+    return at + np.clip((before - behind) / (2 * np.minimum(before - 2 * there + behind, -1e-9)), -1, 1)
 
 # %% ../../nbs/library/ecg/detect.ipynb #1762d1d9
 def _without_t_waves(peaks: np.ndarray, heights: np.ndarray, candidates: np.ndarray) -> list[int]:
@@ -163,9 +170,10 @@ def _clear(curve: np.ndarray, beats: np.ndarray) -> np.ndarray:  # bool (n_beats
     return curve[beats] > CLEAR * (np.quantile(around, QUIET_SHARE, axis=1) + 0.05)
 
 # %% ../../nbs/library/ecg/detect.ipynb #863baba0
-SPIKE_HZ, SPIKE_FS_HZ = 60.0, 200.0  # where its power is looked for; below such a rate there is none left
+SPIKE_HZ = 60.0  # where its power is looked for
 SPIKE_S = (-0.16, -0.02)  # from the R peak
 _SPIKE = 3.0  # times what lies before it, and times the usual spread; and it is more than the beat itself has
+_MOSTLY = 0.9  # of what lies before it: the rest may be a spike for the atrium
 _LOOKS_LIKE = 0.8  # correlation, all leads together
 
 
@@ -186,9 +194,10 @@ def pacing_spikes(
     around = at[known, None] + np.arange(2 * first, -last)
     for lead in (lead for name, lead in recording.leads.items() if name not in but):
         fast = np.abs(sosfiltfilt(high_pass, bridged(lead, np.isnan(lead))))[around]  # the edge of a gap is no spike
-        before, there, beat = (part.max(axis=1) for part in np.split(fast, (-first, last - 2 * first), axis=1))
-        quiet = np.maximum(before, _SPIKE * np.median(fast) / 0.6745)
-        found[known] |= (there > _SPIKE * np.maximum(quiet, 1e-6)) & (there > beat)
+        before, there, beat = np.split(fast, (-first, last - 2 * first), axis=1)
+        quiet = np.maximum(np.quantile(before, _MOSTLY, axis=1), _SPIKE * np.median(fast) / 0.6745)
+        spike = there.max(axis=1)
+        found[known] |= (spike > _SPIKE * np.maximum(quiet, 1e-6)) & (spike > beat.max(axis=1))
     return found
 
 # %% ../../nbs/library/ecg/detect.ipynb #e7dbc07b

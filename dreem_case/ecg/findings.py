@@ -20,9 +20,8 @@ import numpy as np
 from ..core.files import write_whole
 from ..core.workers import run_all
 from .classifier import BeatClassifier, BeatModel, Example, calibrated, fit_both, held_out
-from .detect import match_beats
 from .filtering import filtered
-from .judge import Answers, by_record, errors_caught, figures_of, gross, interval_over_patients
+from .judge import Answers, by_record, errors_caught, figures_of, gross, interval_over_patients, truth_of
 from .monitor import Reference, make_reference, stands_out, told, watched
 from .recording import CLASSES, DS1, DS2, Q, EcgError, N, V
 from .score import score_recording
@@ -319,9 +318,8 @@ def of_monitoring(
         beats, answers = read_beats(folder, record), score_recording(read_wfdb(folder, record), model)
         if beats is None:
             raise EcgError(record, f"annotated beats in {record}.atr", "none")
-        annotated, ours = match_beats(beats.time_s, answers.time_s).T
-        truth, given = beats.classes[annotated], answers.classes[ours]
-        known = (truth >= 0) & (truth < len(CLASSES) - 1) & (given >= 0)
+        truth, given = truth_of(beats, answers.time_s), answers.classes
+        known = (truth >= 0) & (truth < Q) & (given >= 0)
         right = float((truth == given)[known].mean()) if known.any() else 0.0
         found[record] = told(reference, answers) | {"right": right}
     return found
@@ -371,14 +369,12 @@ def _of_found_beats(model: BeatModel, cases: Mapping[str, Case], name: str) -> d
             answers = score_recording(shifted, model)
         except EcgError:  # nothing looks like beats: all are missed
             continue
-        annotated, found = match_beats(case.beats.time_s, answers.time_s).T
-        truth = np.full(len(answers.time_s), len(CLASSES))  # of no beat
-        truth[found] = case.beats.classes[annotated]
-        truth, is_v = truth[truth != Q], (answers.classes == V)[truth != Q]
-        n["found"] += len(found)
-        n["refused"] += int(((answers.classes < 0) & ~answers.paced)[found].sum())
+        truth = truth_of(case.beats, answers.time_s)
+        found, is_v = truth >= 0, (answers.classes == V) & (truth != Q)
+        n["found"] += int(found.sum())
+        n["refused"] += int(((answers.classes < 0) & ~answers.paced & found).sum())
         n["v_right"] += int((is_v & (truth == V)).sum())
-        n["v_beats"] += int((is_v & (truth < Q)).sum())
+        n["v_beats"] += int((is_v & found).sum())
         n["v_all"] += int(is_v.sum())
     shares = {
         "v_ppv": n["v_right"] / n["v_beats"] if n["v_beats"] else float("nan"),

@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['Answers', 'confusion_of', 'f1_by_class', 'figures_of', 'by_record', 'gross', 'interval_over_patients',
-           'effective_patients', 'calibration_error', 'errors_caught', 'Judged', 'against_annotations', 'judge',
-           'summed_up', 'Compared', 'compare', 'shadow', 'differences']
+           'effective_patients', 'calibration_error', 'errors_caught', 'Judged', 'truth_of', 'against_annotations',
+           'judge', 'summed_up', 'Compared', 'compare', 'shadow', 'differences']
 
 # %% ../../nbs/library/ecg/judge.ipynb #56f64151
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -110,6 +110,14 @@ class Judged:
     review: np.ndarray  # bool (n,): a person should look at them
 
 # %% ../../nbs/library/ecg/judge.ipynb #5d0aa103
+def truth_of(beats: Beats, time_s: np.ndarray) -> np.ndarray:  # int (n,)
+    "Give the annotated class of each beat that was found, -1 where none is annotated."
+    truth = np.full(len(time_s), -1)
+    annotated, found = match_beats(beats.time_s, time_s).T
+    truth[found] = beats.classes[annotated]
+    return truth
+
+
 def against_annotations(
     recording: Recording, patient: str, beats: Beats, flutter_s: Sequence[tuple[float, float]], model: BeatModel
 ) -> Judged:
@@ -194,11 +202,7 @@ def compare(
     "Name a record's beats with both models; raise `EcgError` where there are fewer than two."
     marked = beats.time_s if beats else None
     first, second = (score_recording(recording, model, marked) for model in (in_use, candidate))  # of the same beats
-    truth = None
-    if beats:
-        truth = np.full(len(first.time_s), -1)
-        annotated, found = match_beats(beats.time_s, first.time_s).T
-        truth[found] = beats.classes[annotated]
+    truth = truth_of(beats, first.time_s) if beats else None
     changed = float((first.classes != second.classes).mean())
     sides = (_summed_up(answers, truth) for answers in (first, second))
     return Compared(recording.record, patient, len(first.time_s), changed, *sides)

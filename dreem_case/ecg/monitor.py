@@ -116,12 +116,8 @@ def stands_out(reference: Reference, figures: Mapping[str, float]) -> bool:
 # %% ../../nbs/library/ecg/monitor.ipynb #a54e00ba
 def sight_of(answers: BeatAnswers) -> Sight:
     "Look at answers as monitoring does; paced beats are not the model's."
-    own, first = ~answers.paced, answers.tables[0]
-    rows, unscored = (
-        np.concatenate([getattr(table, part) for table in answers.tables])[own] for part in ("rows", "unscored")
-    )
-    table = FeatureTable(first.names, rows, answers.time_s[own], unscored, rows[:, :0])
-    return Sight(table, answers.classes[own], answers.confidence[own], bad_share(answers.quality))
+    own = ~answers.paced
+    return Sight(answers.table.only(own), answers.classes[own], answers.confidence[own], bad_share(answers.quality))
 
 
 def told(reference: Reference, answers: BeatAnswers) -> dict[str, object]:

@@ -27,11 +27,13 @@ from ..core.workers import Workers
 from .classifier import BeatModel
 from .monitor import bad_share, load_reference, reference_path, told
 from .recording import CLASSES, EcgError, Recording
-from .score import BeatAnswers, answer_json, load_model, score_recording
-from .wfdb_files import NAME, PATIENTS, SAMPLES, annotation_bytes, check_record, read_wfdb
+from .score import BeatAnswers, answer_json, counted, load_model, score_recording
+from dreem_case.ecg.wfdb_files import (
+    ANNOTATORS, NAME, PATIENTS, SAMPLES, annotation_bytes, check_record, is_of_record, read_wfdb,
+)  # fmt: skip
 
 # %% ../../nbs/library/ecg/places.ipynb #67e80088
-SUFFIXES = (".hea", *SAMPLES, ".atr")
+SUFFIXES = (".hea", *SAMPLES, *(f".{annotator}" for annotator in ANNOTATORS))
 
 
 class NoRecord(EcgError):
@@ -48,7 +50,9 @@ def download(
 
     def is_wanted(name: str) -> bool:
         stem, suffix = Path(name).stem, Path(name).suffix
-        return suffix in SUFFIXES and (stem in wanted if wanted else NAME.fullmatch(stem) is not None)
+        return suffix in SUFFIXES and (
+            any(is_of_record(stem, record) for record in wanted) if wanted else NAME.fullmatch(stem) is not None
+        )
 
     return (name for name, is_new in fetch_open_data(address, folder, [""], is_wanted, endpoint) if is_new)
 
@@ -71,8 +75,10 @@ def list_records(place: str) -> list[str]:
 
 
 def _of_record(files: Mapping[str, StoredFile], record: str) -> dict[str, StoredFile]:
-    own = (PATIENTS, *(f"{record}{suffix}" for suffix in SUFFIXES))
-    return {name: files[name] for name in own if name in files}
+    return {
+        name: file for name, file in files.items()
+        if name == PATIENTS or (Path(name).suffix in SUFFIXES and is_of_record(Path(name).stem, record))
+    }  # fmt: skip
 
 
 def record_files(place: str, record: str) -> tuple[str, dict[str, StoredFile]]:  # the folder, and files by name
@@ -110,11 +116,11 @@ COLUMNS = (
 
 def table_row(recording: Recording, answers: BeatAnswers) -> dict[str, object]:
     "Sum up a record for a table; the rate is that of the median time between beats."
-    answer = answer_json(answers)
+    n = counted(answers)
     return {
         "hours": round(recording.duration_s / 3600, 4), "beats": len(answers.time_s),
-        "bpm": round(60 / float(np.median(np.diff(answers.time_s))), 1), **answer["counts"],
-        "paced": answer["paced"], "without_class": answer["without_class"], "review": int(answers.review.sum()),
+        "bpm": round(60 / float(np.median(np.diff(answers.time_s))), 1), **n["counts"],
+        "paced": n["paced"], "without_class": n["without_class"], "review": int(answers.review.sum()),
         "not_good": round(bad_share(answers.quality), 3),
         "notes": "; ".join(answers.notes),
     }  # fmt: skip

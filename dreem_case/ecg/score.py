@@ -3,12 +3,12 @@
 # %% auto #0
 __all__ = ['PIECE_S', 'SILENT_S', 'MAX_SILENT', 'OVERLAP_S', 'SHORT_S', 'PACED_SHARE', 'NOISY', 'UNSURE', 'WHY', 'TOLD_SHARE',
            'TOLD_BEATS', 'MODEL_FILE', 'FAR', 'AROUND', 'shipped_model', 'load_model', 'BeatAnswers', 'score_recording',
-           'seconds_by_kind', 'refusals', 'answer_json']
+           'seconds_by_kind', 'refusals', 'counted', 'answer_json']
 
 # %% ../../nbs/library/ecg/score.ipynb #f2843908
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 
@@ -26,8 +26,8 @@ PIECE_S = 1800.0
 SILENT_S, MAX_SILENT = 10.0, 5  # a stretch without beats that is told; so many of them
 OVERLAP_S = 20.0  # of two pieces, for the filters and the neighbours of the first and last beats
 SHORT_S = 30.0  # below, there are few beats to compare with
-PACED_SHARE, _FEW_SPIKES = 0.15, 5  # of beats behind a spike, from which a recording is paced; to look like
-NOISY, UNSURE = 0.2, 0.9  # noise between beats in QRS heights, and confidence, at which no class is given
+PACED_SHARE, _FEW_SPIKES = 0.06, 5  # of beats behind a spike, from which a recording is paced; to look like
+NOISY, UNSURE = 0.15, 0.92  # noise between beats in QRS heights, and confidence, at which no class is given
 WHY = ("", "in a gap", "in noise", "hardly above noise")  # a beat gets no class
 TOLD_SHARE, TOLD_BEATS = 0.2, 0.05  # of a lead's seconds, and of the beats, from which on a note tells of it
 MODEL_FILE = Path(str(files("dreem_case.ecg").joinpath("model.json")))
@@ -66,6 +66,16 @@ class BeatAnswers:
     notes: tuple[str, ...]
     version: str  # of the model
     tables: tuple[FeatureTable, ...] = ()  # one for each piece
+
+    @cached_property
+    def table(self) -> FeatureTable:
+        "Give the tables of all pieces in one."
+        width = min(table.shapes.shape[1] for table in self.tables)
+        rows, unscored = (np.concatenate([getattr(one, part) for one in self.tables]) for part in ("rows", "unscored"))
+        shapes = np.concatenate([table.shapes[:, :width] for table in self.tables])
+        has_waves = self.tables[0].waves is not None
+        waves = np.concatenate([table.waves for table in self.tables]) if has_waves else None
+        return FeatureTable(self.tables[0].names, rows, self.time_s, unscored, shapes, waves)
 
 # %% ../../nbs/library/ecg/score.ipynb #3b6eebae
 def score_recording(
@@ -209,6 +219,15 @@ def _noise_by_beat(table: FeatureTable, clear: np.ndarray) -> np.ndarray:  # boo
     return np.sort(np.lib.stride_tricks.sliding_window_view(far, AROUND, axis=1), axis=-1)[..., 2] > FAR
 
 # %% ../../nbs/library/ecg/score.ipynb #d561a030
+def counted(answers: BeatAnswers) -> dict[str, object]:
+    "Count the beats of each class, those that a pacemaker made, and those that are given none."
+    return {
+        "counts": {name: int((answers.classes == i).sum()) for i, name in enumerate(CLASSES[:4])},
+        "paced": int(answers.paced.sum()),
+        "without_class": int(((answers.classes < 0) & ~answers.paced).sum()),
+    }
+
+
 def answer_json(answers: BeatAnswers) -> dict:
     "Write answers as the endpoint and the command give them."
     beats = [
@@ -226,15 +245,12 @@ def answer_json(answers: BeatAnswers) -> dict:
             answers.probabilities, strict=True,
         )
     ]
-    counts = {name: int((answers.classes == i).sum()) for i, name in enumerate(CLASSES[:4])}
     return {
         "record": answers.record,
         "model": answers.version,
         "notes": list(answers.notes),
         "classes": list(CLASSES[:4]),
-        "counts": counts,
-        "paced": int(answers.paced.sum()),
-        "without_class": int(((answers.classes < 0) & ~answers.paced).sum()),
+        **counted(answers),
         "quality": {lead: seconds_by_kind(seconds) for lead, seconds in answers.quality.items()},
         "beats": beats,
     }

@@ -2,16 +2,16 @@
 
 # %% auto #0
 __all__ = ['NAME', 'MAX_HEADER_BYTES', 'MAX_ANNOTATION_BYTES', 'FORMATS', 'SAMPLES', 'VOLTS', 'NO_UNIT', 'NONE', 'CHUNK',
-           'PATIENTS', 'N_COLUMNS', 'STEP', 'MAX_ROW', 'SECOND_SET', 'Lead', 'Header', 'check_record', 'parse_header',
-           'decode', 'encode', 'read_wfdb', 'read_header', 'patient_in', 'read_beats', 'read_annotations', 'flutter_in',
-           'records_in', 'write_wfdb', 'annotation_bytes', 'heartbeat_rows', 'row_classes', 'read_csv_rows',
-           'csv_lines']
+           'PATIENTS', 'ANNOTATORS', 'N_COLUMNS', 'STEP', 'MAX_ROW', 'SECOND_SET', 'Lead', 'Header', 'check_record',
+           'is_of_record', 'parse_header', 'decode', 'encode', 'read_wfdb', 'read_header', 'patient_in', 'read_beats',
+           'read_annotations', 'flutter_in', 'records_in', 'write_wfdb', 'annotation_bytes', 'heartbeat_rows',
+           'row_classes', 'read_csv_rows', 'csv_lines']
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #b6a46440
 import csv
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,14 +27,19 @@ from .recording import class_of, make_beats, make_recording, patient_of, usual_s
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MAX_HEADER_BYTES = 65_536
 MAX_ANNOTATION_BYTES = 4_000_000  # twice what a heart of 300 beats a minute fills in 48 h
-FORMATS = {"212": 1.5, "16": 2.0, "61": 2.0, "160": 2.0, "80": 1.0, "32": 4.0}  # bytes a sample
+FORMATS = {  # so many bytes hold so many samples
+    "212": (3, 2), "310": (4, 3), "311": (4, 3), "24": (3, 1), "16": (2, 1), "61": (2, 1), "160": (2, 1), "80": (1, 1),
+    "32": (4, 1),
+}  # fmt: skip
 SAMPLES = (".dat", ".mat", ".xyz")  # ends of a file of samples
 VOLTS = {"m": 1.0, "milli": 1.0, "u": 1e3, "µ": 1e3, "μ": 1e3, "micro": 1e3, "n": 1e6, "": 1e-3}  # so many in one mV
 NO_UNIT = ("", "nu", "adu")  # says nothing, and is taken for mV
-_RECORD = re.compile(r"(\S+)\s+(\d{1,3})\s+([0-9.]{1,25})(?:/\S*)?(?:\s+(\d{1,25})(?:\s.*)?)?")
+_RECORD = re.compile(r"([^\s/]+)(?:/(\d{1,4}))?\s+(\d{1,3})\s+([0-9.]{1,25})(?:/\S*)?(?:\s+(\d{1,25})(?:\s.*)?)?")
+_SEGMENT = re.compile(r"(\S+)\s+(\d{1,10})")
 _PATIENT = re.compile(r"^#[ \t]*patient[ \t:#]*([\w-]{0,40}\d[\w-]{0,40})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 _SIGNAL = re.compile(
-    r"(\S+)\s+(\d+)(?:x1)?(?:\+(\d{1,6}))?(?:\s+([0-9.eE+-]{1,25})(?:\((-?\d{1,10})\))?(?:/(\S{1,20}))?"
+    r"(\S+)\s+(\d+)(?:x(\d{1,4}))?(?::(\d{1,6}))?(?:\+(\d{1,6}))?"
+    r"(?:\s+([0-9.eE+-]{1,25})(?:\((-?\d{1,10})\))?(?:/(\S{1,20}))?"
     r"(?:\s+(\d{1,3}))?(?:\s+(-?\d{1,10}))?(?:\s+(-?\d{1,10}))?(?:\s+(-?\d{1,10}))?(?:\s+(\d{1,9}))?(?:\s+(.*))?)?"
 )
 
@@ -43,11 +48,17 @@ _SIGNAL = re.compile(
 class Lead:
     "What a header says of one signal."
 
+    file: str
+    format: str
+    per_frame: int  # samples
+    skew: int  # frames by which it lies too late
+    skip: int  # bytes before the file's first sample
     name: str
     gain: float  # units for one mV
     baseline: int  # units at 0 mV
     checksum: int | None  # sum of all samples, modulo 65536
     unit: str = ""  # where the signal is no voltage
+
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #364d6203
 @dataclass(frozen=True)
@@ -55,13 +66,10 @@ class Header:
     "What a header says of a record, once it has been checked."
 
     record: str
-    fs_hz: float
-    n_samples: int | None
-    file: str
-    format: str
-    skip: int  # bytes before the first sample
+    fs_hz: float  # frames a second, by which annotations count
+    n_samples: int | None  # frames
     leads: tuple[Lead, ...]
-    n_elsewhere: int = 0  # signals in a second file, which is not read
+    segments: tuple[tuple[str, int], ...] = ()  # records that follow each other, with their frames; ~ for a gap
     patient: str = ""  # by a comment, `# patient 1`; empty where none says it
 
 
@@ -71,40 +79,59 @@ def check_record(record: str) -> str:
         raise EcgError(str(record), "a record's name of letters, digits, - and _", ascii(record)[:60])
     return record
 
+
+def is_of_record(name: str, record: str) -> bool:
+    "Tell by its name, without an end, whether a file belongs to a record, or may."
+    return name == record or (name.startswith((f"{record}_", f"{record}-")) and NAME.fullmatch(name) is not None)
+
+
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #e53d576b
 def parse_header(record: str, text: str) -> Header:
     "Read a header that has been fetched as text; raise `EcgError` for whatever leads elsewhere or cannot be."
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     first = _RECORD.fullmatch(lines[0]) if lines else None
     if first is None or first[1] != check_record(record):
-        expected = "a header of one segment that begins with the record's name, number of signals and rate"
+        expected = "a header that begins with the record's name, number of signals and rate"
         raise EcgError(record, expected, ascii((lines or [""])[0])[:60])
-    n_leads, n_samples = int(first[2]), int(first[4]) if first[4] else None
+    n_segments, n_leads, n_samples = int(first[2] or 0), int(first[3]), int(first[5]) if first[5] else None
     try:
-        fs_hz = float(first[3])
+        fs_hz = float(first[4])
     except ValueError:
-        raise EcgError(record, "a rate", ascii(first[3])) from None
-    if not 1 <= n_leads <= MAX_LEADS or len(lines) - 1 != n_leads:
-        raise EcgError(record, f"1 to {MAX_LEADS} signals with a line each", f"{n_leads} and {len(lines) - 1} lines")
+        raise EcgError(record, "a rate", ascii(first[4])) from None
+    if not 1 <= n_leads <= MAX_LEADS or len(lines) - 1 != (n_segments or n_leads):
+        expected = f"1 to {MAX_LEADS} signals with a line each, or segments"
+        raise EcgError(record, expected, f"{n_leads} and {len(lines) - 1} lines")
     if n_samples is not None and not 0 < n_samples <= MAX_HOURS * 3600 * MAX_FS_HZ:
         raise EcgError(record, f"at most {MAX_HOURS:g} h of samples", str(n_samples))
-    rows = [_signal(record, line) for line in lines[1:]]
-    place = rows[0][0]
-    own = [lead for at, lead in rows if at[0] == place[0]]
-    if any(at != place for at, _ in rows if at[0] == place[0]):
-        raise EcgError(record, f"signals of one format in {place[0]}", "several")
     said = _PATIENT.search(text)
-    patient = said[1] if said else ""
-    return Header(record, fs_hz, n_samples, *place, _named(record, own), len(rows) - len(own), patient)
+    if n_segments:
+        segments = tuple(_segment(record, line) for line in lines[1:])
+        if sum(n for _, n in segments) != n_samples:
+            raise EcgError(record, f"segments of {n_samples} samples", f"{sum(n for _, n in segments)}")
+        return Header(record, fs_hz, n_samples, (), segments, said[1] if said else "")
+    leads = _named([_signal(record, line) for line in lines[1:]])
+    for file in {lead.file for lead in leads}:
+        if len({(lead.format, lead.skip) for lead in leads if lead.file == file}) > 1:
+            raise EcgError(record, f"signals of one format in {file}", "several")
+    return Header(record, fs_hz, n_samples, leads, (), said[1] if said else "")
+
+
+def _segment(record: str, line: str) -> tuple[str, int]:
+    "Read a segment's line."
+    parts = _SEGMENT.fullmatch(line)
+    if parts is None or not (parts[1] == "~" or (parts[1] != record and is_of_record(parts[1], record))):
+        raise EcgError(record, f"a segment {record}_... beside the header, and its samples", ascii(line)[:60])
+    return parts[1], int(parts[2])
+
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #98d01101
-def _signal(record: str, line: str) -> tuple[tuple[str, str, int], Lead]:  # file, format, bytes to skip; the lead
+def _signal(record: str, line: str) -> Lead:
     "Read a signal's line."
     parts = _SIGNAL.fullmatch(line)
     if parts is None:
         raise EcgError(record, "a signal's line", ascii(line)[:60])
-    file, format_, skip, gain, baseline, unit, _, zero, _, checksum, _, name = parts.groups()
-    if file not in [f"{record}{suffix}" for suffix in SAMPLES]:
+    file, format_, per_frame, skew, skip, gain, baseline, unit, _, zero, _, checksum, _, name = parts.groups()
+    if not (file.endswith(SAMPLES) and is_of_record(file[:-4], record)):
         raise EcgError(record, f"samples in {record}.dat beside the header", ascii(file)[:60])
     if format_ not in FORMATS:
         raise EcgError(record, f"samples of format {', '.join(FORMATS)}", format_[:20])
@@ -119,12 +146,14 @@ def _signal(record: str, line: str) -> tuple[tuple[str, str, int], Lead]:  # fil
         raise EcgError(record, "a gain from 1e-6 to 1e12 for one mV", f"{per_mv:g}")
     at_zero = int(baseline if baseline is not None else zero or 0)
     said = "".join(letter for letter in (name or "").strip()[:40] if letter.isprintable())
-    lead = Lead(said, per_mv, at_zero, int(checksum) if checksum else None)
-    is_voltage = volts or unit.lower() in NO_UNIT
-    return (file, format_, int(skip or 0)), lead if is_voltage else replace(lead, unit=ascii(unit)[1:-1])
+    other = "" if volts or unit.lower() in NO_UNIT else ascii(unit)[1:-1]
+    if not 1 <= (n := int(per_frame or 1)) <= MAX_FS_HZ:
+        raise EcgError(record, f"1 to {MAX_FS_HZ:g} samples a frame", str(n))
+    place = (file, format_, n, int(skew or 0), int(skip or 0))
+    return Lead(*place, said, per_mv, at_zero, int(checksum) if checksum else None, other)
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #9d2b14a5
-def _named(record: str, leads: Sequence[Lead]) -> tuple[Lead, ...]:
+def _named(leads: Sequence[Lead]) -> tuple[Lead, ...]:
     "See that every lead has a name of its own."
     found = []
     for i, lead in enumerate(leads):
@@ -139,15 +168,26 @@ _WHOLE = {"16": ("<i2", 0), "61": (">i2", 0), "160": ("<u2", 32768), "80": ("u1"
 
 
 def decode(format_: str, content: bytes) -> np.ndarray:  # integers (n,)
-    "Read samples of one of the formats; a part of a sample at the end is left out."
+    "Read samples of one of the formats; what of a sample is missing at the end is zero."
+    size = FORMATS[format_][0]
+    content += bytes(-len(content) % size)
     if format_ in _WHOLE:  # a sample has bytes of its own
         kind, zero = _WHOLE[format_]
-        size = np.dtype(kind).itemsize
-        units = np.frombuffer(content[: len(content) // size * size], kind)
+        units = np.frombuffer(content, kind)
         return units.astype(np.int32) - zero if zero else units
-    raw = np.frombuffer(content[: len(content) // 3 * 3], np.uint8).reshape(-1, 3)
+    if format_ == "310":  # shifted up and down again, a sample gets its sign
+        pairs = np.frombuffer(content, "<i2").reshape(-1, 2)
+        third = pairs[:, 1] >> 11 << 5 | pairs[:, 0] >> 11 & 31
+        return np.column_stack([pairs << 5 >> 6, third]).reshape(-1)
+    if format_ == "311":
+        words = np.frombuffer(content, "<i4")[:, None]
+        return (words << np.array([22, 12, 2], np.int32) >> 22).astype(np.int16).reshape(-1)
+    raw = np.frombuffer(content, np.uint8).reshape(-1, 3)
+    if format_ == "24":
+        low, middle, high = raw.T.astype(np.int32)
+        return (low << 8 | middle << 16 | high << 24) >> 8
     low, middle, high = raw.T.astype(np.int16)
-    found = np.empty((len(raw), 2), np.int16)  # shifted up and down again, a sample gets its sign
+    found = np.empty((len(raw), 2), np.int16)
     found[:, 0] = (low | middle << 8) << 4 >> 4
     found[:, 1] = (high | (middle & 0xF0) << 4) << 4 >> 4
     return found.reshape(-1)
@@ -162,51 +202,98 @@ def encode(format_: str, samples: np.ndarray) -> bytes:  # integers (n,), in the
     raw = np.stack([low & 0xFF, (low >> 8) | (high >> 8 << 4), high & 0xFF], axis=1)
     return raw.astype(np.uint8).tobytes()
 
+
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #7651cd67
 def read_wfdb(folder: Path | str, record: str) -> Recording:
     "Read a record's leads; raise `EcgError` for a record that is absent, hostile or too large."
     header = read_header(folder, record)
-    path = _plain_file(Path(folder), header.file, record)
-    n_leads = len(header.leads)
-    limit = header.skip + int(FORMATS[header.format] * n_leads * MAX_HOURS * 3600 * MAX_FS_HZ)
-    if path.stat().st_size > limit:
-        raise EcgError(record, f"at most {limit} bytes of samples", str(path.stat().st_size))
-    n_bytes = max(path.stat().st_size - header.skip, 0)
-    n = (n_bytes // 3 * 2 if header.format == "212" else n_bytes // int(FORMATS[header.format])) // n_leads
-    notes, n = [], n if header.n_samples is None else min(n, header.n_samples)
-    if header.n_samples is not None and n < header.n_samples:
-        notes.append(f"expected {header.n_samples} samples, found {n}: the file ends early")
-    values, sums = np.empty((n_leads, n), np.float32), np.zeros(n_leads, np.int64)
-    start = 0
-    for units in _decoded(path, header, n):
-        sums += units.sum(axis=0, dtype=np.int64)
-        for lead, row, column in zip(header.leads, values, units.T, strict=True):
-            part = row[start : start + len(units)]
-            part[:] = (column.astype(np.float32) - np.float32(lead.baseline)) / np.float32(lead.gain)
-            part[column == NONE.get(header.format, -32768)] = np.nan
-        start += len(units)
-    for lead, total in zip(header.leads, sums, strict=True):
-        if not notes and lead.checksum is not None and (int(total) - lead.checksum) % 65536:
-            notes.append(f"lead {lead.name}: expected checksum {lead.checksum}, found another")
-    notes += [f"lead {lead.name}: in {lead.unit}, which is no voltage; not used" for lead in header.leads if lead.unit]
-    notes += [f"{header.n_elsewhere} signals in another file; not used"] if header.n_elsewhere else []
-    named = {lead.name: row for lead, row in zip(header.leads, values, strict=True) if not lead.unit}
-    return make_recording(record, header.fs_hz, named, notes)
+    return make_recording(record, *(_joined if header.segments else _read_leads)(Path(folder), header))
+
+
+def _joined(folder: Path, header: Header) -> tuple[float, dict[str, np.ndarray], list[str]]:  # rate, leads, notes
+    "Put segments behind each other."
+    leads: dict[str, np.ndarray] = {}
+    notes, rates, start = [], set(), 0
+    for segment, n in header.segments:
+        if n and segment != "~":
+            own = read_header(folder, segment)
+            if own.segments or own.fs_hz != header.fs_hz:
+                raise EcgError(header.record, f"a segment {segment} of {header.fs_hz:g} Hz", "another, or segments")
+            fs_hz, found, said = _read_leads(folder, own)
+            rates.add(fs_hz)
+            per_frame = round(fs_hz / header.fs_hz)
+            for name, row in found.items():
+                whole = leads.setdefault(name, np.full(header.n_samples * per_frame, np.nan, np.float32))
+                part = row[: n * per_frame]
+                whole[start * per_frame : start * per_frame + len(part)] = part
+            notes += [f"{segment}: {note}" for note in said]
+        start += n
+    if len(rates) != 1:
+        raise EcgError(header.record, "segments with signals of one rate", f"rates {sorted(rates)}")
+    return rates.pop(), leads, notes
+
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #88f02962
-NONE = {"212": -2048, "80": -128, "32": -(2**31)}  # stands for no sample; of the others -32768
-CHUNK = 500_000  # samples of a lead that are decoded at a time; even, for a whole number of bytes
+NONE = {"212": -2048, "310": -512, "311": -512, "24": -(2**23), "80": -128, "32": -(2**31)}  # no sample; else -32768
+CHUNK = 60_000  # frames that are decoded at a time; of so many, every format fills whole bytes
 
 
-def _decoded(path: Path, header: Header, n: int) -> Iterator[np.ndarray]:  # int16 (at most CHUNK, n_leads)
-    "Read the samples piece by piece."
-    n_leads = len(header.leads)
+def _read_leads(folder: Path, header: Header) -> tuple[float, dict[str, np.ndarray], list[str]]:  # rate, leads, notes
+    "Read all files of a record of one segment."
+    files = {lead.file: [other for other in header.leads if other.file == lead.file] for lead in header.leads}
+    held = {file: _frames(_plain_file(folder, file, header.record), header, own) for file, own in files.items()}
+    n, most = max(held.values()), max(lead.per_frame for lead in header.leads)
+    found = {lead.name: np.full(n * most, np.nan, np.float32) for lead in header.leads
+             if not lead.unit and lead.per_frame == most}
+    notes = []
+    for file, own in files.items():
+        sums = _fill(folder / file, own, held[file], found)
+        if header.n_samples is not None and held[file] < header.n_samples:
+            notes.append(f"expected {header.n_samples} samples, found {held[file]}: the file ends early")
+            continue
+        notes += [f"lead {lead.name}: expected checksum {lead.checksum}, found another" for lead, total
+                  in zip(own, sums, strict=True) if lead.checksum is not None and (total - lead.checksum) % 65536]
+    for lead in header.leads:
+        if lead.unit:
+            notes.append(f"lead {lead.name}: in {lead.unit}, which is no voltage; not used")
+        elif lead.per_frame < most:
+            notes.append(f"lead {lead.name}: at {lead.per_frame * header.fs_hz:g} Hz, less than others; not used")
+        elif lead.skew:
+            row, late = found[lead.name], min(lead.skew, n) * most
+            found[lead.name] = np.concatenate([row[late:], np.full(late, np.nan, np.float32)])
+    return header.fs_hz * most, found, notes
+
+
+def _frames(path: Path, header: Header, leads: Sequence[Lead]) -> int:
+    "Tell how many frames of a file there are to read; raise `EcgError` for more than can be."
+    n_bytes, n_samples = FORMATS[leads[0].format]
+    width = sum(lead.per_frame for lead in leads)
+    n = max(path.stat().st_size - leads[0].skip, 0) * n_samples // n_bytes // width
+    if n * width > len(leads) * MAX_HOURS * 3600 * MAX_FS_HZ:
+        raise EcgError(header.record, f"at most {MAX_HOURS:g} h of samples", f"{path.stat().st_size} bytes")
+    return n if header.n_samples is None else min(n, header.n_samples)
+
+
+def _fill(path: Path, leads: Sequence[Lead], n: int, found: Mapping[str, np.ndarray]) -> list[int]:
+    "Read a file's samples piece by piece into those rows that there are; gives each lead's sum, for its checksum."
+    n_bytes, n_samples = FORMATS[leads[0].format]
+    ends = np.cumsum([lead.per_frame for lead in leads]).tolist()
+    sums, none = [0] * len(leads), NONE.get(leads[0].format, -32768)
     with path.open("rb") as file:
-        file.seek(header.skip)
+        file.seek(leads[0].skip)
         for start in range(0, n, CHUNK):
-            size = min(CHUNK, n - start)
-            content = file.read(-(-size * n_leads // 2) * int(2 * FORMATS[header.format]))
-            yield decode(header.format, content)[: size * n_leads].reshape(-1, n_leads)
+            size = min(CHUNK, n - start) * ends[-1]
+            content = file.read(-(-size // n_samples) * n_bytes)
+            frames = decode(leads[0].format, content)[:size].reshape(-1, ends[-1])
+            for i, (lead, end) in enumerate(zip(leads, ends, strict=True)):
+                units = frames[:, end - lead.per_frame : end].reshape(-1)
+                sums[i] += int(units.sum(dtype=np.int64))
+                if lead.name in found:
+                    part = found[lead.name][start * lead.per_frame :][: len(units)]
+                    part[:] = (units.astype(np.float32) - np.float32(lead.baseline)) / np.float32(lead.gain)
+                    part[units == none] = np.nan
+    return sums
+
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #60f3d895
 def read_header(folder: Path | str, record: str) -> Header:
@@ -262,16 +349,30 @@ def read_beats(folder: Path | str, record: str) -> Beats | None:  # None: nobody
     return replace(beats, notes=(*beats.notes, *notes)) if len(beats.time_s) else None
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #fa86972d
+ANNOTATORS = ("atr", "ecg", "qrs")
+
+
 def read_annotations(folder: Path | str, record: str) -> tuple[np.ndarray, list[str]] | None:
-    "Read the places, in samples of the record, and the letters of all annotations in `<record>.atr`."
-    if not (Path(folder) / f"{check_record(record)}.atr").is_file():
-        return None
-    path = _plain_file(Path(folder), f"{record}.atr", record)
+    "Read the places, in frames, and the letters of all annotations: of the first file that has beats, else of any."
+    found = None
+    for annotator in ANNOTATORS:
+        if (Path(folder) / f"{check_record(record)}.{annotator}").is_file():
+            samples, symbols = _annotations_of(Path(folder), record, annotator)
+            if annotator == "qrs":
+                symbols = ["Q" if class_of(symbol) is not None else symbol for symbol in symbols]
+            if any(class_of(symbol) is not None for symbol in symbols):
+                return samples, symbols
+            found = found or (samples, symbols)
+    return found
+
+
+def _annotations_of(folder: Path, record: str, annotator: str) -> tuple[np.ndarray, list[str]]:
+    path = _plain_file(folder, f"{record}.{annotator}", record)
     if path.stat().st_size > MAX_ANNOTATION_BYTES:
         raise EcgError(record, f"at most {MAX_ANNOTATION_BYTES} bytes of annotations", str(path.stat().st_size))
     try:
         with _wfdb() as wfdb:
-            found = wfdb.rdann(str(path.with_suffix("")), "atr")
+            found = wfdb.rdann(str(path.with_suffix("")), annotator)
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, EOFError) as error:
         raise EcgError(record, "annotations", f"something else ({type(error).__name__})") from error
     samples, fs_hz = np.asarray(found.sample), read_header(folder, record).fs_hz
@@ -384,9 +485,10 @@ def heartbeat_rows(
     found, recording = read_annotations(folder, record), read_wfdb(folder, record)
     if found is None:
         raise EcgError(record, f"annotations in {record}.atr", "none")
-    if recording.fs_hz != 360:
-        raise EcgError(record, "360 Hz, as the table was made from", f"{recording.fs_hz:g} Hz")
-    first = read_header(folder, record).leads[0].name
+    header = read_header(folder, record)
+    if {recording.fs_hz, header.fs_hz} != {360} or header.segments:
+        raise EcgError(record, "360 Hz in one segment, as the table was made from", f"{recording.fs_hz:g} Hz")
+    first = header.leads[0].name
     if first not in recording.leads:
         raise EcgError(record, f"a signal in the first channel, {first}", "; ".join(recording.notes))
     samples, symbols = found

@@ -57,7 +57,9 @@ def _parse(text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # uint8 (n, leng
     hour, minute = number(11, 2), number(14, 2)
     has_seconds = length > 18 and (text[:, 16] == ord(":")).all()
     second = number(17, 2) if has_seconds else np.zeros(n, np.int32)
-    rest = text[:, 19 if has_seconds else 16 :]
+    rest = text[:, 19 if has_seconds else 16 :].copy()
+    if has_seconds and length > 19:
+        rest[rest[:, 0] == ord(":"), 0] = ord(".")  # as GENEActiv writes fractions
     fraction, offset, right = _fraction_and_offset(rest)
     right &= (year >= 1) & (month >= 1) & (month <= 12) & (day >= 1) & (hour >= 0) & (hour < 24)
     right &= (minute >= 0) & (minute < 60) & (second >= 0) & (second < 60)
@@ -82,8 +84,9 @@ def _fraction_and_offset(rest: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 def _form(text: str) -> tuple[float, float, bool]:  # fraction of a second, offset in s, whether it can be read
+    exact, _, _ = text.partition(" [")  # a zone's name may follow its offset
     try:
-        moment = datetime.fromisoformat(f"2000-01-01T00:00:00{text.strip()}")
+        moment = datetime.fromisoformat(f"2000-01-01T00:00:00{exact.strip()}")
     except ValueError:
         return 0.0, float("nan"), False
     shift = moment.utcoffset()

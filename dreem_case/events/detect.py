@@ -13,7 +13,7 @@ from io import StringIO
 import numpy as np
 
 from ..core.windows import runs_of
-from .decode import Likelihoods, NightFound, Placed, nights_of, place_event
+from .decode import Likelihoods, NightFound, Placed, nights_of, place_night
 from .heuristic import angle_sleep, cole_kripke
 from .metric import EVENTS, EventTable
 from .minutes import MAX_SHORT_EPOCH_S, MinuteTable, minute_table, shown_movement
@@ -28,14 +28,14 @@ class Detection:
     table: MinuteTable
     said: Likelihoods
     nights: tuple[NightFound, ...]
-    placed: tuple[tuple[Placed, Placed] | None, ...]  # onset and wakeup of each night; None where there is none
+    placed: tuple[tuple[Placed | None, Placed | None], ...]  # onset and wakeup of each day; None where there is none
     version: str  # of the model
 
     @property
     def events(self) -> EventTable:
         "Give the events, in order."
-        ends = [zip(EVENTS, pair, strict=True) for pair in self.placed if pair]
-        return self.table.events((event, end.minute, end.score) for pair in ends for event, end in pair)
+        ends = (zip(EVENTS, pair, strict=True) for pair in self.placed)
+        return self.table.events((event, end.minute, end.score) for pair in ends for event, end in pair if end)
 
 # %% ../../nbs/library/events/detect.ipynb #fa41ebd3
 def detect_events(series: Series, model: MinuteModel | None = None) -> Detection:  # None: the shipped one that fits
@@ -44,19 +44,7 @@ def detect_events(series: Series, model: MinuteModel | None = None) -> Detection
     model = model or model_for(table)
     said = model.likelihoods(table)
     nights = nights_of(table, said)
-    return Detection(table, said, tuple(nights), tuple(_placed(said, night) for night in nights), model.version)
-
-# %% ../../nbs/library/events/detect.ipynb #ff25b8c3
-def _placed(said: Likelihoods, night: NightFound) -> tuple[Placed, Placed] | None:
-    "Put both events of a night; what would end before it begins keeps the interval's ends."
-    if not night.interval:
-        return None
-    onset, wakeup = (place_event(near, at) for near, at in zip(said.near, night.interval, strict=True))
-    if onset.minute < wakeup.minute:
-        return onset, wakeup
-    return tuple(
-        Placed(float(at), one.score, one.within_15) for at, one in zip(night.interval, (onset, wakeup), strict=True)
-    )
+    return Detection(table, said, tuple(nights), tuple(place_night(said, night) for night in nights), model.version)
 
 # %% ../../nbs/library/events/detect.ipynb #b3d70c4f
 def events_json(found: Detection) -> list[dict]:
@@ -78,9 +66,9 @@ def sleep_by_minute(table: MinuteTable) -> np.ndarray | None:  # (n,) share asle
     return cole_kripke(table.channels["counts"]).astype(float) if "counts" in table.channels else None
 
 
-def _within(table: MinuteTable, asleep: np.ndarray | None, pair: tuple[Placed, Placed] | None) -> dict:
-    "Sum up the sleep within a night; None where there is no night, no rule, or nothing was worn."
-    night = slice(round(pair[0].minute), round(pair[1].minute)) if pair else slice(0)
+def _within(table: MinuteTable, asleep: np.ndarray | None, pair: tuple[Placed | None, Placed | None]) -> dict:
+    "Sum up the sleep within a night; None where there is no whole night, no rule, or nothing was worn."
+    night = slice(round(pair[0].minute), round(pair[1].minute)) if all(pair) else slice(0)
     worn = table.worn[night]
     if asleep is None or not worn.any():
         return dict.fromkeys(("sleep_min", "waso_min", "efficiency"))
@@ -92,7 +80,7 @@ def _within(table: MinuteTable, asleep: np.ndarray | None, pair: tuple[Placed, P
 
 # %% ../../nbs/library/events/detect.ipynb #b9842107
 def night_rows(found: Detection) -> list[dict]:
-    "List the wearer's days, each with its night or the reason why there is none."
+    "List the wearer's days, each with its night, and the reason where that, or an end of it, is missing."
     series, rows, asleep = found.table.series, [], sleep_by_minute(found.table)
     for night, pair in zip(found.nights, found.placed, strict=True):
         row = {
@@ -100,13 +88,13 @@ def night_rows(found: Detection) -> list[dict]:
             "worn": round(float(found.table.worn[night.first : night.last].mean()), 3),
             "reason": night.reason,
         }
-        for event, end in zip(EVENTS, pair or (None, None), strict=True):
+        for event, end in zip(EVENTS, pair, strict=True):
             step = float(found.table.step_of(end.minute)) if end else None
             row |= {
                 event: None if step is None else series.time_of(step),
                 f"{event}_confidence": round(end.within_15, 3) if end else None,
             }
-        row["hours"] = round((pair[1].minute - pair[0].minute) / 60, 2) if pair else None
+        row["hours"] = round((pair[1].minute - pair[0].minute) / 60, 2) if all(pair) else None
         rows.append(row | _within(found.table, asleep, pair))
     return rows
 

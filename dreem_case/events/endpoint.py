@@ -62,7 +62,7 @@ _STEP = {"type": "integer", "description": "of 5 s"}
 _EVENT = an_object(event={"type": "string", "enum": list(EVENTS)}, step=_STEP, time=_TIME, score=_NUMBER)
 _NIGHT = an_object(
     day=_TEXT | {"format": "date"}, worn=_NUMBER | {"description": "share of the day"},
-    reason=_TEXT | {"description": "why there is no night; empty where there is one"},
+    reason=_TEXT | {"description": "why there is no night, or which end of it is not in the record; else empty"},
     onset=_TIME_OR_NOT, onset_confidence=_OR_NOT, wakeup=_TIME_OR_NOT, wakeup_confidence=_OR_NOT, hours=_OR_NOT,
     sleep_min=_OR_NOT, waso_min=_OR_NOT, efficiency=_OR_NOT,
 ) | {"description": "a day; null: no night, or not known for this device"}  # fmt: skip

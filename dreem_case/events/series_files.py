@@ -41,7 +41,7 @@ def read_series(
     if "timestamp" not in table.column_names:
         found = ", ".join(table.column_names) or "no column that is known"
         makers = ", ".join(layout.maker for layout in LAYOUTS[:-1])
-        expected = f"a column timestamp, and in a CSV commas between columns; or epochs as {makers} write them"
+        expected = f"a column timestamp; or epochs as {makers} write them"
         raise EventsError(stem, expected, found)
     if "series_id" in table.column_names:
         names = table["series_id"].unique().to_pylist()
@@ -123,6 +123,7 @@ class Layout:
 
 
 _CLOCK, _AXES = {"date": "date", "time": "time"}, ("axis1", "axis2", "axis3")
+_MEANS = ("mean x", "mean y", "mean z")  # of acceleration, g
 LAYOUTS = (  # the last fits any text
     Layout(
         "ActTrust",
@@ -144,7 +145,18 @@ LAYOUTS = (  # the last fits any text
         re.compile(rb'(?=^"?Line"?,"?Date"?,"?Time"?,[^\n]*Activity)', re.M),
         _CLOCK | {"off-wrist status": "off_wrist", "activity": "pim", "white light": "light"},
     ),
-    Layout("", re.compile(rb"\A"), {name: name for name in COLUMNS}),
+    Layout(
+        "GENEActiv",
+        re.compile(rb"\ADevice Type,GENEActiv(?:[^\n]*\n){2,200}?(?=\d{4}-)"),
+        {name: name for name in ("timestamp", *_MEANS, "light", "temperature")},
+        unnamed=("timestamp", *_MEANS, "light", "", "temperature"),
+    ),
+    Layout(
+        "accelerometer of the UK Biobank",  # and Axivity's own program
+        re.compile(rb"\A(?=(?i:time, ?(?:acc|mean svm)))"),
+        {"time": "timestamp", "acc": "enmo", "mean svm (g)": "enmo", "imputed": "off_wrist"},
+    ),
+    Layout("", re.compile(rb"\A"), {name: name for name in COLUMNS}, ",;\t"),
 )
 
 # %% ../../nbs/library/events/series_files.ipynb #c88a23e8
@@ -166,7 +178,7 @@ def _read_text(path: Path, columns: tuple[str, ...]):
         raise EventsError(path.stem, "each column once", f"{', '.join(again)} again")
     wanted = known if "timestamp" in columns else [name for name in known if name in columns]
     rows = rows if has_names else start
-    decimal = "," if separator == ";" and re.search(rb"\d,\d", content[rows : rows + 1000]) else "."
+    decimal = "," if separator != "," and re.search(rb"\d,\d", content[rows : rows + 1000]) else "."
     types = {name: pa.string() if name in _TEXT else pa.float64() for name in wanted}
     table = pa.table({})
     if wanted:
@@ -177,6 +189,9 @@ def _read_text(path: Path, columns: tuple[str, ...]):
         )  # fmt: skip
     if axes := [table[axis].to_numpy() for axis in _AXES if axis in wanted]:
         table = table.append_column("pim", pa.array(np.hypot.reduce(axes)))
+    if set(_MEANS) <= set(wanted):
+        x, y, z = (table[mean].to_numpy() for mean in _MEANS)
+        table = table.append_column("anglez", pa.array(np.degrees(np.arctan2(z, np.hypot(x, y)))))
     if "date" not in layout.columns or "timestamp" not in columns:
         return table
     clock = _clock(table, path.stem, content[:start].decode("utf-8", "replace"))

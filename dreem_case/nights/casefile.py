@@ -127,7 +127,7 @@ def open_night(
     about_file += _about_headers(eeg | accelerometer)
     return Night(record, signals, n_epochs, stages, (*notes, *more, *about_file, *about_labels))
 
-
+# %% ../../nbs/library/nights/casefile.ipynb #9bcbd6b5
 def read_night(
     h5_path: str | Path, hypnogram_path: str | Path | None = None, numbering: str | None = None,
     keep_signals: bool = False,
@@ -144,7 +144,6 @@ UNITS = {
 }
 _COUNTS = ("count", "adc", "adu", "lsb", "raw", "digital")
 _UNIT_NAMES = ("units", "unit", "physical_dimension", "dimension")
-_RATE_NAMES = ("fs", "samplingrate", "samplerate", "samplingfrequency", "sfreq", "srate", "rate")  # in plain letters
 
 
 def plain_unit(text: str) -> str:
@@ -173,6 +172,9 @@ def _scale(kind: str, given: dict[str, str | float]) -> tuple[float, float, str,
         return 1.0, 0.0, "counts", "in counts without a scale_factor"
     unknown = f"in {said}, which is no unit known here: taken as {case_unit}" if own and plain not in _COUNTS else ""
     return scale, offset, case_unit, unknown or is_scaled * f"scaled by scale_factor and add_offset to {case_unit}"
+
+# %% ../../nbs/library/nights/casefile.ipynb #80188076
+_RATE_NAMES = ("fs", "samplingrate", "samplerate", "samplingfrequency", "sfreq", "srate", "rate")  # in plain letters
 
 
 def _number(value: str | float) -> float:
@@ -218,7 +220,7 @@ def _open_channels(record: str, path: Path, file: h5py.File) -> tuple[dict[str, 
                 left_out[name] = error
     return channels, left_out
 
-
+# %% ../../nbs/library/nights/casefile.ipynb #ebde7694
 def _open_channel(record: str, path: Path, name: str, file: h5py.File) -> _Channel:
     "Check a signal without reading it; raise `TooShortError`, `WrongRateError` or what `signal_length` raises."
     usual_fs_hz, _, kind = _FORMAT[name]
@@ -269,13 +271,6 @@ def _whole_epochs(
     return lasting, n_epochs, notes
 
 # %% ../../nbs/library/nights/casefile.ipynb #5119db0a
-_USUAL_RATES = {
-    "EEG": (100, 125, 128, 200, 250, 256, 500, 512, 1000),
-    "an accelerometer": (10, 12.5, 25, 26, 32, 50, 52, 62.5, 64, 100, 200),
-}
-_FITS = 0.003  # share by which lengths may disagree with a rate
-
-
 def _usable_accelerometer(
     channels: dict[str, _Channel], left_out: dict[str, CaseFileError], n_epochs: int
 ) -> tuple[dict[str, _Channel], list[str]]:
@@ -301,6 +296,13 @@ def _usable_accelerometer(
     found = f"accelerometer of {lengths} s beside {n_epochs * EPOCH_S} s of whole EEG epochs"
     return axes, [found + _fitting_rates(_seconds(longest) / (n / fs_hz), longest.fs_hz, fs_hz)]
 
+# %% ../../nbs/library/nights/casefile.ipynb #0c1a59b7
+_USUAL_RATES = {
+    "EEG": (100, 125, 128, 200, 250, 256, 500, 512, 1000),
+    "an accelerometer": (10, 12.5, 25, 26, 32, 50, 52, 62.5, 64, 100, 200),
+}
+_FITS = 0.003  # share by which lengths may disagree with a rate
+
 
 def _fitting_rates(ratio: float, eeg_fs_hz: float, accelerometer_fs_hz: float) -> str:  # of the lengths in seconds
     "Say at which usual rate of one of them EEG and accelerometer would be of one length; empty where at none."
@@ -324,7 +326,7 @@ def parse_labels(
     "Parse a hypnogram file; raise `HypnogramFileError` or `TooManyLabelsError`."
     return _labels_and_notes(record, content, n_epochs, numbering)[0]
 
-# %% ../../nbs/library/nights/casefile.ipynb #b3902351
+
 def _labels_and_notes(
     record: str, content: bytes, n_epochs: int, numbering: str | None
 ) -> tuple[np.ndarray, list[str]]:
@@ -378,7 +380,7 @@ def _read_labels(record: str, path: str | Path) -> bytes:
     except OSError as error:
         raise FileUnavailable(record, f"{error.strerror}, of its hypnogram") from error
 
-# %% ../../nbs/library/nights/casefile.ipynb #f1bc6ddf
+
 def _padded_hypnogram(
     record: str, path: str | Path | None, n_epochs: int, numbering: str | None, keep_signals: bool
 ) -> tuple[np.ndarray | None, list[str]]:  # int8 (n_epochs,) stage codes, and notes
@@ -417,7 +419,7 @@ def write_night(
             write_whole(labels_path, json.dumps(labels).encode())
     return h5_path
 
-
+# %% ../../nbs/library/nights/casefile.ipynb #29119a70
 def _label_names(record: str, stages: np.ndarray) -> list[str | None]:
     "Name the stages up to the last scored epoch, None where nobody scored; raise `HypnogramError` for what is no code."
     scored = np.flatnonzero(stages != UNSCORED)

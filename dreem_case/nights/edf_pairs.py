@@ -14,7 +14,7 @@ from .edf_header import EdfHeaderError, edf_record
 from .edf_hypnogram import has_annotations
 
 # %% ../../nbs/library/nights/edf_pairs.ipynb #3dd2701d
-_PERSON = re.compile(r"S[CT][47]\d\d(?=\d)", re.IGNORECASE)
+_PERSON = re.compile(r"S[CT][47]\d\d(?=\d)|sub-[a-z0-9]+(?=[_.]|$)", re.IGNORECASE)  # of Sleep-EDF, of BIDS
 _SLEEP_EDF = re.compile(r"(S[CT][47]\d\d)([12])[A-Z][A-Z0-9]", re.IGNORECASE)
 _HYPNOGRAM = re.compile(r"[-_ ]?(hypnogram|hypno|hyp|scoring|annotations)$", re.IGNORECASE)
 LOST_NIGHTS = {"SC413": "the second", "SC436": "the first", "SC452": "the first"}  # by failing cassettes
@@ -25,7 +25,7 @@ class Pair:
     "A recording with its hypnogram, if it has one."
 
     record: str
-    person: str  # SC400 of SC4001E0; the record's name where nothing is known
+    person: str  # SC400 of SC4001E0, SUB-07 of sub-07_ses-1; the record's name where nothing is known
     psg: Path
     hypnogram: Path | None
 

@@ -140,7 +140,10 @@ class Night:
         "Count the scored epochs."
         return 0 if self.hypnogram is None else int(np.sum(self.hypnogram != UNSCORED))
 
-    def select(self, names: Iterable[str]) -> "Night":  # names of the channels to keep, in that order
+    def select(
+        self,
+        names: Iterable[str],  # of the channels to keep, in that order
+    ) -> "Night":
         "Keep some channels; raise `NightError` for one that is not there."
         names = list(names)
         missing = [name for name in names if name not in self.signals]

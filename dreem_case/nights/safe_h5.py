@@ -103,7 +103,7 @@ def _opened(path: Path) -> h5py.File:
             raise
     return h5py.File(path, "r", locking=False)
 
-
+# %% ../../nbs/library/nights/safe_h5.ipynb #04a0f579
 @contextmanager
 def open_h5(
     record: str,  # the record's name, for messages
@@ -173,7 +173,7 @@ def _check_layout(record: str, name: str, file: h5py.File) -> None:
         if kind == _LAYOUT_MESSAGE and content[0] >= 3 and content[1] == _VIRTUAL:
             raise UnsafeFileError(record, expected, "a virtual dataset")
 
-# %% ../../nbs/library/nights/safe_h5.ipynb #19a5b616
+
 _MOST_STEPS = 16  # from soft link to soft link, as HDF5 follows them
 
 

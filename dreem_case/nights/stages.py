@@ -77,7 +77,7 @@ NUMBERINGS: dict[str, dict[float, Stage]] = {
 }
 _NUMBERINGS_SHOWN = "'rem_last' (0 1 2 3 4 = WAKE N1 N2 DEEP REM) or 'aasm' (0 1 2 3 5)"
 
-
+# %% ../../nbs/library/nights/stages.ipynb #d19407ea
 def understand_labels(
     labels: Iterable,  # one per epoch, as another tool may write them: texts, numbers, None
     numbering: str | None = None,  # one of `NUMBERINGS`, where they are numbers

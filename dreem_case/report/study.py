@@ -15,11 +15,12 @@ from ..nights.night import Night
 from ..nights.stages import UNSCORED
 from ..nights.store import Store, open_store
 from .chapter import data_name, fit_once, fold_models, open_nights, short_names
-from ..staging.embedded import default_data, default_model, in_project
+from ..staging.embedded import default_data, in_project
 from ..staging.feature_cache import FeatureCache
 from ..staging.features import NightFeatures
 from ..staging.score import NightScore, score_features
 from ..staging.stager import Stager
+from ..staging.stagers import load_stager
 
 # %% ../../nbs/library/report/study.ipynb #3ce5b181
 @dataclass(frozen=True)
@@ -77,9 +78,6 @@ def scope_of(
     )  # fmt: skip
 
 # %% ../../nbs/library/report/study.ipynb #eb7d0b87
-MAX_FEATURE_BYTES = 2 * 10**9  # of the cache; a night has two megabytes
-
-
 @dataclass(frozen=True, eq=False)
 class Study:
     "The nights of a report, their features and labels, and what can be shown of them."
@@ -119,6 +117,9 @@ class Study:
         return [self.features[record] for record in scored], [self.nights[record].hypnogram for record in scored]
 
 # %% ../../nbs/library/report/study.ipynb #7d3672d2
+MAX_FEATURE_BYTES = 2 * 10**9  # of the cache; a night has two megabytes
+
+
 def open_study(
     data: str | Path | int = "",  # a folder in the case's layout (papermill makes 20260101 a number); empty: embedded
     seed: int = 1,  # of the embedded nights
@@ -147,7 +148,7 @@ def stage_study(study: Study, seed: int = 0) -> Staged:
     "Stage every night that can be staged, each by a model that has not seen it where that is possible."
     scope = study.scope
     if scope.why_no_training:
-        model, saved = "saved", default_model()
+        model, saved = "saved", load_stager()
         words = f"the default model `{saved.version}`, trained on {saved.metrics.get('data', 'other nights')}"
         stagers = {record: saved for record in study.nights if record not in scope.blank}
         seen = tuple(record for record in scope.scored if record in saved.trained_on)

@@ -140,10 +140,9 @@ def sleep_course(
     n_epochs: int,
     rng: np.random.Generator,
     sleeper: Sleeper | None = None,  # None: drawn
-    table: dict | None = None,
 ) -> np.ndarray:  # int8 (n_epochs,) stage codes
     "Draw the hidden course of a night as it comes."
-    table = table or simulation_table()
+    table = simulation_table()
     night = _Course(n_epochs, sleeper or draw_sleeper(rng, table), rng, table)
     spans, stage = table["sleep_spans"], int(Stage.N1)
     night.at = min(night.length(spans["latency"], night.sleeper.latency), int(n_epochs * _LATEST_ONSET))
@@ -166,7 +165,6 @@ def sleep_course(
             stage = night.after(stage, "rem")
         night.cycle, stage = night.cycle + 1, int(rng.choice((Stage.WAKE, Stage.N1, Stage.N2), p=(0.35, 0.25, 0.4)))
     return night.stages
-
 
 # %% ../../nbs/library/simulate/hypnograms.ipynb #aced33b2
 def _split(total: int, weights: np.ndarray) -> np.ndarray:

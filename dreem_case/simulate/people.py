@@ -65,12 +65,9 @@ def draw_person(
     )
 
 # %% ../../nbs/library/simulate/people.ipynb #3fb85c9a
-def personal_table(
-    person: Person,
-    table: dict | None = None,  # None: the project's
-) -> dict:
-    "Change the table's numbers to those of a person."
-    table = table or simulation_table()
+def personal_table(person: Person) -> dict:
+    "Change the project's table to the numbers of a person."
+    table = simulation_table()
     if person == USUAL:
         return table
     background = {name: list(numbers) for name, numbers in table["background"].items()}

@@ -108,12 +108,11 @@ _TRIAL_COUNTS = (60, 40, 90, 80, 90)  # epochs of WAKE, N1, N2, DEEP and REM in 
 def trial_nights(
     table: dict,
     n_nights: int,
-    seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # bins (n, 18) dB, a scorer's labels (n,), night (n,)
     "Simulate short nights without contacts' faults, and return the bins of F7-O1."
     bins, stages = [], []
     for night in range(n_nights):
-        rng = np.random.default_rng([seed, night])
+        rng = np.random.default_rng([0, night])
         truth = sleep_truth(_TRIAL_COUNTS, rng)
         movements = draw_movements(truth, rng, table)
         potentials = electrode_potentials(truth, movements, rng, table)

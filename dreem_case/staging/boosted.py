@@ -18,9 +18,8 @@ from .transitions import Chain
 from ..core.calibration import fit_review_threshold, fit_temperature, needs_review, surprise, temper
 from ..core.agreement import kappa, macro_f1
 from .corruptions import keep_derivations, without_accelerometer
-from .features import FEATURES_VERSION, NightFeatures, granted_threads, night_features
+from .features import FEATURES_VERSION, NightFeatures, granted_threads
 from ..core.model_file import ModelError, from_json, read_model, to_json, write_model
-from ..nights.night import Night
 from .design_matrix import NOT_RECORDED, ROWS_VERSION, RowMaker, Scale, add_sides, matched_columns
 from .matching import gain_exponents, in_span, matching_of, matching_state, night_span
 from .stager import PROGRAM_BYTES, Stager, matched
@@ -148,10 +147,6 @@ class BoostedStager(Stager):
     version: str = field(default="boosted-unfitted", init=False)
     trained_on: tuple[str, ...] = field(default=(), init=False)  # records
     metrics: dict = field(default_factory=dict, init=False)  # what the manifest states about accuracy
-
-    def prepare(self, night: Night) -> NightFeatures:
-        "Compute the night's features."
-        return night_features(night)
 
     def fit(self, prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray], seed: int = 0) -> Self:
         "Fit all steps; raise `ModelError` for nights that do not fit their labels, a single one or a single stage."

@@ -16,9 +16,8 @@ from sklearn.ensemble import RandomForestClassifier
 
 from .forest_file import dump_estimators, load_estimators
 from ..core.agreement import kappa
-from .features import FEATURES_VERSION, NightFeatures, night_features
+from .features import FEATURES_VERSION, NightFeatures
 from ..core.model_file import ModelError, read_model, write_model
-from ..nights.night import Night
 from .design_matrix import ROWS_VERSION, RowMaker, Scale
 from .stager import PROGRAM_BYTES, Stager, matched
 from ..nights.stages import STAGE_NAMES, STAGES
@@ -41,10 +40,6 @@ class ForestStager(Stager):
     version: str = field(default="forest-unfitted", init=False)
     trained_on: tuple[str, ...] = field(default=(), init=False)  # records
     metrics: dict = field(default_factory=dict, init=False)  # what the manifest states about accuracy
-
-    def prepare(self, night: Night) -> NightFeatures:
-        "Compute the night's features."
-        return night_features(night)
 
     def fit(self, prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray], seed: int = 0) -> Self:
         "Fit row maker and forest; raise `ModelError` if nights and labels do not belong together."

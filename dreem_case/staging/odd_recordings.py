@@ -85,12 +85,11 @@ ODD_SEED = 77
 def odd_people(
     kinds: Sequence[str] = ODD_KINDS,  # of `population.KINDS`
     n_people: int = 4,  # of each kind
-    seed: int = ODD_SEED,
 ) -> Iterator[tuple[str, SimulatedNight]]:
     "Simulate people of each kind, one at a time."
     for kind in kinds:
         for index in range(n_people):
-            yield kind, population_night(1000 + index, seed, kind, Person())
+            yield kind, population_night(1000 + index, ODD_SEED, kind, Person())
 
 # %% ../../nbs/library/staging/odd_recordings.ipynb #72b735db
 def judge_odd(
@@ -204,7 +203,6 @@ def band_table(record: str, band_db: np.ndarray) -> NightFeatures:  # (n, 4) dB
 def whole_day_figures(
     trimmed: Path | str,  # npz of many people's trimmed nights: band_db, stage, person, recording
     whole: Path | str,  # npz of whole days of some of them: band_db (n, 2, 5), stage, person, recording
-    seed: int = 0,
 ) -> tuple[dict[str, float], int]:  # figures, and the number of days
     "Tell what accuracy over the night a whole day costs, by a stager that has not seen these people."
     with np.load(whole) as file:
@@ -215,7 +213,7 @@ def whole_day_figures(
     rows = [np.flatnonzero(nights["recording"] == record) for record in others]
     stager = BoostedStager(n_rounds=80, n_folds=3).fit(
         [band_table(str(record), nights["band_db"][kept]) for record, kept in zip(others, rows, strict=True)],
-        [nights["stage"][kept] for kept in rows], seed,
+        [nights["stage"][kept] for kept in rows],
     )
     losses, accuracies = [], []
     for record in np.unique(days["recording"]):

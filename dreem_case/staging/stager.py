@@ -13,7 +13,7 @@ from typing import ClassVar, Protocol, Self
 import numpy as np
 
 from ..core import cross_validation
-from .features import NightFeatures
+from .features import NightFeatures, night_features
 from ..core.model_file import ModelError, from_json, read_model, to_json, write_model
 from ..nights.night import Night
 from .design_matrix import Scale, table_from_matrix
@@ -31,7 +31,8 @@ class Stager(Protocol):
     reads: ClassVar[str]  # "features" if `prepare` is `night_features`, "night" if it looks at the signals itself
 
     def prepare(self, night: Night) -> NightFeatures:
-        "Compute what this stager needs to know about a night."
+        "Compute what this stager needs to know about a night: its features."
+        return night_features(night)
 
     def fit(self, prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray], seed: int = 0) -> Self:
         "Learn from nights and their labels, an int8 (n_epochs,) each."

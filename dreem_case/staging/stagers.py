@@ -57,7 +57,7 @@ def _lacking(found: object) -> list[str]:
     kin = getattr(found, "__mro__", ())
     has = {part for one in kin if one is not Stager for part in vars(one)}
     if Stager in kin:
-        has |= {"predict", "review"}
+        has |= {"prepare", "predict", "review"}
     if not is_dataclass(found):
         return [*sorted(wanted - has), "dataclass"]
     return sorted(wanted - has - {field.name for field in fields(found)})

@@ -188,14 +188,16 @@ def make_band_models(
     folder, version, made = Path(folder), data_version(nights), []
     about = {"data": "Sleep-EDF Expanded (PhysioNet, ODC-By 1.0), bands of Fpz-Cz", "data_version": version}
     about |= {"steps": draw.steps, "seed": draw.seed}
-    card = about | {"wake_around": AROUND, "people": len({night.person for night in nights}), "nights": len(nights)}
+    everybody = sorted({night.person for night in nights})
+    card = about | {"wake_around": AROUND, "people": everybody, "nights": len(nights)}
     if not _made(folder / "source", card):
         save_sequence(folder / "source", fit_model([trimmed(night, AROUND) for night in nights], "bands", draw), card)
         made.append(folder / "source")
     folds = folds_of_people(nights, n_folds)
     for fold in range(n_folds):
         inside = [night for night, own in zip(nights, folds, strict=True) if own != fold]
-        card = about | {"held_out": sorted({night.person for night in nights} - {night.person for night in inside})}
+        learned = sorted({night.person for night in inside})
+        card = about | {"people": learned, "held_out": sorted(set(everybody) - set(learned))}
         cloud, edge = folder / f"cloud_{fold}", folder / f"edge_{fold}"
         if not _made(cloud, card):
             save_sequence(cloud, fit_model(inside, "size", draw), card)

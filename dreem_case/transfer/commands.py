@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from ..core.command_line import SEED, NumberRange, check_out, for_json, one_line
+from ..core.command_line import SEED, NumberRange, check_out, for_json, one_line, tell_known
 
 # %% ../../nbs/library/transfer/commands.ipynb #1a1e4ddb
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,16 +39,28 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 def _read(path: Path) -> list:
     "Read a file of either form."
-    from dreem_case.transfer import bands
+    from dreem_case.core.array_files import ArrayError
+    from dreem_case.transfer.bands import read_headband, read_sleep_edf_bands
 
     try:
-        return bands.read_sleep_edf_bands(path)
-    except bands.BandError as error:
+        return read_sleep_edf_bands(path)
+    except ArrayError as error:
         if error.expected != "an array band_db":
             raise
-        return bands.read_headband(path)
+        return read_headband(path)
 
 # %% ../../nbs/library/transfer/commands.ipynb #305f3d70
+def _tell_absent(stages: list) -> None:  # of each night, codes
+    "Say which stages nothing to learn from has."
+    import numpy as np
+
+    from dreem_case.nights.stages import STAGE_NAMES
+
+    met = np.unique(np.concatenate(stages))
+    if absent := [name for stage, name in enumerate(STAGE_NAMES) if stage not in met]:
+        click.echo(f"no {', '.join(absent)} in the nights learned from: the model may not know it", err=True)
+
+
 def _show(figures: dict, as_json: bool) -> None:
     "Print figures, a line each or as JSON."
     if as_json:
@@ -70,6 +82,7 @@ def fit_bands(train_path: Path, test_path: Path, as_json: bool) -> None:
     from dreem_case.transfer.bands import read_sleep_edf_bands
 
     train, test = read_sleep_edf_bands(train_path), read_sleep_edf_bands(test_path)
+    _tell_absent([night.stage for night in train])
     _show(fit_and_score(train, test), as_json)
 
 # %% ../../nbs/library/transfer/commands.ipynb #3f434d3d
@@ -150,14 +163,11 @@ def _check_train(first: int, people: list[str], out: Path | None) -> None:
 
 def _tuned_on_store(source: Path | None, place: str, first: int, seed: int, out: Path | None) -> dict:
     "Have a network learn from the first people of a store, write it, and judge it on the others."
-    import numpy as np
-
     from dreem_case.core.agreement import kappa, mean_of_known
     from dreem_case.core.model_file import ModelError
     from dreem_case.nights.edf_pairs import person_of
-    from dreem_case.nights.stages import STAGE_NAMES, UNSCORED
     from dreem_case.nights.store import open_store
-    from dreem_case.transfer.network_stager import load_network_stager, shipped_network_folder
+    from dreem_case.transfer.network_stager import NetworkStager, load_network_stager, shipped_network_folder
     from dreem_case.transfer.network_training import learned_on
 
     network, store = load_network_stager(source or shipped_network_folder()), open_store(place)
@@ -168,10 +178,13 @@ def _tuned_on_store(source: Path | None, place: str, first: int, seed: int, out:
     nights = {record: _scored(store, record, network) for record in store.scored()}
     inside, outside = ([night for record, night in nights.items() if (person_of(record) in people[:first]) == is_inside]
                        for is_inside in (True, False))  # fmt: skip
-    met = {STAGE_NAMES[stage] for _, labels in inside for stage in np.unique(labels) if stage != UNSCORED}
-    if absent := [name for name in STAGE_NAMES if name not in met]:
-        click.echo(f"no {', '.join(absent)} in the nights learned from: the network may forget it", err=True)
-    tune = partial(learned_on, network, *zip(*inside, strict=True), steps=TUNING_STEPS, seed=seed)
+    _tell_absent([labels for _, labels in inside])
+
+    def tune(anew: bool = False) -> NetworkStager:
+        told = "from scratch" if anew else f"from {network.version}"
+        return learned_on(network, *zip(*inside, strict=True), anew, TUNING_STEPS, seed,
+                          lambda line: click.echo(f"{told}: {line}", err=True))  # fmt: skip
+
     tuned = tune()
     figures = {"people_learned_from": first, "nights_judged": len(outside), "version": tuned.version}
     if outside:
@@ -216,11 +229,13 @@ def fine_tune(
     if store:
         _show(_tuned_on_store(source, store, first, seed, out), as_json)
         return
-    nights, model = _read(path), load_sequence(source or FOLDER / "source")[0]
+    nights, (model, card) = _read(path), load_sequence(source or FOLDER / "source")
     people = list(dict.fromkeys(night.person for night in nights))
     _check_train(first, people, out)
     inside = [night for night in nights if night.person in people[:first]]
     outside = [night for night in nights if night.person not in people[:first]]
+    _tell_absent([night.stage for night in inside])
+    tell_known(card.get("people"), people[first:], "people")
     tuned = tune(model, inside, TUNINGS[how], seed=seed)
     if out:
         save_sequence(out, tuned, {"data": path.name, "people": people[:first], "how": how, "seed": seed})

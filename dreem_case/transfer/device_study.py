@@ -6,6 +6,7 @@ __all__ = ['FIRST_JUDGED', 'SHARES', 'N_HEADBAND_FOLDS', 'ALL_NIGHTS', 'split_he
 
 # %% ../../nbs/library/transfer/device_study.ipynb #8ad0c300
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,7 +15,7 @@ import numpy as np
 from ..core.agreement import accuracy
 from ..core.cross_validation import grouped_folds
 from ..core.workers import run_all
-from .band_models import Blend, blend, fit_band_trees, tree_rows
+from .band_models import BandTrees, Blend, blend, fit_band_trees, tree_rows
 from .bands import N_STAGES, BandError, BandNight, folds_of_people
 from .fine_tuning import BEST, TUNINGS, fine_tune, from_scratch
 from .sequence import Draw, SequenceModel, fit_model
@@ -55,8 +56,13 @@ def device_ways(
     source: SequenceModel,
     others: Sequence[BandNight],  # of the source's device
     made_up: SequenceModel | None = None,  # a source of bins; None: the network of bins begins from nothing
+    others_in_bins: Sequence[BandNight] = (),  # of that source
 ) -> dict[str, Callable]:
-    "Name the ways of learning from a few headband nights."
+    "Name the ways of learning from a few nights."
+
+    def pooled(of: Sequence[BandNight], kind: str, nights: Sequence[BandNight], j: int) -> BandTrees:
+        as_many = list(nights) * max(len(of) // max(len(nights), 1), 1)  # of either device, about
+        return fit_band_trees([*of, *as_many], kind, 60, seed=j)
     tuned = {
         name: once(lambda nights, j, how=how: fine_tune(source, nights, how, seed=j) if nights else source)
         for name, how in TUNINGS.items()
@@ -68,9 +74,7 @@ def device_ways(
         **tuned,
         "scratch": once(lambda nights, j: from_scratch(nights, source.kind, seed=j)),
         "scratch trees": once(lambda nights, j: fit_band_trees(nights, source.kind, 60, seed=j)),
-        "pooled trees": lambda nights, j: fit_band_trees(  # as many nights of either device, about
-            [*others, *list(nights) * max(len(others) // max(len(nights), 1), 1)], "bands", 60, seed=j
-        ),
+        "pooled trees": partial(pooled, others, "bands"), "pooled trees, bins": partial(pooled, others_in_bins, "bins"),
         "bins": bins, "scratch, bins": bins_alone, "trees, bins": trees,
         "blend": lambda nights, j: Blend((tuned[BEST](nights, j), bins(nights, j), trees(nights, j)), SHARES),
     }  # fmt: skip
@@ -124,9 +128,12 @@ def split_claims(
     stage = np.concatenate([night.stage[::every] for night in nights])
     folds = folds_of_people(nights, min(5, len({night.person for night in nights})))
     of_people = np.repeat(folds, [len(night.stage[::every]) for night in nights])
-    of_epochs, claims = np.random.default_rng(0).permutation(len(stage)) % 5, {}
-    for name, fold in (("people", of_people), ("epochs", of_epochs)):
+    of_epochs = np.random.default_rng(0).permutation(len(stage)) % 5
+
+    def claim(fold: np.ndarray) -> float:
         inside = fold != 0
         trees = Trees.of(fit_trees([rows[inside]], [stage[inside]], N_STAGES, n_rounds, 63, 0), n_rounds)
-        claims[name] = accuracy(stage[~inside], trees.predict(rows[~inside]).argmax(axis=1))
-    return claims
+        return accuracy(stage[~inside], trees.predict(rows[~inside]).argmax(axis=1))
+
+    with ThreadPoolExecutor(2) as threads:
+        return dict(zip(("people", "epochs"), threads.map(claim, (of_people, of_epochs)), strict=True))

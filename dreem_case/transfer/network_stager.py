@@ -98,6 +98,7 @@ def fit_staging(
     batch_epochs: int | None = None,  # of a batch, about; None: 256 in sequences, 64 of networks that look at one
     folder: Path | str | None = None,  # for a checkpoint at the end
     resume: Path | str | None = None,  # a checkpoint
+    on_pass: Callable[[int, float], object] = lambda n_done, loss: None,  # is told each pass that is done
 ) -> Learned:  # the judgement is the mean of accuracy and macro F1 on the held-out nights
     "Have a network learn to stage."
     inside, outside = np.flatnonzero(~held), np.flatnonzero(held)
@@ -114,8 +115,9 @@ def fit_staging(
             [nights[i] for i in inside], [labels[i] for i in inside], network.context, size, settings.seed, number
         )
 
+    judge_by = judge if len(outside) else None
     return fit_network(
-        network, batches, staging_loss, settings, judge if len(outside) else None, resume, folder, on_card=True
+        network, batches, staging_loss, settings, judge_by, resume, folder, on_card=True, on_pass=on_pass
     )
 
 # %% ../../nbs/library/transfer/network_stager.ipynb #46ba2b6b

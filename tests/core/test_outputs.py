@@ -10,15 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dreem_case.core.outputs import OutputError, open_outputs
-from tests.support.faulty_server import Between, say, welcome, without_length
+from tests.support.faulty_server import say, welcome, without_length
 from tests.support.stores import REGION, client
-
-
-@pytest.fixture
-def between(server):
-    between = Between(server)
-    yield between
-    between.close()
 
 
 @pytest.fixture

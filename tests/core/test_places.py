@@ -10,7 +10,7 @@ import pytest
 
 from dreem_case.core.open_data import SUMS, fetch_open_data
 from dreem_case.core.places import PlaceError, PlaceUnavailable, fetched, files_in
-from tests.support.faulty_server import Between, cut, too_long, welcome, without_length
+from tests.support.faulty_server import cut, too_long, welcome, without_length
 from tests.support.stores import client, s3_server
 
 FILES = {"100.hea": b"100 2 360", "100.dat": bytes(range(200))}
@@ -119,19 +119,15 @@ def test_a_file_too_large_is_not_fetched(place, monkeypatch):
 
 
 @pytest.mark.parametrize("fault", [cut, too_long, without_length, welcome])
-def test_what_is_fetched_is_what_was_listed_or_nothing(fault, place, server, monkeypatch):
+def test_what_is_fetched_is_what_was_listed_or_nothing(fault, place, between, monkeypatch):
     address, put = place
     if "://" not in address:
         pytest.skip("a folder is not fetched")
     put("100.dat", bytes(100))
-    between = Between(server)
     between.only, between.fault = ("GET", ".dat"), fault
     monkeypatch.setenv("AWS_ENDPOINT_URL", between.endpoint)
-    try:
-        with pytest.raises(PlaceUnavailable, match=r"100\.dat: expected the 100 "), fetched(address, files_in(address)):
-            pass
-    finally:
-        between.close()
+    with pytest.raises(PlaceUnavailable, match=r"100\.dat: expected the 100 "), fetched(address, files_in(address)):
+        pass
 
 
 def test_a_file_replaced_since_it_was_listed_is_not_fetched_beside_the_others(place):

@@ -22,7 +22,16 @@ from dreem_case.ecg.classifier import BeatClassifier, calibrated, fit_both, held
 from dreem_case.ecg.cli import ecg
 from dreem_case.ecg.detect import detect_beats, detected, match_beats, outside, pacing_spikes
 from dreem_case.ecg.features import beat_features
-from dreem_case.ecg.filtering import FS_HZ, NOISE, QUALITIES, Signals, filtered, noise_level, second_quality
+from dreem_case.ecg.filtering import (
+    FS_HZ,
+    NOISE,
+    QUALITIES,
+    Signals,
+    filtered,
+    noise_level,
+    second_quality,
+    without_spikes,
+)
 from dreem_case.ecg.findings import _loss, both_ways, data_of, flags, gained, of_found_beats, of_shifts
 from dreem_case.ecg.imputation import WAYS, distance, filled
 from dreem_case.ecg.judge import against_annotations, compare, differences, gross, shadow, summed_up
@@ -84,6 +93,15 @@ def test_beats_are_detected_where_they_are(made):
     found = detect_beats(filtered(recording))
     assert len(match_beats(beats.time_s, found)) >= 0.98 * len(beats.time_s)
     assert len(found) <= 1.02 * len(beats.time_s)
+
+
+def test_intervals_between_beats_alike_are_told_finer_than_samples():
+    time_s = np.cumsum(np.random.default_rng(0).uniform(0.7, 0.9, 60))
+    t = np.arange(55 * FS_HZ) / FS_HZ
+    x = sum(np.exp(-0.5 * ((t - at) / 0.02) ** 2) for at in time_s)
+    found = detect_beats(Signals(("II",), x[None].astype(np.float32), np.zeros((1, len(t)), bool)))
+    pairs = match_beats(time_s, found)
+    np.testing.assert_allclose(np.diff(found[pairs[:, 1]]), np.diff(time_s[pairs[:, 0]]), atol=0.003)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +238,7 @@ def test_noise_between_beats_is_told_in_their_heights():
 @pytest.mark.parametrize("gain", [0.2, 10])
 def test_the_same_beats_are_found_at_any_gain(made, gain):
     at_gain = detect_beats(filtered(amplified(made[0], gain)))
-    assert at_gain.tolist() == detect_beats(filtered(made[0])).tolist()
+    np.testing.assert_allclose(at_gain, detect_beats(filtered(made[0])), atol=1e-5, rtol=0)
 
 
 def test_silence_has_no_beats():
@@ -738,6 +756,28 @@ def test_paced_beats_are_named_so_and_no_other_beats_are(rhythm):
     )
 
 
+@pytest.mark.parametrize("fs_hz", [250, 360, 500, 1000])
+@pytest.mark.parametrize("spikes_s", [(-0.05,), (-0.2, -0.05)])  # of the ventricle alone, and of both chambers
+@pytest.mark.parametrize("height_mv", [0.6, 3, 30])
+def test_a_spike_higher_than_the_beat_is_no_beat_and_tells_of_a_pacemaker(fs_hz, spikes_s, height_mv):
+    recording, beats = simulate_record("paced", "paced", 1, fs_hz, seed=5)
+    leads = {name: lead.copy() for name, lead in recording.leads.items()}
+    for at in np.round((beats.time_s[:, None] + spikes_s) * fs_hz).astype(int).ravel():
+        for lead, sign in zip(leads.values(), (1, -0.5), strict=True):
+            lead[at : at + max(1, round(0.002 * fs_hz))] += sign * height_mv
+    answers = score_recording(make_recording("paced", fs_hz, leads))
+    assert len(answers.time_s) == len(match_beats(beats.time_s, answers.time_s)) == len(beats.time_s)
+    assert np.abs(answers.time_s - beats.time_s).max() < 0.05
+    assert answers.paced.mean() > 0.9
+
+
+def test_a_lead_that_is_mostly_off_or_nothing_but_noise_keeps_its_samples():
+    random = np.random.default_rng(0)
+    off = np.where(np.arange(9000) < 2000, random.normal(0, 1, 9000), 0).astype(np.float32)
+    for lead in (off, off + random.normal(0, 0.001, 9000).astype(np.float32), random.normal(0, 1, 9000)):
+        np.testing.assert_array_equal(without_spikes(lead, 360), lead)
+
+
 def test_a_paced_beat_that_a_person_labels_is_what_the_person_says():
     recording, beats = simulate_record("r", "paced", minutes=2, seed=3)
     answers, own = score_recording(recording, time_s=beats.time_s), np.arange(len(beats.time_s)) < 4
@@ -751,7 +791,7 @@ def test_a_paced_beat_that_a_person_labels_is_what_the_person_says():
 
 @pytest.mark.parametrize(
     ("record", "least", "most"),
-    [("102", 0.7, 1), ("104", 0, 0), ("107", 0.7, 1), ("217", 0.7, 0.85), ("231", 0, 0), ("208", 0, 0)],
+    [("102", 0.7, 1), ("104", 0.25, 0.35), ("107", 0.7, 1), ("217", 0.7, 0.85), ("231", 0, 0), ("208", 0, 0)],
 )
 def test_paced_beats_of_real_patients_are_named_so(real_data, record, least, most):
     answers = score_recording(open_case(real_data / "mitbih", record).recording)

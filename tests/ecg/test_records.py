@@ -47,7 +47,7 @@ def test_a_header_cannot_name_another_file(file):
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("x1 2 ", "x1 3 "), ("x1 2 ", "x1 0 "), ("212 200", "310 200"), ("360", "3.6.0")]
+    [("x1 2 ", "x1 3 "), ("x1 2 ", "x1 0 "), ("212 200", "8 200"), ("360", "3.6.0"), ("212 200", "212x0 200")]
     + [("650000", "9" * n) for n in (12, 13, 25, 26, 5000)],
 )
 def test_a_header_with_counts_that_cannot_be_is_refused(old, new):
@@ -104,14 +104,119 @@ def test_a_lead_is_a_lead_by_whatever_name(name):
     [
         ("x1.dat 212 200 11 1024 1011 20052 0 V1", "x1.dat 212"),  # all that may be missing
         ("212 200", "212x1+24 200(0)/mV"),
+        ("212 200", "212x4:3+24 200(0)/mV"),
         ("x1.dat", "x1.mat"),
-        ("x1.dat 212 200 11 1024 1011", "x1.xyz 16 200 11 1024 1011"),  # the first file is read
+        ("x1.dat 212 200 11 1024 1011", "x1.xyz 16 200 11 1024 1011"),
     ],
 )
 def test_what_is_unusual_in_a_header_is_read(old, new):
     header = parse_header("x1", HEADER.replace(old, new))
-    assert len(header.leads) + header.n_elsewhere == 2
-    assert {lead.gain for lead in header.leads} == {200}
+    assert [lead.gain for lead in header.leads] == [200, 200]
+
+
+@pytest.fixture(scope="module")
+def two_leads():
+    """Ten seconds of two leads in mV, at 250 Hz."""
+    t = np.arange(2500) / 250
+    return np.stack([np.sin(9 * t) + 0.2 * np.sin(60 * t), np.cos(7 * t)], axis=1)
+
+
+@pytest.mark.parametrize(("format_", "gain"), [("24", 1e5), ("212", 500), ("16", 1000), ("80", 50)])
+@pytest.mark.parametrize("n", [2500, 2499, 2498])  # the last bytes of a format that packs samples are not always full
+def test_what_the_wfdb_package_writes_is_read(tmp_path, two_leads, format_, gain, n):
+    about = {"fs": 250, "units": ["mV", "uV"], "sig_name": ["II", "V5"], "fmt": [format_] * 2}
+    scale = {"adc_gain": [gain, gain / 1000], "baseline": [7, -9]}
+    with _wfdb() as wfdb:
+        wfdb.wrsamp("odd", p_signal=two_leads[:n] * [1, 1000], write_dir=str(tmp_path), **about, **scale)
+    read = read_wfdb(tmp_path, "odd")
+    assert read.notes == ()
+    for lead, values in zip(("II", "V5"), two_leads.T, strict=True):
+        np.testing.assert_allclose(read.leads[lead], values[:n], atol=1 / gain)
+
+
+def test_signals_of_two_files_are_read_and_what_one_does_not_hold_is_a_gap(tmp_path, two_leads):
+    units = np.round(1000 * two_leads).astype("<i2")
+    for i, n in enumerate((2500, 2000)):
+        (tmp_path / f"two_{i}.dat").write_bytes(units[:n, i].tobytes())
+    (tmp_path / "two.hea").write_text("two 2 250 2500\ntwo_0.dat 16 1000/mV\ntwo_1.dat 16 1000/mV\n")
+    read = read_wfdb(tmp_path, "two")
+    np.testing.assert_allclose(read.leads["lead 1"], two_leads[:, 0], atol=0.001)
+    np.testing.assert_allclose(read.leads["lead 2"][:2000], two_leads[:2000, 1], atol=0.001)
+    assert np.isnan(read.leads["lead 2"][2000:]).all()
+    assert read.notes == ("expected 2500 samples, found 2000: the file ends early",)
+
+
+@pytest.mark.parametrize("format_", ["310", "311"])
+def test_samples_of_ten_bits_are_read_as_the_wfdb_package_reads_them(tmp_path, format_):
+    content = np.random.default_rng(0).integers(256, size=400, dtype=np.uint8).tobytes()
+    (tmp_path / "ten.dat").write_bytes(content)
+    (tmp_path / "ten.hea").write_text(f"ten 1 100 300\nten.dat {format_}\n")
+    with _wfdb() as wfdb:
+        read = wfdb.rdrecord(str(tmp_path / "ten"), physical=False)
+    found = decode(format_, content)
+    assert -512 <= found.min() <= found.max() <= 511
+    assert (found % 1024).tolist() == (read.d_signal[:, 0] % 1024).tolist()  # wfdb gives some of 311 no sign
+
+
+def test_of_several_samples_a_frame_the_fastest_leads_are_taken_and_annotations_count_frames(tmp_path, two_leads):
+    units = np.round(1000 * two_leads[:, 0]).astype("<i2").reshape(-1, 4)
+    frames = np.concatenate([units, units[:, :1]], axis=1)  # four samples of one signal, one of another
+    (tmp_path / "multi.dat").write_bytes(frames.tobytes())
+    (tmp_path / "multi.hea").write_text("multi 2 62.5 625\nmulti.dat 16x4 1000/mV\nmulti.dat 16 1000/mV\n")
+    (tmp_path / "multi.atr").write_bytes(annotation_bytes("multi", 62.5, np.array([2.0, 4.0]), ["N", "V"]))
+    read = read_wfdb(tmp_path, "multi")
+    assert (read.fs_hz, list(read.leads)) == (250, ["lead 1"])
+    assert read.notes == ("lead lead 2: at 62.5 Hz, less than others; not used",)
+    np.testing.assert_allclose(read.leads["lead 1"], two_leads[:, 0], atol=0.001)
+    assert read_beats(tmp_path, "multi").time_s.tolist() == [2.0, 4.0]
+
+
+def test_a_lead_that_was_sampled_too_late_is_put_where_it_belongs(tmp_path, two_leads):
+    units = np.round(1000 * two_leads).astype("<i2")
+    units[:, 1] = np.roll(units[:, 1], 5)
+    (tmp_path / "late.dat").write_bytes(units.tobytes())
+    (tmp_path / "late.hea").write_text("late 2 250\nlate.dat 16 1000/mV\nlate.dat 16:5 1000/mV\n")
+    lead = read_wfdb(tmp_path, "late").leads["lead 2"]
+    np.testing.assert_allclose(lead[:-5], two_leads[:-5, 1], atol=0.001)
+    assert np.isnan(lead[-5:]).all()
+
+
+def test_segments_follow_each_other_and_what_one_has_not_is_a_gap(tmp_path, two_leads):
+    first, second = two_leads.T
+    write_wfdb(tmp_path, make_recording("long_1", 250, {"II": first}))
+    write_wfdb(tmp_path, make_recording("long_2", 250, {"II": second, "V": first}))
+    (tmp_path / "long.hea").write_text("long/4 2 250 5600\nlong_layout 0\nlong_1 2500\n~ 600\nlong_2 2500\n")
+    (tmp_path / "long.atr").write_bytes(annotation_bytes("long", 250, np.array([1.0, 21.0]), ["N", "N"]))
+    read, nan = read_wfdb(tmp_path, "long"), np.full(600, np.nan)
+    np.testing.assert_allclose(read.leads["II"], [*two_leads[:, 0], *nan, *two_leads[:, 1]], atol=0.004)
+    np.testing.assert_allclose(read.leads["V"], [*np.full(2500, np.nan), *nan, *two_leads[:, 0]], atol=0.004)
+    assert read_beats(tmp_path, "long").time_s.tolist() == [1.0, 21.0]
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("long/1 2 250 2500\nother 2500", "beside the header"),
+        ("long/1 2 250 2500\nlong 2500", "beside the header"),
+        ("long/1 2 250 2500\n../long_1 2500", "beside the header"),
+        ("long/2 2 250 2500\nlong_1 2500", "or segments"),
+        ("long/1 2 250 2500\nlong_1 2400", "segments of 2500"),
+        ("long/1 2 250\nlong_1 2500", "segments of None"),
+        ("long/1 2 250 2500\nlong_1 2500", "a file long_1.hea"),
+        ("long/1 2 250 2500\n~ 2500", "of one rate"),
+    ],
+)
+def test_segments_that_cannot_be_are_refused(tmp_path, lines, said):
+    (tmp_path / "long.hea").write_text(lines)
+    with pytest.raises(EcgError, match=said):
+        read_wfdb(tmp_path, "long")
+
+
+@pytest.mark.parametrize(("annotator", "symbols"), [("ecg", ("N", "V")), ("qrs", ("Q", "Q"))])
+def test_beats_stand_beside_a_file_of_rhythms_and_a_detector_knows_no_classes(folder, annotator, symbols):
+    for name, own in (("atr", ["+", "~"]), (annotator, ["N", "V"])):
+        (folder / f"made.{name}").write_bytes(annotation_bytes("made", 360, np.array([1.0, 2.0]), own))
+    assert read_beats(folder, "made").symbols == symbols
 
 
 def test_a_header_with_a_mark_of_its_encoding_is_read(folder):
@@ -198,7 +303,7 @@ def test_rows_are_of_the_first_channel_or_none(folder):
 def test_rows_are_made_of_annotated_records_of_360_hz_only(folder):
     content = (folder / "made.hea").read_text()
     (folder / "made.hea").write_text(content.replace(" 360 ", " 250 ", 1))
-    with pytest.raises(EcgError, match="expected 360 Hz, as the table was made from, found 250 Hz"):
+    with pytest.raises(EcgError, match="expected 360 Hz in one segment, as the table was made from, found 250 Hz"):
         heartbeat_rows(folder, "made")
     (folder / "made.atr").unlink()
     with pytest.raises(EcgError, match=r"expected annotations in made\.atr, found none"):

@@ -18,8 +18,16 @@ from hypothesis import strategies as st
 
 from dreem_case.core.workers import Done, ThreadWorkers
 from dreem_case.events.cli import events
-from dreem_case.events.decode import OF_ANOTHER, Likelihoods, expected_gain, nights_of, place_event
-from dreem_case.events.detect import detect_events, events_json, night_rows, sleep_by_minute
+from dreem_case.events.decode import (
+    BEGINS_ASLEEP,
+    ENDS_ASLEEP,
+    OF_ANOTHER,
+    Likelihoods,
+    expected_gain,
+    nights_of,
+    place_event,
+)
+from dreem_case.events.detect import details_json, detect_events, events_json, night_rows, sleep_by_minute
 from dreem_case.events.endpoint import make_blueprint
 from dreem_case.events.heuristic import heuristic_events, longest_block
 from dreem_case.events.marks import read_events, read_written
@@ -253,13 +261,20 @@ def test_a_sleep_that_the_edge_of_a_day_cuts_is_one_night(flyer):
 
 @pytest.mark.parametrize("hours", [0.2, 3, 26])
 def test_short_recordings_are_answered(wearer, hours):
-    series = wearer.series
-    n = int(hours * 720)
-    part = replace(
-        series, offset_s=series.offset_s[:n], observed=series.observed[:n],
-        channels={key: values[:n] for key, values in series.channels.items()},
-    )  # fmt: skip
-    assert len(detect_events(part).events) <= 4
+    assert len(detect_events(part_of(wearer.series, 0, int(hours * 720))).events) <= 4
+
+
+@pytest.mark.parametrize("asleep_min", [30, 120])
+def test_a_record_that_begins_or_ends_asleep_lacks_that_event_and_says_so(wearer, asleep_min):
+    nights = wearer.events.step.reshape(-1, 2).astype(int)
+    first, last = nights[1, 0] + 12 * asleep_min, nights[3, 1] - 12 * asleep_min
+    found = detect_events(part_of(wearer.series, first, last))
+    rows = [row for row in night_rows(found) if row["onset"] or row["wakeup"]]
+    assert [row["reason"] for row in rows] == [BEGINS_ASLEEP, "", ENDS_ASLEEP]
+    assert rows[0]["onset"] is rows[0]["onset_confidence"] is rows[0]["hours"] is rows[-1]["wakeup"] is None
+    assert found.events.event.tolist() == ["wakeup", "onset", "wakeup", "onset"]
+    assert np.abs(found.events.step[[0, -1]] - [nights[1, 1], nights[3, 0]]).max() < 15 * 12
+    assert events_json(found) and details_json(found)["nights"][0]["efficiency"] is None
 
 
 # ---- parts

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -111,10 +112,20 @@ def test_a_fault_is_refused_by_name(tmp_path, change, message):
         read_series(path)
 
 
-@pytest.mark.parametrize("separator", [";", "\t"])
-def test_a_table_without_commas_is_told_to_have_no_time(tmp_path, separator):
-    (tmp_path / "made.csv").write_text(separator.join(["timestamp", "enmo"]) + "\n", encoding="utf-8")
-    with pytest.raises(EventsError, match="commas between columns; or epochs as ActTrust"):
+@pytest.mark.parametrize(("separator", "point", "encoding"), [
+    (";", ",", "utf-8"), (";", ".", "utf-8-sig"), ("\t", ",", "utf-16"), ("\t", ".", "utf-8"),
+])  # fmt: skip
+def test_semicolons_or_tabs_between_columns_will_do(tmp_path, separator, point, encoding):
+    table = pd.DataFrame(columns(series := made()))
+    table.to_csv(tmp_path / "made.csv", sep=separator, decimal=point, encoding=encoding, index=False)
+    again = read_series(tmp_path / "made.csv")
+    assert (again.start_s, again.epoch_s, len(again)) == (series.start_s, 5, len(series))
+    assert np.allclose(again.channels["anglez"], series.channels["anglez"], atol=1e-4)
+
+
+def test_a_table_without_a_time_is_told_what_is_read(tmp_path):
+    (tmp_path / "made.csv").write_text("when,enmo\n1,2\n", encoding="utf-8")
+    with pytest.raises(EventsError, match=r"a column timestamp; or epochs as ActTrust, .*, found enmo"):
         read_series(tmp_path / "made.csv")
 
 
@@ -456,7 +467,7 @@ CLOCK = "Date,Time,Axis1\n" + "".join(f"6/20/2012,10:{i:02}:00,{i % 5}\n" for i 
     ({"form": "d/M/\x1b[31myyyy"}, r"dates all as d/M/\\x1b\[31myyyy, found '6/20/2012'"),
     ({"gone": "Start Time"}, "a header that says when rows begin, found Start Date 6/20/2012, Start Time none"),
     ({"gone": "Epoch"}, "a header that says when rows begin, found .* epoch none"),
-    ({"rows": "Foo,Bar\n1,2\n"}, "epochs as ActTrust, ActiLife, Actiware write them, found no column that is known"),
+    ({"rows": "Foo,Bar\n1,2\n"}, "epochs as ActTrust, ActiLife, .* write them, found no column that is known"),
     ({"rows": CLOCK.replace("10:59:00", "25:59:00")}, "times as 22:30:00 or 10:30:00 PM, found '25:59:00'"),
     ({"rows": AXES + "1,2\n"}, "a table that can be read, found CSV parse error: Expected 5 columns, got 2"),
 ])  # fmt: skip
@@ -513,6 +524,34 @@ def test_what_actiware_says_was_off_the_wrist_is_not_worn(tmp_path):
 def test_an_export_of_actiware_that_contradicts_itself_is_refused_by_name(tmp_path, change, message):
     with pytest.raises(EventsError, match=f"^one: expected {message}"):
         read_series(actiware(tmp_path / "one.csv", **change), zone="UTC")
+
+
+def test_geneactivs_epochs_of_three_axes_are_an_angle(tmp_path):
+    head = "Device Type,GENEActiv\nDevice Model,1.1\nCalibration Date,2012-01-01 12:00:00:000\n" + "\n" * 96
+    tilt = np.radians(np.arange(600) % 170 - 85)
+    rows = (
+        f"2012-05-22 {i // 60:02}:{i % 60:02}:20:500,{np.cos(a):.4f},0,{np.sin(a):.4f},{i % 9},0,3{i % 5}.1,2\n"
+        for i, a in enumerate(tilt)
+    )
+    (tmp_path / "one.csv").write_text(head + "".join(rows), encoding="utf-8")
+    series = read_series(tmp_path / "one.csv", zone="Europe/London")
+    assert (series.time_of(0), series.epoch_s, len(series)) == ("2012-05-22T00:00:20+01:00", 60, 600)
+    assert set(series.channels) == {"anglez", "light", "temperature"}
+    assert np.allclose(series.channels["anglez"], np.degrees(tilt), atol=0.05)
+
+
+@pytest.mark.parametrize(("names", "end"), [
+    ("time,acc,imputed", "+0100 [Europe/London],{mg},{off}"), ("Time, Mean SVM (g)", ",{g}"),
+])  # fmt: skip
+def test_tables_of_programs_for_axivitys_watch_are_movement(tmp_path, names, end):
+    rows = (f"2014-05-07 {i // 120:02}:{i // 2 % 60:02}:{i % 2 * 30:02}.430000" + end.format(
+        mg=i % 90, g=i % 90 / 1000, off=int(i >= 900)) for i in range(1000))  # fmt: skip
+    (tmp_path / "one.csv").write_text(names + "\n" + "\n".join(rows), encoding="utf-8")
+    series = read_series(tmp_path / "one.csv", zone=None if "[" in end else "Europe/London")
+    assert (series.time_of(0), series.epoch_s, list(series.channels)) == ("2014-05-07T00:00:00+01:00", 30, ["enmo"])
+    worn = 900 if "off" in end else 1000
+    assert np.allclose(series.channels["enmo"][:worn], np.arange(worn) % 90 / 1000)
+    assert np.isnan(series.channels["enmo"][worn:]).all()
 
 
 @pytest.mark.parametrize("time", [None, datetime(9999, 12, 31)])

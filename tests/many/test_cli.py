@@ -21,20 +21,13 @@ from dreem_case.nights import s3_store
 from dreem_case.nights.folder_store import FolderStore
 from dreem_case.nights.store import GIVE_UP, open_store
 from tests.conftest import until
-from tests.support.faulty_server import Between, cut, say, stop
+from tests.support.faulty_server import cut, say, stop
 from tests.support.stores import REGION, BucketPlace, h5_content, put
 
 
 @pytest.fixture(scope="module")
 def other_content(tmp_path_factory):
     return h5_content(tmp_path_factory.mktemp("made"), n_epochs=21)
-
-
-@pytest.fixture
-def between(server):
-    between = Between(server)
-    yield between
-    between.close()
 
 
 @pytest.fixture

@@ -58,6 +58,13 @@ def test_pairs_are_found_and_persons_named(recordings):
     assert person_of("SC4001E0") == person_of("SC4002E0") != person_of("SC4011E0")
 
 
+def test_nights_of_a_person_whom_their_names_tell_as_bids_does_have_one_person():
+    nights = "sub-07_ses-1", "sub-07_ses-2_task-sleep_eeg", "Sub-07.2", "sub-07"
+    assert {person_of(record) for record in nights} == {"SUB-07"} != {person_of("sub-071_ses-1")}
+    others = ["sub-", "subject 7", "night_sub-07"]
+    assert list(map(person_of, others)) == others
+
+
 def test_an_import_is_a_store_with_everything_kept(recordings, tmp_path):
     result = run("import", recordings, "--out", tmp_path / "store", "--json")
     told = json.loads(result.stdout)

@@ -16,7 +16,7 @@ import pytest
 from dreem_case.core import s3
 from dreem_case.nights import s3_store
 from dreem_case.nights.store import RecordNotFound, StoreError, StoreUnavailable, open_store
-from tests.support.faulty_server import Between, cut, drip, reset, say, stop, too_long, welcome, without_length
+from tests.support.faulty_server import cut, drip, reset, say, stop, too_long, welcome, without_length
 from tests.support.stores import REGION, BucketPlace, client, put
 
 CHAIN = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL_S3")
@@ -53,13 +53,6 @@ def spool(tmp_path):
     folder = tmp_path / "spool"
     folder.mkdir()
     return folder
-
-
-@pytest.fixture
-def between(server):
-    between = Between(server)
-    yield between
-    between.close()
 
 
 @pytest.fixture

@@ -23,9 +23,10 @@ from dreem_case.report.publish import fill_markers, output_problems, throughput
 from dreem_case.report.run import chapter_paths
 from tests.conftest import ROOT
 
-LIBRARY = sorted((ROOT / "nbs" / "library").rglob("*.ipynb"))
+HOW_TO = ROOT / "nbs" / "library" / "index.ipynb"
+LIBRARY = sorted(path for path in HOW_TO.parent.rglob("*.ipynb") if path != HOW_TO)
 CHAPTERS = chapter_paths(ROOT)
-NOTEBOOKS = [*(ROOT / "nbs" / f"{page}.ipynb" for page in ("index", "glossary", "layout")), *CHAPTERS, *LIBRARY]
+NOTEBOOKS = [*(ROOT / "nbs" / f"{page}.ipynb" for page in ("index", "glossary", "layout")), *CHAPTERS, HOW_TO, *LIBRARY]
 FILES = sorted(path for path in (ROOT / "dreem_case").rglob("*.py") if not path.stem.startswith("_"))
 
 
@@ -176,12 +177,19 @@ def test_the_sidebars_list_every_page():
     case = [page["href"] if isinstance(page, dict) else page for page in sidebar("case")]
     chapters = [str(path.relative_to(ROOT)) for path in CHAPTERS]
     assert case == ["nbs/index.ipynb", *chapters, "nbs/glossary.ipynb", "nbs/layout.ipynb"]
-    pages = sorted(page for part in sidebar("library") for page in part["contents"])
+    first, *parts = sidebar("library")
+    assert first["href"] == str(HOW_TO.relative_to(ROOT))
+    pages = sorted(page for part in parts for page in part["contents"])
     assert pages == sorted(str(path.relative_to(ROOT)) for path in LIBRARY)
 
 
+def test_the_library_opens_with_a_how_to_of_every_package():
+    headings = re.findall(r"^## ([a-z]+): ", "\n".join(cell.source for cell in nbformat.read(HOW_TO, 4).cells), re.M)
+    assert set(headings) == {name.partition(".")[0] for name in MODULES if "." in name}
+
+
 def test_the_sidebar_follows_the_imports():
-    pages = [page for part in sidebar("library") for page in part["contents"]]
+    pages = [page for part in sidebar("library")[1:] for page in part["contents"]]
     order = [module_name(ROOT / page, ROOT / "nbs" / "library") for page in pages]
     for place, module in enumerate(order):
         source = (ROOT / "dreem_case" / f"{module.replace('.', '/')}.py").read_text()

@@ -114,7 +114,7 @@ def by_time(monkeypatch):
     monkeypatch.setattr(module, "fit_once", lambda name, *given, seed: ByTime().fit(*given))
     _, features = made("whole", "whole")
     saved = ByTime().fit(list(features.values()), [SEVERAL, SEVERAL])
-    monkeypatch.setattr(module, "default_model", lambda: saved)
+    monkeypatch.setattr(module, "load_stager", lambda: saved)
 
 
 @pytest.mark.usefixtures("by_time")

@@ -661,7 +661,7 @@ def test_without_settings_it_serves_simulated_nights_and_says_so(
     make, folder, short_model, tmp_path, monkeypatch, caplog
 ):
     monkeypatch.setattr("dreem_case.staging.embedded.default_data", lambda: folder)
-    monkeypatch.setattr("dreem_case.staging.embedded.default_model_folder", lambda: short_model)
+    monkeypatch.setattr("dreem_case.api.shipped_model_folder", lambda: short_model)
     monkeypatch.setattr("dreem_case.staging.embedded.project_root", lambda: tmp_path)
     client = make().test_client()
     assert client.get("/records").json["source"] == "simulated nights, seed 1"

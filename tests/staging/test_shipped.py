@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from dreem_case.core.model_file import read_manifest
-from dreem_case.staging import embedded
 from dreem_case.staging.corruptions import keep_derivations, without_accelerometer
 from dreem_case.staging.score import score_night
 from dreem_case.staging.shipped import JUDGING_SEED, described_person, shipped_model_folder, thinned
@@ -55,10 +54,8 @@ def test_its_page_shows_the_figures_of_its_manifest(stager):
     assert f"kappa {stated['kappa_per_night_mean']:.3f}" in shown and f"accuracy {stated['accuracy']:.3f}" in shown
 
 
-def test_the_default_model_is_the_shipped_one_and_nothing_is_trained(monkeypatch):
-    monkeypatch.setattr(embedded, "_fit_default", lambda *given: pytest.fail("trained something"))
-    assert embedded.default_model_folder() == shipped_model_folder()
-    assert embedded.default_model().version == read_manifest(shipped_model_folder())["version"]
+def test_it_is_the_model_where_nobody_names_one():
+    assert load_stager().version == read_manifest(shipped_model_folder())["version"]
 
 
 def test_it_has_seen_no_default_night(stager):

@@ -124,7 +124,7 @@ def test_a_kind_that_is_on_no_list_is_refused(tmp_path, kind):
         ("dreem_case.staging.stager:TimeOfNightStagr", "AttributeError: module .* has no attribute"),
         ("dreem_case.staging.stagerr:TimeOfNightStager", "ModuleNotFoundError: No module named"),
         ("dreem_case.staging.features:NightFeatures", "no fit, load, needed_memory, predict, predict_proba, prepare"),
-        ("dreem_case.staging.stager:Stager", "no fit, load, needed_memory, predict_proba, prepare, .*, dataclass"),
+        ("dreem_case.staging.stager:Stager", "no fit, load, needed_memory, predict_proba, reads, .*, dataclass"),
     ],
 )
 def test_an_entry_point_without_a_stager_behind_it_says_what_is_missing(place, found, monkeypatch):

@@ -116,6 +116,7 @@ def test_every_person_is_held_out_of_one_shipped_fold_and_the_small_network_of_i
     cards = [load_sequence(FOLDER / f"cloud_{fold}")[1] for fold in range(5)]
     people = [person for card in cards for person in card["held_out"]]
     assert len(people) == len(set(people)) == 58
+    assert all(not set(card["people"]) & set(card["held_out"]) for card in cards)
     assert all(load_sequence(FOLDER / f"edge_{i}")[1]["held_out"] == card["held_out"] for i, card in enumerate(cards))
 
 
@@ -258,6 +259,19 @@ def test_commands_say_in_one_line_what_they_cannot_use(tmp_path, monkeypatch):
     assert "--train: expected fewer than the 2 people with stages, or --out" in shown.output
     shown = CliRunner().invoke(transfer, ["fine-tune", "--nights", bad, "--seed", "-1"])
     assert shown.exit_code == 2 and "--seed" in shown.output
+
+def test_stages_that_nothing_shows_and_people_whom_the_source_knows_are_told(monkeypatch, tmp_path):
+    nights = [replace(night, stage=np.minimum(night.stage, 2)) for night in (made_up(i, person=str(i)) for i in (1, 2))]
+    monkeypatch.setattr(commands, "_read", lambda path: nights)
+    (tmp_path / "nights.npz").touch()
+    tuned = ["--out", str(tmp_path / "tuned"), "--json"]
+    run = CliRunner().invoke(transfer, ["fine-tune", "--nights", str(tmp_path / "nights.npz"), *tuned])
+    assert run.exit_code == 0, run.output
+    assert "no DEEP, REM in the nights learned from" in run.stderr
+    assert "learned from people of these names: 2;" in run.stderr  # of Sleep-EDF, as the source did
+    source = ["--source", str(tmp_path / "tuned")]
+    run = CliRunner().invoke(transfer, ["fine-tune", "--nights", str(tmp_path / "nights.npz"), *source])
+    assert "of these names" not in run.stderr  # it says that it learned from person 1
 
 
 def test_shipped_networks_on_real_people_whom_they_have_not_seen(real_data):

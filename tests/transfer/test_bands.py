@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dreem_case.core.array_files import ArrayError
 from dreem_case.transfer import band_models
 from dreem_case.transfer.band_models import fit_and_score
 from dreem_case.transfer.bands import (
@@ -70,10 +71,12 @@ def test_recordings_come_out_in_order_with_their_people(tmp_path):
         ({"person": np.arange(240)}, "of one person"),
         ({"recording": np.tile(["SC4001E0", "SC4002E0"], 120)}, "once"),
         ({"recording": np.array([None] * 240)}, "file of bands"),
+        ({"band_db": np.full((240, 4), 2e3, np.float32)}, "band_db in dB re 1 µV²/Hz, found 2e\\+03"),
+        ({"band_db": arrays()["band_db"] - 60}, "band_db in dB re"),  # of a signal in mV
     ],
 )
 def test_a_file_of_another_form_is_refused_by_name(tmp_path, changed, said):
-    with pytest.raises(BandError, match=said):
+    with pytest.raises(ArrayError, match=said):
         read_sleep_edf_bands(written(tmp_path, **changed))
 
 
@@ -88,7 +91,7 @@ def test_numbers_or_texts_that_promise_too_much_are_refused_before_they_are_read
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "big.npz", "w", zipfile.ZIP_DEFLATED) as new:
         for name in old.namelist():
             new.writestr(name, header.ljust(128) if name == f"{array}.npy" else old.read(name))
-    with pytest.raises(BandError, match=said):
+    with pytest.raises(ArrayError, match=said):
         read_sleep_edf_bands(tmp_path / "big.npz")
 
 
@@ -96,9 +99,8 @@ def test_numbers_or_texts_that_promise_too_much_are_refused_before_they_are_read
 def test_bytes_that_are_no_file_of_bands_are_refused(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("bytes") / "bands.npz"
     path.write_bytes(content)
-    for read in (read_sleep_edf_bands, read_headband):
-        with pytest.raises(BandError):
-            read(path)
+    with pytest.raises(ArrayError):
+        read_sleep_edf_bands(path)
 
 
 @given(st.integers(0, 2**32), st.integers(1, 200))
@@ -110,7 +112,7 @@ def test_a_damaged_file_is_read_as_before_or_refused(tmp_path_factory, seed, n_b
     (folder / "bands.npz").write_bytes(bytes(content))
     try:
         nights = read_sleep_edf_bands(folder / "bands.npz")
-    except BandError:
+    except ArrayError:
         return
     assert sum(map(len, nights)) == 240
 
@@ -123,7 +125,7 @@ def test_what_is_no_npz_is_said_in_plain_words(tmp_path, content):
             np.save(file, np.zeros(3))
     else:
         path.write_bytes(content)
-    with pytest.raises(BandError, match=r"bands.npz: expected a file of bands \(npz\), found something else"):
+    with pytest.raises(ArrayError, match=r"bands.npz: expected a file of bands \(npz\), found something else"):
         read_sleep_edf_bands(path)
 
 
@@ -151,19 +153,6 @@ def test_a_gap_of_a_headband_night_stays_a_gap(tmp_path):
     )
     night = read_headband(tmp_path / "h.npz")[0]
     assert len(on_grid(night_inputs(night, "bins"), night.epoch)) == 12
-
-
-@pytest.mark.parametrize("epoch", [[0, 0, 1], [2, 1, 0], [0, 1, 99999], [-1, 0, 1]])
-def test_epochs_that_do_not_rise_are_refused(tmp_path, epoch):
-    np.savez(
-        tmp_path / "h.npz",
-        stage=np.zeros(3, int),
-        night=np.zeros(3, int),
-        epoch=np.array(epoch),
-        log_psd_db=np.zeros((3, 18)),
-    )
-    with pytest.raises(BandError, match="rising epochs"):
-        read_headband(tmp_path / "h.npz")
 
 
 def test_bands_are_mean_densities():

@@ -1,6 +1,7 @@
 """Networks are judged on people who decide nothing, and a training that was stopped goes on."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ torch = pytest.importorskip("torch", reason="networks are an extra: pip install 
 pytest.importorskip("lightning", reason="networks are an extra: pip install dreem_case[nets]")
 pytest.importorskip("onnxruntime", reason="devices are an extra: pip install dreem_case[edge]")
 
+from dreem_case.core.agreement import kappa  # noqa: E402
 from dreem_case.nights.casefile import write_night  # noqa: E402
 from dreem_case.nights.night import Night, Signal  # noqa: E402
 from dreem_case.nights.stages import Stage  # noqa: E402
@@ -97,10 +99,12 @@ def test_on_another_device_all_learn_from_the_same_nights_and_are_judged_on_the_
     source = SmallSequenceStager(epochs=1)
     source.fit([source.prepare(night) for night in people.nights[:4]], people.labels[:4])
     weights = [value.clone() for value in source.network.parameters()]
-    found = judged_on_device(people, source, steps=2, sizes=(0, 1, 2), n_draws=2, n_jobs=1)
+    found = judged_on_device(people, source, people, steps=2, sizes=(0, 1, 2), n_draws=2, n_jobs=1)
     assert {way: set(of) for way, of in found["kappas"].items()} == {
-        "source": {"0"}, "tuned": {"1", "2"}, "scratch": {"1", "2"}, "trees": {"2"},
+        "tuned": {"0", "1", "2"}, "pooled trees": {"0", "1", "2"}, "scratch": {"1", "2"}, "trees": {"2"},
     }  # fmt: skip
+    untouched = [kappa(people.labels[i], source.predict(source.prepare(people.nights[i]))) for i in people.sides[1]]
+    assert list(found["kappas"]["tuned"]["0"][0].values()) == untouched
     judged = {people.nights[i].record for i in people.sides[1]}
     assert all(set(draw) == judged for of in found["kappas"].values() for draws in of.values() for draw in draws)
     assert set(found["person"]) == judged and len(found["kappas"]["tuned"]["1"]) == 2
@@ -124,6 +128,7 @@ def test_a_network_tuned_on_a_store_is_a_model_that_learned_from_the_first_peopl
     figures, tuned = json.loads(run.stdout), load_stager(tmp_path / "tuned")
     assert tuned.version == figures["version"] != load_network_stager(shipped_network_folder()).version
     assert list(tuned.trained_on) == [night.record for night in people.nights[:4]]
+    assert "from scratch: pass 2 of 2, loss" in run.stderr and run.stderr.count(": pass ") == 4
     assert figures["nights_judged"] == 2 and {"kappa_source", "kappa_tuned", "kappa_scratch"} <= set(figures)
     run = CliRunner().invoke(transfer, ["fine-tune", *places, "--train", "3", "--json"])
     assert json.loads(run.stdout).keys() == {"people_learned_from", "nights_judged", "version"}  # nobody is left
@@ -156,3 +161,11 @@ def test_a_folder_of_another_kind_of_network_is_named(people, tmp_path):
 def test_nights_to_tune_on_are_a_store_or_spectra(asked):
     run = CliRunner().invoke(transfer, ["fine-tune", *asked])
     assert run.exit_code == 1 and "expected --store or --nights" in run.output
+
+
+def test_both_nights_of_a_person_whom_names_tell_are_learned_from(people, tmp_path, monkeypatch):
+    monkeypatch.setattr(commands, "TUNING_STEPS", 1)
+    for name, night in zip(("sub-01_ses-1", "sub-01_ses-2", "sub-02_ses-1"), people.nights[:3], strict=True):
+        stored(replace(night, record=name), night.hypnogram, tmp_path / "nights")
+    run = CliRunner().invoke(transfer, ["fine-tune", "--store", str(tmp_path / "nights"), "--json"])
+    assert run.exit_code == 0 and json.loads(run.stdout)["nights_judged"] == 1

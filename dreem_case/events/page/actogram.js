@@ -55,7 +55,7 @@ function drawDay(details, { first, last }) {
 
 function show(details) {
   document.title = `${details.series}: actogram`;
-  const nights = details.nights.filter(({ onset }) => onset);
+  const nights = details.nights.filter(({ hours }) => hours !== null);
   const hours = nights.map((night) => night.hours).sort((a, b) => a - b);
   const median = hours.length ? `, ${hours[Math.floor(hours.length / 2)].toFixed(1)} h long in the median` : "";
   byId("summary").textContent =
@@ -75,9 +75,12 @@ function show(details) {
   );
   byId("rows").replaceChildren(
     ...details.nights.map((night) => {
-      const sure = [night.onset_confidence, night.wakeup_confidence].map((one) => `${Math.round(100 * one)} %`).join(", ");
-      const cells = night.onset
-        ? [clock(night.onset), clock(night.wakeup), night.hours.toFixed(1), sure].map((text) => html("td", {}, text))
+      const ends = [night.onset, night.wakeup];
+      const sure = [night.onset_confidence, night.wakeup_confidence]
+        .map((one) => (one === null ? "–" : `${Math.round(100 * one)} %`)).join(", ");
+      const cells = ends.some(Boolean)
+        ? [...ends.map((time) => (time ? clock(time) : "–")), night.hours?.toFixed(1) ?? night.reason, sure]
+          .map((text) => html("td", {}, text))
         : [html("td", { colspan: 4, class: "why" }, night.reason)];
       return html("tr", {}, html("th", { scope: "row" }, night.day), ...cells);
     }),
