@@ -214,12 +214,14 @@ def _joined(folder: Path, header: Header) -> tuple[float, dict[str, np.ndarray],
     "Put segments behind each other."
     leads: dict[str, np.ndarray] = {}
     notes, rates, start = [], set(), 0
+    parts = {name: read_header(folder, name) for name in {name for name, n in header.segments if n and name != "~"}}
+    for name, own in parts.items():
+        if own.segments or own.fs_hz != header.fs_hz:
+            raise EcgError(header.record, f"a segment {name} of {header.fs_hz:g} Hz", "another, or segments")
+    _check_filled(header.record, header.n_samples, [(own, _held(folder, own)) for own in parts.values()])
     for segment, n in header.segments:
         if n and segment != "~":
-            own = read_header(folder, segment)
-            if own.segments or own.fs_hz != header.fs_hz:
-                raise EcgError(header.record, f"a segment {segment} of {header.fs_hz:g} Hz", "another, or segments")
-            fs_hz, found, said = _read_leads(folder, own)
+            fs_hz, found, said = _read_leads(folder, parts[segment])
             rates.add(fs_hz)
             per_frame = round(fs_hz / header.fs_hz)
             for name, row in found.items():
@@ -240,9 +242,9 @@ CHUNK = 60_000  # frames that are decoded at a time; of so many, every format fi
 
 def _read_leads(folder: Path, header: Header) -> tuple[float, dict[str, np.ndarray], list[str]]:  # rate, leads, notes
     "Read all files of a record of one segment."
-    files = {lead.file: [other for other in header.leads if other.file == lead.file] for lead in header.leads}
-    held = {file: _frames(_plain_file(folder, file, header.record), header, own) for file, own in files.items()}
+    files, held = _by_file(header), _held(folder, header)
     n, most = max(held.values()), max(lead.per_frame for lead in header.leads)
+    _check_filled(header.record, n, [(header, held)])
     found = {lead.name: np.full(n * most, np.nan, np.float32) for lead in header.leads
              if not lead.unit and lead.per_frame == most}
     notes = []
@@ -294,6 +296,28 @@ def _fill(path: Path, leads: Sequence[Lead], n: int, found: Mapping[str, np.ndar
                     part[units == none] = np.nan
     return sums
 
+
+# %% ../../nbs/library/ecg/wfdb_files.ipynb #792d3251
+_MOST_GAP = 20  # samples of rows for each that files hold
+
+
+def _by_file(header: Header) -> dict[str, list[Lead]]:
+    return {lead.file: [other for other in header.leads if other.file == lead.file] for lead in header.leads}
+
+
+def _held(folder: Path, header: Header) -> dict[str, int]:  # file -> frames
+    return {
+        file: _frames(_plain_file(folder, file, header.record), header, own)
+        for file, own in _by_file(header).items()
+    }
+
+
+def _check_filled(record: str, n: int, parts: Sequence[tuple[Header, Mapping[str, int]]]) -> None:
+    "Raise `EcgError` where rows of so many frames would be nearly empty: what a header says costs no memory."
+    samples = sum(lead.per_frame * held[lead.file] for own, held in parts for lead in own.leads)
+    leads = {lead.name: lead.per_frame for own, _ in parts for lead in own.leads}
+    if (wanted := n * max(leads.values(), default=0) * len(leads)) > _MOST_GAP * samples:
+        raise EcgError(record, f"at least one in {_MOST_GAP} of {wanted} samples in its files", str(samples))
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #60f3d895
 def read_header(folder: Path | str, record: str) -> Header:

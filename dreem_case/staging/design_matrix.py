@@ -302,11 +302,15 @@ class RowMaker:
 
     def __call__(self, night: NightFeatures) -> np.ndarray:  # float32 (n_epochs, n_columns)
         "Make a night's rows; raise `FeaturesDiffer` for features that are not those of the training nights."
+        self.check(night)
+        return _rows(self, night)
+
+    def check(self, night: NightFeatures) -> None:
+        "Raise `FeaturesDiffer` for a night whose features are not those of the training nights."
         _check_names(night.record, "EEG", self.feature_names, night.eeg_feature_names)
         _check_names(
             night.record, "accelerometer", self.accelerometer_names, night.accelerometer_feature_names
         )
-        return _rows(self, night)
 
 # %% ../../nbs/library/staging/design_matrix.ipynb #ed3a3744
 def _check_names(record: str, kind: str, expected: Sequence[str], found: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from urllib.parse import SplitResult, urlencode, urlsplit
@@ -28,7 +28,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .bands import LIMIT, BandError, BandNight, differences, on_grid
+from .bands import LIMIT, BandError, BandNight, differences, folds_of_people, on_grid
 from .sequence import Draw, Example, fit_sequence, new_network
 
 # %% ../../nbs/library/transfer/cascade.ipynb #74e0eb3a
@@ -116,6 +116,7 @@ class EpochsFirst(nn.Module):
 
 # %% ../../nbs/library/transfer/cascade.ipynb #64c2b2d6
 TEACHER = 0.7  # share of the large model's say in what the small one learns
+_TWINS = 3  # that learn without a third of the people each, and show how sure the small one is of people who are new
 
 
 def distil(
@@ -130,10 +131,20 @@ def distil(
         wanted = TEACHER * one + (1 - TEACHER) * np.eye(5)[night.stage.clip(0)]
         target = on_grid(np.where(scored[:, None], wanted, -1).astype(np.float32), night.epoch, -1)
         examples.append(Example(device_inputs(night, usual), target.T.copy()))
-    network = new_network("size", ahead=AHEAD)
-    fit_sequence(network, examples, draw)
-    sure = np.concatenate([EdgeModel(network, usual, ()).probabilities(night).max(axis=1) for night in nights])
-    return EdgeModel(network, usual, tuple(np.quantile(sure, np.linspace(0, 1, 101)).tolist()))
+
+    def learned_from(chosen: np.ndarray) -> EdgeModel:
+        network = new_network("size", ahead=AHEAD)
+        fit_sequence(network, [examples[i] for i in np.flatnonzero(chosen)], draw)
+        return EdgeModel(network, usual, ())
+
+    everybody, sure = np.ones(len(nights), bool), []
+    folds = folds_of_people(nights, min(_TWINS, len({night.person for night in nights})))
+    for fold in range(folds.max() + 1):
+        held = folds == fold
+        twin = learned_from(everybody if held.all() else ~held)
+        sure += [twin.probabilities(nights[i]).max(axis=1) for i in np.flatnonzero(held)]
+    confidences = tuple(np.quantile(np.concatenate(sure), np.linspace(0, 1, 101)).tolist())
+    return replace(learned_from(everybody), confidences=confidences)
 
 # %% ../../nbs/library/transfer/cascade.ipynb #565b078e
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ import numpy as np
 from ..core.agreement import accuracy
 from ..core.cross_validation import grouped_folds
 from ..core.workers import run_all
-from .band_models import BandTrees, Blend, blend, fit_band_trees, tree_rows
+from .band_models import BandTrees, Blend, fit_band_trees, tree_rows
 from .bands import N_STAGES, BandError, BandNight, folds_of_people
 from .fine_tuning import BEST, TUNINGS, fine_tune, from_scratch
+from .recurrent import PASSES, fit_recurrent_bands
 from .sequence import Draw, SequenceModel, fit_model
 
 # %% ../../nbs/library/transfer/device_study.ipynb #96a81d74
@@ -88,21 +89,22 @@ ALL_NIGHTS = Draw(steps=150, pieces=8, length=400)
 class HeadbandFolds:
     "What models of other nights say of each night."
 
-    network: list[np.ndarray]  # float (n, 5) per night
+    recurrent: list[np.ndarray]  # float (n, 5) per night
+    network: list[np.ndarray]
     trees: list[np.ndarray]
-
-    def blended(self) -> list[np.ndarray]:
-        "Blend both."
-        return [blend(pair, (0.65, 0.35)) for pair in zip(self.network, self.trees, strict=True)]
 
 # %% ../../nbs/library/transfer/device_study.ipynb #81e8eed5
 def headband_folds(
-    nights: Sequence[BandNight], draw: Draw = ALL_NIGHTS, n_rounds: int = 80, n_jobs: int | None = 1
+    nights: Sequence[BandNight],
+    draw: Draw = ALL_NIGHTS,
+    n_rounds: int = 80,  # of trees
+    passes: int = PASSES,  # of the recurrent network
+    n_jobs: int | None = 1,
 ) -> HeadbandFolds:
     "Judge each night by models of other nights, in folds `night % 9`, so many at a time."
     folds = grouped_folds(range(len(nights)), [i % N_HEADBAND_FOLDS for i in range(len(nights))])
     splits = {str(fold): (inside, outside) for fold, inside, outside in folds}
-    by_fold = run_all(partial(_one_fold, nights, splits, draw, n_rounds), list(splits), n_jobs)
+    by_fold = run_all(partial(_one_fold, nights, splits, draw, n_rounds, passes), list(splits), n_jobs)
     places = np.concatenate([outside for _, outside in splits.values()])
     said = [one for of in by_fold.values() for one in of]
     in_order = [said[i] for i in np.argsort(places)]
@@ -110,11 +112,15 @@ def headband_folds(
 
 # %% ../../nbs/library/transfer/device_study.ipynb #1a6f4c20
 def _one_fold(
-    nights: Sequence[BandNight], splits: Mapping[str, tuple], draw: Draw, n_rounds: int, fold: str
-) -> list[tuple[np.ndarray, np.ndarray]]:  # of each night outside: by the network, by the trees
+    nights: Sequence[BandNight], splits: Mapping[str, tuple], draw: Draw, n_rounds: int, passes: int, fold: str
+) -> list[tuple[np.ndarray, ...]]:  # of each night outside, as `HeadbandFolds`
     "Learn from the nights inside and say the stages of those outside."
     inside, outside = ([nights[i] for i in side] for side in splits[fold])
-    models = fit_model(inside, "bins", draw), fit_band_trees(inside, "bins", n_rounds, 16, every=2)
+    models = (
+        fit_recurrent_bands(inside, passes),
+        fit_model(inside, "bins", draw),
+        fit_band_trees(inside, "bins", n_rounds, 16, every=2),
+    )
     return [tuple(model.probabilities(night) for model in models) for night in outside]
 
 # %% ../../nbs/library/transfer/device_study.ipynb #4d01bfb7

@@ -212,6 +212,20 @@ def test_segments_that_cannot_be_are_refused(tmp_path, lines, said):
         read_wfdb(tmp_path, "long")
 
 
+@pytest.mark.parametrize("segmented", [False, True])
+def test_rows_that_a_header_promises_and_no_file_holds_are_refused_before_they_are_made(tmp_path, segmented):
+    (tmp_path / "big.dat").write_bytes(bytes(4000))
+    (tmp_path / "big_1.dat").write_bytes(bytes(4000))
+    if segmented:  # ten hours of 2000 Hz
+        (tmp_path / "big.hea").write_text("big/2 1 2000 72000000\nbig_1 2000\n~ 71998000\n")
+        (tmp_path / "big_1.hea").write_text("big_1 1 2000 2000\nbig_1.dat 16 200 12 0 0 0 0 MLII\n")
+    else:  # a slow lead of many frames, and fast ones of two
+        fast = "".join(f"big_1.dat 16x1000 200 12 0 0 0 0 V{i}\n" for i in range(2))
+        (tmp_path / "big.hea").write_text(f"big 3 2 2000\nbig.dat 16 200 12 0 0 0 0 MLII\n{fast}")
+    with pytest.raises(EcgError, match=r"at least one in 20 of .* samples in its files"):
+        read_wfdb(tmp_path, "big")
+
+
 @pytest.mark.parametrize(("annotator", "symbols"), [("ecg", ("N", "V")), ("qrs", ("Q", "Q"))])
 def test_beats_stand_beside_a_file_of_rhythms_and_a_detector_knows_no_classes(folder, annotator, symbols):
     for name, own in (("atr", ["+", "~"]), (annotator, ["N", "V"])):
@@ -490,11 +504,11 @@ def test_the_published_table_comes_back_from_the_records(real_data):
 
 
 def test_real_records_agree_with_the_wfdb_package(real_data):
-    import wfdb
-
     folder = real_data / "mitbih"
     for record in ("100", "114"):
-        theirs, ours = wfdb.rdrecord(str(folder / record)), read_wfdb(folder, record)
+        with _wfdb() as wfdb:
+            theirs = wfdb.rdrecord(str(folder / record))
+        ours = read_wfdb(folder, record)
         assert list(ours.leads) == theirs.sig_name
         assert ours.notes == ()
         np.testing.assert_allclose(np.stack(list(ours.leads.values()), axis=1), theirs.p_signal, atol=1e-5)

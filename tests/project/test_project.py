@@ -52,6 +52,7 @@ OF_NETS = {
             "edge_network",
             "fine_tuning",
             "network_stager",
+            "recurrent",
             "network_training",
             "networks",
             "sequence",

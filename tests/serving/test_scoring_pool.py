@@ -316,13 +316,16 @@ def test_every_kind_of_model_is_served_and_scores_features_as_it_scores_the_file
         stager.network = network_stager.KINDS[kind].build()
         stager.version = network_stager._version(stager)
         stager.save(folder, {})
+    elif kind == "recurrent":
+        stager.n_networks, stager.passes = 1, 1
+        stager.fit(*short_training).save(folder, {})
     else:
         folder = request.getfixturevalue({"boosted": "short_model", "forest": "short_forest"}[kind])
     with ScoringPool(folder) as pool:
         scored = pool.score("night-1", paths[0])
         assert json.loads(scored.details)["model_version"] == pool.model_version
         assert pool.alive and pool.model_version.startswith(kind)
-        assert pool.scores_features == (kind in ("boosted", "forest"))
+        assert pool.scores_features == (kind in ("boosted", "forest", "recurrent"))
         if pool.scores_features:
             kept = pool.score("night-1", paths[0], keep_features=True)
             assert kept._replace(features=b"") == scored == pool.score("night-1", kept.features)

@@ -15,7 +15,13 @@ import torch
 
 from dreem_case.core.model_file import ModelError
 from dreem_case.transfer import commands
-from dreem_case.transfer.band_models import FOLDER, band_figures, fit_band_trees, held_out, load_edge
+from dreem_case.transfer.band_models import (
+    FOLDER,
+    band_figures,
+    fit_band_trees,
+    held_out,
+    load_edge,
+)
 from dreem_case.transfer.bands import BandError, BandNight, read_sleep_edf_bands
 from dreem_case.transfer.cascade import (
     AHEAD,
@@ -32,6 +38,7 @@ from dreem_case.transfer.cascade import (
 )
 from dreem_case.transfer.commands import transfer
 from dreem_case.transfer.fine_tuning import TUNINGS, fine_tune, learn_curves
+from dreem_case.transfer.recurrent import RecurrentStager, fit_recurrent_bands
 from dreem_case.transfer.sequence import Draw, draw_batch, example_of, fit_model, load_sequence, save_sequence
 
 SHORT = Draw(steps=10, length=60)
@@ -113,17 +120,32 @@ def test_what_stays_on_the_device_is_read_between_the_points_of_the_curve(lost, 
 
 
 def test_every_person_is_held_out_of_one_shipped_fold_and_the_small_network_of_it():
-    cards = [load_sequence(FOLDER / f"cloud_{fold}")[1] for fold in range(5)]
+    cards = [RecurrentStager.load(FOLDER / f"cloud_{fold}").metrics for fold in range(5)]
     people = [person for card in cards for person in card["held_out"]]
     assert len(people) == len(set(people)) == 58
     assert all(not set(card["people"]) & set(card["held_out"]) for card in cards)
     assert all(load_sequence(FOLDER / f"edge_{i}")[1]["held_out"] == card["held_out"] for i, card in enumerate(cards))
+    assert load_sequence(FOLDER / "sequence_0")[1]["held_out"] == cards[0]["held_out"]
 
 
 def test_no_shipped_network_of_bands_has_seen_the_headband():
-    cards = [load_sequence(path)[1] for path in FOLDER.iterdir()]
-    assert len(cards) == 11 and all(card["data"].startswith("Sleep-EDF Expanded") for card in cards)
-    assert sum(path.stat().st_size for path in FOLDER.rglob("*.*")) < 1_000_000
+    cards = [
+        RecurrentStager.load(path).metrics if path.name.startswith("cloud") else load_sequence(path)[1]
+        for path in FOLDER.iterdir()
+    ]
+    assert len(cards) == 12 and all(card["data"].startswith("Sleep-EDF Expanded") for card in cards)
+    assert sum(path.stat().st_size for path in FOLDER.rglob("*.*")) < 4_000_000
+
+
+def test_a_night_as_bands_says_of_a_gap_what_is_around_it_and_nothing_past_its_end():
+    nights = [replace(made_up(i), size=np.tile([25.0, 40.0], (len(made_up(i)), 1))) for i in range(3)]
+    model = fit_recurrent_bands(nights, 1)
+    cut = replace(nights[0], bands=np.where(np.arange(len(nights[0]))[:, None] < 150, nights[0].bands, np.nan))
+    said = model.probabilities(cut)
+    assert said.shape == (len(cut), 5) and np.isfinite(said).all()
+    assert (said[150:] == 0.2).all() and not (said[:150] == 0.2).any()
+    with pytest.raises(BandError, match="a scored epoch at least"):
+        fit_recurrent_bands([replace(nights[0], stage=np.full(len(nights[0]), -1))])
 
 
 def test_a_card_without_what_is_usual_is_refused(tmp_path):
