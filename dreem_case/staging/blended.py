@@ -13,7 +13,7 @@ from typing import Self
 
 import numpy as np
 
-from ..core.calibration import fit_review_threshold, fit_temperature, temper
+from ..core.calibration import fit_review_threshold, fit_temperature, needs_review, temper
 from ..core.model_file import ModelError, from_json, read_model, to_json, write_model
 from ..nights.stages import STAGE_NAMES
 from dreem_case.staging.boosted import (
@@ -23,12 +23,20 @@ from dreem_case.staging.boosted import (
     boosted_of,
     boosted_state,
     bounded_review,
+    fit_boosted,
     names_of,
     rows_of,
 )
 from .design_matrix import NOT_RECORDED, ROWS_VERSION
 from .features import FEATURES_VERSION, NightFeatures
-from .recurrent import PASSES, RecurrentStager, packed, recurrent_of, recurrent_state
+from dreem_case.staging.recurrent import (
+    PASSES,
+    RecurrentStager,
+    fit_networks,
+    packed,
+    recurrent_of,
+    recurrent_state,
+)
 from .stager import matched
 
 # %% ../../nbs/library/staging/blended.ipynb #e12c9942
@@ -58,9 +66,11 @@ class BlendedStager(MatchedStager):
         matched(prepared, labels)
         scored = [i for i, given in enumerate(labels) if (np.asarray(given) >= 0).any()]
         known = [prepared[i] for i in scored], [np.asarray(labels[i]) for i in scored]
-        self.recurrent = RecurrentStager(self.n_networks, self.passes).fit(*known, seed)
+        self.recurrent = RecurrentStager(self.n_networks, self.passes)
+        of_networks = fit_networks(self.recurrent, *known, seed)
         self.boosted = BoostedStager(self.n_rounds, n_folds=self.n_folds, n_copies=self.n_copies, n_jobs=self.n_jobs)
-        self.boosted.fit(*known, seed)
+        of_trees = fit_boosted(self.boosted, *known, seed)
+        self.review_threshold = _threshold(self.boosted.review_threshold, of_trees, of_networks)
         _join(self)
         self.trained_on = tuple(night.record for night in prepared)
         return self
@@ -102,17 +112,27 @@ def _join(stager: BlendedStager) -> None:
     "Take over what both have learned alike, so that a night is matched once."
     stager.rows, stager.farthest = stager.boosted.rows, stager.boosted.farthest
     stager.recurrent.rows = stager.rows
-    stager.review_threshold = stager.boosted.review_threshold
     stager.version = _version(stager)
 
 
 def _both(stager: BlendedStager, prepared: NightFeatures) -> np.ndarray:  # (n_epochs, 5)
     if stager.boosted is None:
         raise ModelError(f"{prepared.record}: expected a fitted model, found one that was never fitted")
-    product = np.ones(1)
-    for one in (stager.boosted, stager.recurrent):
-        product = product * np.maximum(one.predict_proba(prepared), _LEAST)
-    return temper(product, 2)
+    return _mean(stager.boosted.predict_proba(prepared), stager.recurrent.predict_proba(prepared))
+
+
+def _mean(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    "Return the geometric mean, summing to one."
+    return temper(np.maximum(first, _LEAST) * np.maximum(second, _LEAST), 2)
+
+
+def _threshold(of_trees: float, trees: Sequence[np.ndarray], networks: Mapping[int, np.ndarray]) -> float:
+    "Choose the threshold that flags as much as the trees' own does, on nights that neither had seen."
+    if not networks:
+        return of_trees
+    alone = np.concatenate([trees[i] for i in networks])
+    both = np.concatenate([_mean(trees[i], night) for i, night in networks.items()])
+    return float(np.quantile(both.max(axis=1), needs_review(alone, of_trees).mean()))
 
 # %% ../../nbs/library/staging/blended.ipynb #a6845784
 _FITS = {

@@ -11,7 +11,7 @@ import pytest
 
 from dreem_case.core.model_file import ModelError, from_json, read_model, to_json, write_model
 from dreem_case.nights.stages import UNSCORED
-from dreem_case.staging import recurrent
+from dreem_case.staging import blended, recurrent
 from dreem_case.staging.blended import BlendedStager
 from dreem_case.staging.stagers import load_stager, stager_class
 from tests.staging.test_boosted import changed
@@ -65,6 +65,16 @@ def test_fewer_channels_and_no_accelerometer_are_borne(nights, fitted):
     night = replace(night, accelerometer=np.full_like(night.accelerometer, np.nan))
     said = fitted.predict_proba(night)
     assert np.isfinite(said).all() and said.sum(axis=1) == pytest.approx(1)
+
+
+def test_it_flags_as_much_as_its_trees_on_nights_that_neither_has_seen():
+    trees = [np.random.default_rng(i).dirichlet(np.ones(5), 200) for i in range(4)]
+    networks = {1: np.random.default_rng(8).dirichlet(np.ones(5) / 4, 200), 3: trees[3]}
+    both = np.concatenate([blended._mean(trees[i], night) for i, night in networks.items()])
+    threshold = blended._threshold(0.4, trees, networks)
+    alone = (np.concatenate([trees[1], trees[3]]).max(axis=1) < 0.4).mean()
+    assert (both.max(axis=1) < threshold).mean() == pytest.approx(alone, abs=0.005)
+    assert blended._threshold(0.4, trees, {}) == 0.4
 
 
 def test_nights_without_labels_teach_nothing(nights, fitted):
