@@ -15,14 +15,14 @@ import numpy as np
 
 from ..core.agreement import kappa
 from ..core.model_file import read_manifest
-from .blended import BlendedStager
+from .boosted import BoostedStager
 from .features import NightFeatures, night_features
 from .stagers import shipped_model_folder
 
 # %% ../../nbs/library/staging/shipped.ipynb #74bc614d
-N_PEOPLE, SEED = 160, 11
+N_PEOPLE, SEED = 64, 11
 N_OTHERS, CALIBRATING_SEED, JUDGING_SEED = 12, 78, 77
-_SETTINGS = {"n_rounds": 100, "n_folds": 3, "n_copies": 1, "passes": 4}
+_SETTINGS = {"n_rounds": 100, "n_folds": 3, "n_copies": 1}
 _BLOCK, _LONG = 20, 400  # epochs: of a recording longer than this, every second block is learned from
 
 
@@ -49,7 +49,7 @@ def train_shipped(
     n_people: int = N_PEOPLE,
     n_others: int = N_OTHERS,  # people of a second seed to calibrate on, and of a third for the manifest's figures
     n_jobs: int = 2,
-) -> BlendedStager:
+) -> BoostedStager:
     "Simulate a population, fit a stager to it, calibrate and judge it on other people, and write it."
     with ProcessPoolExecutor(n_jobs) as processes:
         trained = list(processes.map(described_person, range(n_people), [SEED] * n_people))
@@ -66,10 +66,10 @@ def fit_shipped(
     trained: Sequence[tuple[NightFeatures, np.ndarray]],
     calibrating: Sequence[tuple[NightFeatures, np.ndarray]],
     judging: Sequence[tuple[NightFeatures, np.ndarray]],
-) -> BlendedStager:
+) -> BoostedStager:
     "Fit a stager to described recordings, calibrate it on others, judge it on yet others, and write it."
     nights, labels = zip(*trained, strict=True)
-    stager = BlendedStager(**_SETTINGS).fit(nights, [thinned(given) for given in labels], seed=SEED)
+    stager = BoostedStager(**_SETTINGS).fit(nights, [thinned(given) for given in labels], seed=SEED)
     stager.calibrate(*zip(*calibrating, strict=True))
     found = [(given, stager.predict(night)) for night, given in judging]
     accuracies = [round(float((given == stages).mean()), 4) for given, stages in found]

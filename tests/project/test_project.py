@@ -267,7 +267,7 @@ def test_no_file_names_a_path_of_this_machine():
 
 def test_no_file_is_large():
     sizes = {str(path.relative_to(ROOT)): path.stat().st_size for path in tracked_files()}
-    most = {name: 2_500_000 if "/models/" in name or "/shipped_model/" in name else 2_000_000 for name in sizes}
+    most = {name: 2_500_000 if "/models/" in name else 2_000_000 for name in sizes}
     assert {name: size for name, size in sizes.items() if size > most[name]} == {}
 
 
