@@ -51,7 +51,7 @@ def once(fit: Callable) -> Callable:
 
 # %% ../../nbs/library/transfer/device_study.ipynb #ddb13540
 SHARES = (0.4, 0.4, 0.2)  # fine-tuned network, network of bins, trees of bins
-READER_SHARE, READER_PASSES = 0.4, 6  # of the blend; more passes over simulated people carry less far
+READER_SHARE, READER_PASSES = 0.4, 6  # of the blend with one night; more passes over simulated people carry less far
 
 
 def device_ways(
@@ -73,12 +73,14 @@ def device_ways(
     bins_alone = once(lambda nights, j: from_scratch(nights, "bins", seed=j))
     bins = once(lambda nights, j: fine_tune(made_up, nights, seed=j) if nights else made_up) if made_up else bins_alone
     trees = once(lambda nights, j: fit_band_trees(nights, "bins", 60, seed=j))
-    share = READER_SHARE if reader else 0
-    shares = (*((1 - share) * own for own in SHARES), *([share] if reader else []))
 
     def blended(nights: Sequence[BandNight], j: int) -> Blend:
         voices = tuned[BEST](nights, j), bins(nights, j), trees(nights, j)
-        return Blend((*voices, reader) if reader else voices, shares)
+        if reader is None:
+            return Blend(voices, SHARES)
+        share = READER_SHARE / np.sqrt(len(nights))
+        return Blend((*voices, reader), (*((1 - share) * own for own in SHARES), share))
+
     return {
         **tuned,
         "scratch": once(lambda nights, j: from_scratch(nights, source.kind, seed=j)),
