@@ -12,12 +12,10 @@ from collections import deque
 from collections.abc import Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from scipy import fft
-from threadpoolctl import ThreadpoolController
 
 from . import clean, movement
 from .clean import FS_HZ, Cleaned, Mark, Quality, clean_eeg, count, epoch_quality, in_pieces
@@ -351,12 +349,6 @@ def granted_threads() -> int:
     return 1 if os.environ.get("OMP_NUM_THREADS") == "1" else 2
 
 
-@cache
-def _products() -> ThreadpoolController:
-    "Find what multiplies matrices; with threads of its own it would wait for those of the channels."
-    return ThreadpoolController().select(user_api="blas")
-
-
 def night_features(
     night: Night,
     skip: Set[str] = frozenset(),  # names in `SKIPPABLE` to leave out, for measuring what they buy
@@ -371,7 +363,7 @@ def night_features(
     if not night.eeg_names:
         found = ", ".join(night.signals) or "no signal"
         raise ValueError(f"{night.record}: expected an EEG channel, found {found}")
-    with _products().limit(limits=1), ThreadPoolExecutor(n_threads or granted_threads()) as threads:
+    with ThreadPoolExecutor(n_threads or granted_threads()) as threads:
         accelerometer = threads.submit(_night_accelerometer, night, "accelerometer" in skip)
         described, cleaned = [], deque()
         for name in night.eeg_names:  # each is let go when it is described, which happens while the next is cleaned
