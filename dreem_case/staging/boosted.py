@@ -242,16 +242,10 @@ def _evidence(stager: BoostedStager, prepared: NightFeatures) -> np.ndarray:
     if stager.rows is None:
         raise ModelError(f"{prepared.record}: expected a fitted model, found one that was never fitted")
     rows, gap = stager.rows(prepared), _gap(prepared)
-    n_threads = granted_threads()
-    with ThreadPoolExecutor(n_threads) as threads:
-        parts = threads.map(lambda part: _by_all(stager.trees, part), np.array_split(rows, n_threads))
-        first = np.concatenate(list(parts))
+    with ThreadPoolExecutor(granted_threads()) as threads:
+        first = np.mean(list(threads.map(lambda trees: trees.predict(rows), stager.trees)), axis=0)
     second = stager.second.predict(second_rows(first, gap))
     return np.where(gap[:, None], 1 / len(STAGES), _blend(first, second))
-
-
-def _by_all(sets: Sequence[Trees], rows: np.ndarray) -> np.ndarray:
-    return np.mean([trees.predict(rows) for trees in sets], axis=0)
 
 # %% ../../nbs/library/staging/boosted.ipynb #235c030f
 _BINNED_BYTES, _SAMPLED_BYTES, _PROBABILITIES_BYTES = 2.3, 18, 500  # a number; a number in a sample; an epoch

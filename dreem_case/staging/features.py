@@ -26,23 +26,19 @@ from ..nights.stages import EPOCH_S
 # %% ../../nbs/library/staging/features.ipynb #efd0c04e
 WINDOW_S = 2
 _WINDOW = WINDOW_S * FS_HZ
+_HANN = np.hanning(_WINDOW + 1)[:-1]
+_TAPER = (_HANN * np.sqrt(2 / (FS_HZ * np.square(_HANN).sum()))).astype(np.float32)  # to a density in µV²/Hz
 FREQS_HZ = np.arange(0, 32, 1 / WINDOW_S)
-_BINS = np.arange(-1, len(FREQS_HZ) + 1)  # with the neighbours that a Hann window mixes in
-_WAVES = np.exp(-2j * np.pi * np.outer(_BINS, np.arange(FS_HZ)) / _WINDOW)  # of a window's first second
-_DENSITY = np.sqrt(2 / (FS_HZ * np.square(np.hanning(_WINDOW + 1)).sum()))  # to µV²/Hz
-_FOURIER = (np.concatenate([_WAVES.real, _WAVES.imag]) * _DENSITY / 4).astype(np.float32)  # a Hann window in quarters
-_SECOND_SIGN = np.where(_BINS % WINDOW_S, -1, 1).astype(np.float32)[:, None, None]  # its second second is half as late
 
 
 def window_power(
     epochs: np.ndarray,  # (n_epochs, 3000) µV at 100 Hz
 ) -> np.ndarray:  # float32 (64, n_epochs, 29) µV²/Hz at FREQS_HZ
     """Return the power density of each two-second Hann window."""
-    seconds = (_FOURIER @ epochs.reshape(-1, FS_HZ).T).reshape(2, -1, len(epochs), EPOCH_S)
-    windows = seconds[..., :-1] + _SECOND_SIGN * seconds[..., 1:]
-    tapered = 2 * windows[:, 1:-1] - windows[:, :-2] - windows[:, 2:]
-    np.square(tapered, out=tapered)
-    return tapered[0] + tapered[1]
+    windows = np.lib.stride_tricks.sliding_window_view(epochs, _WINDOW, axis=1)[:, ::FS_HZ]
+    parts = fft.rfft(windows * _TAPER, axis=2).view(np.float32)[..., : 2 * len(FREQS_HZ)]
+    parts = np.square(parts)
+    return np.add(np.moveaxis(parts[..., ::2], 2, 0), np.moveaxis(parts[..., 1::2], 2, 0), order="C")
 
 
 def _good_seconds(cleaned: Cleaned) -> np.ndarray:
@@ -204,14 +200,14 @@ def _crossings(values: np.ndarray) -> np.ndarray:
 
 def _amplitude_features(epochs: np.ndarray) -> dict[str, np.ndarray]:
     """Describe amplitudes, crossings and steep slow changes of each epoch (n_epochs, 3000)."""
-    slow = (epochs.reshape(-1, _SLOW) @ np.full(_SLOW, 1 / _SLOW, dtype=np.float32)).reshape(len(epochs), -1)
+    slow = sum(epochs[:, i::_SLOW] for i in range(_SLOW)) / np.float32(_SLOW)
     features = {"crossings": _crossings(epochs), "slow_crossings": _crossings(slow)}
     rise = slow[:, 4:] - slow[:, :-4]
     for name, values in [("amplitude", epochs), ("slow_amplitude", slow), ("rise", rise)]:
         middle, high, top = np.log10(_percentiles(values) + _SMALL_UV)
         features |= {f"log_{name}": middle, f"{name}_p90": high - middle, f"{name}_p99": top - middle}
     square = np.square(epochs)
-    features["kurtosis"] = np.log10(clean.mean_square(square) / (clean.mean_square(epochs) ** 2 + _TINY) + 0.1)
+    features["kurtosis"] = np.log10(np.square(square).mean(axis=1) / (square.mean(axis=1) ** 2 + _TINY) + 0.1)
     return features
 
 # %% ../../nbs/library/staging/features.ipynb #bba80e8c
@@ -371,11 +367,11 @@ def night_features(
             if len(cleaned) > 1:
                 described.append(threads.submit(_described, cleaned.popleft(), night.n_epochs, "weights" in skip))
         described.append(threads.submit(_described, cleaned.popleft(), night.n_epochs, "weights" in skip))
-        results = [part.result() for part in described]
-        names, tables, weights, qualities, amplitudes, about, pieces = zip(*results, strict=True)
+        tables, weights, qualities, amplitudes, about, pieces = zip(*(part.result() for part in described), strict=True)
         accelerometer, more = accelerometer.result()
+    eeg = np.stack([np.stack(list(table.values()), axis=1) for table in tables])
     return NightFeatures(
-        night.record, tuple(night.eeg_names), np.stack(tables), names[0], np.stack(weights), np.stack(qualities),
+        night.record, tuple(night.eeg_names), eeg, tuple(tables[0]), np.stack(weights), np.stack(qualities),
         accelerometer, amplitudes=amplitudes, pieces=np.unique(np.concatenate(pieces)),
         notes=(*night.notes, *more, *by_channel(night.eeg_names, about, amplitudes)),
     )
@@ -430,24 +426,24 @@ _COUNTS_UV = 10.0  # usual amplitude of an EEG
 
 def _described(
     channel: Future, n_epochs: int, unweighted: bool
-) -> tuple[tuple[str, ...], np.ndarray, np.ndarray, np.ndarray, float, str, np.ndarray]:
-    """Describe one EEG channel once it is cleaned: names of features, table, weight and quality by epoch, and more."""
+) -> tuple[dict, np.ndarray, np.ndarray, float, str, np.ndarray]:
+    """Describe one EEG channel once it is cleaned: table, weight and quality by epoch, and what is known besides."""
     cleaned, beyond, amplitude, about, pieces = channel.result()
-    features, behind = eeg_features(cleaned), (0, n_epochs - cleaned.n_epochs)
-    table = np.full((n_epochs, len(features)), np.nan, dtype=np.float32)
-    table[: cleaned.n_epochs] = np.stack(list(features.values()), axis=1)
+    behind = (0, n_epochs - cleaned.n_epochs)
+    table = {name: np.pad(of, behind, constant_values=np.nan) for name, of in eeg_features(cleaned).items()}
     quality, weight = epoch_quality(cleaned)
     quality, weight = np.pad(quality, behind, constant_values=beyond), np.pad(weight, behind)
-    unusable = np.isnan(table).any(axis=1)
+    unusable = np.isnan(table["log_total"])
     if not clean.USUAL_UV[0] <= amplitude <= clean.USUAL_UV[1]:
         unusable[:] = True
     weight[unusable] = 0
     if unweighted:
         weight = np.where(unusable, 0, 1).astype(np.float32)
-    table[weight == 0] = np.nan
+    for values in table.values():
+        values[weight == 0] = np.nan
     if not about and not weight.any():
         about = f"not usable: {channel_state(quality)}"
-    return tuple(features), table, weight, quality, amplitude, about, pieces
+    return table, weight, quality, amplitude, about, pieces
 
 # %% ../../nbs/library/staging/features.ipynb #1f30f504
 _STATES = {

@@ -177,15 +177,14 @@ def _match(
     middle, matched, offsets = matching.means.mean(axis=0), scaled, []
     fused = fuse(scaled, weights)
     asleep = in_span(_night(matching, *fused), scaled.shape[1])
-    used = [usable_epochs(*channel) & asleep for channel in zip(scaled, weights, strict=True)]
     for turn in range(_ROUNDS):
         fused = fuse(matched, weights) if turn else fused
         stages, channels, offsets = _judge(matching, _smooth(*fused)), [], []
-        for values, usable in zip(scaled, used, strict=True):
+        for values, weight in zip(scaled, weights, strict=True):
+            usable = usable_epochs(values, weight) & asleep
             if usable.any():
-                own, of_stage = values[usable], stages[usable]
-                offset = _offset(matching.means, own, of_stage)
-                spread = _spread(matching, own - offset, of_stage)
+                offset = _offset(matching.means, values[usable], stages[usable])
+                spread = _spread(matching, values[usable] - offset, stages[usable])
                 values = (values - offset - middle) / spread + middle
                 offsets.append(offset)
             channels.append(values)

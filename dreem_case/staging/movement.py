@@ -34,19 +34,12 @@ def _per_second(axes: np.ndarray, fs_hz: float) -> np.ndarray:
     return steps[:, : n * _STEPS_PER_S].reshape(len(axes), n, _STEPS_PER_S * steps.shape[2])
 
 
-def _means(parts: np.ndarray) -> np.ndarray:
-    """Average the last axis, which is short, in one product."""
-    return parts @ np.full(parts.shape[-1], 1 / parts.shape[-1], dtype=np.float32)
-
-
 def movement(
     axes: np.ndarray,  # (k, n) accelerometer axes in g
     fs_hz: float,
 ) -> np.ndarray:  # (n_seconds,) g
     """Return how much the head moves in each second: standard deviation over the axes together."""
-    seconds = _per_second(axes, fs_hz)
-    away = seconds - _means(seconds)[..., None]
-    return np.sqrt(np.einsum("kns,kns->n", away, away) / np.float32(away.shape[2]))
+    return np.sqrt(_per_second(axes, fs_hz).var(axis=2).sum(axis=0))
 
 # %% ../../nbs/library/staging/movement.ipynb #794d2abe
 def in_g(
@@ -103,7 +96,7 @@ def breathing(
     """Return each epoch's breathing rate, and the share of the band's power within ±0.03 Hz of it."""
     per_epoch, window = EPOCH_S * _STEPS_PER_S, _BREATHING_WINDOW_S * _STEPS_PER_S
     steps = _in_steps(axes, fs_hz)
-    slow = _means(steps[:, : steps.shape[1] // per_epoch * per_epoch])
+    slow = steps[:, : steps.shape[1] // per_epoch * per_epoch].mean(axis=2)
     slow -= _running_mean(slow, 10 * _STEPS_PER_S)
     middle = slow.shape[1] // 2
     limit = 4 * np.partition(np.abs(slow), middle, axis=1)[:, middle, None]  # four times the median
