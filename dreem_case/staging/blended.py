@@ -13,7 +13,7 @@ from typing import Self
 
 import numpy as np
 
-from ..core.calibration import fit_review_threshold, fit_temperature, needs_review, temper
+from ..core.calibration import needs_review, temper
 from ..core.model_file import ModelError, from_json, read_model, to_json, write_model
 from ..nights.stages import STAGE_NAMES
 from dreem_case.staging.boosted import (
@@ -27,7 +27,7 @@ from dreem_case.staging.boosted import (
     names_of,
     rows_of,
 )
-from .design_matrix import NOT_RECORDED, ROWS_VERSION
+from .design_matrix import ROWS_VERSION
 from .features import FEATURES_VERSION, NightFeatures
 from dreem_case.staging.recurrent import (
     PASSES,
@@ -55,7 +55,6 @@ class BlendedStager(MatchedStager):
     n_jobs: int = 2  # sets of trees fitted at a time
     boosted: BoostedStager | None = field(default=None, init=False)
     recurrent: RecurrentStager | None = field(default=None, init=False)
-    temperature: float = field(default=1.0, init=False)
     review_threshold: float = field(default=0.0, init=False)
     version: str = field(default="blended-unfitted", init=False)
     trained_on: tuple[str, ...] = field(default=(), init=False)  # records
@@ -66,9 +65,8 @@ class BlendedStager(MatchedStager):
         matched(prepared, labels)
         scored = [i for i, given in enumerate(labels) if (np.asarray(given) >= 0).any()]
         known = [prepared[i] for i in scored], [np.asarray(labels[i]) for i in scored]
-        self.recurrent = RecurrentStager(self.n_networks, self.passes)
+        self.boosted, self.recurrent = _parts(self)
         of_networks = fit_networks(self.recurrent, *known, seed)
-        self.boosted = BoostedStager(self.n_rounds, n_folds=self.n_folds, n_copies=self.n_copies, n_jobs=self.n_jobs)
         of_trees = fit_boosted(self.boosted, *known, seed)
         self.review_threshold = _threshold(self.boosted.review_threshold, of_trees, of_networks)
         _join(self)
@@ -77,26 +75,17 @@ class BlendedStager(MatchedStager):
 
     def predict_proba(self, prepared: NightFeatures) -> np.ndarray:  # (n_epochs, 5)
         "Return calibrated stage probabilities, columns in the order of `Stage`; raise `ModelError` if not fitted."
-        return temper(_both(self, prepared), self.temperature)
+        if self.boosted is None:
+            raise ModelError(f"{prepared.record}: expected a fitted model, found one that was never fitted")
+        return _mean(self.boosted.predict_proba(prepared), self.recurrent.predict_proba(prepared))
 
     def review(self, probabilities: np.ndarray) -> np.ndarray:  # (n_epochs, 5) -> bool (n_epochs,)
         "Flag the epochs that a person should look at, as the boosted stager does."
         return bounded_review(probabilities, self.review_threshold)
 
-    def calibrate(self, prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray]) -> Self:
-        "Fit temperature and review threshold to nights of people that the stager has not seen."
-        together = np.concatenate([_both(self, night) for night in prepared])
-        self.temperature = fit_temperature(np.concatenate(labels), together)
-        recorded = np.concatenate([(night.quality != NOT_RECORDED).any(axis=0) for night in prepared])
-        self.review_threshold = fit_review_threshold(temper(together[recorded], self.temperature))
-        self.version = _version(self)
-        return self
-
     def needed_memory(self, n_scored: int, example: NightFeatures) -> int:  # bytes
         "Estimate what fitting takes: the two are fitted one after the other, in a process that holds torch."
-        boosted = BoostedStager(self.n_rounds, n_folds=self.n_folds, n_copies=self.n_copies, n_jobs=self.n_jobs)
-        recurrent = RecurrentStager(self.n_networks, self.passes)
-        return boosted.needed_memory(n_scored, example) + recurrent.needed_memory(n_scored, example)
+        return sum(part.needed_memory(n_scored, example) for part in _parts(self))
 
     def save(self, folder: Path | str, metrics: Mapping | None = None) -> None:
         "Write the model, atomically; raise `ModelError` if it is not fitted."
@@ -108,17 +97,16 @@ class BlendedStager(MatchedStager):
         return _load(folder)
 
 # %% ../../nbs/library/staging/blended.ipynb #386dd6d5
+def _parts(stager: BlendedStager) -> tuple[BoostedStager, RecurrentStager]:  # not yet fitted
+    trees = {"n_folds": stager.n_folds, "n_copies": stager.n_copies, "n_jobs": stager.n_jobs}
+    return BoostedStager(stager.n_rounds, **trees), RecurrentStager(stager.n_networks, stager.passes)
+
+
 def _join(stager: BlendedStager) -> None:
     "Take over what both have learned alike, so that a night is matched once."
     stager.rows, stager.farthest = stager.boosted.rows, stager.boosted.farthest
     stager.recurrent.rows = stager.rows
     stager.version = _version(stager)
-
-
-def _both(stager: BlendedStager, prepared: NightFeatures) -> np.ndarray:  # (n_epochs, 5)
-    if stager.boosted is None:
-        raise ModelError(f"{prepared.record}: expected a fitted model, found one that was never fitted")
-    return _mean(stager.boosted.predict_proba(prepared), stager.recurrent.predict_proba(prepared))
 
 
 def _mean(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -143,8 +131,7 @@ _FITS = {
 
 def _version(stager: BlendedStager) -> str:
     "Hash what decides the predictions."
-    networks = recurrent_state(stager.recurrent), packed(stager.recurrent.networks)
-    parts = (stager.boosted.version, *networks, stager.temperature, stager.review_threshold)
+    parts = stager.boosted.version, stager.recurrent.version, stager.review_threshold
     return f"blended-{hashlib.sha256(repr(parts).encode()).hexdigest()[:12]}"
 
 
@@ -159,7 +146,6 @@ def _save(stager: BlendedStager, folder: Path | str, metrics: dict) -> None:
         "boosted": boosted_state(stager.boosted),
         "recurrent": recurrent_state(stager.recurrent),
         "weights": b64encode(packed(stager.recurrent.networks)).decode(),  # safetensors
-        "temperature": stager.temperature,
         "review_threshold": stager.review_threshold,
     }
     write_model(folder, manifest, to_json(state), ["lightgbm", "numpy", "safetensors"])
@@ -173,12 +159,11 @@ def _load(folder: Path | str) -> BlendedStager:
         stager.boosted = boosted_of(rows_of(manifest, state["boosted"]), state["boosted"])
         weights = b64decode(state["weights"], validate=True)
         stager.recurrent = recurrent_of(stager.boosted.rows, state["recurrent"], weights)
+        stager.review_threshold = float(state["review_threshold"])
+        if not 0 <= stager.review_threshold <= 1:
+            raise ValueError("a threshold that no fit gives")
         _join(stager)
-        stager.temperature, stager.review_threshold = float(state["temperature"]), float(state["review_threshold"])
-        if not (0.1 < stager.temperature < 10 and 0 <= stager.review_threshold <= 1):
-            raise ValueError("a temperature or a threshold that no fit gives")
         stager.trained_on, stager.metrics = tuple(manifest["trained_on"]), dict(manifest["metrics"])
-        stager.version = _version(stager)
     except Exception as error:  # a file from somewhere can be wrong in any way
         found = f"something else: {str(error)[:200]}"
         raise ModelError(f"{folder}: expected boosted trees and recurrent networks, found {found}") from None

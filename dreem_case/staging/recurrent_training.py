@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from ..core.nets import LoopSettings, fit_network, seed_all, torch_threads
 from ..nights.stages import STAGES
-from .recurrent import WIDTH, Weights
+from .recurrent import LENGTH, PIECES, WIDTH, Weights
 
 # %% ../../nbs/library/staging/recurrent_training.ipynb #4920e27b
 class RecurrentNet(nn.Module):
@@ -30,21 +30,20 @@ class RecurrentNet(nn.Module):
         return self.head(self.drop(self.over_time(hidden)[0]))
 
 # %% ../../nbs/library/staging/recurrent_training.ipynb #6b5aa896
-_PIECES, _LENGTH = 32, 200  # of a batch; epochs of a piece
 _NOISE, _WITHOUT = 0.1, 0.3  # added to inputs; share of pieces that lose the accelerometer
 _LEAST_STEPS, _ROUNDS = 4, 10  # for a pass; in which the steps are taken
 
 
 def _draw(inputs: list[np.ndarray], labels: list[np.ndarray], n_moves: int, random: np.random.Generator) -> tuple:
     "Draw a batch: float32 (pieces, length, n_inputs) and int64 (pieces, length), -1 where not scored."
-    shown = np.zeros((_PIECES, _LENGTH, inputs[0].shape[1]), np.float32)
-    wanted = np.full((_PIECES, _LENGTH), -1, np.int64)
-    for piece, i in enumerate(random.choice(len(inputs), _PIECES)):
-        start = random.integers(max(len(labels[i]) - _LENGTH, 0) + 1)
-        own = inputs[i][start : start + _LENGTH]
-        shown[piece, : len(own)], wanted[piece, : len(own)] = own, labels[i][start : start + _LENGTH]
+    shown = np.zeros((PIECES, LENGTH, inputs[0].shape[1]), np.float32)
+    wanted = np.full((PIECES, LENGTH), -1, np.int64)
+    for piece, i in enumerate(random.choice(len(inputs), PIECES)):
+        start = random.integers(max(len(labels[i]) - LENGTH, 0) + 1)
+        own = inputs[i][start : start + LENGTH]
+        shown[piece, : len(own)], wanted[piece, : len(own)] = own, labels[i][start : start + LENGTH]
     shown[..., :-2] += _NOISE * random.standard_normal(shown[..., :-2].shape, np.float32) * shown[..., -2:-1]
-    without = random.random(_PIECES) < _WITHOUT
+    without = random.random(PIECES) < _WITHOUT
     shown[without, :, -2 - n_moves : -2] = 0
     shown[without, :, -1] = 0
     return torch.from_numpy(shown), torch.from_numpy(wanted)
@@ -63,7 +62,7 @@ def fit_recurrent(
     passes: int,  # over the nights
 ) -> Weights:
     "Have a network learn from nights, and give what it has learned."
-    steps = passes * max(sum(map(len, labels)) // (_PIECES * _LENGTH), _LEAST_STEPS)
+    steps = passes * max(sum(map(len, labels)) // (PIECES * LENGTH), _LEAST_STEPS)
     rounds = min(_ROUNDS, steps)
 
     def batches(round_number: int) -> list:

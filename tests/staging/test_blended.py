@@ -84,14 +84,6 @@ def test_nights_without_labels_teach_nothing(nights, fitted):
     assert again.version == fitted.version
 
 
-def test_calibrating_moves_temperature_and_version_alone(nights):
-    stager = small().fit(*zip(*nights[:3], strict=True))
-    before, stages = stager.version, stager.predict(nights[3][0])
-    stager.calibrate([nights[3][0]], [nights[3][1]])
-    assert stager.temperature != 1.0 and stager.version != before
-    assert np.array_equal(stager.predict(nights[3][0]), stages)
-
-
 def test_what_it_cannot_fit_is_refused(nights, monkeypatch):
     with pytest.raises(ModelError, match="never fitted"):
         small().predict(nights[0][0])
@@ -123,7 +115,6 @@ def test_a_saved_model_gives_the_same_probabilities(nights, fitted, saved):
         (["weights"], "AAAA", "no safetensors"),
         (["weights"], "not base64", "something else"),
         (["weights"], None, "something else"),
-        (["temperature"], 99, "no fit gives"),
         (["review_threshold"], 2, "no fit gives"),
         (["recurrent"], [], "something else"),
     ],
@@ -141,7 +132,7 @@ def test_a_part_that_is_not_there_or_another_version_is_refused(saved):
         write(folder, manifest, {key: value for key, value in state.items() if key != name})
         with pytest.raises(ModelError, match="expected boosted trees and recurrent networks"):
             BlendedStager.load(folder)
-    write(folder, manifest, {**state, "temperature": 3.0})
+    write(folder, manifest, {**state, "review_threshold": 0.9})
     with pytest.raises(ModelError, match="expected model blended-"):
         BlendedStager.load(folder)
 
