@@ -139,7 +139,7 @@ DODH_REFERENCE = (
 )
 HEADLINES = {
     "scorers.kappa_pairwise_mean": "Two scorers of one night against each other",
-    "best.kappa_per_night_mean": "The best stager against the labels, no night in its own training",
+    "best.kappa_per_night_mean": "The stager against the labels, no night in its own training",
     "forest.kappa_per_night_mean": "Random forest, the baseline, on the same nights",
     "yasa.kappa_per_night_mean": "YASA, a peer that has seen none of these nights, against the labels",
 }
@@ -206,7 +206,7 @@ def _cell(words: str, figures: Mapping[str, float]) -> str:
 def promise_table(
     results: Mapping[str, dict],  # from read_results
 ) -> str:  # a Markdown table; empty where nothing was computed
-    "Lay out what the best stager gives, for each kind of nights; rows and columns without figures are left out."
+    "Lay out what the stager gives, for each kind of nights; rows and columns without figures are left out."
     figures = {
         DATA_NAMES[data]: {
             name.removeprefix(f"{data}.best.").removeprefix("kappa_drop."): row["value"]
@@ -216,7 +216,7 @@ def promise_table(
         for data in ("simulated", "nights", "real_headband")
     }
     given = {source: own for source, own in figures.items() if any(_cell(words, own) for words in _PROMISES.values())}
-    lines = [f"| The best stager | {' | '.join(given)} |", "|---" * (len(given) + 1) + "|"]
+    lines = [f"| The stager | {' | '.join(given)} |", "|---" * (len(given) + 1) + "|"]
     for promise, words in _PROMISES.items():
         cells = [_cell(words, own) for own in given.values()]
         if any(cells):
