@@ -27,6 +27,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed.json
 NETS := $(VENV)/nets.json
+MEGABYTES = \"megabytes\": $$(du -sk $(VENV) | cut -f1 | awk '{print int($$1 / 1024)}')
 WRISTS := dreem_case/events/models
 
 DATA ?=
@@ -54,14 +55,16 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "$(PYTHON) cannot make a virtual environment (on Debian: apt install python3-venv)" >&2; exit 1; }; \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[report,cluster,peer,ecg,edf,dev]' && \
-	echo "{\"seconds\": $$(( $$(date +%s) - start )), \"megabytes\": $$(du -sk $(VENV) | cut -f1 | awk '{print int($$1 / 1024)}')}" > $@
+	echo "{\"seconds\": $$(( $$(date +%s) - start )), $(MEGABYTES)}" > $@
 	@cat $@
 
 # Networks learn with what takes 0.6 GB more; staging a night needs none of it.
 $(NETS): $(STAMP)
 	@echo "installing what networks need into $(VENV), once"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[nets,events,edge]'
-	@echo '{"extras": ["nets", "events", "edge"]}' > $@
+	@start=$$(( $$(date +%s) - $$(sed 's/[^0-9]*\([0-9]*\).*/\1/' $(STAMP)) )); \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[nets,events,edge]' && \
+	echo "{\"seconds\": $$(( $$(date +%s) - start )), $(MEGABYTES)}" > $@
+	@cat $@
 
 install: $(STAMP)
 

@@ -94,7 +94,7 @@ def fill_markers(
 # %% ../../nbs/library/report/publish.ipynb #b433cb7c
 def costs(
     run: Mapping[str, object],  # build/run.json
-    install: Mapping[str, int],  # .venv/installed.json
+    install: Mapping[str, int],  # .venv/nets.json
 ) -> str:
     "Say in words what an installation and a report cost."
     minutes = run["seconds"] / 60
@@ -162,7 +162,7 @@ def publish(
     results, kept = read_results(build / "results.json"), root / "nbs" / "report" / part / "results.json"
     readme = root / "README.md"
     if not part:
-        install = json.loads((Path(sys.prefix) / "installed.json").read_text(encoding="utf-8"))
+        install = json.loads((Path(sys.prefix) / "nets.json").read_text(encoding="utf-8"))
         text = fill_markers(readme.read_text(encoding="utf-8"), "figures", headlines(results))
         readme.write_text(fill_markers(text, "costs", costs(run, install)), encoding="utf-8")
     for path, notebook in published.items():

@@ -330,7 +330,7 @@ FULL = {"data": False, "headband": True, "raw_eeg": True, "sleep_edf": True, "hy
 def test_publishing_takes_outputs_figures_and_costs(project, monkeypatch):
     finish(project, FULL)
     monkeypatch.setattr(publish.sys, "prefix", str(project))
-    (project / "installed.json").write_text('{"seconds": 50, "megabytes": 900}')
+    (project / "nets.json").write_text('{"seconds": 50, "megabytes": 900}')
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
     publish.publish(project)
     page = nbformat.read(project / "nbs" / "report" / "1_one.ipynb", 4)

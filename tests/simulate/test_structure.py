@@ -6,7 +6,7 @@ import pytest
 from dreem_case.core.agreement import kappa
 from dreem_case.nights.stages import Stage
 from dreem_case.simulate.hypnograms import QUANTILES, draw_sleeper, score_truth, simulation_table, sleep_course
-from dreem_case.simulate.structure import compare_structures, sleep_structure, structure_figures
+from dreem_case.simulate.structure import compare_halves, compare_structures, sleep_structure, structure_figures
 from dreem_case.simulate.tables import fit_sleep, read_scorers, rem_episodes
 
 
@@ -41,7 +41,17 @@ def test_a_night_without_sleep_has_no_structure():
 def test_the_same_nights_resemble_each_other_fully(people):
     nights = [sleep_structure(first) for first, _ in people]
     figures = structure_figures(compare_structures(nights, nights))
-    assert figures == {f"simulated.structure.{name}": 1.0 for name in ("overlap_mean", "spread_min", "spread_max")}
+    assert figures == {f"structure.{name}": 1.0 for name in ("overlap_mean", "spread_min", "spread_max")}
+
+
+def test_halves_of_alike_people_resemble_each_other_and_of_few_people_do_not(people):
+    nights = [sleep_structure(first) for first, _ in people]
+    alike = compare_halves([nights] * 4, n_splits=3)
+    assert alike == {f"structure.{name}": 1.0 for name in ("overlap_mean", "spread_min", "spread_max")}
+    few, many = compare_halves([[night] for night in nights[:12]]), compare_halves([[night] for night in nights])
+    assert few["structure.overlap_mean"] < many["structure.overlap_mean"] < 1
+    assert few["structure.spread_min"] < many["structure.spread_min"] < 1 < many["structure.spread_max"]
+    assert few == compare_halves([[night] for night in nights[:12]])
 
 
 def test_an_empty_set_is_refused():
@@ -105,7 +115,7 @@ def test_the_population_varies_as_real_people_do(real_data, people):
     scored = read_scorers(real_data / "dod_hypnograms" / "dodh.json")
     real = [sleep_structure(labels) for night in scored for labels in night]
     compared = compare_structures(real, [sleep_structure(first) for first, _ in people])
-    assert structure_figures(compared)["simulated.structure.overlap_mean"] > 0.85
+    assert structure_figures(compared)["structure.overlap_mean"] > 0.85
     for name in ("latency_min", "waso_min", "efficiency", "bouts_per_hour", "rem_latency_min", "one_epoch_bouts"):
         assert compared[name].overlap > 0.65 and 0.6 < compared[name].spread < 1.55, (name, compared[name])
     agreement = np.mean([kappa(*pair) for pair in people])
