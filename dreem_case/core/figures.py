@@ -216,7 +216,7 @@ def difference_per_night(
     ax.axhline(0, color=MUTED, linewidth=0.8)
     ax.set_xticks(x, night_names, rotation=30 if len(x) > 5 else 0, fontsize=8)
     ax.set_ylabel(ylabel)
-    ax.legend(fontsize=8)
+    ax.legend(fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))  # a bar may reach any place inside
     return ax
 
 # %% ../../nbs/library/core/figures.ipynb #940ef2a8

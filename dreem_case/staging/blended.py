@@ -52,7 +52,7 @@ class BlendedStager(MatchedStager):
     n_copies: int = 2
     n_networks: int = 2
     passes: int = PASSES  # of the networks over the nights
-    n_jobs: int = 2  # sets of trees fitted at a time
+    n_jobs: int = 2  # sets of trees, or networks, fitted at a time
     boosted: BoostedStager | None = field(default=None, init=False)
     recurrent: RecurrentStager | None = field(default=None, init=False)
     review_threshold: float = field(default=0.0, init=False)
@@ -99,7 +99,8 @@ class BlendedStager(MatchedStager):
 # %% ../../nbs/library/staging/blended.ipynb #386dd6d5
 def _parts(stager: BlendedStager) -> tuple[BoostedStager, RecurrentStager]:  # not yet fitted
     trees = {"n_folds": stager.n_folds, "n_copies": stager.n_copies, "n_jobs": stager.n_jobs}
-    return BoostedStager(stager.n_rounds, **trees), RecurrentStager(stager.n_networks, stager.passes)
+    networks = RecurrentStager(stager.n_networks, stager.passes, n_jobs=stager.n_jobs)
+    return BoostedStager(stager.n_rounds, **trees), networks
 
 
 def _join(stager: BlendedStager) -> None:

@@ -6,8 +6,9 @@ __all__ = ['WIDTH', 'Weights', 'KIND', 'PASSES', 'PIECES', 'LENGTH', 'night_inpu
 
 # %% ../../nbs/library/staging/recurrent.ipynb #45f9f392
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
@@ -23,7 +24,7 @@ from ..nights.edf_pairs import person_of
 from ..nights.stages import STAGE_NAMES, STAGES
 from .boosted import MatchedStager, farthest_of, names_of, rows_of, rows_state, with_losses
 from .design_matrix import ROWS_VERSION, RowMaker, Scale, measure_scale
-from .features import FEATURES_VERSION, NightFeatures
+from .features import FEATURES_VERSION, NightFeatures, granted_threads
 from .matching import fuse
 from .stager import matched
 
@@ -95,6 +96,7 @@ class RecurrentStager(MatchedStager):
     n_networks: int = 2  # one alone is not calibrated
     passes: int = PASSES
     n_copies: int = 1  # of each training night, with something missing
+    n_jobs: int = 2  # networks that learn at a time, each in a process; nothing depends on it
     movement: Scale | None = field(default=None, init=False)  # of the accelerometer's features
     networks: list[Weights] = field(default_factory=list, init=False)
     temperature: float = field(default=1.0, init=False)
@@ -122,9 +124,10 @@ class RecurrentStager(MatchedStager):
         return needs_review(probabilities, self.review_threshold)
 
     def needed_memory(self, n_scored: int, example: NightFeatures) -> int:  # bytes
-        "Add up the inputs of all nights and a batch's layers."
+        "Add up the inputs of all nights and a batch's layers, in each process."
         n_inputs = 2 * example.eeg.shape[2] + example.accelerometer.shape[1] + 2
-        return _PROGRAM_BYTES + n_scored * (1 + self.n_copies) * n_inputs * 4 + PIECES * LENGTH * WIDTH * 100
+        inputs, layers = n_scored * (1 + self.n_copies) * n_inputs * 4, PIECES * LENGTH * WIDTH * 100
+        return inputs + _at_once(self) * (_PROGRAM_BYTES + inputs + layers)
 
     def save(self, folder: Path | str, metrics: Mapping | None = None) -> None:
         "Write the networks and what their inputs are made with; raise `ModelError` if not fitted."
@@ -149,23 +152,19 @@ def fit_networks(
     stager: RecurrentStager, nights: Sequence[NightFeatures], labels: Sequence[np.ndarray], seed: int
 ) -> dict[int, np.ndarray]:  # by place of a night: float (n_epochs, 5)
     "Fit a stager to scored nights, and give what its first network says of those that it has not seen."
+    from dreem_case.core.workers import run_all
+
     labels = [np.asarray(given, np.int64) for given in labels]
-    learn_from, held = _teacher(), np.zeros(len(nights), bool)
-    if stager.n_networks > 1:
-        held = _held_out(nights, seed)
+    _check_installed()
+    held = _held_out(nights, seed) if stager.n_networks > 1 else np.zeros(len(nights), bool)
     stager.rows = RowMaker.fit(nights, labels)
     moves = np.concatenate([night.accelerometer for night in nights])
     stager.movement = measure_scale(moves, np.ones(len(moves)))
     random = np.random.default_rng(seed)
     copies = [with_losses(night, stager.n_copies, random) for night in nights]
     inputs = [[night_inputs(stager.rows, stager.movement, copy) for copy in of] for of in copies]
-
-    def learn(number: int, chosen: np.ndarray) -> Weights:
-        shown = [(copy, labels[i]) for i in np.flatnonzero(chosen) for copy in inputs[i]]
-        return learn_from(*map(list, zip(*shown, strict=True)), moves.shape[1], seed + number, stager.passes)
-
-    everybody = np.ones(len(nights), bool)
-    stager.networks = [learn(0, ~held), *(learn(number, everybody) for number in range(1, stager.n_networks))]
+    learn = partial(_learned, inputs, labels, held, moves.shape[1], seed, stager.passes)
+    stager.networks = list(run_all(learn, [str(i) for i in range(stager.n_networks)], _at_once(stager)).values())
     stager.temperature, stager.review_threshold = 1.0, 0.0
     said = {int(i): read_night(stager.networks[:1], inputs[i][0])[0].astype(float) for i in np.flatnonzero(held)}
     if said:
@@ -179,14 +178,32 @@ def fit_networks(
     return {i: temper(night, stager.temperature) for i, night in said.items()}
 
 # %% ../../nbs/library/staging/recurrent.ipynb #77d6dab2
-def _teacher() -> Callable:
-    "Import what learns; raise `ModelError` where it is not installed."
+def _check_installed() -> None:
+    "Raise `ModelError` where what networks learn with is not installed."
     for needed in ("torch", "lightning"):
         if find_spec(needed) is None:
             raise ModelError(f"expected what networks learn with, pip install 'dreem_case[nets]', found no {needed}")
+
+
+def _at_once(stager: RecurrentStager) -> int:
+    return min(stager.n_jobs, stager.n_networks, granted_threads())
+
+
+def _learned(
+    inputs: Sequence[Sequence[np.ndarray]],  # copies of each night: float32 (n_epochs, n_inputs)
+    labels: Sequence[np.ndarray],
+    held: np.ndarray,  # bool (n_nights,): what the first network does not see
+    n_moves: int,  # inputs of the accelerometer
+    seed: int,
+    passes: int,
+    number: str,  # of the network
+) -> Weights:
+    "Have one network learn."
     from dreem_case.staging.recurrent_training import fit_recurrent
 
-    return fit_recurrent
+    chosen = range(len(inputs)) if int(number) else np.flatnonzero(~held)
+    shown = [(copy, labels[i]) for i in chosen for copy in inputs[i]]
+    return fit_recurrent(*map(list, zip(*shown, strict=True)), n_moves, seed + int(number), passes)
 
 # %% ../../nbs/library/staging/recurrent.ipynb #146a3946
 _FITS = {"stages": list(STAGE_NAMES), "features_version": FEATURES_VERSION, "rows_version": ROWS_VERSION}

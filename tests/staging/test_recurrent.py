@@ -35,6 +35,15 @@ def fitted():
     return RecurrentStager(1).fit(nights, labels)
 
 
+def test_networks_that_learn_side_by_side_are_those_that_learn_in_turn(monkeypatch):
+    nights, labels = zip(*(table(f"n{i}", i) for i in range(3)), strict=True)
+    in_turn, side_by_side = RecurrentStager(2, 2, n_jobs=1), RecurrentStager(2, 2, n_jobs=2)
+    monkeypatch.setattr("dreem_case.staging.recurrent.granted_threads", lambda: 2)
+    assert side_by_side.fit(nights, labels).version == in_turn.fit(nights, labels).version
+    needed = [stager.needed_memory(1000, nights[0]) for stager in (in_turn, side_by_side)]
+    assert needed[0] < needed[1] < 2.5 * needed[0]
+
+
 def right(stager, night, stages):
     return (stager.predict(night) == stages).mean()
 
