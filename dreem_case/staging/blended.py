@@ -61,7 +61,11 @@ class BlendedStager(MatchedStager):
     metrics: dict = field(default_factory=dict, init=False)
 
     def fit(self, prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray], seed: int = 0) -> Self:
-        "Fit both; raise `ModelError` for nights that either cannot learn from, and without the extra `nets`."
+        """Fit both.
+
+        Raises `ModelError` for nights that either cannot learn from, and without the extra `nets`; `WorkersError`
+        where a process is lost.
+        """
         matched(prepared, labels)
         scored = [i for i, given in enumerate(labels) if (np.asarray(given) >= 0).any()]
         known = [prepared[i] for i in scored], [np.asarray(labels[i]) for i in scored]

@@ -106,7 +106,10 @@ class RecurrentStager(MatchedStager):
     metrics: dict = field(default_factory=dict, init=False)
 
     def fit(self, prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray], seed: int = 0) -> Self:
-        "Learn from nights of at least two people; raise `ModelError` for others, and without the extra `nets`."
+        """Learn from nights of at least two people.
+
+        Raises `ModelError` for others, and without the extra `nets`; `WorkersError` where a process is lost.
+        """
         scored = [i for i, given in enumerate(labels) if (np.asarray(given) >= 0).any()]
         matched(prepared, labels)
         fit_networks(self, [prepared[i] for i in scored], [labels[i] for i in scored], seed)
@@ -127,7 +130,9 @@ class RecurrentStager(MatchedStager):
         "Add up the inputs of all nights and a batch's layers, in each process."
         n_inputs = 2 * example.eeg.shape[2] + example.accelerometer.shape[1] + 2
         inputs, layers = n_scored * (1 + self.n_copies) * n_inputs * 4, PIECES * LENGTH * WIDTH * 100
-        return inputs + _at_once(self) * (_PROGRAM_BYTES + inputs + layers)
+        at_once = _at_once(self)
+        copies = 1 if at_once == 1 else 1 + at_once  # this process's, and those of the ones that learn
+        return copies * inputs + at_once * (_PROGRAM_BYTES + layers)
 
     def save(self, folder: Path | str, metrics: Mapping | None = None) -> None:
         "Write the networks and what their inputs are made with; raise `ModelError` if not fitted."
@@ -152,7 +157,7 @@ def fit_networks(
     stager: RecurrentStager, nights: Sequence[NightFeatures], labels: Sequence[np.ndarray], seed: int
 ) -> dict[int, np.ndarray]:  # by place of a night: float (n_epochs, 5)
     "Fit a stager to scored nights, and give what its first network says of those that it has not seen."
-    from dreem_case.core.workers import run_all
+    from dreem_case.core.workers import run_all  # not above: who only scores starts no processes
 
     labels = [np.asarray(given, np.int64) for given in labels]
     _check_installed()

@@ -52,6 +52,8 @@ def test_halves_of_alike_people_resemble_each_other_and_of_few_people_do_not(peo
     assert few["structure.overlap_mean"] < many["structure.overlap_mean"] < 1
     assert few["structure.spread_min"] < many["structure.spread_min"] < 1 < many["structure.spread_max"]
     assert few == compare_halves([[night] for night in nights[:12]])
+    with pytest.raises(ValueError, match="expected 4 people at least, found 3"):
+        compare_halves([[night] for night in nights[:3]])
 
 
 def test_an_empty_set_is_refused():
