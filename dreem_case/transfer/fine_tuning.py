@@ -44,7 +44,7 @@ TUNINGS = {
     "all, l2": Tuning(keep="l2"), "all, kl": Tuning(keep="kl", strength=0.3),
 }  # fmt: skip
 BEST = "all, kl"  # of these, learning from headband nights 0 to 6 and judged on 7 to 13
-FEW = Draw(steps=60, pieces=4, length=300, rate=1e-2)  # for a few nights, from scratch
+FEW = Draw(steps=120, pieces=4, length=300, rate=1e-2)  # for a few nights, from scratch; half as many tune less well
 TUNED_RATE = 2e-3  # the rate of what has learned before
 
 # %% ../../nbs/library/transfer/fine_tuning.ipynb #c2b81f24
