@@ -3,8 +3,8 @@
 # %% auto #0
 __all__ = ['BUDGETS', 'N_TRIED', 'DODH_KAPPA', 'DODH_KAPPA_SD', 'DODH_REFERENCE', 'HEADLINES', 'DATA_NAMES', 'MAX_KEPT',
            'N_FITS_AT_ONCE', 'read_results', 'write_results', 'record_results', 'say', 'skipped', 'take_away',
-           'show_table', 'data_name', 'headline_table', 'real_caveat', 'promise_table', 'headlines', 'ReportError',
-           'open_nights', 'short_names', 'counted', 'points_apart', 'fit_once', 'fold_models']
+           'show_table', 'data_name', 'best_stager', 'headline_table', 'real_caveat', 'promise_table', 'headlines',
+           'ReportError', 'open_nights', 'short_names', 'counted', 'points_apart', 'fit_once', 'fold_models']
 
 # %% ../../nbs/library/report/chapter.ipynb #f569f7a9
 import hashlib
@@ -139,7 +139,7 @@ DODH_REFERENCE = (
 )
 HEADLINES = {
     "scorers.kappa_pairwise_mean": "Two scorers of one night against each other",
-    "best.kappa_per_night_mean": "The stager against the labels, no night in its own training",
+    "best.kappa_per_night_mean": "The {} stager against the labels, no night in its own training",
     "forest.kappa_per_night_mean": "Random forest, the baseline, on the same nights",
     "yasa.kappa_per_night_mean": "YASA, a peer that has seen none of these nights, against the labels",
 }
@@ -158,6 +158,14 @@ def data_name(
     return "simulated" if source.startswith("simulated") else "nights"
 
 # %% ../../nbs/library/report/chapter.ipynb #5cf8fb27
+def best_stager(
+    results: Mapping[str, dict],  # from read_results
+    data: str,  # "real_headband"
+) -> str:  # "boosted" or "blended"
+    "Name the stager whose figures stand as `best`: the one of the two that has none under its own name."
+    return "blended" if f"{data}.boosted.kappa_per_night_mean" in results else "boosted"
+
+
 def headline_table(
     results: Mapping[str, dict],  # from read_results
 ) -> str:  # a Markdown table
@@ -166,6 +174,7 @@ def headline_table(
     for data, source in DATA_NAMES.items():
         for name, words in HEADLINES.items():
             if row := results.get(f"{data}.{name}"):
+                words = words.format(best_stager(results, data))
                 rows.append(f"| {words} | {row['value']:.2f} | {source} | {row['n_nights']} |")
     return "\n".join(rows)
 
@@ -208,7 +217,7 @@ def promise_table(
 ) -> str:  # a Markdown table; empty where nothing was computed
     "Lay out what the stager gives, for each kind of nights; rows and columns without figures are left out."
     figures = {
-        DATA_NAMES[data]: {
+        f"{DATA_NAMES[data]}: {best_stager(results, data)}": {
             name.removeprefix(f"{data}.best.").removeprefix("kappa_drop."): row["value"]
             for name, row in results.items()
             if name.startswith(f"{data}.best.")

@@ -289,6 +289,13 @@ def test_a_figure_that_was_not_computed_is_not_in_the_headlines():
     assert [line.split(" | ")[1:] for line in table.splitlines()[2:]] == [["0.71", "simulated nights", "7 |"]]
 
 
+def test_headlines_name_the_stager_whose_figure_stands_as_the_best():
+    row = {"value": 0.7, "data": "real_headband", "n_nights": 27}
+    names = ("simulated.best", "real_headband.best", "real_headband.boosted")
+    table = chapter.headline_table({f"{name}.kappa_per_night_mean": row for name in names})
+    assert [line.split()[2] for line in table.splitlines()[2:]] == ["boosted", "blended"]
+
+
 def test_a_promise_that_was_not_measured_is_not_in_the_table():
     results = {
         "simulated.best.ece": {"value": 0.0123, "data": "simulated", "n_nights": 7},
@@ -297,7 +304,7 @@ def test_a_promise_that_was_not_measured_is_not_in_the_table():
         "simulated.best.kappa_drop.one_gone": {"value": 0.1, "data": "simulated", "n_nights": 7},
     }
     head, _, *rows = chapter.promise_table(results).splitlines()
-    assert head.split(" | ")[1:] == ["simulated nights", "real headband nights, one derivation as spectra |"]
+    assert head.split(" | ")[1:] == ["simulated nights: boosted", f"{chapter.DATA_NAMES['real_headband']}: boosted |"]
     assert [row.split(" | ")[1:] for row in rows] == [["1.2%", "2.0% |"], ["0.000", " |"]]
     assert chapter.promise_table({}) == ""
 
