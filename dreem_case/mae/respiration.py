@@ -91,13 +91,13 @@ def _stages(name: str, start: datetime, lines: list[str]) -> tuple[np.ndarray, l
             continue
         known = _STAGES.get(word.strip().lower())
         if known is None:
-            odd[f"epochs of stage {ascii(word.strip())[1:-1][:20]}, not scored"] += 1
+            odd[f"epochs of stage {ascii(word.strip())[1:-1][:20]} without a score"] += 1
         found[epoch] = -1 if known is None else int(known)
     if not found:
         raise ArrayError(name, "stages, one every 30 s", "none")
     stage = np.full(max(found) + 1, -1)
     stage[list(found)] = list(found.values())
-    return stage, [f"{count} {what}" for what, count in odd.items()]
+    return stage, [f"{what}: {count}" for what, count in odd.items()]
 
 # %% ../../nbs/library/mae/respiration.ipynb #371f7db7
 _LONGEST_S = 600  # of an event
@@ -119,14 +119,14 @@ def _events(lines: list[str], start: datetime, length_s: float) -> tuple[list[tu
             end += timedelta(days=1)  # the end has no date
         at, to = ((time - start).total_seconds() for time in (begin, end))
         if not re.search("apnea|hypopnea|apnoea|hypopnoea", kind.lower()):
-            odd[f"events {ascii(kind)[1:-1][:20]}, not of breathing"] += 1
+            odd[f"events {ascii(kind)[1:-1][:20]} that are not of breathing"] += 1
         elif to - at > _LONGEST_S:
             odd["events of more than ten minutes"] += 1
         elif at < 0 or to > length_s:
             odd["events outside the signal"] += 1
         else:
             found.append((at, to))
-    return found, [f"{count} {what}" for what, count in odd.items()]
+    return found, [f"{what}: {count}" for what, count in odd.items()]
 
 # %% ../../nbs/library/mae/respiration.ipynb #64164ec1
 def _filled(spans: list[tuple[float, float]], n: int, shift_s: float) -> np.ndarray:  # float (n,) seconds of each epoch

@@ -73,9 +73,9 @@ def test_what_is_no_event_of_breathing_or_lies_outside_is_counted_and_left_out(t
     night = read_night(tmp_path, "AP01")
     assert night.seconds.tolist() == pytest.approx([0, 0, 15, 0], abs=0.11)  # what overlaps counts once
     assert set(night.notes) == {
-        "1 events Body event, not of breathing",
-        "2 events outside the signal",
-        "1 lines without a time",
+        "events Body event that are not of breathing: 1",
+        "events outside the signal: 2",
+        "lines without a time: 1",
     }
 
 
@@ -83,7 +83,7 @@ def test_stages_that_are_none_are_not_scored_and_n4_is_deep(tmp_path):
     write(tmp_path, stages=("A", "N4", "Movement", "REM"))
     night = read_night(tmp_path, "AP01")
     assert night.stage.tolist() == [-1, Stage.DEEP, -1, Stage.REM]
-    assert {note.split(" stage ")[1] for note in night.notes} == {"A, not scored", "Movement, not scored"}
+    assert {note.split(" stage ")[1] for note in night.notes} == {"A without a score: 1", "Movement without a score: 1"}
 
 
 def test_a_probe_that_is_off_is_no_saturation(tmp_path):
