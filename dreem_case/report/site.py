@@ -113,7 +113,7 @@ def stage_site(
     config["project"]["output-dir"] = "_site"
     config.pop("ipynb-filters", None)
     if preview:
-        note = f'<p class="preview-note"><small>{PREVIEW_NOTE}</small></p>'
+        note = f'<aside class="preview-note"><small>{PREVIEW_NOTE}</small></aside>'
         config["format"]["html"]["include-before-body"] = [{"text": note}]
         for mode, names in dict(config["format"]["html"].get("theme", {})).items():  # it compiles no Sass
             config["format"]["html"]["theme"][mode] = [name for name in names if not name.endswith(".scss")]

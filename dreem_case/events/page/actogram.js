@@ -77,7 +77,7 @@ function show(details) {
     ...details.nights.map((night) => {
       const ends = [night.onset, night.wakeup];
       const sure = [night.onset_confidence, night.wakeup_confidence]
-        .map((one) => (one === null ? "–" : `${Math.round(100 * one)} %`)).join(", ");
+        .map((one) => (one === null ? "–" : `${Math.round(100 * one)}\u00a0%`)).join(", ");
       const cells = ends.some(Boolean)
         ? [...ends.map((time) => (time ? clock(time) : "–")), night.hours?.toFixed(1) ?? night.reason, sure]
           .map((text) => html("td", {}, text))
@@ -86,7 +86,7 @@ function show(details) {
     }),
   );
   byId("notes").replaceChildren(...details.notes.map((note) => html("li", {}, note)));
-  byId("message").hidden = true;
+  byId("message").textContent = "";
   byId("figure").hidden = byId("nights").hidden = false;
 }
 
