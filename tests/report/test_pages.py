@@ -59,6 +59,14 @@ def test_links_and_folds_can_be_read_in_light_and_dark(name, scheme, browser):
     assert contrasts and [found for found in contrasts if found[0] < 4.5] == []
 
 
+def test_a_phones_menu_begins_below_the_header(browser):
+    with browser.new_page(viewport={"width": 390, "height": 844}) as page:
+        page.goto((ROOT / "build" / "site" / "nbs" / "report" / "5_serve.html").as_uri())
+        page.get_by_label("Toggle sidebar navigation").click()
+        page.get_by_role("navigation").get_by_role("link", name="The answer").first.click()  # fails where it is covered
+        page.wait_for_url("**/nbs/index.html")
+
+
 @pytest.mark.parametrize("chapter", chapter_paths(ROOT), ids=lambda path: path.stem)
 def test_the_chapter_shows_figures(chapter):
     assert n_pictures(f"report/{chapter.stem}") > 0

@@ -523,8 +523,8 @@ def test_what_is_read_of_an_epoch_is_shown_whole_however_the_text_is_set(made_up
     page = visit(f"{made_up}/night/lossy", NIGHT)
     page.evaluate("""() => {
       const sheet = new CSSStyleSheet();
-      sheet.replaceSync(`html { font-size: 200% } * { letter-spacing: 0.12em !important; word-spacing: 0.16em !important;
-        line-height: 1.5 !important } p { margin-bottom: 2em !important }`);
+      sheet.replaceSync(`html { font-size: 200% } p { margin-bottom: 2em !important }
+        * { letter-spacing: 0.12em !important; word-spacing: 0.16em !important; line-height: 1.5 !important }`);
       document.adoptedStyleSheets = [sheet];
     }""")
     page.locator("#epoch").focus()
@@ -629,9 +629,9 @@ def test_what_a_page_does_and_has_done_is_read_out(made_up, visit, path, held, f
     page.goto(f"{made_up}/{path}")
     live = page.locator(":is([role=status], [aria-live=polite]):visible")
     live.filter(has_text=first).wait_for()
-    handles = live.element_handles()
+    seen = live.element_handles()
     waiting[0].continue_()
-    page.wait_for_function("([lives, then]) => lives.some((live) => live.innerText.includes(then))", arg=[handles, then])
+    page.wait_for_function("([seen, then]) => seen.some((live) => live.innerText.includes(then))", arg=[seen, then])
     page.locator(".notice").wait_for(state="detached")
 
 
