@@ -114,7 +114,7 @@ def stage_site(
     config.pop("ipynb-filters", None)
     if preview:
         note = f'<aside class="preview-note"><small>{PREVIEW_NOTE}</small></aside>'
-        config["format"]["html"]["include-after-body"] = [{"text": note}]  # above, it pushes the header over phones' menus
+        config["format"]["html"]["include-after-body"] = [{"text": note}]  # above, it covers phones' menus
         for mode, names in dict(config["format"]["html"].get("theme", {})).items():  # it compiles no Sass
             config["format"]["html"]["theme"][mode] = [name for name in names if not name.endswith(".scss")]
     for source in sorted((root / "nbs").rglob("*")):
