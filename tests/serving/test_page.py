@@ -807,6 +807,15 @@ def test_a_letter_names_the_chosen_beat_only_where_the_beats_are_worked_on(serve
         assert texts(page, "#beats [aria-pressed=true]") == [kind]
 
 
+def test_the_chosen_beat_stands_out_where_the_reader_sets_the_colours(serve, visit, tmp_path, monkeypatch):
+    address = serve(strips(tmp_path, monkeypatch, minutes=0.5))
+    page = visit(f"{address}/strips/sim01", "#beats button", forced_colors="active")
+    page.locator("#beats button").nth(1).click()
+    ground = "beats => beats.map(beat => getComputedStyle(beat).backgroundColor)"
+    grounds = page.eval_on_selector_all("#beats button", ground)
+    assert grounds.count(grounds[1]) == 1
+
+
 def test_a_beat_that_is_doubtful_is_called_so(serve, visit, tmp_path, monkeypatch):
     def doubt(route):
         answer = route.fetch()
