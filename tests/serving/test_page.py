@@ -807,6 +807,12 @@ def test_a_letter_names_the_chosen_beat_only_where_the_beats_are_worked_on(serve
         assert texts(page, "#beats [aria-pressed=true]") == [kind]
 
 
+def test_a_name_in_the_address_that_is_no_encoding_is_told_and_not_waited_for(serve, visit, tmp_path, monkeypatch):
+    address = serve(strips(tmp_path, monkeypatch, minutes=0.5))
+    page = visit(f"{address}/strips/100%", "#message:has-text('100%: expected')")
+    assert page.locator("h1").inner_text() == "100%"
+
+
 def test_the_chosen_beat_stands_out_where_the_reader_sets_the_colours(serve, visit, tmp_path, monkeypatch):
     address = serve(strips(tmp_path, monkeypatch, minutes=0.5))
     page = visit(f"{address}/strips/sim01", "#beats button", forced_colors="active")

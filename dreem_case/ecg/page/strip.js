@@ -1,11 +1,11 @@
 // One record: some seconds at a time, the class of each beat, and labels that a person gives by pointing or by key.
 
-import { address, getJson, getPatiently, wait } from "../page/api.js";
+import { address, getJson, getPatiently, nameHere, wait } from "../page/api.js";
 import { byId, html, svg } from "../page/elements.js";
 
 const WINDOW_S = matchMedia("(max-width: 40rem)").matches ? 5 : 10; // so that a finger can tell beats apart
 const KINDS = { N: "normal", S: "supraventricular", V: "ventricular", F: "fusion", Q: "cannot say" };
-const record = decodeURIComponent(location.pathname.split("/").at(-1));
+const record = nameHere();
 
 let answer; // of the server: beats in order
 let labels = {}; // time_s -> class, given here

@@ -1,6 +1,6 @@
 // One wearer: days under each other, from noon to noon of the wearer's clock, and a table of the nights.
 
-import { address, getPatiently, wait } from "../page/api.js";
+import { address, getPatiently, nameHere, wait } from "../page/api.js";
 import { byId, html, svg } from "../page/elements.js";
 
 const DAY_MIN = 1440;
@@ -90,7 +90,7 @@ function show(details) {
   byId("figure").hidden = byId("nights").hidden = false;
 }
 
-const name = decodeURIComponent(location.pathname.split("/").at(-1));
+const name = nameHere();
 byId("name").textContent = name;
 try {
   show(await getPatiently(address("events", name, "details"), wait));
