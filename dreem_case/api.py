@@ -367,6 +367,7 @@ def make_app(
     )
     app.url_map.merge_slashes = False  # no redirects to what somebody may have meant
     app.config["COMPRESS_ALGORITHM"] = ["gzip"]
+    app.config["COMPRESS_STREAMS"] = False  # a part's files: compressed, each counts as another one each time
     app.extensions.update(answers=answers, metrics=metrics)
     metrics.watch(app)
     app.after_request(_with_headers)

@@ -9,6 +9,8 @@ import h5py
 import pytest
 from hypothesis import settings
 
+from tests.support.browser import ARGUMENTS, CHROMIUM
+
 ROOT = Path(__file__).resolve().parent.parent
 
 settings.register_profile("any machine", deadline=None)  # how long an example takes says how busy the machine is
@@ -47,6 +49,17 @@ def until(condition, limit_s: float = 60):
             return found
         time.sleep(0.01)
     raise TimeoutError(f"waited {limit_s} s")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium or Chrome is installed")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

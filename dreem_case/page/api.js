@@ -7,6 +7,16 @@ const MOST_TRIES = 30;
 
 export const address = (...parts) => new URL(parts.map(encodeURIComponent).join("/"), ROOT);
 
+// The name at the end of this page's address; what is no encoding stands for itself.
+export function nameHere() {
+  const last = location.pathname.split("/").at(-1);
+  try {
+    return decodeURIComponent(last);
+  } catch {
+    return last;
+  }
+}
+
 export class Problem extends Error {
   constructor(status, { title = "", detail = "", code = "" }, retryAfter) {
     super(detail || title);

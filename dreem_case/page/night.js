@@ -1,6 +1,6 @@
 // One night: its hypnogram as soon as there is one, then everything else about it.
 
-import { address, getJson, getPatiently } from "./api.js";
+import { address, getJson, getPatiently, nameHere } from "./api.js";
 import { drawHypnogram, drawProbabilities, drawQuality, drawReview, shadeUnusable, timeAxis } from "./charts.js";
 import { byId, html } from "./elements.js";
 import { hideNotice, showProblem, showWaiting, untilNextTry } from "./notice.js";
@@ -9,7 +9,7 @@ import { scoringRows, stageRows, statisticsRows, summarize, swatch } from "./rep
 import { DISPLAY_ORDER, QUALITIES } from "./stages.js";
 import { percent } from "./times.js";
 
-const record = decodeURIComponent(location.pathname.split("/").at(-1));
+const record = nameHere();
 const hypnogramUrl = address("hypnogram", record);
 const detailsUrl = address("hypnogram", record, "details");
 

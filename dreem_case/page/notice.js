@@ -2,22 +2,25 @@
 
 import { byId, html } from "./elements.js";
 
-const notice = byId("notice");
-const message = html("div", { role: "status" }); // there from the start, so that changes are read out
-notice.append(message);
+const message = byId("message"); // in sight and in its place from the start, so that changes are read out
+const actions = byId("actions");
 
-function show(kind, heading, text, ...actions) {
-  const focused = notice.contains(document.activeElement);
+function show(kind, heading, text, ...parts) {
+  const focused = actions.contains(document.activeElement);
   message.replaceChildren(html("h2", {}, heading), html("p", {}, text));
-  notice.replaceChildren(message, ...actions);
-  notice.className = `notice ${kind}`;
-  notice.hidden = false;
-  if (focused) actions.at(-1)?.focus(); // a button that was pressed is replaced by its successor
+  actions.replaceChildren(...parts);
+  byId("notice").className = `notice ${kind}`;
+  if (focused) parts.at(-1)?.focus(); // a button that was pressed is replaced by its successor
 }
 
 export const showMessage = (heading, text) => show("message", heading, text);
 export const showWaiting = (heading, text) => show("waiting", heading, text);
-export const hideNotice = () => (notice.hidden = true);
+
+export function hideNotice() {
+  message.replaceChildren();
+  actions.replaceChildren();
+  byId("notice").className = "";
+}
 
 const HEADINGS = {
   0: "The server does not answer",
@@ -26,10 +29,10 @@ const HEADINGS = {
   503: "Not available just now",
 };
 
-function showFailure(problem, ...actions) {
+function showFailure(problem, ...parts) {
   const heading = HEADINGS[problem.status] ?? "The server cannot answer this";
   const code = html("p", { class: "code" }, "Code: ", html("code", {}, problem.code || String(problem.status)));
-  show("problem", heading, problem.message, code, ...actions);
+  show("problem", heading, problem.message, code, ...parts);
 }
 
 const button = (text) => html("button", { type: "button" }, text);

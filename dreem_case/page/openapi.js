@@ -1,2 +1,4 @@
 // The OpenAPI document as a page. With a validator it would ask another host to judge the document.
-SwaggerUIBundle({ url: "openapi.json", dom_id: "#document", validatorUrl: null });
+// There is one server, and the box to choose it in has no name that is read out.
+const withoutServers = () => ({ wrapComponents: { ServersContainer: () => () => null } });
+SwaggerUIBundle({ url: "openapi.json", dom_id: "#document", validatorUrl: null, plugins: [withoutServers] });

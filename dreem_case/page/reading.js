@@ -2,15 +2,18 @@
 
 import { byId, html } from "./elements.js";
 import { swatch } from "./report.js";
-import { DISPLAY_ORDER, EPOCH_S } from "./stages.js";
+import { DISPLAY_ORDER, EPOCH_S, QUALITIES } from "./stages.js";
 import { clock, percent } from "./times.js";
 
 const HINT = "Touch or point at the drawings, or use the arrow keys, to read one epoch.";
 
-// "eeg3 noisy, eeg5 off", or "all good"
+// "eeg3, eeg4 noisy; eeg5 off", or "all channels good"
 function qualityAt(channels, epoch) {
-  const odd = channels.filter(({ quality }) => quality[epoch] !== "GOOD");
-  return odd.map(({ name, quality }) => `${name} ${quality[epoch].toLowerCase()}`).join(", ") || "all channels good";
+  const told = QUALITIES.filter((quality) => quality !== "GOOD").map((quality) => {
+    const names = channels.filter((channel) => channel.quality[epoch] === quality).map(({ name }) => name);
+    return names.length ? `${names.join(", ")} ${quality.toLowerCase()}` : "";
+  });
+  return told.filter(Boolean).join("; ") || "all channels good";
 }
 
 export function startReading(details) {

@@ -113,8 +113,8 @@ def stage_site(
     config["project"]["output-dir"] = "_site"
     config.pop("ipynb-filters", None)
     if preview:
-        note = f'<p class="preview-note"><small>{PREVIEW_NOTE}</small></p>'
-        config["format"]["html"]["include-before-body"] = [{"text": note}]
+        note = f'<aside class="preview-note"><small>{PREVIEW_NOTE}</small></aside>'
+        config["format"]["html"]["include-after-body"] = [{"text": note}]  # above, it covers phones' menus
         for mode, names in dict(config["format"]["html"].get("theme", {})).items():  # it compiles no Sass
             config["format"]["html"]["theme"][mode] = [name for name in names if not name.endswith(".scss")]
     for source in sorted((root / "nbs").rglob("*")):

@@ -9,6 +9,7 @@ from dreem_case.report.chapter import HEADLINES, read_results
 from dreem_case.report.run import chapter_paths
 from dreem_case.report.site import page_problems
 from tests.conftest import ROOT
+from tests.support.browser import TEXT_CONTRASTS
 
 pytestmark = pytest.mark.built
 PAGES = ["index", *(f"report/{path.stem}" for path in chapter_paths(ROOT))]
@@ -46,6 +47,24 @@ def n_pictures(name: str) -> int:
 @pytest.mark.parametrize("name", PAGES)
 def test_the_page_is_whole(name):
     assert page_problems(ROOT / "build" / "site" / "nbs" / f"{name}.html", n_pictures(name)) == []
+
+
+@pytest.mark.parametrize("name", ["index", "report/5_serve", "library/core/web"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_links_and_folds_can_be_read_in_light_and_dark(name, scheme, browser):
+    """WCAG 2.2 AA asks for a contrast of 4.5."""
+    with browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme=scheme) as page:
+        page.goto((ROOT / "build" / "site" / "nbs" / f"{name}.html").as_uri())
+        contrasts = page.evaluate(TEXT_CONTRASTS, ".sidebar-link, summary, main p > a")
+    assert contrasts and [found for found in contrasts if found[0] < 4.5] == []
+
+
+def test_a_phones_menu_begins_below_the_header(browser):
+    with browser.new_page(viewport={"width": 390, "height": 844}) as page:
+        page.goto((ROOT / "build" / "site" / "nbs" / "report" / "5_serve.html").as_uri())
+        page.get_by_label("Toggle sidebar navigation").click()
+        page.get_by_role("navigation").get_by_role("link", name="The answer").first.click()  # fails where it is covered
+        page.wait_for_url("**/nbs/index.html")
 
 
 @pytest.mark.parametrize("chapter", chapter_paths(ROOT), ids=lambda path: path.stem)

@@ -7,6 +7,7 @@ import threading
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
+from itertools import pairwise
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -31,13 +32,9 @@ from dreem_case.serving.scoring_pool import NightRefused
 from dreem_case.serving.settings import Settings
 from dreem_case.staging.clean import Quality
 from tests.conftest import ROOT, until
+from tests.support.browser import TEXT_CONTRASTS
 
 PAGE = ROOT / "dreem_case" / "page"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]
 ORDER = [stage.name for stage in DISPLAY_ORDER]
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 LONG = "a-name-as-long-as-a-store-allows_" + "0123456789" * 9 + "01234"
@@ -169,17 +166,6 @@ def made_up(answers):
 # Visits: whatever a test does, no page may ask another host, fail, or break its own security policy.
 
 
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium or Chrome is installed")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def serve(monkeypatch):
     """Serve an app until its pages are closed: what they still ask is answered, by what was patched for the test."""
@@ -287,7 +273,10 @@ def test_a_long_list_is_walked_page_by_page(serve, visit, documents):
     assert seen == names
     page.get_by_role("link", name="First page").click()
     page.locator(f"text={names[0]}").wait_for()
-    page.get_by_label("Open a night by its name").fill("night-0150")
+    page.get_by_label("Open a night by its name").fill("night/0150")
+    page.keyboard.press("Enter")
+    assert page.locator("#name:invalid").count() == 1  # no record is called so: the page stays, and says why
+    page.get_by_label("Open a night by its name").fill(" night-0150")
     page.keyboard.press("Enter")
     page.locator(NIGHT).wait_for()
 
@@ -529,6 +518,26 @@ def test_epochs_are_read_by_touch(made_up, documents, visit):
     assert reading(documents["lossy"], 40)[0] in told and "for want of a stage" in told
 
 
+def test_what_is_read_of_an_epoch_is_shown_whole_however_the_text_is_set(made_up, visit):
+    """WCAG 2.2 AA asks for text of twice the size, and for spaces as wide as these."""
+    page = visit(f"{made_up}/night/lossy", NIGHT)
+    page.evaluate("""() => {
+      const sheet = new CSSStyleSheet();
+      sheet.replaceSync(`html { font-size: 200% } p { margin-bottom: 2em !important }
+        * { letter-spacing: 0.12em !important; word-spacing: 0.16em !important; line-height: 1.5 !important }`);
+      document.adoptedStyleSheets = [sheet];
+    }""")
+    page.locator("#epoch").focus()
+    inside = """(lines) => lines.every((line) => {
+      const [own, around] = [line, line.parentElement].map((element) => element.getBoundingClientRect());
+      return line.scrollWidth <= line.clientWidth && own.top >= around.top && own.bottom <= around.bottom;
+    })"""
+    for screen in SCREENS:
+        page.set_viewport_size(screen)
+        assert page.locator("#readout p").count() == 3
+        assert page.eval_on_selector_all("#readout p", inside)
+
+
 # Waiting, and what is wrong
 
 
@@ -608,30 +617,26 @@ def test_the_hypnogram_does_not_wait_for_the_details(made_up, visit):
     page.locator(NIGHT).wait_for()
 
 
+@pytest.mark.parametrize(("path", "held", "first", "then"), [
+    ("", "**/records?**", "Reading the list", r"^\d+ nights\.$"),
+    ("night/lossy", "**/details", "Staging this night", "^40 min recorded"),
+])  # fmt: skip
+def test_what_a_page_does_and_has_done_is_read_out(made_up, visit, path, held, first, then):
+    """A change is read out in an element that is live, and was not hidden before."""
+    waiting = []
+    page = visit(made_up, "#nights a")
+    page.route(held, lambda route: waiting.append(route))
+    page.goto(f"{made_up}/{path}")
+    live = page.locator(":is([role=status], [aria-live=polite]):not([hidden], [hidden] *)")
+    live.filter(has_text=first).wait_for()
+    seen = live.element_handles()
+    waiting[0].continue_()
+    read = "([seen, then]) => seen.some((live) => RegExp(then).test(live.innerText))"
+    page.wait_for_function(read, arg=[seen, then])
+    page.locator(".notice").wait_for(state="detached")
+
+
 # For everybody
-
-
-TEXT_CONTRASTS = """() => {
-  const luminance = (colour) => {
-    const [r, g, b] = colour.match(/[\\d.]+/g).map((part) => part / 255)
-      .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const background = (element) => {
-    for (; element; element = element.parentElement) {
-      const colour = getComputedStyle(element).backgroundColor;
-      if (!/, 0\\)$/.test(colour)) return colour;
-    }
-  };
-  const found = [], texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (texts.nextNode()) {
-    const element = texts.currentNode.parentElement;
-    if (!texts.currentNode.data.trim() || !element.checkVisibility({ visibilityProperty: true })) continue;
-    const pair = [getComputedStyle(element).color, background(element)].map(luminance).sort((a, b) => b - a);
-    found.push([(pair[0] + 0.05) / (pair[1] + 0.05), texts.currentNode.data.trim()]);
-  }
-  return found;
-}"""
 
 
 @pytest.mark.parametrize(("path", "ready"), [("", "#nights a"), ("night/lossy", NIGHT), ("night/always-busy", PROBLEM)])
@@ -642,7 +647,7 @@ def test_text_can_be_read_in_light_and_dark(made_up, visit, path, ready):
         page.locator("#epoch").focus()
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        contrasts = page.evaluate(TEXT_CONTRASTS)
+        contrasts = page.evaluate(TEXT_CONTRASTS, "body")
         assert len(contrasts) >= 5
         assert [found for found in contrasts if found[0] < 4.5] == []
         grounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
@@ -720,6 +725,7 @@ def test_the_api_describes_itself_on_a_page(site, visit):
     page = visit(site, "#nights a")
     page.get_by_role("link", name="API").click()
     page.locator(".opblock", has_text="/hypnogram/{record}/details").wait_for()
+    assert page.get_by_role("combobox").count() == 0  # that of servers has no name
 
 
 def test_the_page_works_below_a_path(documents, serve, visit):
@@ -744,13 +750,14 @@ def test_an_actogram_has_a_row_for_each_day_also_where_the_clock_is_put_back(
     write_series(tmp_path / "anna (1).parquet", make_series("anna (1)", utc, {"pim": counts}, offset))
     monkeypatch.setattr(endpoint, "_place", lambda: str(tmp_path))
     app = make_app(MadeUp({}), Metrics())
-    app.config["COMPRESS_STREAMS"] = False  # compressed, a file that is sent is closed by the collector only
     app.register_blueprint(endpoint.make_blueprint())
     address = serve(app)
     page = visit(f"{address}/actogram/anna%20(1)", ".day")
     assert texts(page, ".day > span") == days
     page.set_viewport_size({"width": 320, "height": 700})
     assert page.locator("#nights").is_visible()
+    days, times = (page.locator(f"#rows {cell}").last.bounding_box()["height"] for cell in ("th", "td"))
+    assert max(days, times) < 40  # px: on one line
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
@@ -760,7 +767,6 @@ def strips(folder, monkeypatch, minutes):
     write_records(folder, n_records=1, minutes=minutes)
     monkeypatch.setattr(endpoint, "_place", lambda: str(folder))
     app = make_app(MadeUp({}), Metrics())
-    app.config["COMPRESS_STREAMS"] = False  # as above
     app.register_blueprint(endpoint.make_blueprint())
     return app
 
@@ -774,11 +780,11 @@ def test_a_strip_in_which_the_record_ends_keeps_its_scale_and_a_message_goes_wit
     page.locator("#from").fill("25")
     page.locator("#leads path:not(.grid)[d*='L3419 ']:not([d*='L3420 '])").first.wait_for(state="attached")
     assert page.locator("#leads svg").first.get_attribute("viewBox").split()[2] == "3600"
-    for n, hidden in ("1", False), ("2", True):
+    for n, told in ("1", True), ("2", False):
         page.locator("#n").fill(n)
         with page.expect_response("**/ask?*"):
             page.locator("#ask").click()
-        page.wait_for_function("hidden => document.getElementById('message').hidden === hidden", arg=hidden)
+        page.wait_for_function("told => Boolean(document.getElementById('message').textContent) === told", arg=told)
 
 
 def test_who_goes_from_beat_to_beat_by_keyboard_stays_at_the_chosen_one(serve, visit, tmp_path, monkeypatch):
@@ -789,6 +795,61 @@ def test_who_goes_from_beat_to_beat_by_keyboard_stays_at_the_chosen_one(serve, v
     for key, at, kind in ("Enter", 1, "N"), ("ArrowRight", 2, "N"), ("v", 2, "V"):
         page.keyboard.press(key)
         assert (page.evaluate(place), texts(page, "#beats [aria-pressed=true]")) == (at, [kind])
+
+
+def test_a_letter_names_the_chosen_beat_only_where_the_beats_are_worked_on(serve, visit, tmp_path, monkeypatch):
+    """WCAG 2.2 A asks for it: who speaks to the browser types letters without meaning them."""
+    address = serve(strips(tmp_path, monkeypatch, minutes=0.5))
+    page = visit(f"{address}/strips/sim01", "#beats button")
+    page.locator("#beats button").nth(1).click()
+    for place, kind in (".skip", "N"), ("#next", "V"):
+        page.locator(place).focus()
+        page.keyboard.press("v")
+        assert texts(page, "#beats [aria-pressed=true]") == [kind]
+
+
+def test_a_name_in_the_address_that_is_no_encoding_is_told_and_not_waited_for(serve, visit, tmp_path, monkeypatch):
+    address = serve(strips(tmp_path, monkeypatch, minutes=0.5))
+    page = visit(f"{address}/strips/100%", "#message:has-text('100%: expected')")
+    assert page.locator("h1").inner_text() == "100%"
+
+
+def test_the_chosen_beat_stands_out_where_the_reader_sets_the_colours(serve, visit, tmp_path, monkeypatch):
+    address = serve(strips(tmp_path, monkeypatch, minutes=0.5))
+    page = visit(f"{address}/strips/sim01", "#beats button", forced_colors="active")
+    page.locator("#beats button").nth(1).click()
+    ground = "beats => beats.map(beat => getComputedStyle(beat).backgroundColor)"
+    grounds = page.eval_on_selector_all("#beats button", ground)
+    assert grounds.count(grounds[1]) == 1
+
+
+def test_a_beat_that_is_doubtful_is_called_so(serve, visit, tmp_path, monkeypatch):
+    def doubt(route):
+        answer = route.fetch()
+        beats = answer.json()
+        beats["beats"][0]["review"] = True
+        route.fulfill(response=answer, json=beats)
+
+    address = serve(strips(tmp_path, monkeypatch, minutes=0.5))
+    page = visit(f"{address}/strips/sim01", "#beats button")
+    page.route("**/beats/sim01", doubt)
+    page.reload()
+    page.get_by_role("button", name=re.compile(r"^N at .* s, \d+ %, doubtful$")).wait_for()
+
+
+def test_on_a_phone_a_finger_can_tell_beats_apart(serve, visit, tmp_path, monkeypatch):
+    address = serve(strips(tmp_path, monkeypatch, minutes=0.5))
+    page = visit(f"{address}/strips/sim01", "#leads svg", viewport={"width": 320, "height": 700})
+    boxes = [button.bounding_box() for button in page.locator("#beats button").all()]
+    assert len(boxes) > 3
+    assert all(left["x"] + left["width"] < right["x"] for left, right in pairwise(boxes))
+
+
+def test_a_parts_file_that_a_browser_has_is_not_sent_again(tmp_path, monkeypatch):
+    client, kinds = strips(tmp_path, monkeypatch, minutes=0.5).test_client(), {"Accept-Encoding": "gzip, br, zstd"}
+    tag = client.get("/strip-files/strip.js", headers=kinds, buffered=True).headers["ETag"]
+    again = client.get("/strip-files/strip.js", headers=kinds | {"If-None-Match": tag}, buffered=True)
+    assert again.status_code == 304
 
 
 def test_every_answer_carries_the_security_policy(made_up):

@@ -1,11 +1,11 @@
-// One record: ten seconds at a time, the class of each beat, and labels that a person gives by pointing or by key.
+// One record: some seconds at a time, the class of each beat, and labels that a person gives by pointing or by key.
 
-import { address, getJson, getPatiently, wait } from "../page/api.js";
+import { address, getJson, getPatiently, nameHere, wait } from "../page/api.js";
 import { byId, html, svg } from "../page/elements.js";
 
-const WINDOW_S = 10;
+const WINDOW_S = matchMedia("(max-width: 40rem)").matches ? 5 : 10; // so that a finger can tell beats apart
 const KINDS = { N: "normal", S: "supraventricular", V: "ventricular", F: "fusion", Q: "cannot say" };
-const record = decodeURIComponent(location.pathname.split("/").at(-1));
+const record = nameHere();
 
 let answer; // of the server: beats in order
 let labels = {}; // time_s -> class, given here
@@ -39,13 +39,15 @@ function drawLead(name, values, width) { // width: of the window in samples; the
 
 function drawBeats(from) {
   const inside = answer.beats.map((beat, i) => [beat, i]).filter(([{ time_s: t }]) => t >= from && t < from + WINDOW_S);
-  const held = byId("beats").contains(document.activeElement);
+  const at = document.activeElement;
+  const held = at === document.body || byId("beats").contains(at); // Safari does not focus what is clicked
   byId("beats").replaceChildren(...inside.map(([beat, i]) => {
     const kind = label(beat);
     const classes = ["beat", kind === "?" || kind === "Q" ? "none" : kind];
     if (labels[beat.time_s]) classes.push("mine");
     else if (beat.review) classes.push("doubtful");
-    const said = labels[beat.time_s] ? "labelled here" : beat.paced ? "paced" : beat.class ? percent(beat.confidence) : beat.why ? `no class, ${beat.why}` : "no class";
+    const sure = beat.paced ? "paced" : beat.class ? percent(beat.confidence) : beat.why ? `no class, ${beat.why}` : "no class";
+    const said = labels[beat.time_s] ? "labelled here" : beat.review ? `${sure}, doubtful` : sure;
     const mark = html("button", { type: "button", class: classes.join(" "), "aria-pressed": String(i === chosen),
       title: `${kind} at ${beat.time_s.toFixed(2)} s, ${said}`, "aria-label": `${kind} at ${beat.time_s.toFixed(2)} s, ${said}` }, kind);
     mark.style.left = `${(100 * (beat.time_s - from)) / WINDOW_S}%`;
@@ -125,11 +127,10 @@ function doubtful(step) {
 
 function tell(problem) {
   byId("message").textContent = problem.message;
-  byId("message").hidden = false;
 }
 
 const tried = (action) => () => {
-  byId("message").hidden = true; // it was about what was tried before
+  byId("message").textContent = ""; // it was about what was tried before
   action().catch(tell);
 };
 
@@ -161,7 +162,8 @@ byId("next").addEventListener("click", () => doubtful(1));
 byId("ask").addEventListener("click", tried(ask));
 byId("teach").addEventListener("click", tried(teach));
 document.addEventListener("keydown", (event) => {
-  if (event.target.tagName === "INPUT" || event.ctrlKey || event.metaKey || event.altKey || !answer) return;
+  const here = byId("all").contains(event.target) && event.target.tagName !== "INPUT"; // letters elsewhere may be spoken words
+  if (!here || event.ctrlKey || event.metaKey || event.altKey) return;
   const kind = event.key.toUpperCase();
   const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
   if (kind in KINDS) give(kind);
@@ -175,7 +177,7 @@ try {
   byId("from").max = Math.max(Math.ceil(duration - WINDOW_S), 0);
   summary();
   byId("all").hidden = false;
-  byId("message").hidden = true;
+  byId("message").textContent = "";
   await show(0);
 } catch (problem) {
   tell(problem);

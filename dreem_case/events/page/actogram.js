@@ -1,6 +1,6 @@
 // One wearer: days under each other, from noon to noon of the wearer's clock, and a table of the nights.
 
-import { address, getPatiently, wait } from "../page/api.js";
+import { address, getPatiently, nameHere, wait } from "../page/api.js";
 import { byId, html, svg } from "../page/elements.js";
 
 const DAY_MIN = 1440;
@@ -77,7 +77,7 @@ function show(details) {
     ...details.nights.map((night) => {
       const ends = [night.onset, night.wakeup];
       const sure = [night.onset_confidence, night.wakeup_confidence]
-        .map((one) => (one === null ? "–" : `${Math.round(100 * one)} %`)).join(", ");
+        .map((one) => (one === null ? "–" : `${Math.round(100 * one)}\u00a0%`)).join(", ");
       const cells = ends.some(Boolean)
         ? [...ends.map((time) => (time ? clock(time) : "–")), night.hours?.toFixed(1) ?? night.reason, sure]
           .map((text) => html("td", {}, text))
@@ -86,11 +86,11 @@ function show(details) {
     }),
   );
   byId("notes").replaceChildren(...details.notes.map((note) => html("li", {}, note)));
-  byId("message").hidden = true;
+  byId("message").textContent = "";
   byId("figure").hidden = byId("nights").hidden = false;
 }
 
-const name = decodeURIComponent(location.pathname.split("/").at(-1));
+const name = nameHere();
 byId("name").textContent = name;
 try {
   show(await getPatiently(address("events", name, "details"), wait));
