@@ -29,7 +29,7 @@ from .monitor import bad_share, load_reference, reference_path, told
 from .recording import CLASSES, EcgError, Recording
 from .score import BeatAnswers, answer_json, counted, load_model, score_recording
 from dreem_case.ecg.wfdb_files import (
-    ANNOTATORS, NAME, PATIENTS, SAMPLES, annotation_bytes, check_record, is_of_record, read_wfdb,
+    ANNOTATORS, NAME, PATIENTS, SAMPLES, annotation_bytes, check_record, is_of_record, read_wfdb, whole_records,
 )  # fmt: skip
 
 # %% ../../nbs/library/ecg/places.ipynb #67e80088
@@ -70,8 +70,8 @@ def _homes(place: str) -> dict[str, list[str]]:  # record -> the folders that ha
 
 
 def list_records(place: str) -> list[str]:
-    "List the records of a folder, or of the folders in it, or of a bucket."
-    return list(_homes(place))
+    "List the records of a folder, or of the folders in it, or of a bucket; segments are no records."
+    return whole_records(_homes(place))
 
 
 def _of_record(files: Mapping[str, StoredFile], record: str) -> dict[str, StoredFile]:

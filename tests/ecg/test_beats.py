@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from flask import Flask
+from scipy.signal import lfilter
 
 from dreem_case.core.outputs import FolderOutputs, open_outputs
 from dreem_case.core.windows import runs_of
@@ -32,7 +33,7 @@ from dreem_case.ecg.filtering import (
     second_quality,
     without_spikes,
 )
-from dreem_case.ecg.findings import _loss, both_ways, data_of, flags, gained, of_found_beats, of_shifts
+from dreem_case.ecg.findings import _loss, both_ways, data_of, flags, gained, of_found_beats, of_shifts, of_signals
 from dreem_case.ecg.imputation import WAYS, distance, filled
 from dreem_case.ecg.judge import against_annotations, compare, differences, gross, shadow, summed_up
 from dreem_case.ecg.monitor import (
@@ -264,7 +265,7 @@ def test_a_beat_whose_surroundings_are_cut_off_follows_no_spike():
         x += np.exp(-(((t - beat) / 0.02) ** 2))
         x[round((beat - 0.08) * 250)] += 2
     known = (time_s > 0.32) & (time_s < 9.98)
-    assert pacing_spikes(Recording("made", 250, {"II": x.astype(np.float32)}), time_s).tolist() == known.tolist()
+    assert pacing_spikes(Recording("made", 250, {"II": x.astype(np.float32)}), time_s)[0].tolist() == known.tolist()
 
 
 RISING = {  # of a beat in the middle where each interval is a step longer than the one before, in such steps
@@ -452,6 +453,11 @@ def test_a_body_that_is_too_long_is_413(client, monkeypatch, path):
     monkeypatch.setattr(endpoint, "MAX_BODY_BYTES", 10)
     answer = client.post(path, json={"leads": {}, "labels": {}})
     assert (answer.status_code, answer.json["expected"]) == (413, "at most 10 bytes")
+
+
+def test_a_body_that_is_not_called_json_is_told_so(client):
+    answer = client.post("/beats", data='{"fs_hz": 360, "leads": {}}', content_type="text/plain")
+    assert (answer.status_code, answer.json["found"]) == (422, "content of type 'text/plain'")
 
 
 def test_a_number_of_thousands_of_digits_is_refused(client):
@@ -690,6 +696,12 @@ def test_a_record_without_annotations_does_not_spoil_the_table_of_the_others(tmp
     assert (tmp_path / "rows.csv").read_text().startswith("sim02,")
 
 
+def test_records_of_another_rate_are_evaluated_without_rows_of_the_table(tmp_path):
+    for record in ("a", "b"):
+        write_wfdb(tmp_path, *simulate_record(record, "ventricular beats", 0.5, fs_hz=128))
+    assert set(of_signals(tmp_path)) == {"detect.se", "detect.ppv"}
+
+
 def test_a_model_of_few_patients_can_be_read_again(tmp_path):
     classes = np.repeat([0, 2], 50)
     sure = np.eye(4)[classes] * 0.999 + 0.00025  # never wrong: as soft as nothing
@@ -769,6 +781,19 @@ def test_a_spike_higher_than_the_beat_is_no_beat_and_tells_of_a_pacemaker(fs_hz,
     assert len(answers.time_s) == len(match_beats(beats.time_s, answers.time_s)) == len(beats.time_s)
     assert np.abs(answers.time_s - beats.time_s).max() < 0.05
     assert answers.paced.mean() > 0.9
+
+
+@pytest.mark.parametrize("rhythm", ["sinus", "atrial beats"])
+def test_a_moving_electrode_is_no_pacemaker(rhythm):
+    recording, _ = simulate_record("r", rhythm, minutes=6, seed=3)
+    random, n = np.random.default_rng(1), recording.n_samples
+    moves = np.arange(n) // (60 * 360) % 2  # every second minute
+    leads = {}
+    for name, lead in recording.leads.items():
+        jumps = np.where(random.random(n) < 1.5 / 360, random.normal(0, 1, n), 0)
+        leads[name] = lead + moves * lfilter([1], [1, -np.exp(-1 / (0.3 * 360))], jumps)
+    answers = score_recording(make_recording("r", 360, leads))
+    assert not answers.paced.any() and (answers.why > 0).mean() > 0.1
 
 
 def test_a_lead_that_is_mostly_off_or_nothing_but_noise_keeps_its_samples():
@@ -875,6 +900,26 @@ def test_a_judge_says_which_records_the_model_has_learned_from(made, tmp_path):
         write_wfdb(tmp_path, replace(recording, record=record), beats)
     said = CliRunner().invoke(ecg, ["judge", "--store", str(tmp_path)]).stderr
     assert f"records of these names: {learned}; on them it is no stranger" in said
+
+
+def test_copies_of_a_record_under_other_names_are_of_its_patient_and_the_judge_says_so(made, tmp_path):
+    recording, beats = made
+    learned = shipped_model().card["records"][0]
+    for record in (f"sel{learned}", f"{learned}e06", f"{learned}e_6"):
+        write_wfdb(tmp_path, replace(recording, record=record), beats)
+    run = CliRunner().invoke(ecg, ["judge", "--store", str(tmp_path)])
+    assert f"records of these names: {learned}; on them it is no stranger" in run.stderr
+    assert "together, 1 patient: F1" in run.stdout
+
+
+def test_where_beats_are_only_placed_detection_is_judged_and_no_class(made, tmp_path):
+    recording, beats = made
+    for record in ("a", "b"):
+        write_wfdb(tmp_path, replace(recording, record=record), beats)
+        (tmp_path / f"{record}.atr").rename(tmp_path / f"{record}.qrs")
+    run = CliRunner().invoke(ecg, ["judge", "--store", str(tmp_path)])
+    assert run.exit_code == 0 and "100.00% found" in run.stdout
+    assert "no class is judged: no beat that is given one is annotated as N, S, V or F" in run.stdout
 
 
 def test_figures_of_several_records_add_up_their_beats(made):
