@@ -38,7 +38,10 @@ _FILES = "records, each with a header <record>.hea (ecg import makes them of EDF
 @_RECORDS
 @_named
 def download(out: Path, store: str, endpoint: str | None, records: tuple[str, ...]) -> None:
-    "Fetch records from a bucket, unsigned, and compare checksums; goes on where it was stopped."
+    """Fetch records from a bucket, unsigned, and compare checksums; goes on where it was stopped.
+
+    Names are those of the database's list of records, with folders: 100, or records500/00000/00001_hr.
+    """
     from dreem_case.ecg.places import download as fetch
 
     n = sum(1 for _ in fetch(store, out, records, endpoint))

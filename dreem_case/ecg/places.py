@@ -43,10 +43,15 @@ class NoRecord(EcgError):
 def download(
     address: str, folder: Path | str, records: tuple[str, ...] = (), endpoint: str | None = None
 ) -> Iterator[str]:
-    "Fetch records, all or some, with their checksums, and give the name of each file that is new."
+    """Fetch records, all or some, with their checksums, and give the name of each file that is new.
+
+    A record may lie in a folder, as the list of a database has it: records500/00000/00001_hr. Raises `NoRecord` for
+    what is not there.
+    """
     from dreem_case.core.open_data import fetch_open_data
 
-    wanted = {check_record(record) for record in records}
+    parts = [record.rpartition("/") for record in records]
+    wanted, inner = {check_record(name) for _, _, name in parts}, sorted({folder for folder, _, _ in parts}) or [""]
 
     def is_wanted(name: str) -> bool:
         stem, suffix = Path(name).stem, Path(name).suffix
@@ -54,7 +59,13 @@ def download(
             any(is_of_record(stem, record) for record in wanted) if wanted else NAME.fullmatch(stem) is not None
         )
 
-    return (name for name, is_new in fetch_open_data(address, folder, [""], is_wanted, endpoint) if is_new)
+    found = set()
+    for name, is_new in fetch_open_data(address, folder, inner, is_wanted, endpoint):
+        found |= {Path(name).stem} if name.endswith(".hea") else set()
+        if is_new:
+            yield name
+    if not found or wanted - found:
+        raise NoRecord(", ".join(sorted(wanted - found)) or address, "a header <record>.hea in the bucket", "none")
 
 # %% ../../nbs/library/ecg/places.ipynb #4b7d293f
 def _homes(place: str) -> dict[str, list[str]]:  # record -> the folders that have one of this name

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import fields, replace
 from functools import partial
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ from dreem_case.ecg.monitor import (
     told,
     watched,
 )  # fmt: skip
-from dreem_case.ecg.places import TABLE, answers_as_annotations, read_table, score_many, table_row
+from dreem_case.ecg.places import TABLE, answers_as_annotations, list_records, read_table, score_many, table_row
 from dreem_case.ecg.recording import CLASSES, EcgError, Recording, make_recording
 from dreem_case.ecg.rhythm import log_intervals, rhythm_features
 from dreem_case.ecg.score import MODEL_FILE, WHY, answer_json, score_recording, shipped_model
@@ -598,6 +599,24 @@ def test_a_bucket_takes_the_results_and_is_gone_on_with(tmp_path, server, monkey
     assert open_outputs("s3://ecg-scored/at").names() == {"sim01.json", "sim01.beats", TABLE}
 
 
+def test_records_are_fetched_from_folders_of_a_database_and_one_that_is_not_there_is_named(tmp_path, server):
+    write_records(tmp_path / "in", n_records=2, minutes=0.5)
+    client_of(server).create_bucket(Bucket="ecg-open", ACL="public-read")
+    files = {f"a/b/{path.name}": path.read_bytes() for path in (tmp_path / "in").iterdir()}
+    sums = "".join(f"{sha256(content).hexdigest()} {name}\n" for name, content in files.items()).encode()
+    for name, content in {**files, "SHA256SUMS.txt": sums}.items():
+        client_of(server).put_object(Bucket="ecg-open", Key=f"1.0/{name}", Body=content, ACL="public-read")
+    fetch = ["download", "--store", "s3://ecg-open/1.0", "--endpoint", server, "--out", str(tmp_path / "out")]
+    run = CliRunner().invoke(ecg, [*fetch, "a/b/sim02"])
+    assert run.exit_code == 0 and list_records(str(tmp_path / "out")) == ["sim02"]
+    for name, said in (("sim01", "sim01: expected a header"), ("a/b/sim", "sim: expected a header")):
+        run = CliRunner().invoke(ecg, [*fetch, name])
+        assert run.exit_code == 1 and said in run.output
+    assert "s3://ecg-open/1.0: expected a header" in CliRunner().invoke(ecg, fetch).output
+    fetch[2] = "s3://ecg-open"
+    assert "s3://ecg-open: expected a database with its SHA256SUMS.txt" in CliRunner().invoke(ecg, fetch).output
+
+
 def test_a_name_that_is_no_record_gets_no_row(tmp_path):
     asked = ["score", "--store", str(tmp_path), "--out", str(tmp_path / "out"), "--jobs", "1", "../100", "=1+1"]
     run = CliRunner().invoke(ecg, asked)
@@ -714,6 +733,16 @@ def test_one_patient_is_too_few_to_hold_one_out(tmp_path):
     write_records(tmp_path, n_records=2, minutes=0.5)
     run = CliRunner().invoke(ecg, ["train", "--records", str(tmp_path), "--out", str(tmp_path / "model.json")])
     assert (run.exit_code, "two patients at least" in run.output) == (1, True)
+
+
+@pytest.mark.parametrize(("letter", "found"), [("N", "N alone"), ("Q", "none")])
+def test_beats_of_one_class_or_of_none_are_too_few_to_learn_from(made, tmp_path, letter, found):
+    recording, beats = made
+    for record in "abcd":
+        write_wfdb(tmp_path, replace(recording, record=record), replace(beats, symbols=(letter,) * len(beats.symbols)))
+    run = CliRunner().invoke(ecg, ["train", "--records", str(tmp_path), "--out", str(tmp_path / "model.json")])
+    assert run.exit_code == 1
+    assert f"expected beats annotated as two of N, S, V, F at least, found {found}" in run.output
 
 
 def _of_two(folder, way):
