@@ -87,20 +87,21 @@ def list_records(place: str) -> list[str]:
 
 def _of_record(files: Mapping[str, StoredFile], record: str) -> dict[str, StoredFile]:
     return {
-        name: file for name, file in files.items()
-        if name == PATIENTS or (Path(name).suffix in SUFFIXES and is_of_record(Path(name).stem, record))
+        name: file for name, file in files.items() if name == PATIENTS
+        or (name.startswith(record) and Path(name).suffix in SUFFIXES and is_of_record(Path(name).stem, record))
     }  # fmt: skip
 
 
 def record_files(place: str, record: str) -> tuple[str, dict[str, StoredFile]]:  # the folder, and files by name
     "Find the files of a record and whose it is, with their versions; raise `NoRecord` without a header."
     homes = [place]
-    files = _of_record(places.files_in(place), check_record(record))
+    begins = (check_record(record), PATIENTS)
+    files = _of_record(places.files_in(place, begins=begins), record)
     if f"{record}.hea" not in files:
         homes = _homes(place).get(record, [])
         if not homes:
             raise NoRecord(record, "a record of this store", "none of this name")
-        files = _of_record(places.files_in(homes[0]), record)
+        files = _of_record(places.files_in(homes[0], begins=begins), record)
     if len(homes) > 1:
         found = ", ".join(Path(home).relative_to(place).as_posix() for home in homes[:3])
         raise EcgError(record, "one record of this name in the store", f"{len(homes)}: in {found}")
@@ -211,9 +212,9 @@ def score_many(
     made_by = _made_by(model, named)
 
     def is_done(record: str, files: Mapping[str, StoredFile]) -> bool:
-        row, key = rows.get(record), _key(_of_record(files, record), made_by)
-        names = {f"{record}.json", f"{record}.{ANNOTATOR}"}
-        return bool(row and row["key"] == key and (row["refused"] or names <= there))
+        if (row := rows.get(record)) is None or row["key"] != _key(_of_record(files, record), made_by):
+            return False
+        return bool(row["refused"]) or {f"{record}.json", f"{record}.{ANNOTATOR}"} <= there
 
     files = {home: places.files_in(home) for home in by_home}
     done = {record for home, own in by_home.items() for record in own if is_done(record, files[home])}
