@@ -61,8 +61,11 @@ MIN_FS_HZ, MAX_FS_HZ = 100.0, 2000.0
 MAX_HOURS = 48.0
 MAX_LEADS = 16
 MAX_UNITS = 1e9  # that a sample may have, in whatever unit: a volt in nanovolts
-NO_ECG = re.compile(  # what monitors and sleep laboratories record beside it: pressure, breath, oxygen, brain, muscles
-    r"\s*(abp|art|bp|cvp|icp|pap|pressure|resp|co2|etco2|s[ap]?o2|pleth|ppg|eeg|eog|emg|pcg)(?![a-z])", re.IGNORECASE
+NO_ECG = re.compile(  # what monitors, sleep laboratories and watches record beside it, in any place of a name
+    r"(?<![a-z])([afinu]{0,2}bp|art|cvp|icp|pap|pressure|resp[a-z]*|breath[a-z]*|airflow|flow|nasal|snore|thor[a-z]*|"
+    r"abd[a-z]*|(et)?co2|s[ap]?[o0]2|pleth[a-z]*|ppg|bvp|puls[a-z]*|(heart|pulse)[ -]?rate|eeg|eog|emg|pcg|scg|bcg|"
+    r"gsr|eda|acc[a-z]*|gyro[a-z]*|temp[a-z]*|marker|event|trigger|position|light)(?![a-z])|^\s*hr\s*$",
+    re.IGNORECASE,
 )
 
 
@@ -116,7 +119,7 @@ def make_recording(
         if (beyond := (lead > MAX_UNITS) | (lead < -MAX_UNITS)).any():
             notes.append(f"lead {name}: {beyond.sum()} samples are infinite or beyond ±{MAX_UNITS:g}; taken for gaps")
             lead = np.where(beyond, np.float32(np.nan), lead)
-        if why := _useless(lead) or "by its name no ECG" * bool(NO_ECG.match(str(name))):
+        if why := _useless(lead) or "by its name no ECG" * bool(NO_ECG.search(str(name))):
             notes.append(f"lead {name}: {why}; not used")
             continue
         kept[str(name)] = lead

@@ -480,6 +480,18 @@ def test_leads_that_say_nothing_are_left_out_and_microvolts_scaled():
     assert len(recording.notes) == 3
 
 
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [(name, False) for name in ("RESP", "Respiration", "foot GSR", "finger PPG", "BVP", "Sp02", "HR", "THOR RES")]
+    + [(name, True) for name in ("ECG", "ecg i", "X", "mod.V1", "A-S", "CM5", "chest", "D3", "aVF", "HR-ECG", "")],
+)
+def test_a_signal_beside_the_ecg_is_known_by_its_name(name, is_one):
+    wave = np.sin(np.arange(3600) / 20)
+    recording = make_recording("made", 360, {"II": wave, name: wave})
+    assert list(recording.leads) == ["II", name][: 1 + is_one]
+    assert recording.notes == (() if is_one else (f"lead {name}: by its name no ECG; not used",))
+
+
 @pytest.mark.parametrize("value", [np.inf, -np.inf, 1e30, -1e300, 1.1e9])
 def test_samples_beyond_measure_are_gaps_and_are_counted(value):
     wave = np.sin(np.arange(2000) / 20)
