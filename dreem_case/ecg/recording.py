@@ -63,7 +63,7 @@ MAX_LEADS = 16
 MAX_UNITS = 1e9  # that a sample may have, in whatever unit: a volt in nanovolts
 NO_ECG = re.compile(  # what monitors, sleep laboratories and watches record beside it, in any place of a name
     r"(?<![a-z])([afinu]{0,2}bp|art|cvp|icp|pap|pressure|resp[a-z]*|breath[a-z]*|airflow|flow|nasal|snore|thor[a-z]*|"
-    r"abd[a-z]*|(et)?co2|s[ap]?[o0]2|pleth[a-z]*|ppg|bvp|puls[a-z]*|(heart|pulse)[ -]?rate|eeg|eog|emg|pcg|scg|bcg|"
+    r"abd[a-z]*|(et)?co2|s[ap]?[o0]2|pleth[a-z]*|ppg|bvp|pulse?[a-z]*|heart[ -]?rate|eeg|eog|emg|pcg|scg|bcg|"
     r"gsr|eda|acc[a-z]*|gyro[a-z]*|temp[a-z]*|marker|event|trigger|position|light)(?![a-z])|^\s*hr\s*$",
     re.IGNORECASE,
 )
