@@ -44,12 +44,17 @@ def fetch_open_data(
 
     Raises `PlaceError` for a file without a checksum or with a wrong one, `PlaceUnavailable` if nothing answers.
     """
-    from dreem_case.core.s3 import list_pages
+    from dreem_case.core.s3 import ClientError, list_pages
 
     folder = Path(folder)
     with asking(address):
         ask, prefix = bucket_of(address, endpoint, anonymous=True)
-        body = ask("get_object", Key=prefix + SUMS)["Body"]
+        try:
+            body = ask("get_object", Key=prefix + SUMS)["Body"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchKey":
+                raise
+            raise PlaceError(f"{address}: expected a database with its {SUMS}, found none") from None
         sums = parse_sums(body.read(MAX_SUMS_BYTES).decode("utf-8", errors="replace"))
         for place in inner:
             within = prefix + (f"{place.strip('/')}/" if place else "")

@@ -65,17 +65,19 @@ def bucket_of(
 def files_in(
     place: str | Path,  # a folder, or s3://bucket/prefix
     endpoint: str | None = None,  # of a bucket; None: as the environment says
+    begins: tuple[str, ...] = ("",),  # of the names; for some of many thousand files
 ) -> dict[str, StoredFile]:  # by name, in order
     "List the files that lie right in a place, but for hidden ones; raise `PlaceError` where there is none."
     if is_bucket(place):
         with asking(place):
-            files = _in_bucket(str(place), endpoint)
+            files = _in_bucket(str(place), endpoint, begins)
     else:
         if not Path(place).is_dir():
             found = "a file" if Path(place).is_file() else "none"
             raise PlaceError(f"{Path(place).name}: expected a folder or s3://bucket, found {found}")
         try:
-            files = {path.name: stored_file(path) for path in Path(place).iterdir() if path.is_file()}
+            paths = (path for path in Path(place).iterdir() if path.name.startswith(begins))
+            files = {path.name: stored_file(path) for path in paths if path.is_file()}
         except OSError as error:  # one may go while it is looked at
             raise PlaceUnavailable(f"{Path(place).name}: {error}") from error
     return {name: files[name] for name in sorted(files) if not name.startswith(".")}
@@ -88,11 +90,12 @@ def stored_file(path: Path) -> StoredFile:
     return StoredFile(status.st_size, version)
 
 
-def _in_bucket(place: str, endpoint: str | None) -> dict[str, StoredFile]:
+def _in_bucket(place: str, endpoint: str | None, begins: tuple[str, ...]) -> dict[str, StoredFile]:
     from dreem_case.core.s3 import list_pages
 
     ask, prefix = bucket_of(place, endpoint)
-    entries = [entry for page in list_pages(ask, prefix) for entry in page.get("Contents", [])]
+    pages = (page for begin in begins for page in list_pages(ask, prefix + begin))
+    entries = [entry for page in pages for entry in page.get("Contents", [])]
     named = {entry["Key"][len(prefix) :]: StoredFile(entry["Size"], entry["ETag"].strip('"')) for entry in entries}
     return {name: file for name, file in named.items() if name and Path(name).name == name and "\\" not in name}
 

@@ -63,7 +63,7 @@ ONE_LEAD = 0.4  # weight of a beat seen in one lead
 def training_rows(
     examples: Sequence[Example],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # rows, classes, weights
-    "Gather beats with their weights."
+    "Gather beats with their weights; raise `EcgError` where all are of one class, or none is of any."
     random = np.random.default_rng(0)
     rows, classes, weights, owners = [], [], [], []
     for owner, example in enumerate(examples):
@@ -76,6 +76,9 @@ def training_rows(
             weights.append(np.where(classes[-1] == 0, 1 / share, 1.0) * (ONE_LEAD if i else 1.0))
             owners.append(np.full(len(rows[-1]), owner))
     y, weight, owner = (np.concatenate(part) for part in (classes, weights, owners))
+    if len(kinds := np.unique(y)) < 2:
+        found = f"{CLASSES[kinds[0]]} alone" if len(kinds) else "none"
+        raise EcgError("training", f"beats annotated as two of {', '.join(CLASSES[:GUESSED])} at least", found)
     return np.concatenate(rows), y, balanced(y, weight, owner)
 
 # %% ../../nbs/library/ecg/classifier.ipynb #3fa6032c

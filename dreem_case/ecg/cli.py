@@ -15,7 +15,7 @@ import click
 
 from ..core.command_line import SEED, NumberRange, all_or, check_out, for_json, one_line, tell_known
 from ..core.tracking import TrackingError, load_mlflow, log_run
-from .recording import CLASSES, MAX_FS_HZ, MIN_FS_HZ, EcgError
+from .recording import CLASSES, MAX_FS_HZ, MIN_FS_HZ, EcgError, patient_of
 
 # %% ../../nbs/library/ecg/cli.ipynb #1d75e15b
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -38,7 +38,10 @@ _FILES = "records, each with a header <record>.hea (ecg import makes them of EDF
 @_RECORDS
 @_named
 def download(out: Path, store: str, endpoint: str | None, records: tuple[str, ...]) -> None:
-    "Fetch records from a bucket, unsigned, and compare checksums; goes on where it was stopped."
+    """Fetch records from a bucket, unsigned, and compare checksums; goes on where it was stopped.
+
+    Names are those of the database's list of records, with folders: 100, or records500/00000/00001_hr.
+    """
     from dreem_case.ecg.places import download as fetch
 
     n = sum(1 for _ in fetch(store, out, records, endpoint))
@@ -331,7 +334,8 @@ def judge(store: str, as_json: bool, model_file: Path | None, records: tuple[str
         found.append(one)
         if not as_json:
             click.echo(f"{one.record}: {_agreement(summed_up([one]))}")
-    tell_known(model.card.get("records"), [one.record for one in found], "records")
+    names = dict.fromkeys(name for one in found for name in (one.record, patient_of(one.record)))
+    tell_known(model.card.get("records"), names, "records")
     if found:
         figures = summed_up(found)
         whole = {"model": model.version} | for_json(figures)
@@ -355,12 +359,13 @@ def _in_words(figures: dict[str, float], version: str) -> str:
     between = f" ({figures['f3_low']:.3f} to {figures['f3_high']:.3f} over patients)" if "f3_low" in figures else ""
     flagged, errors = _said(figures["flagged"], ".1%"), _said(figures["errors_flagged"], ".0%")
     lines = [
-        f"together, {figures['patients']} patient{'s' * (figures['patients'] > 1)}: {_agreement(figures)}",
         f"mean F1 of N, S, V {_said(figures['f3'], '.3f')}{between}, with F {_said(figures['f4'], '.3f')}",
         f"confidence is off by {figures['ece']:.3f}; {flagged} of the beats, and {errors} of the errors, are flagged",
-        f"model {version}",
     ]
-    return "\n".join(lines)
+    if math.isnan(figures["f3"]):
+        lines = ["no class is judged: no beat that is given one is annotated as N, S, V or F"]
+    together = f"together, {figures['patients']} patient{'s' * (figures['patients'] > 1)}: {_agreement(figures)}"
+    return "\n".join([together, *lines, f"model {version}"])
 
 # %% ../../nbs/library/ecg/cli.ipynb #11164068
 @ecg.command()

@@ -181,23 +181,25 @@ def pacing_spikes(
     recording: Recording,
     time_s: np.ndarray,  # (n,) of R peaks
     but: Collection[str] = (),  # leads that are not looked at
-) -> np.ndarray:  # bool (n,)
-    "Tell which beats follow a spike in some lead."
+) -> np.ndarray:  # bool (n_leads, n)
+    "Tell which beats follow a spike in which lead."
     fs_hz = recording.fs_hz
     at = np.round(time_s * fs_hz).astype(int)
     first, last = (round(edge * fs_hz) for edge in SPIKE_S)
     known = (at + 2 * first >= 0) & (at - last < recording.n_samples)
-    found = np.zeros(len(at), bool)
+    found = np.zeros((len(recording.leads), len(at)), bool)
     if fs_hz < SPIKE_FS_HZ or not known.any():
         return found
     high_pass = butter(2, SPIKE_HZ, "highpass", fs=fs_hz, output="sos")
     around = at[known, None] + np.arange(2 * first, -last)
-    for lead in (lead for name, lead in recording.leads.items() if name not in but):
+    for own, (name, lead) in zip(found, recording.leads.items(), strict=True):
+        if name in but:
+            continue
         fast = np.abs(sosfiltfilt(high_pass, bridged(lead, np.isnan(lead))))[around]  # the edge of a gap is no spike
         before, there, beat = np.split(fast, (-first, last - 2 * first), axis=1)
         quiet = np.maximum(np.quantile(before, _MOSTLY, axis=1), _SPIKE * np.median(fast) / 0.6745)
         spike = there.max(axis=1)
-        found[known] |= (spike > _SPIKE * np.maximum(quiet, 1e-6)) & (spike > beat.max(axis=1))
+        own[known] = (spike > _SPIKE * np.maximum(quiet, 1e-6)) & (spike > beat.max(axis=1))
     return found
 
 # %% ../../nbs/library/ecg/detect.ipynb #e7dbc07b

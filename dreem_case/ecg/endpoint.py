@@ -125,7 +125,8 @@ def _json_body() -> dict:
     except (ValueError, RecursionError):  # no JSON, no text, a number of thousands of digits
         body = None
     if not isinstance(body, dict):
-        raise EcgError("request", "a JSON object", "something else")
+        found = "something else" if request.is_json else f"content of type {ascii(request.mimetype)[:60]}"
+        raise EcgError("request", "a JSON object, sent as application/json", found)
     return body
 
 

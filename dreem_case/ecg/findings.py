@@ -10,6 +10,7 @@ __all__ = ['GAP_SHARES', 'FOUND', 'HURT', 'data_of', 'write_findings', 'of_judge
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -436,10 +437,13 @@ def of_detection(folder: Path | str) -> dict[str, float]:
 
 
 def of_signals(folder: Path | str) -> dict[str, float]:
-    "Count the rows of the table of 187 samples, and judge detection on all records."
-    records, found = records_in(folder), of_detection(folder)
-    counts = sum(np.bincount(heartbeat_rows(folder, record)[1], minlength=5) for record in records)
-    return found | {"csv.rows": int(counts.sum())} | {f"csv.{k}": int(n) for k, n in zip("nsvfq", counts, strict=True)}
+    "Judge detection on all records, and count the rows that the table of 187 samples has of them."
+    found, counts = of_detection(folder), np.zeros(5, int)
+    for record in records_in(folder):
+        with suppress(EcgError):  # of another rate, or in segments: the table has no rows of such
+            counts += np.bincount(heartbeat_rows(folder, record)[1], minlength=5)
+    rows = {"csv.rows": int(counts.sum())} | {f"csv.{k}": int(n) for k, n in zip("nsvfq", counts, strict=True)}
+    return found | (rows if counts.any() else {})
 
 # %% ../../nbs/library/ecg/findings.ipynb #15c37553
 def study(

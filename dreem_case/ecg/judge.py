@@ -166,7 +166,7 @@ def summed_up(judged: Sequence[Judged]) -> dict[str, float]:
         np.concatenate([getattr(one, name) for one in judged]) for name in ("confidence", "right", "review")
     )
     found = {"patients": len(by_patient), "beats": int(detected[:2].sum())} | figures_of(matrix)
-    if len(by_patient) > 1:
+    if len(by_patient) > 1 and matrix.any():
         found["f3_low"], found["f3_high"] = interval_over_patients(by_patient)
     without = sum(one.without_class for one in judged)
     return found | {

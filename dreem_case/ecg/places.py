@@ -29,7 +29,7 @@ from .monitor import bad_share, load_reference, reference_path, told
 from .recording import CLASSES, EcgError, Recording
 from .score import BeatAnswers, answer_json, counted, load_model, score_recording
 from dreem_case.ecg.wfdb_files import (
-    ANNOTATORS, NAME, PATIENTS, SAMPLES, annotation_bytes, check_record, is_of_record, read_wfdb,
+    ANNOTATORS, NAME, PATIENTS, SAMPLES, annotation_bytes, check_record, is_of_record, read_wfdb, whole_records,
 )  # fmt: skip
 
 # %% ../../nbs/library/ecg/places.ipynb #67e80088
@@ -43,10 +43,15 @@ class NoRecord(EcgError):
 def download(
     address: str, folder: Path | str, records: tuple[str, ...] = (), endpoint: str | None = None
 ) -> Iterator[str]:
-    "Fetch records, all or some, with their checksums, and give the name of each file that is new."
+    """Fetch records, all or some, with their checksums, and give the name of each file that is new.
+
+    A record may lie in a folder, as the list of a database has it: records500/00000/00001_hr. Raises `NoRecord` for
+    what is not there.
+    """
     from dreem_case.core.open_data import fetch_open_data
 
-    wanted = {check_record(record) for record in records}
+    parts = [record.rpartition("/") for record in records]
+    wanted, inner = {check_record(name) for _, _, name in parts}, sorted({folder for folder, _, _ in parts}) or [""]
 
     def is_wanted(name: str) -> bool:
         stem, suffix = Path(name).stem, Path(name).suffix
@@ -54,7 +59,13 @@ def download(
             any(is_of_record(stem, record) for record in wanted) if wanted else NAME.fullmatch(stem) is not None
         )
 
-    return (name for name, is_new in fetch_open_data(address, folder, [""], is_wanted, endpoint) if is_new)
+    found = set()
+    for name, is_new in fetch_open_data(address, folder, inner, is_wanted, endpoint):
+        found |= {Path(name).stem} if name.endswith(".hea") else set()
+        if is_new:
+            yield name
+    if not found or wanted - found:
+        raise NoRecord(", ".join(sorted(wanted - found)) or address, "a header <record>.hea in the bucket", "none")
 
 # %% ../../nbs/library/ecg/places.ipynb #4b7d293f
 def _homes(place: str) -> dict[str, list[str]]:  # record -> the folders that have one of this name
@@ -70,26 +81,27 @@ def _homes(place: str) -> dict[str, list[str]]:  # record -> the folders that ha
 
 
 def list_records(place: str) -> list[str]:
-    "List the records of a folder, or of the folders in it, or of a bucket."
-    return list(_homes(place))
+    "List the records of a folder, or of the folders in it, or of a bucket; segments are no records."
+    return whole_records(_homes(place))
 
 
 def _of_record(files: Mapping[str, StoredFile], record: str) -> dict[str, StoredFile]:
     return {
-        name: file for name, file in files.items()
-        if name == PATIENTS or (Path(name).suffix in SUFFIXES and is_of_record(Path(name).stem, record))
+        name: file for name, file in files.items() if name == PATIENTS
+        or (name.startswith(record) and Path(name).suffix in SUFFIXES and is_of_record(Path(name).stem, record))
     }  # fmt: skip
 
 
 def record_files(place: str, record: str) -> tuple[str, dict[str, StoredFile]]:  # the folder, and files by name
     "Find the files of a record and whose it is, with their versions; raise `NoRecord` without a header."
     homes = [place]
-    files = _of_record(places.files_in(place), check_record(record))
+    begins = (check_record(record), PATIENTS)
+    files = _of_record(places.files_in(place, begins=begins), record)
     if f"{record}.hea" not in files:
         homes = _homes(place).get(record, [])
         if not homes:
             raise NoRecord(record, "a record of this store", "none of this name")
-        files = _of_record(places.files_in(homes[0]), record)
+        files = _of_record(places.files_in(homes[0], begins=begins), record)
     if len(homes) > 1:
         found = ", ".join(Path(home).relative_to(place).as_posix() for home in homes[:3])
         raise EcgError(record, "one record of this name in the store", f"{len(homes)}: in {found}")
@@ -200,9 +212,9 @@ def score_many(
     made_by = _made_by(model, named)
 
     def is_done(record: str, files: Mapping[str, StoredFile]) -> bool:
-        row, key = rows.get(record), _key(_of_record(files, record), made_by)
-        names = {f"{record}.json", f"{record}.{ANNOTATOR}"}
-        return bool(row and row["key"] == key and (row["refused"] or names <= there))
+        if (row := rows.get(record)) is None or row["key"] != _key(_of_record(files, record), made_by):
+            return False
+        return bool(row["refused"]) or {f"{record}.json", f"{record}.{ANNOTATOR}"} <= there
 
     files = {home: places.files_in(home) for home in by_home}
     done = {record for home, own in by_home.items() for record in own if is_done(record, files[home])}

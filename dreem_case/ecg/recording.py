@@ -44,9 +44,13 @@ DS2 = (
 PACED = ("102", "104", "107", "217")
 
 
+_COPY = re.compile(r"(?:sel)?([12]\d\d)(?:e(?:\d\d|_6))?")  # sel100 of the QT database, 118e06 of the noise stress test
+
+
 def patient_of(record: str) -> str:
-    "Name the patient of a record: 201 and 202 are one person."
-    return "201" if record == "202" else record
+    "Name the patient of a record: 201 and 202 are one person, and two databases have copies of such records."
+    own = copy[1] if (copy := _COPY.fullmatch(record)) else record
+    return "201" if own == "202" else own
 
 # %% ../../nbs/library/ecg/recording.ipynb #85cc49f5
 class EcgError(Unusable):
@@ -57,8 +61,11 @@ MIN_FS_HZ, MAX_FS_HZ = 100.0, 2000.0
 MAX_HOURS = 48.0
 MAX_LEADS = 16
 MAX_UNITS = 1e9  # that a sample may have, in whatever unit: a volt in nanovolts
-NO_ECG = re.compile(  # what monitors and sleep laboratories record beside it: pressure, breath, oxygen, brain, muscles
-    r"\s*(abp|art|bp|cvp|icp|pap|pressure|resp|co2|etco2|s[ap]?o2|pleth|ppg|eeg|eog|emg|pcg)(?![a-z])", re.IGNORECASE
+NO_ECG = re.compile(  # what monitors, sleep laboratories and watches record beside it, in any place of a name
+    r"(?<![a-z])([afinu]{0,2}bp|art|cvp|icp|pap|pressure|resp[a-z]*|breath[a-z]*|airflow|flow|nasal|snore|thor[a-z]*|"
+    r"abd[a-z]*|(et)?co2|s[ap]?[o0]2|pleth[a-z]*|ppg|bvp|pulse?[a-z]*|heart[ -]?rate|eeg|eog|emg|pcg|scg|bcg|"
+    r"gsr|eda|acc[a-z]*|gyro[a-z]*|temp[a-z]*|marker|event|trigger|position|light)(?![a-z])|^\s*hr\s*$",
+    re.IGNORECASE,
 )
 
 
@@ -112,7 +119,7 @@ def make_recording(
         if (beyond := (lead > MAX_UNITS) | (lead < -MAX_UNITS)).any():
             notes.append(f"lead {name}: {beyond.sum()} samples are infinite or beyond ±{MAX_UNITS:g}; taken for gaps")
             lead = np.where(beyond, np.float32(np.nan), lead)
-        if why := _useless(lead) or "by its name no ECG" * bool(NO_ECG.match(str(name))):
+        if why := _useless(lead) or "by its name no ECG" * bool(NO_ECG.search(str(name))):
             notes.append(f"lead {name}: {why}; not used")
             continue
         kept[str(name)] = lead

@@ -190,13 +190,15 @@ def _score_piece(
     classes = np.where(refused, -1, weighted.argmax(axis=1)).astype(np.int8)
     sure = np.where(refused, 0.0, sure)
     honest = np.where(refused[:, None], np.nan, honest)
-    spikes = pacing_spikes(piece, time_s, clipped)
+    by_lead = pacing_spikes(piece, time_s, clipped)
+    spikes, noise = by_lead.any(axis=0), _noise_by_beat(table, clear)
     paced = spikes | looking_like(signals, time_s, spikes) if spikes.sum() >= _FEW_SPIKES else spikes
     time_s, second = time_s + begins_s, np.arange(round(from_s), round(to_s))
     own = (time_s >= from_s) & (time_s < to_s)
     beats = {"time_s": time_s, "classes": classes, "probabilities": honest, "confidence": sure}
-    beats |= {"review": sure < model.doubtful, "paced": paced, "spike": spikes, "why": why}
-    lead, noisy = np.nonzero(_noise_by_beat(table, clear)[:, np.searchsorted(time_s[:-1], second + 0.5)])
+    beats |= {"review": sure < model.doubtful, "paced": paced, "why": why}
+    beats["spike"] = (by_lead & ~noise).any(axis=0)  # a moving electrode tells of no pacemaker
+    lead, noisy = np.nonzero(noise[:, np.searchsorted(time_s[:-1], second + 0.5)])
     found = {name: column[own] for name, column in beats.items()}
     return found | {"table": table.only(own), "noisy": (lead, second[noisy])}
 

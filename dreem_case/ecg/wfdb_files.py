@@ -4,14 +4,14 @@
 __all__ = ['NAME', 'MAX_HEADER_BYTES', 'MAX_ANNOTATION_BYTES', 'FORMATS', 'SAMPLES', 'VOLTS', 'NO_UNIT', 'NONE', 'CHUNK',
            'PATIENTS', 'ANNOTATORS', 'N_COLUMNS', 'STEP', 'MAX_ROW', 'SECOND_SET', 'Lead', 'Header', 'check_record',
            'is_of_record', 'parse_header', 'decode', 'encode', 'read_wfdb', 'read_header', 'patient_in', 'read_beats',
-           'read_annotations', 'flutter_in', 'records_in', 'write_wfdb', 'annotation_bytes', 'heartbeat_rows',
-           'row_classes', 'read_csv_rows', 'csv_lines']
+           'read_annotations', 'flutter_in', 'whole_records', 'records_in', 'write_wfdb', 'annotation_bytes',
+           'heartbeat_rows', 'row_classes', 'read_csv_rows', 'csv_lines']
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #b6a46440
 import csv
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,7 +93,7 @@ def parse_header(record: str, text: str) -> Header:
     if first is None or first[1] != check_record(record):
         expected = "a header that begins with the record's name, number of signals and rate"
         raise EcgError(record, expected, ascii((lines or [""])[0])[:60])
-    n_segments, n_leads, n_samples = int(first[2] or 0), int(first[3]), int(first[5]) if first[5] else None
+    n_segments, n_leads, n_samples = int(first[2] or 0), int(first[3]), int(first[5] or 0) or None  # 0 tells nothing
     try:
         fs_hz = float(first[4])
     except ValueError:
@@ -101,7 +101,7 @@ def parse_header(record: str, text: str) -> Header:
     if not 1 <= n_leads <= MAX_LEADS or len(lines) - 1 != (n_segments or n_leads):
         expected = f"1 to {MAX_LEADS} signals with a line each, or segments"
         raise EcgError(record, expected, f"{n_leads} and {len(lines) - 1} lines")
-    if n_samples is not None and not 0 < n_samples <= MAX_HOURS * 3600 * MAX_FS_HZ:
+    if n_samples is not None and n_samples > MAX_HOURS * 3600 * MAX_FS_HZ:
         raise EcgError(record, f"at most {MAX_HOURS:g} h of samples", str(n_samples))
     said = _PATIENT.search(text)
     if n_segments:
@@ -150,7 +150,7 @@ def _signal(record: str, line: str) -> Lead:
     if not 1 <= (n := int(per_frame or 1)) <= MAX_FS_HZ:
         raise EcgError(record, f"1 to {MAX_FS_HZ:g} samples a frame", str(n))
     place = (file, format_, n, int(skew or 0), int(skip or 0))
-    return Lead(*place, said, per_mv, at_zero, int(checksum) if checksum else None, other)
+    return Lead(*place, said, per_mv, at_zero, int(checksum or 0) or None, other)  # 0: a place holder
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #9d2b14a5
 def _named(leads: Sequence[Lead]) -> tuple[Lead, ...]:
@@ -253,8 +253,9 @@ def _read_leads(folder: Path, header: Header) -> tuple[float, dict[str, np.ndarr
         if header.n_samples is not None and held[file] < header.n_samples:
             notes.append(f"expected {header.n_samples} samples, found {held[file]}: the file ends early")
             continue
-        notes += [f"lead {lead.name}: expected checksum {lead.checksum}, found another" for lead, total
-                  in zip(own, sums, strict=True) if lead.checksum is not None and (total - lead.checksum) % 65536]
+        wrong = [lead.name for lead, total in zip(own, sums, strict=True)
+                 if lead.checksum is not None and (total - lead.checksum) % 65536]
+        notes += [f"lead {', '.join(wrong)}: expected the checksum of the header, found another"] if wrong else []
     for lead in header.leads:
         if lead.unit:
             notes.append(f"lead {lead.name}: in {lead.unit}, which is no voltage; not used")
@@ -434,9 +435,15 @@ def _wfdb() -> Iterator[object]:
         yield wfdb
 
 
+def whole_records(names: Collection[str]) -> list[str]:
+    "Leave out what by its name is a segment or the layout of another: x_0001 and x_layout where there is x."
+    parts = {name: re.fullmatch(r"(.+)_(\d{4}|layout)", name) for name in names}
+    return [name for name, part in parts.items() if not (part and part[1] in names)]
+
+
 def records_in(folder: Path | str) -> list[str]:
     "List the records of a folder by their headers."
-    return sorted(path.stem for path in Path(folder).glob("*.hea") if NAME.fullmatch(path.stem))
+    return sorted(whole_records([path.stem for path in Path(folder).glob("*.hea") if NAME.fullmatch(path.stem)]))
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #0d1540dc
 def write_wfdb(
@@ -548,14 +555,18 @@ def read_csv_rows(
     name, n_classes = Path(path).name, len(row_classes(path))
     with Path(path).open(encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(iter(lambda: file.readline(MAX_ROW), ""), 1):
-            if number == 1 and all(re.search("[a-df-z]", cell, re.IGNORECASE) for cell in line.split(",")):
-                continue  # names
+            if number == 1 and _are_names(line.strip().split(",")):
+                continue
             if not line.strip():
                 continue
             try:
                 yield _row_of(line, n_classes)
             except ValueError as error:
                 yield EcgError(f"{name}, row {number}", *error.args)
+
+
+def _are_names(cells: list[str]) -> bool:  # words, or the numbers of the columns
+    return all(re.search("[a-df-z]", cell, re.IGNORECASE) for cell in cells) or cells == [*map(str, range(len(cells)))]
 
 
 def _row_of(line: str, n_classes: int) -> tuple[np.ndarray, int]:

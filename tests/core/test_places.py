@@ -54,6 +54,15 @@ def test_files_are_fetched_as_they_are(place):
         assert {name: (folder / name).read_bytes() for name in FILES} == FILES
 
 
+def test_of_many_files_those_are_listed_whose_names_begin_as_wanted(place):
+    address, put = place
+    for name in ("100.hea", "100.dat", "101.hea", "patients.csv"):
+        put(name, b"x")
+    found = files_in(address, begins=("100", "patients"))
+    assert list(found) == ["100.dat", "100.hea", "patients.csv"]
+    assert found.items() <= files_in(address).items()
+
+
 def test_content_of_the_same_size_is_another_version(place):
     address, put = place
     put("100.hea", b"100 2 360")

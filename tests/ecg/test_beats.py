@@ -7,11 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import fields, replace
 from functools import partial
+from hashlib import sha256
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from flask import Flask
+from scipy.signal import lfilter
 
 from dreem_case.core.outputs import FolderOutputs, open_outputs
 from dreem_case.core.windows import runs_of
@@ -32,7 +34,7 @@ from dreem_case.ecg.filtering import (
     second_quality,
     without_spikes,
 )
-from dreem_case.ecg.findings import _loss, both_ways, data_of, flags, gained, of_found_beats, of_shifts
+from dreem_case.ecg.findings import _loss, both_ways, data_of, flags, gained, of_found_beats, of_shifts, of_signals
 from dreem_case.ecg.imputation import WAYS, distance, filled
 from dreem_case.ecg.judge import against_annotations, compare, differences, gross, shadow, summed_up
 from dreem_case.ecg.monitor import (
@@ -44,7 +46,7 @@ from dreem_case.ecg.monitor import (
     told,
     watched,
 )  # fmt: skip
-from dreem_case.ecg.places import TABLE, answers_as_annotations, read_table, score_many, table_row
+from dreem_case.ecg.places import TABLE, answers_as_annotations, list_records, read_table, score_many, table_row
 from dreem_case.ecg.recording import CLASSES, EcgError, Recording, make_recording
 from dreem_case.ecg.rhythm import log_intervals, rhythm_features
 from dreem_case.ecg.score import MODEL_FILE, WHY, answer_json, score_recording, shipped_model
@@ -264,7 +266,7 @@ def test_a_beat_whose_surroundings_are_cut_off_follows_no_spike():
         x += np.exp(-(((t - beat) / 0.02) ** 2))
         x[round((beat - 0.08) * 250)] += 2
     known = (time_s > 0.32) & (time_s < 9.98)
-    assert pacing_spikes(Recording("made", 250, {"II": x.astype(np.float32)}), time_s).tolist() == known.tolist()
+    assert pacing_spikes(Recording("made", 250, {"II": x.astype(np.float32)}), time_s)[0].tolist() == known.tolist()
 
 
 RISING = {  # of a beat in the middle where each interval is a step longer than the one before, in such steps
@@ -454,6 +456,11 @@ def test_a_body_that_is_too_long_is_413(client, monkeypatch, path):
     assert (answer.status_code, answer.json["expected"]) == (413, "at most 10 bytes")
 
 
+def test_a_body_that_is_not_called_json_is_told_so(client):
+    answer = client.post("/beats", data='{"fs_hz": 360, "leads": {}}', content_type="text/plain")
+    assert (answer.status_code, answer.json["found"]) == (422, "content of type 'text/plain'")
+
+
 def test_a_number_of_thousands_of_digits_is_refused(client):
     number = "1" * 5000
     body = f'{{"fs_hz": {number}, "leads": {{"a": [0, 1]}}}}'
@@ -592,6 +599,24 @@ def test_a_bucket_takes_the_results_and_is_gone_on_with(tmp_path, server, monkey
     assert open_outputs("s3://ecg-scored/at").names() == {"sim01.json", "sim01.beats", TABLE}
 
 
+def test_records_are_fetched_from_folders_of_a_database_and_one_that_is_not_there_is_named(tmp_path, server):
+    write_records(tmp_path / "in", n_records=2, minutes=0.5)
+    client_of(server).create_bucket(Bucket="ecg-open", ACL="public-read")
+    files = {f"a/b/{path.name}": path.read_bytes() for path in (tmp_path / "in").iterdir()}
+    sums = "".join(f"{sha256(content).hexdigest()} {name}\n" for name, content in files.items()).encode()
+    for name, content in {**files, "SHA256SUMS.txt": sums}.items():
+        client_of(server).put_object(Bucket="ecg-open", Key=f"1.0/{name}", Body=content, ACL="public-read")
+    fetch = ["download", "--store", "s3://ecg-open/1.0", "--endpoint", server, "--out", str(tmp_path / "out")]
+    run = CliRunner().invoke(ecg, [*fetch, "a/b/sim02"])
+    assert run.exit_code == 0 and list_records(str(tmp_path / "out")) == ["sim02"]
+    for name, said in (("sim01", "sim01: expected a header"), ("a/b/sim", "sim: expected a header")):
+        run = CliRunner().invoke(ecg, [*fetch, name])
+        assert run.exit_code == 1 and said in run.output
+    assert "s3://ecg-open/1.0: expected a header" in CliRunner().invoke(ecg, fetch).output
+    fetch[2] = "s3://ecg-open"
+    assert "s3://ecg-open: expected a database with its SHA256SUMS.txt" in CliRunner().invoke(ecg, fetch).output
+
+
 def test_a_name_that_is_no_record_gets_no_row(tmp_path):
     asked = ["score", "--store", str(tmp_path), "--out", str(tmp_path / "out"), "--jobs", "1", "../100", "=1+1"]
     run = CliRunner().invoke(ecg, asked)
@@ -690,6 +715,12 @@ def test_a_record_without_annotations_does_not_spoil_the_table_of_the_others(tmp
     assert (tmp_path / "rows.csv").read_text().startswith("sim02,")
 
 
+def test_records_of_another_rate_are_evaluated_without_rows_of_the_table(tmp_path):
+    for record in ("a", "b"):
+        write_wfdb(tmp_path, *simulate_record(record, "ventricular beats", 0.5, fs_hz=128))
+    assert set(of_signals(tmp_path)) == {"detect.se", "detect.ppv"}
+
+
 def test_a_model_of_few_patients_can_be_read_again(tmp_path):
     classes = np.repeat([0, 2], 50)
     sure = np.eye(4)[classes] * 0.999 + 0.00025  # never wrong: as soft as nothing
@@ -702,6 +733,16 @@ def test_one_patient_is_too_few_to_hold_one_out(tmp_path):
     write_records(tmp_path, n_records=2, minutes=0.5)
     run = CliRunner().invoke(ecg, ["train", "--records", str(tmp_path), "--out", str(tmp_path / "model.json")])
     assert (run.exit_code, "two patients at least" in run.output) == (1, True)
+
+
+@pytest.mark.parametrize(("letter", "found"), [("N", "N alone"), ("Q", "none")])
+def test_beats_of_one_class_or_of_none_are_too_few_to_learn_from(made, tmp_path, letter, found):
+    recording, beats = made
+    for record in "abcd":
+        write_wfdb(tmp_path, replace(recording, record=record), replace(beats, symbols=(letter,) * len(beats.symbols)))
+    run = CliRunner().invoke(ecg, ["train", "--records", str(tmp_path), "--out", str(tmp_path / "model.json")])
+    assert run.exit_code == 1
+    assert f"expected beats annotated as two of N, S, V, F at least, found {found}" in run.output
 
 
 def _of_two(folder, way):
@@ -769,6 +810,19 @@ def test_a_spike_higher_than_the_beat_is_no_beat_and_tells_of_a_pacemaker(fs_hz,
     assert len(answers.time_s) == len(match_beats(beats.time_s, answers.time_s)) == len(beats.time_s)
     assert np.abs(answers.time_s - beats.time_s).max() < 0.05
     assert answers.paced.mean() > 0.9
+
+
+@pytest.mark.parametrize("rhythm", ["sinus", "atrial beats"])
+def test_a_moving_electrode_is_no_pacemaker(rhythm):
+    recording, _ = simulate_record("r", rhythm, minutes=6, seed=3)
+    random, n = np.random.default_rng(1), recording.n_samples
+    moves = np.arange(n) // (60 * 360) % 2  # every second minute
+    leads = {}
+    for name, lead in recording.leads.items():
+        jumps = np.where(random.random(n) < 1.5 / 360, random.normal(0, 1, n), 0)
+        leads[name] = lead + moves * lfilter([1], [1, -np.exp(-1 / (0.3 * 360))], jumps)
+    answers = score_recording(make_recording("r", 360, leads))
+    assert not answers.paced.any() and (answers.why > 0).mean() > 0.1
 
 
 def test_a_lead_that_is_mostly_off_or_nothing_but_noise_keeps_its_samples():
@@ -875,6 +929,26 @@ def test_a_judge_says_which_records_the_model_has_learned_from(made, tmp_path):
         write_wfdb(tmp_path, replace(recording, record=record), beats)
     said = CliRunner().invoke(ecg, ["judge", "--store", str(tmp_path)]).stderr
     assert f"records of these names: {learned}; on them it is no stranger" in said
+
+
+def test_copies_of_a_record_under_other_names_are_of_its_patient_and_the_judge_says_so(made, tmp_path):
+    recording, beats = made
+    learned = shipped_model().card["records"][0]
+    for record in (f"sel{learned}", f"{learned}e06", f"{learned}e_6"):
+        write_wfdb(tmp_path, replace(recording, record=record), beats)
+    run = CliRunner().invoke(ecg, ["judge", "--store", str(tmp_path)])
+    assert f"records of these names: {learned}; on them it is no stranger" in run.stderr
+    assert "together, 1 patient: F1" in run.stdout
+
+
+def test_where_beats_are_only_placed_detection_is_judged_and_no_class(made, tmp_path):
+    recording, beats = made
+    for record in ("a", "b"):
+        write_wfdb(tmp_path, replace(recording, record=record), beats)
+        (tmp_path / f"{record}.atr").rename(tmp_path / f"{record}.qrs")
+    run = CliRunner().invoke(ecg, ["judge", "--store", str(tmp_path)])
+    assert run.exit_code == 0 and "100.00% found" in run.stdout
+    assert "no class is judged: no beat that is given one is annotated as N, S, V or F" in run.stdout
 
 
 def test_figures_of_several_records_add_up_their_beats(made):

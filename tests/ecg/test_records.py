@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dreem_case.ecg.cli import ecg
+from dreem_case.ecg.places import list_records
 from dreem_case.ecg.recording import EcgError, Recording, class_of, make_beats, make_recording
 from dreem_case.ecg.wfdb_files import (
     _wfdb,
@@ -265,6 +266,20 @@ def test_a_rate_of_many_digits_is_read():
     assert parse_header("x1", HEADER.replace(" 360 ", " 333.3333333333333 ")).fs_hz == 333.3333333333333
 
 
+def test_a_length_of_0_tells_nothing_and_the_file_tells_it(folder):
+    header = folder / "made.hea"
+    header.write_text(header.read_text().replace(" 360 3600", " 360 0", 1))
+    recording = read_wfdb(folder, "made")
+    assert (recording.n_samples, recording.notes) == (3600, ())
+
+
+def test_a_checksum_of_0_holds_a_place_and_accuses_no_file(folder):
+    lines = (folder / "made.hea").read_text().splitlines()
+    bare = [re.sub(r"-?\d+ 0 (\w+)$", r"0 0 \1", line) for line in lines]
+    (folder / "made.hea").write_text("\n".join(bare))
+    assert bare != lines and read_wfdb(folder, "made").notes == ()
+
+
 @pytest.mark.parametrize("gain", ["1e300", "1e-300", "1e999"])
 def test_a_gain_that_cannot_be_is_refused(gain):
     with pytest.raises(EcgError, match="gain"):
@@ -342,7 +357,8 @@ ROW = ",".join(["5e-1"] * 187)
 
 def test_rows_are_read_with_and_without_a_line_of_names(tmp_path):
     table = tmp_path / "rows.csv"
-    for head in ("", ",".join(f"c{i}" for i in range(187)) + ",label\n"):
+    numbers = ",".join(map(str, range(188))) + "\n"
+    for head in ("", ",".join(f"c{i}" for i in range(187)) + ",label\n", numbers):
         table.write_text(f"{head}{ROW},4.0\n\n{ROW},0\n{ROW}\n")
         assert [kind for _, kind in read_csv_rows(table)] == [4, 0, -1]
 
@@ -438,6 +454,12 @@ def test_a_changed_sample_is_seen_by_the_checksum(folder):
     assert any("checksum" in note for note in read_wfdb(folder, "made").notes)
 
 
+def test_segments_and_layouts_are_no_records_beside_the_record_that_they_make(folder):
+    for name in ("made_0001", "made_layout", "made_b", "other_0001"):
+        (folder / f"{name}.hea").write_text("")
+    assert records_in(folder) == list_records(str(folder)) == ["made", "made_b", "other_0001"]
+
+
 def test_a_link_is_not_followed(folder, tmp_path):
     (folder / "other.hea").symlink_to(folder / "made.hea")
     with pytest.raises(EcgError, match="link"):
@@ -456,6 +478,18 @@ def test_leads_that_say_nothing_are_left_out_and_microvolts_scaled():
     assert list(recording.leads) == ["a"]
     assert abs(recording.leads["a"]).max() < 1
     assert len(recording.notes) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [(name, False) for name in ("RESP", "Respiration", "foot GSR", "finger PPG", "BVP", "Sp02", "HR", "THOR RES")]
+    + [(name, True) for name in ("ECG", "ecg i", "X", "mod.V1", "A-S", "CM5", "chest", "D3", "aVF", "HR-ECG", "")],
+)
+def test_a_signal_beside_the_ecg_is_known_by_its_name(name, is_one):
+    wave = np.sin(np.arange(3600) / 20)
+    recording = make_recording("made", 360, {"II": wave, name: wave})
+    assert list(recording.leads) == ["II", name][: 1 + is_one]
+    assert recording.notes == (() if is_one else (f"lead {name}: by its name no ECG; not used",))
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, 1e30, -1e300, 1.1e9])
