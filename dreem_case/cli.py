@@ -290,7 +290,7 @@ def export(scored: str, out: str, endpoint: str | None, region: str | None) -> N
         wanted = [record for record, row in found.items() if row["status"] == SCORED]
         for record in tqdm(wanted, unit=" nights", disable=None):
             try:
-                details = json.loads(results.read(f"details/{check_record_name(record)}.json") or b"{}")
+                details = results.read_json(f"details/{check_record_name(record)}.json")
                 tables.write(f"epochs/{record}.csv", epochs_csv(details))
             except (CaseFileError, KeyError, TypeError, ValueError):
                 failed += 1

@@ -21,7 +21,7 @@ import numpy as np
 
 from ..core import places
 from ..core.code_version import result_version
-from ..core.outputs import Outputs, open_outputs
+from ..core.outputs import Outputs, csv_content, open_outputs
 from ..core.places import StoredFile
 from ..core.workers import Workers
 from .classifier import BeatModel
@@ -196,11 +196,7 @@ def read_table(outputs: Outputs) -> dict[str, dict]:  # by record
 
 
 def _table(rows: Mapping[str, Mapping]) -> bytes:
-    text = StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows[record] for record in sorted(rows))
-    return text.getvalue().encode()
+    return csv_content([rows[record] for record in sorted(rows)], COLUMNS)
 
 # %% ../../nbs/library/ecg/places.ipynb #227d8c45
 def score_many(

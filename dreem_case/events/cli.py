@@ -312,7 +312,7 @@ def _networks(store, zone, marks, n_simulated, mlflow, out, overrides, is_sweep)
         if is_sweep:
             rows.append({"run": folder.name, "ap": f"{ap:.4f}", "version": version, "refused": ""})
             rows.sort(key=lambda row: row["ap"], reverse=True)
-            write_whole(out / "sweep.csv", night_csv([*rows, *refused]).encode())
+            write_whole(out / "sweep.csv", night_csv([*rows, *refused]))
     sys.exit(1 if refused else 0)
 
 
@@ -395,7 +395,7 @@ def _write_tables(nights: Path | None, submission: Path | None, done: Mapping[st
             for name, found in done.items()
             for row in ([{"reason": found}] if isinstance(found, str) else found["nights"])
         ]
-        write_whole(nights, night_csv(rows).encode())
+        write_whole(nights, night_csv(rows))
     if submission and done:
         rows = [
             (name, event["event"], event["step"], score)

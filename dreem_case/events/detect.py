@@ -5,13 +5,12 @@ __all__ = ['EVERY_MIN', 'Detection', 'detect_events', 'events_json', 'sleep_by_m
            'submission_csv', 'night_csv']
 
 # %% ../../nbs/library/events/detect.ipynb #477e46e5
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import StringIO
 
 import numpy as np
 
+from ..core.outputs import csv_content
 from ..core.windows import runs_of
 from .decode import Likelihoods, NightFound, Placed, nights_of, place_night
 from .heuristic import angle_sleep, cole_kripke
@@ -126,10 +125,6 @@ def submission_csv(found: EventTable) -> str:
     return "".join(["row_id,series_id,step,event,score\n", *(f"{row},{line}\n" for row, line in enumerate(lines))])
 
 # %% ../../nbs/library/events/detect.ipynb #d9272064
-def night_csv(rows: Sequence[dict]) -> str:
-    "Write rows of nights as CSV; what a row lacks is empty."
-    text = StringIO()
-    writer = csv.DictWriter(text, max(rows, key=len, default=()), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+def night_csv(rows: Sequence[dict]) -> bytes:
+    "Write rows of nights as CSV, with the columns of the longest."
+    return csv_content(rows, max(rows, key=len, default=()))

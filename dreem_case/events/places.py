@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from ..core.code_version import result_version
-from ..core.outputs import Outputs, open_outputs
+from ..core.outputs import open_outputs
 from ..core.places import PlaceUnavailable, StoredFile, fetched, files_in, is_bucket, stored_file
 from ..core.workers import Workers
 from .detect import Detection, detect_events, details_json, night_csv
@@ -143,15 +143,6 @@ def details_in(place: str, zone: str | None, model: str | None, how: str, name: 
     return details_json(found) | {"key": key, "scores": found.events.score.tolist()}
 
 # %% ../../nbs/library/events/places.ipynb #64b61ab9
-def _left(outputs: Outputs, name: str) -> dict:
-    "Read what a run before has left of a series; empty for anything else."
-    try:
-        found = json.loads(outputs.read(f"{name}.json") or b"{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def detect_all(
     place: str,
     names: Sequence[str],
@@ -170,7 +161,7 @@ def detect_all(
         alone = {name: [*files.values()] for name, files in _files(place).items() if len(files) == 1}
         versions = {name: file.version for name, (file,) in alone.items()}
     for name in names:
-        left = _left(outputs, name) if {f"{name}.json", f"{name}.csv"} <= there else {}
+        left = outputs.read_json(f"{name}.json") if {f"{name}.json", f"{name}.csv"} <= there else {}
         if left and left.get("key") == _key(versions.get(name, ""), how):
             yield name, left, False
         else:
@@ -178,6 +169,6 @@ def detect_all(
     for one in workers.run(partial(details_in, place, zone, model, how), new):
         found = f"{one.item}: {one.lost}" if one.lost else one.value
         if outputs and isinstance(found, dict):
-            outputs.write(f"{one.item}.csv", night_csv(found["nights"]).encode())
+            outputs.write(f"{one.item}.csv", night_csv(found["nights"]))
             outputs.write(f"{one.item}.json", json.dumps(found).encode())
         yield one.item, found, True

@@ -180,11 +180,8 @@ _OF_THE_MACHINE = (FileUnavailable, PlaceError)  # another try may not meet them
 
 def _told(outputs: Outputs, name: str, key: str) -> dict | None:
     "Read a line that an earlier run has written, if it is of the same files."
-    try:
-        found = json.loads(outputs.read(name) or b"null")
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) and found.get("key") == key else None
+    found = outputs.read_json(name)
+    return found if found.get("key") == key else None
 
 # %% ../../nbs/library/mae/prepare.ipynb #239de0ae
 def _survey_study(job: _Job, study: str) -> dict:  # a survey, or {"error": why}

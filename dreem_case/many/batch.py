@@ -224,10 +224,7 @@ _NEEDED = {SCORED: ("key", "hypnogram_bytes", "details_bytes"), REFUSED: ("key",
 
 def read_row(outputs: Outputs, record: str) -> dict:
     "Read a night's line; empty where there is none that can be used."
-    try:
-        row = json.loads(outputs.read(f"rows/{record}.json") or b"{}")
-    except (ValueError, RecursionError):
-        return {}
+    row = outputs.read_json(f"rows/{record}.json")
     if not is_row(row) or row.get("record") != record or row.get("status") not in _NEEDED:
         return {}
     return row if all(row.get(name) is not None for name in _NEEDED[row["status"]]) else {}

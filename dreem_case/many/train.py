@@ -265,7 +265,7 @@ def training_pieces(
 ) -> dict[str, np.ndarray]:  # record -> pieces of its signals; empty where the model does not say
     "Read what a model says about the signals of its training nights; raise `OutputError`."
     try:
-        nights = json.loads(out.read(TRAINING) or b"{}").get("data", {}).get("nights") or []
+        nights = out.read_json(TRAINING).get("data", {}).get("nights") or []
         return {
             str(night["record"]): np.unique(np.array([int(piece, 16) for piece in night["pieces"]], np.uint64))
             for night in nights

@@ -10,7 +10,6 @@ __all__ = ['BUDGETS', 'N_TRIED', 'DODH_KAPPA', 'DODH_KAPPA_SD', 'DODH_REFERENCE'
 import hashlib
 import json
 import math
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
@@ -26,6 +25,7 @@ from joblib import cpu_count
 from ..core.code_version import result_version
 from ..staging.embedded import in_project, project_root
 from ..core.cross_validation import grouped_folds
+from ..core.files import write_whole
 from ..core.workers import run_all
 from ..staging.features import NightFeatures
 from ..nights.store import Store
@@ -51,9 +51,8 @@ def write_results(
     "Write a results file, sorted by name, in one step. Raises ValueError for a value that is not a number."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    partial.write_text(json.dumps(dict(sorted(results.items())), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    content = json.dumps(dict(sorted(results.items())), indent=1, allow_nan=False) + "\n"
+    write_whole(path, content.encode())
 
 # %% ../../nbs/library/report/chapter.ipynb #64444201
 def _plain(value):

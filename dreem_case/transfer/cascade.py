@@ -352,13 +352,11 @@ def windows_to_send(unsure: np.ndarray) -> np.ndarray:  # bool (n,)
 @contextmanager
 def own_server(
     folder: Path | str,  # empty; gets the server's log, cache and a store without nights
-    model: Path | str | None = None,  # that it serves; None: the package's
 ) -> Iterator[str]:  # its address
     "Run the project's server on loopback; raise `CloudAwayError` if it does not come up."
     folder = Path(folder)
     (folder / "store" / "h5").mkdir(parents=True)
     settings = {"STORE": folder / "store", "CACHE": folder / "cache", "PARTS": "transfer"}
-    settings |= {"TRANSFER_MODEL": model} if model else {}
     environment = {key: value for key, value in os.environ.items() if not key.startswith("DREEM_CASE_")}
     environment |= {f"DREEM_CASE_{key}": str(value) for key, value in settings.items()}
     command = [sys.executable, "-m", "gunicorn", "-c", "python:dreem_case.serving.gunicorn_config"]

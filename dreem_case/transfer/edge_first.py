@@ -4,9 +4,7 @@
 __all__ = ['BY', 'COLUMNS', 'EdgeFirst', 'stage_night', 'stage_store', 'summed']
 
 # %% ../../nbs/library/transfer/edge_first.ipynb #e2eb08f6
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from .. import __version__
 from ..core.agreement import kappa, mean_of_known
 from ..core.errors import Unusable
 from ..core.model_file import ModelError
-from ..core.outputs import Outputs
+from ..core.outputs import Outputs, csv_content
 from ..nights.casefile import CaseFileError, open_night, parse_labels
 from ..nights.night import Night, NightError
 from ..nights.stages import STAGE_NAMES
@@ -115,7 +113,7 @@ def stage_store(
     rows, n_there = [], 0
     try:
         for record in records:
-            before = outputs.read(f"stages/{record}.json")
+            before = outputs.read_json(f"stages/{record}.json")
             found = _found(store, record, before, first)
             rows.append(found["row"])
             if found.get("is_there"):
@@ -125,11 +123,11 @@ def stage_store(
             if wrong := found["row"]["error"] or (found["row"]["unanswered"] and found["notes"][-1]):
                 say(f"{record}: {wrong.removeprefix(f'{record}: ')}")
     finally:
-        outputs.write("nights.csv", _table(rows))
+        outputs.write("nights.csv", csv_content(rows, COLUMNS))
     return rows, n_there
 
 
-def _found(store: Store, record: str, before: bytes | None, first: EdgeFirst) -> dict:
+def _found(store: Store, record: str, before: dict, first: EdgeFirst) -> dict:
     "Give what is there of a record, or stage it, or say what is wrong."
     try:
         labels = store.labels(record)
@@ -147,13 +145,12 @@ def _key(first: EdgeFirst, version: str, labels: bytes | None) -> str:
     return hashlib.sha256(repr(told).encode()).hexdigest()
 
 
-def _kept(content: bytes | None, key: str) -> dict | None:
+def _kept(found: dict, key: str) -> dict | None:
     "Give the row of a file, if that is current and whole."
     try:
-        found = json.loads(content or b"{}")
         same = found["key"] == key and found["row"]["unanswered"] == 0
         return {name: found["row"][name] for name in COLUMNS} if same else None
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (KeyError, TypeError):
         return None
 
 
@@ -167,15 +164,6 @@ def _staged(store: Store, record: str, labels: bytes | None, first: EdgeFirst, v
             notes = [str(error)]
         found = stage_night(night, stages, first)
         return found | {"notes": [*notes, *found["notes"]]}
-
-
-def _table(rows: list[dict]) -> bytes:
-    "Write rows as CSV."
-    text = io.StringIO()
-    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    return text.getvalue().encode()
 
 # %% ../../nbs/library/transfer/edge_first.ipynb #fb9b66cf
 def summed(rows: list[dict], n_there: int) -> dict[str, float]:

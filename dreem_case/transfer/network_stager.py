@@ -96,8 +96,6 @@ def fit_staging(
     held: np.ndarray,  # bool (n,): nights that decide which weights stay; none: those of the last step
     settings: LoopSettings,
     batch_epochs: int | None = None,  # of a batch, about; None: 256 in sequences, 64 of networks that look at one
-    folder: Path | str | None = None,  # for a checkpoint at the end
-    resume: Path | str | None = None,  # a checkpoint
     on_pass: Callable[[int, float], object] = lambda n_done, loss: None,  # is told each pass that is done
 ) -> Learned:  # the judgement is the mean of accuracy and macro F1 on the held-out nights
     "Have a network learn to stage."
@@ -116,9 +114,7 @@ def fit_staging(
         )
 
     judge_by = judge if len(outside) else None
-    return fit_network(
-        network, batches, staging_loss, settings, judge_by, resume, folder, on_card=True, on_pass=on_pass
-    )
+    return fit_network(network, batches, staging_loss, settings, judge_by, on_card=True, on_pass=on_pass)
 
 # %% ../../nbs/library/transfer/network_stager.ipynb #46ba2b6b
 @dataclass(frozen=True)

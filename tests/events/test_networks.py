@@ -15,8 +15,8 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from dreem_case.core.model_file import ModelError  # noqa: E402
-from dreem_case.core.nets import LoopSettings, fit_network, load_network, rate_at, save_network, seed_all  # noqa: E402
-from dreem_case.core.windows import cut, cutmix, mixup, stitch, window_starts  # noqa: E402
+from dreem_case.core.nets import LoopSettings, fit_network, load_network, save_network, seed_all  # noqa: E402
+from dreem_case.core.windows import cut, stitch, window_starts  # noqa: E402
 from dreem_case.events.cli import events  # noqa: E402
 from dreem_case.events.metric import EventsError, event_table  # noqa: E402
 from dreem_case.events.minutes import minute_table  # noqa: E402
@@ -149,16 +149,6 @@ def test_windows_cover_and_stitch_gives_the_signal_back(n, width, overlap):
     assert np.allclose(stitch([cut(signal, start, width) for start in starts], starts, n), signal)
 
 
-@given(st.integers(0, 99))
-@settings(max_examples=20)
-def test_mixing_moves_truth_with_the_signal(seed):
-    random = np.random.default_rng(seed)
-    inputs = random.normal(size=(4, 1, 40)).astype(np.float32)
-    for mix in (cutmix, mixup):
-        mixed, truth = mix(inputs, inputs[:, :, ::4], random)
-        assert np.allclose(mixed[:, :, ::4], truth)
-
-
 def test_bumps_of_near_events_do_not_add_up(table):
     step = 4 * 720
     marks = [("dora", "onset", step), ("dora", "wakeup", step + 400), ("dora", "onset", step + 24)]
@@ -218,30 +208,6 @@ def test_the_judge_decides_which_weights_stay():
     went = fit_network(network, lambda epoch: [batch], lambda net, x: (net(x) - 5).pow(2).mean(), settings_, judge)
     assert went.best_epoch == 1 and len(went.judgements) == 5
     assert float(network.weight.detach()) == weights[1]
-
-
-def test_a_training_goes_on_where_it_was_stopped(tmp_path):
-    def run(epochs, resume=None, folder=None):
-        seed_all(0)
-        network = torch.nn.Linear(2, 1)
-        batch = torch.tensor([[1.0, 2], [3, 4]])
-
-        def loss(net, x):
-            return (net(x)[:, 0] - x.sum(dim=1)).pow(2).mean()
-
-        settings_ = LoopSettings(epochs=epochs, warm_up=0, learning_rate=0.01)
-        fit_network(network, lambda epoch: [batch] * 2, loss, settings_, resume=resume, folder=folder)
-        return network.weight.detach()
-
-    run(3, folder=tmp_path)
-    assert not torch.equal(run(3), run(6))
-    assert torch.isfinite(run(6, resume=tmp_path / "last.ckpt")).all()
-
-
-def test_the_rate_warms_up_and_falls():
-    rates = [rate_at(step, 100, 0.1) for step in range(100)]
-    assert rates[9] == max(rates) == 1 and rates[0] == 0.1 and rates[-1] < 0.01
-    assert (np.diff(rates[10:]) <= 0).all()
 
 
 # ---- files and configuration

@@ -9,12 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dreem_case.core.model_file import ModelError, from_json, read_model, to_json, write_model
+from dreem_case.core.model_file import ModelError
 from dreem_case.nights.stages import UNSCORED
 from dreem_case.staging import blended, recurrent
 from dreem_case.staging.blended import BlendedStager
 from dreem_case.staging.stagers import load_stager, stager_class
-from tests.staging.test_boosted import changed
+from tests.staging.test_boosted import changed, kept, write
 from tests.staging.test_design_matrix import with_channels
 from tests.staging.test_stager import staged_night
 
@@ -38,14 +38,7 @@ def fitted(nights):
 
 @pytest.fixture
 def saved(fitted, tmp_path):
-    """The folder of the fitted model, its manifest and its state."""
-    fitted.save(tmp_path)
-    manifest, content = read_model(tmp_path, kind="blended")
-    return tmp_path, manifest, from_json(content, tmp_path)
-
-
-def write(folder, manifest, state):
-    write_model(folder, manifest, to_json(state), ["numpy"])
+    return kept(fitted, tmp_path)
 
 
 def test_it_says_the_geometric_mean_of_both(nights, fitted):

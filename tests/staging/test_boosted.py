@@ -186,12 +186,16 @@ def changed(state, path, value):
     return copy
 
 
+def kept(stager, folder):
+    """Save a model; return its folder, its manifest and its state."""
+    stager.save(folder)
+    manifest, content = read_model(folder)
+    return folder, manifest, from_json(content, folder)
+
+
 @pytest.fixture
 def saved(fitted, tmp_path):
-    """The folder of the fitted model, its manifest and its state."""
-    fitted.save(tmp_path)
-    manifest, content = read_model(tmp_path, kind="boosted")
-    return tmp_path, manifest, from_json(content, tmp_path)
+    return kept(fitted, tmp_path)
 
 
 def write(folder, manifest, state):

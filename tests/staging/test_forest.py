@@ -114,20 +114,11 @@ def write(folder, manifest, state):
     write_model(folder, manifest, dump_estimators(state), ["numpy"], "skops")
 
 
-def test_a_tree_with_a_node_that_does_not_exist_is_refused(nights, tmp_path):
+@pytest.mark.parametrize("what", ["children_left", "feature"])
+def test_a_tree_with_a_node_or_a_column_that_does_not_exist_is_refused(nights, tmp_path, what):
     prepared, labels = zip(*nights[:2], strict=True)
     stager = small().fit(prepared, labels)
-    tree = stager.forest.estimators_[0].tree_
-    tree.children_left[0] = 10**6
-    write(tmp_path, *saved_state(stager))
-    with pytest.raises(ModelError, match="nodes or columns that do not exist"):
-        ForestStager.load(tmp_path)
-
-
-def test_a_tree_that_asks_for_a_column_that_does_not_exist_is_refused(nights, tmp_path):
-    prepared, labels = zip(*nights[:2], strict=True)
-    stager = small().fit(prepared, labels)
-    stager.forest.estimators_[0].tree_.feature[0] = 10**6
+    getattr(stager.forest.estimators_[0].tree_, what)[0] = 10**6
     write(tmp_path, *saved_state(stager))
     with pytest.raises(ModelError, match="nodes or columns that do not exist"):
         ForestStager.load(tmp_path)

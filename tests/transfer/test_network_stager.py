@@ -13,7 +13,6 @@ pytest.importorskip("lightning", reason="networks are an extra: pip install dree
 from safetensors.torch import load, save  # noqa: E402
 
 from dreem_case.core.model_file import ModelError  # noqa: E402
-from dreem_case.core.nets import LoopSettings, seed_all  # noqa: E402
 from dreem_case.nights.night import Night, Signal  # noqa: E402
 from dreem_case.staging.score import score_night  # noqa: E402
 from dreem_case.staging.stagers import load_stager, stager_class, stager_names  # noqa: E402
@@ -21,13 +20,11 @@ from dreem_case.transfer.network_stager import (  # noqa: E402
     KINDS,
     SmallSequenceStager,
     bridged,
-    fit_staging,
     hold_out,
     load_network_stager,
     network_stager,
     shipped_network_folder,
 )
-from dreem_case.transfer.networks import SmallSequenceNet  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -78,27 +75,6 @@ def test_one_seed_makes_one_network(nights):
         return stager.fit([stager.prepare(night) for night in nights[:2]], [n.hypnogram for n in nights[:2]], seed)
 
     assert fit(1).version == fit(1).version != fit(2).version
-
-
-def test_a_checkpoint_goes_on_from_where_the_training_was(nights, tmp_path):
-    windows, labels = (
-        [SmallSequenceStager().prepare(n) for n in nights[:3]],
-        [n.hypnogram.astype(int) for n in nights[:3]],
-    )
-    held, settings = np.array([False, False, True]), LoopSettings(epochs=3, patience=9, warm_up=0)
-
-    def network():
-        seed_all(0)
-        return SmallSequenceNet()
-
-    whole = network()
-    told = fit_staging(whole, windows, labels, held, settings)
-    assert len(told.losses) == 3 and all(np.isfinite(told.losses))
-    fit_staging(again := network(), windows, labels, held, settings, folder=tmp_path)
-    resumed = network()
-    fit_staging(resumed, windows, labels, held, settings, resume=tmp_path / "last.ckpt")
-    for one, other in zip(again.state_dict().values(), whole.state_dict().values(), strict=True):
-        torch.testing.assert_close(one, other)
 
 
 def test_both_nights_of_a_person_are_on_one_side():
