@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..core.code_version import result_version
+from ..core.files import files_below
 from ..core.places import stored_file
 from .recording import MAX_FS_HZ, MAX_HOURS, MIN_FS_HZ, EcgError, Recording, make_recording
 from .wfdb_files import MAX_HEADER_BYTES, VOLTS, check_record, write_wfdb
@@ -319,7 +320,7 @@ def recordings_in(sources: Sequence[Path]) -> list[Path]:
     found = []
     for source in sources:
         if source.is_dir():
-            tables = [path for path in source.rglob("[!.]*") if path.suffix.lower() == ".csv" and path.is_file()]
+            tables = [path for path in files_below(source) if path.suffix.lower() == ".csv"]
             found += sorted([*(pair.psg for pair in find_pairs(source).pairs), *tables])
         else:
             found.append(source)

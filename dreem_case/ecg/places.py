@@ -21,6 +21,7 @@ import numpy as np
 
 from ..core import places
 from ..core.code_version import result_version
+from ..core.files import files_below
 from ..core.outputs import Outputs, csv_content, open_outputs
 from ..core.places import StoredFile
 from ..core.workers import Workers
@@ -74,9 +75,8 @@ def _homes(place: str) -> dict[str, list[str]]:  # record -> the folders that ha
     if names or places.is_bucket(place):
         return {Path(name).stem: [place] for name in names}
     found: dict[str, list[str]] = {}
-    for path in sorted(Path(place).rglob("*.hea")):
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(place).parts):
-            found.setdefault(path.stem, []).append(str(path.parent))
+    for path in sorted(files_below(Path(place), "*.hea")):
+        found.setdefault(path.stem, []).append(str(path.parent))
     return found
 
 

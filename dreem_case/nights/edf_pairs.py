@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..core.files import files_below
 from .edf_header import EdfHeaderError, edf_record
 from .edf_hypnogram import has_annotations
 
@@ -58,8 +59,7 @@ def find_pairs(
     folder = Path(folder)
     if not folder.is_dir():
         raise EdfHeaderError(folder.name, "a folder of EDF files", "none")
-    found = folder.rglob("[!.]*") if deep else folder.glob("[!.]*")
-    every = sorted(path for path in found if path.is_file())
+    every = sorted(files_below(folder) if deep else filter(Path.is_file, folder.glob("[!.]*")))
     recordings = [path for path in every if _is_edf(path) and not _HYPNOGRAM.search(path.stem)]
     n_named = Counter(_key(edf_record(path)) for path in recordings)
     others: dict[str, list[Path]] = {}

@@ -140,8 +140,9 @@ def test_every_column_that_is_a_lead_is_one_whatever_names_and_units_it_shares(t
     assert list(imported(path).leads) == names
 
 
-def test_hidden_files_are_no_recordings(tmp_path):
-    for name in ("watch.csv", "._watch.csv"):
+def test_hidden_files_and_what_lies_in_hidden_folders_are_no_recordings(tmp_path):
+    (tmp_path / ".trash").mkdir()
+    for name in ("watch.csv", "._watch.csv", ".trash/old.csv", ".trash/old.edf"):
         (tmp_path / name).write_text("x")
     assert recordings_in([tmp_path]) == [tmp_path / "watch.csv"]
 
