@@ -133,7 +133,7 @@ def train(
     from dreem_case.events.model import (
         NEAR_DIARY_MIN, NEAR_MIN, fit_minutes, movement_only, read_prepared, save_minutes,
     )  # fmt: skip
-    from dreem_case.events.study import as_devices, as_epochs, open_diary, simulated
+    from dreem_case.events.study import as_devices, as_epochs, held_out_odds, open_diary, simulated
 
     groups = tuple(group.strip() for group in channels.split(",")) if channels else None
     if groups != ANGLE and (unknown := set(groups or ()) - set(GROUPS)):
@@ -164,6 +164,8 @@ def train(
     near = NEAR_DIARY_MIN if diary or counts else NEAR_MIN
     subsets = bool(diary) and len(groups) > 1
     model = fit_minutes(tables, truth, groups, rounds, tuple(range(seeds)), {"data": data}, rows, near, subsets)
+    if diary:
+        model = model.with_odds(held_out_odds(tables, truth, groups, rounds))
     save_minutes(model, out)
     if mlflow:
         log_run(model.version, {key: told for key, told in model.card.items() if key != "names"}, {}, model.card)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.signal import find_peaks
 
+from ..core.calibration import AS_SAID, Odds, moved
 from .metric import EVENTS, STEP_S, TOLERANCES, EventTable
 from .minutes import DAY_MIN, MIN_NIGHT_MIN, MinuteTable, best_intervals, day_start, days_by
 
@@ -22,6 +23,7 @@ class Likelihoods:
 
     asleep: np.ndarray  # (n,) from 0 to 1; zero where the watch was not worn
     near: np.ndarray  # (2, n) likelihood of an onset and of a wakeup near by, from 0 to 1
+    odds: Odds = AS_SAID  # by which the likelihood of being within 15 minutes is moved
 
 # %% ../../nbs/library/events/decode.ipynb #737d8e78
 def peaks(
@@ -139,7 +141,8 @@ def place_night(said: Likelihoods, night: NightFound) -> tuple[Placed | None, Pl
     "Put the events of a night, as far as it has them; what would end before it begins keeps the interval's ends."
     if not night.interval:
         return None, None
-    onset, wakeup = (place_event(near, at) for near, at in zip(said.near, night.interval, strict=True))
+    placed = (place_event(near, at) for near, at in zip(said.near, night.interval, strict=True))
+    onset, wakeup = (replace(end, within_15=float(moved(end.within_15, said.odds))) for end in placed)
     if onset.minute >= wakeup.minute:
         onset, wakeup = (replace(a, minute=float(b)) for a, b in zip((onset, wakeup), night.interval, strict=True))
     return None if BEGINS_ASLEEP in night.reason else onset, None if ENDS_ASLEEP in night.reason else wakeup

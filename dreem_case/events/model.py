@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
+from ..core.calibration import AS_SAID, Odds, checked_odds
 from ..core.files import write_whole
 from ..core.trees import Trees, fit_trees
 from .decode import Likelihoods
@@ -84,6 +86,7 @@ class MinuteModel:
     groups: tuple[str, ...]  # of channels that it uses
     version: str
     card: dict  # what it learned from
+    odds: Odds = AS_SAID  # of being within 15 minutes, fitted to people who were held out
 
     def likelihoods(self, table: MinuteTable) -> Likelihoods:
         "Say of each minute of a series what it is."
@@ -91,9 +94,12 @@ class MinuteModel:
         if columns != self.columns:
             raise EventsError(table.series.name, f"a model of {len(columns)} columns", f"{len(self.columns)} or others")
         found = np.mean([trees.predict(rows) for trees in self.trees], axis=0) * table.worn[:, None]
-        return Likelihoods(
-            found[:, SLEEP] + (found[:, NEAR_ONSET] + found[:, NEAR_WAKEUP]) / 2, found[:, NEAR_ONSET:].T
-        )
+        asleep = found[:, SLEEP] + (found[:, NEAR_ONSET] + found[:, NEAR_WAKEUP]) / 2
+        return Likelihoods(asleep, found[:, NEAR_ONSET:].T, self.odds)
+
+    def with_odds(self, odds: Odds) -> Self:
+        "Give the model that says by these odds how sure it is."
+        return replace(self, odds=odds, version=_version(self.trees, self.columns, odds))
 
 # %% ../../nbs/library/events/model.ipynb #c4405c49
 def fit_minutes(
@@ -130,10 +136,10 @@ def movement_only(rows: np.ndarray, columns: Sequence[str]) -> np.ndarray:
     return np.where(gone, np.float32(np.nan), rows)
 
 
-def _version(trees: Sequence[Trees], columns: Sequence[str]) -> str:
+def _version(trees: Sequence[Trees], columns: Sequence[str], odds: Odds = AS_SAID) -> str:
     import hashlib
 
-    digest = hashlib.sha256(repr(columns).encode())
+    digest = hashlib.sha256(repr(columns).encode() + (b"" if odds == AS_SAID else repr(odds).encode()))
     for part in trees:
         digest.update(part.value.tobytes() + part.threshold.tobytes())
     return f"minutes-{digest.hexdigest()[:12]}"
@@ -202,7 +208,7 @@ def save_minutes(model: MinuteModel, path: Path | str) -> None:
     ]
     content = {
         "kind": KIND, "version": model.version, "groups": model.groups, "columns": model.columns,
-        "card": model.card, "trees": states,
+        "card": model.card, "odds": model.odds, "trees": states,
     }  # fmt: skip
     write_whole(Path(path), json.dumps(content, separators=(",", ":"), allow_nan=False).encode())
 
@@ -222,7 +228,8 @@ def load_minutes(path: Path | str) -> MinuteModel:
         trees = tuple(Trees.from_state(len(columns), 4, state) for state in content["trees"])
         if not trees:
             raise ValueError("no trees")
-        return MinuteModel(trees, columns, groups, str(content["version"])[:60], dict(content["card"]))
+        odds = checked_odds(content.get("odds", AS_SAID))  # older files have none
+        return MinuteModel(trees, columns, groups, str(content["version"])[:60], dict(content["card"]), odds)
     except OSError:
         raise EventsError(path.name, "a model file", "none") from None
     except KeyError as error:

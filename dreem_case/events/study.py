@@ -3,7 +3,8 @@
 # %% auto #0
 __all__ = ['COUNT_DAYS', 'BREAK_STEPS', 'KNOWN', 'TURN_DEGREES', 'QUARTER', 'N_FOLDS', 'NEAR_NIGHT_MIN', 'SAID_MIN', 'simulated',
            'as_epochs', 'with_channels', 'as_devices', 'write_wearers', 'causes', 'lead_up', 'describe', 'figures',
-           'ap_interval', 'error_interval', 'out_of_fold', 'decoded', 'open_diary', 'confidence', 'window_counts']
+           'ap_interval', 'error_interval', 'out_of_fold', 'decoded', 'open_diary', 'confidence', 'held_out_odds',
+           'window_counts']
 
 # %% ../../nbs/library/events/study.ipynb #22fe9a0e
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.calibration import AS_SAID, Odds, fit_odds
 from ..core.cross_validation import predict_out_of_fold
 from ..core.resampling import Interval, interval_over_groups
 from ..core.windows import runs_of
@@ -186,14 +188,17 @@ def out_of_fold(
     groups: tuple[str, ...] = GROUPS,
     n_rounds: int = 100,
     n_folds: int = N_FOLDS,
+    with_odds: bool = False,  # each model fits how sure it is to its own people, held out in turn
+    rows: Sequence[np.ndarray] | None = None,  # features of the tables, if somebody has them
 ) -> list:  # of Likelihoods, each by a model that has not seen this person
     "Say of each minute what it is, by models of other people."
-    rows = [minute_features(table, groups)[0] for table in tables]
+    rows = rows or [minute_features(table, groups)[0] for table in tables]
     people = list(range(len(tables)))
 
     def fit(inside: np.ndarray) -> MinuteModel:
-        own = [tables[i] for i in inside]
-        return fit_minutes(own, events, groups, n_rounds, rows=[rows[i] for i in inside], near_min=NEAR_DIARY_MIN)
+        own, theirs = [tables[i] for i in inside], [rows[i] for i in inside]
+        model = fit_minutes(own, events, groups, n_rounds, rows=theirs, near_min=NEAR_DIARY_MIN)
+        return model.with_odds(held_out_odds(own, events, groups, n_rounds, theirs)) if with_odds else model
 
     def predict(model: MinuteModel, outside: np.ndarray) -> list:
         return [model.likelihoods(tables[i]) for i in outside]
@@ -232,6 +237,21 @@ def confidence(
                     found.append((table.series.name, end.within_15, off < SAID_MIN))
     series, likely, right = zip(*found, strict=True) if found else ((), (), ())
     return np.array(series, str), np.array(likely, float), np.array(right, bool)
+
+# %% ../../nbs/library/events/study.ipynb #5b1c07ac
+def held_out_odds(
+    tables: Sequence[MinuteTable],
+    events: EventTable,
+    groups: tuple[str, ...] = GROUPS,
+    n_rounds: int = 100,
+    rows: Sequence[np.ndarray] | None = None,  # features of the tables, if somebody has them
+) -> Odds:
+    "Fit how sure a model of these people may be; fewer than two move nothing."
+    if len(tables) < 2:
+        return AS_SAID
+    said = out_of_fold(tables, events, groups, n_rounds, min(N_FOLDS, len(tables)), rows=rows)
+    _, likely, right = confidence(tables, said, events)
+    return fit_odds(right, likely)
 
 # %% ../../nbs/library/events/study.ipynb #bc407861
 def window_counts(

@@ -23,9 +23,11 @@ from dreem_case.events.decode import (
     ENDS_ASLEEP,
     OF_ANOTHER,
     Likelihoods,
+    NightFound,
     expected_gain,
     nights_of,
     place_event,
+    place_night,
 )
 from dreem_case.events.detect import details_json, detect_events, events_json, night_rows, sleep_by_minute
 from dreem_case.events.endpoint import make_blueprint
@@ -51,6 +53,7 @@ from dreem_case.events.series_files import read_series, write_series
 from dreem_case.events.study import (
     KNOWN,
     as_epochs,
+    confidence,
     decoded,
     describe,
     figures,
@@ -381,6 +384,34 @@ def test_the_same_seed_gives_the_same_model(tmp_path):
     assert difference.max() < 1e-3
 
 
+def test_a_model_keeps_the_odds_that_were_fitted_to_people_held_out_and_other_odds_are_another_version(tmp_path):
+    wearer = simulate_wearer("anna", seed=1, n_days=4)
+    table = minute_table(wearer.series)
+    model = fit_minutes([table], wearer.events, n_rounds=3)
+    surer = model.with_odds((0.5, -1.0))
+    save_minutes(surer, tmp_path / "model.json")
+    again = load_minutes(tmp_path / "model.json")
+    assert again.odds == again.likelihoods(table).odds == (0.5, -1.0)
+    assert again.version == surer.version != model.version == model.with_odds((1.0, 0.0)).version
+    content = json.loads((tmp_path / "model.json").read_text(encoding="utf-8"))
+    for odds in ([0, 0], [1, 1e9], [1], ["a", 0], None, [float("nan"), 0]):
+        (tmp_path / "model.json").write_text(json.dumps(content | {"odds": odds}), encoding="utf-8")
+        with pytest.raises(EventsError, match="a model of boosted minutes"):
+            load_minutes(tmp_path / "model.json")
+    del content["odds"]  # as older versions wrote
+    (tmp_path / "model.json").write_text(json.dumps(content), encoding="utf-8")
+    assert load_minutes(tmp_path / "model.json").odds == (1.0, 0.0)
+
+
+def test_odds_move_how_sure_an_event_is_and_neither_its_place_nor_its_score():
+    near = np.zeros((2, 1000))
+    near[0, [400, 600]], near[1, 800] = (0.75, 0.25), 1.0
+    night = NightFound(0, 1000, (500, 800), "", 0)
+    as_said, moved = (place_night(Likelihoods(near[0], near, odds), night)[0] for odds in ((1.0, 0.0), (0.5, -1.0)))
+    assert (moved.minute, moved.score, as_said.within_15) == (as_said.minute, as_said.score, 0.75)
+    assert moved.within_15 == pytest.approx(1 / (1 + np.e / np.sqrt(3)))  # the root of odds of 3, over e
+
+
 @given(
     st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda s: st.lists(s) | st.dictionaries(st.text(), s))
 )
@@ -422,9 +453,17 @@ def test_real_nights_are_found_by_a_model_that_saw_simulated_ones_only(real_data
 @pytest.mark.slow
 def test_real_nights_are_found_by_models_of_other_people(real_data):
     tables, written = open_diary(real_data / "wrist_diary")
-    values = figures(written, decoded(list(tables.values()), out_of_fold(list(tables.values()), written, n_rounds=60)))
+    found = out_of_fold(list(tables.values()), written, n_rounds=60, with_odds=True)
+    values = figures(written, decoded(list(tables.values()), found))
     assert values["ap"] >= 0.25
     assert values["onset_mae_min"] < 30 and values["wakeup_mae_min"] < 21
+    _, said, right = confidence(list(tables.values()), found, written)
+    assert abs(said.mean() - right.mean()) < 0.06  # 0.12 as the trees say it
+
+
+def test_the_shipped_model_of_a_diary_says_less_than_its_trees_how_sure_it_is():
+    slope, offset = shipped_minutes("counts").odds
+    assert 0.5 < slope < 1.2 and -1 < offset < -0.2
 
 
 def test_the_simulation_is_as_hard_as_a_real_wearer_is_for_the_fields_rule():
