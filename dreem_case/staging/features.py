@@ -360,12 +360,13 @@ def night_features(
         found = ", ".join(night.signals) or "no signal"
         raise ValueError(f"{night.record}: expected an EEG channel, found {found}")
     with ThreadPoolExecutor(n_threads or granted_threads()) as threads:
-        accelerometer = threads.submit(_night_accelerometer, night, "accelerometer" in skip)
         described, cleaned = [], deque()
         for name in night.eeg_names:  # each is let go when it is described, which happens while the next is cleaned
             cleaned.append(threads.submit(_cleaned, night, name, set(skip)))
             if len(cleaned) > 1:
                 described.append(threads.submit(_described, cleaned.popleft(), night.n_epochs, "weights" in skip))
+        # Late, for who would be idle while the last channel is cleaned.
+        accelerometer = threads.submit(_night_accelerometer, night, "accelerometer" in skip)
         described.append(threads.submit(_described, cleaned.popleft(), night.n_epochs, "weights" in skip))
         tables, weights, qualities, amplitudes, about, pieces = zip(*(part.result() for part in described), strict=True)
         accelerometer, more = accelerometer.result()
