@@ -103,11 +103,17 @@ AS_SAID: Odds = (1.0, 0.0)
 LEAST_CASES, _SLOPES, _OFFSETS = 40, (0.1, 5.0), (-5.0, 5.0)
 
 
+def _log_odds(likely: float | np.ndarray) -> np.ndarray:
+    from scipy.special import logit
+
+    return logit(np.clip(likely, 0.001, 0.999))
+
+
 def moved(likely: float | np.ndarray, odds: Odds) -> float | np.ndarray:
     "Move likelihoods by a slope and an offset of their odds."
-    from scipy.special import expit, logit
+    from scipy.special import expit
 
-    return likely if odds == AS_SAID else expit(odds[0] * logit(np.clip(likely, 0.001, 0.999)) + odds[1])
+    return likely if odds == AS_SAID else expit(odds[0] * _log_odds(likely) + odds[1])
 
 
 def fit_odds(
@@ -117,10 +123,9 @@ def fit_odds(
     "Find the slope and offset with which what is said holds; too few cases, or all alike, move nothing."
     if len(right) < LEAST_CASES or right.all() or not right.any():
         return AS_SAID
-    from scipy.special import logit
     from sklearn.linear_model import LogisticRegression
 
-    fitted = LogisticRegression(C=1e6).fit(logit(np.clip(likely, 0.001, 0.999))[:, None], right)
+    fitted = LogisticRegression(C=1e6).fit(_log_odds(likely)[:, None], right)
     return float(np.clip(fitted.coef_[0, 0], *_SLOPES)), float(np.clip(fitted.intercept_[0], *_OFFSETS))
 
 

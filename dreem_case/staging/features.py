@@ -365,7 +365,7 @@ def night_features(
             cleaned.append(threads.submit(_cleaned, night, name, set(skip)))
             if len(cleaned) > 1:
                 described.append(threads.submit(_described, cleaned.popleft(), night.n_epochs, "weights" in skip))
-        # Late, for who would be idle while the last channel is cleaned.
+        # Late, so that no thread is idle while the last channel is cleaned and described.
         accelerometer = threads.submit(_night_accelerometer, night, "accelerometer" in skip)
         described.append(threads.submit(_described, cleaned.popleft(), night.n_epochs, "weights" in skip))
         tables, weights, qualities, amplitudes, about, pieces = zip(*(part.result() for part in described), strict=True)
