@@ -37,7 +37,9 @@ def _zone(context: click.Context, parameter: click.Parameter, zone: str | None) 
 
 
 _ZONE = click.option(
-    "--zone", callback=_zone, help="Zone of the wearers where time stamps have no offset: Europe/Berlin."
+    "--zone",
+    callback=_zone,
+    help="Zone of the wearers, Europe/Berlin: needed where time stamps have no offset, decides where they have one.",
 )
 _OUT = click.Path(path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

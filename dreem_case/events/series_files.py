@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .clock import check_years, device_utc, kept_offset, parse_stamps, wall_offsets, zone_of
+from .clock import check_years, device_utc, iso_time, kept_offset, parse_stamps, wall_offsets, zone_of
 from .metric import STEP_S, TOLERANCES, EventsError
 from .series import LIMITS, MAX_EPOCH_S, MAX_OUTSIDE, MIN_EPOCH_S, Series, check_name, make_series
 
@@ -400,15 +400,18 @@ def _times(column, name: str, zone: str | None) -> tuple[np.ndarray, np.ndarray,
         raise EventsError(name, "a time for every row", f"{column.null_count} without")
     if pa.types.is_timestamp(column.type):
         clock = column.cast(pa.int64()).to_numpy() / {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[column.type.unit]
-        own = column.type.tz
-        if own and not zone and own.upper().removeprefix("ETC/") in _UTC_NAMES:
-            raise EventsError(name, "the wearer's time zone", _UTC)
+        own = column.type.tz or ""
+        check_years(name, clock)
         offset = np.full(len(clock), 0.0 if own else np.nan)
-        if own and own[0] in "+-":  # an offset that all rows share
+        if own.upper().removeprefix("ETC/") in _UTC_NAMES:
+            if not zone:
+                raise EventsError(name, "the wearer's time zone", _UTC)
+        elif own[:1] in ("+", "-"):  # an offset that all rows share
             offset += parse_stamps(name, np.array([f"2000-01-01T00:00:00{own}".encode()]))[1]
-            clock = clock + offset
-        else:
+        elif own:
+            offset += wall_offsets(clock, zone_of(name, own))
             zone = zone or own
+        clock = clock + np.nan_to_num(offset)
     else:
         stamps = _bytes(column)
         clock, offset = parse_stamps(name, stamps)
@@ -424,7 +427,9 @@ def _times(column, name: str, zone: str | None) -> tuple[np.ndarray, np.ndarray,
         return utc, wall_offsets(utc, zone_of(name, zone)), (f"the device's clock was {way}",)
     utc = clock - offset
     if zone:
-        return utc, wall_offsets(utc, zone_of(name, zone)), ()
+        shown = wall_offsets(utc, zone_of(name, zone))
+        other = f"its file has another offset, {iso_time(utc[0], offset[0])[-6:]}, than {zone}, which decides"
+        return utc, shown, (other,) if offset.any() and (shown != offset).all() else ()
     return utc, offset, kept_offset(name, utc, offset)
 
 # %% ../../nbs/library/events/series_files.ipynb #0fda2c9a

@@ -350,6 +350,22 @@ def test_an_offset_that_stays_through_a_change_of_clocks_is_told(tmp_path, first
     assert sum("+02:00 where clocks in Europe/Berlin" in note for note in series.notes) == len(series.notes) == notes
 
 
+@pytest.mark.parametrize("kept_as", ["text", "a type"])
+def test_a_zone_decides_against_the_offset_of_a_file_and_says_so(tmp_path, kept_as):
+    table = columns(made())
+    if kept_as == "a type":
+        utc = (1.534275e9 + 5 * np.arange(3000)).astype(np.int64)
+        table["timestamp"] = pa.array(utc, pa.timestamp("s", "America/New_York"))
+    path = written(tmp_path, table)
+    for zone, time, notes in [
+        (None, "2018-08-14T15:30:00-04:00", ()), ("America/Toronto", "2018-08-14T15:30:00-04:00", ()),
+        ("Europe/Berlin", "2018-08-14T21:30:00+02:00",
+         ("its file has another offset, -04:00, than Europe/Berlin, which decides",)),
+    ]:  # fmt: skip
+        series = read_series(path, zone=zone)
+        assert (series.time_of(0), series.notes) == (time, notes)
+
+
 def test_times_in_utc_alone_say_nothing_of_the_wearers_clock(tmp_path):
     times = pa.array(np.arange(500) * 60_000_000 + 1_600_000_000_000_000, pa.timestamp("us", "UTC"))
     path = written(tmp_path, {"timestamp": times, "pim": np.arange(500) % 7})
