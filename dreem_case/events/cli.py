@@ -37,7 +37,9 @@ def _zone(context: click.Context, parameter: click.Parameter, zone: str | None) 
 
 
 _ZONE = click.option(
-    "--zone", callback=_zone, help="Zone of the wearers where time stamps have no offset: Europe/Berlin."
+    "--zone",
+    callback=_zone,
+    help="Zone of the wearers, Europe/Berlin: needed where time stamps have no offset, decides where they have one.",
 )
 _OUT = click.Path(path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -49,7 +51,16 @@ _MODEL = click.option(
     help="Model file or folder; without it the shipped one that fits the device.",
 )
 _NEW = click.Path(dir_okay=False, path_type=Path)
-_FILES = "series in files that end with .parquet, .csv or .txt"
+_FILES = "series in files that end with .parquet, .csv, .csv.gz or .txt"
+
+
+def _all_or(names: tuple[str, ...], store: str) -> list[str]:
+    "Give the names asked for, or all of the store; say which of its files are not read."
+    from dreem_case.events.places import list_series, list_unread
+
+    if not names and (unread := list_unread(store)):
+        click.echo(f"{len(unread)} files of other kinds are not read: {', '.join(unread[:5])}", err=True)
+    return list(dict.fromkeys(all_or(names, list_series, store, _FILES)))
 
 # %% ../../nbs/library/events/cli.ipynb #b4a2ed8e
 @events.command()
@@ -77,17 +88,18 @@ def simulate(out: Path, n_wearers: int, counts: bool, kind: str, seed: int) -> N
 @_named
 def prepare(store: str, zone: str | None, out: Path, names: tuple[str, ...]) -> None:
     "Compute what training needs of each series, once."
-    from dreem_case.core.places import PlaceError
-    from dreem_case.events.places import list_series, open_series
+    from dreem_case.events.places import open_series
     from dreem_case.events.model import write_prepared
 
     failed = 0
-    for name in all_or(names, list_series, store, _FILES):
+    for name in _all_or(names, store):
         try:
-            write_prepared(out, open_series(store, name, zone))
-        except (EventsError, PlaceError) as error:
+            series = open_series(store, name, zone)
+        except (EventsError, OSError) as error:
             click.echo(str(error), err=True)
             failed += 1
+        else:
+            write_prepared(out, series)
     click.echo(f"prepared in {out}")
     sys.exit(1 if failed else 0)
 
@@ -206,7 +218,7 @@ def evaluate(store, zone, marks, diary, model, found) -> None:
                 series = open_series(store, name, zone)
                 truth.append(written_events(nights[name], series))
                 _tell_outside(truth[-1], series)
-            except EventsError as error:
+            except (EventsError, OSError) as error:
                 failed[name] = str(error)
     else:
         if model:
@@ -354,7 +366,7 @@ def detect(store, zone, model, out, nights, submission, jobs, dask, names) -> No
     A series that cannot be used has a row in the table of nights, with the reason.
     """
     from dreem_case.core.workers import DaskWorkers, LocalWorkers, WorkersError
-    from dreem_case.events.places import check_apart, detect_all, list_series
+    from dreem_case.events.places import check_apart, detect_all
 
     if not (out or nights or submission):
         raise EventsError("output", "--out, --nights, --submission or several", "none")
@@ -362,7 +374,7 @@ def detect(store, zone, model, out, nights, submission, jobs, dask, names) -> No
     check_apart(store, out, tables)
     for table in tables:
         check_out(table, is_folder=False)
-    asked, done, failed, known = list(dict.fromkeys(all_or(names, list_series, store, _FILES))), {}, 0, 0
+    asked, done, failed, known = _all_or(names, store), {}, 0, 0
     try:
         with DaskWorkers(dask) if dask else LocalWorkers(jobs) as workers:
             for name, found, is_new in detect_all(store, asked, workers, zone, model, out):

@@ -34,10 +34,13 @@ def _rows(path: Path, what: str, columns: Sequence[str]) -> list[dict[str, str]]
     return rows
 
 # %% ../../nbs/library/events/marks.ipynb #4d0c7e13
+_NONE = ("", "nan", "na", "null")
+
+
 def read_events(path: Path | str) -> EventTable:
     "Read `series_id, event, step` (marks, a submission); what has no step, or is there twice, is left out."
     path, columns = Path(path), ("series_id", "event", "step")
-    rows = [row for row in _rows(path, "a table of events", columns) if row["step"] and row["step"].lower() != "nan"]
+    rows = [row for row in _rows(path, "a table of events", columns) if (row["step"] or "").lower() not in _NONE]
     if strange := {str(row["event"]) for row in rows} - set(EVENTS):
         raise EventsError(path.name, "events onset and wakeup", ascii(sorted(strange))[1:-1][:60])
     try:

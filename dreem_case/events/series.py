@@ -33,7 +33,8 @@ MAX_OUTSIDE = 0.01  # share of values outside the limits that is a device's hicc
 def check_name(name: str) -> str:
     "Give a series' name back if it may be the name of a file; raise `EventsError`."
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_. ()-]{0,99}", name) or ".." in name:
-        raise EventsError(name, "a series name of letters, digits, points, dashes, parentheses", "others")
+        expected = "a series name of letters a to z, digits, points, dashes, parentheses"
+        raise EventsError(name, expected, ascii(name)[:40])
     return name
 
 # %% ../../nbs/library/events/series.ipynb #d63ebcc6

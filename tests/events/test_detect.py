@@ -786,8 +786,19 @@ def test_a_series_that_cannot_be_used_does_not_stop_the_others(folder, tmp_path)
     result = CliRunner().invoke(
         events, ["detect", "--store", str(tmp_path), "--out", str(tmp_path / "out"), "--jobs", "1"]
     )
-    assert result.exit_code == 1
+    assert result.exit_code == 1 and "1 files of other kinds are not read: notes.md" in result.output
     assert "bad: expected" in result.output and (tmp_path / "out" / "good.json").is_file()
+
+
+def test_a_series_of_a_folder_is_called_as_its_file_whatever_that_calls_it(small, tmp_path):
+    for name in ("one", "two"):
+        shutil.copy(small / "anna.parquet", tmp_path / f"{name}.parquet")
+    (tmp_path / "three.csv").write_text("series_id,timestamp,enmo\nanna,2018-08-14T15:30:00Z,1\n", encoding="utf-8")
+    result = CliRunner().invoke(events, ["prepare", "--store", str(tmp_path), "--out", str(tmp_path / "ready")])
+    assert result.exit_code == 1 and "three: expected the wearer's time zone" in result.output
+    assert sorted(path.stem for path in (tmp_path / "ready").glob("*.npy")) == ["one", "two"]
+    series = open_series(str(tmp_path), "one")
+    assert series.name == "one" and "its file calls it anna" in series.notes
 
 
 def test_a_series_in_two_files_is_refused_and_both_are_named(small, tmp_path):
@@ -846,7 +857,7 @@ def test_marks_of_series_that_are_elsewhere_lower_no_figure(folder, tmp_path):
 
 
 def test_a_row_that_is_there_twice_is_one_mark_and_two_of_a_submission_are_two_events(tmp_path):
-    rows = ["a,1,onset,100", "a,1,wakeup,7000.0", "a,2,onset,nan", "a,2,wakeup,"]
+    rows = ["a,1,onset,100", "a,1,wakeup,7000.0", "a,2,onset,nan", "a,2,wakeup,", "a,3,onset,NA", "a,3,wakeup,null"]
     (tmp_path / "marks.csv").write_text("\n".join(["series_id,night,event,step", *rows, *rows]), encoding="utf-8")
     (tmp_path / "found.csv").write_text("row_id,series_id,step,event,score\n0,a,100,onset,1\n1,a,100,onset,1\n")
     assert read_events(tmp_path / "marks.csv").step.tolist() == [100, 7000]

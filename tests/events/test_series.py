@@ -1,5 +1,6 @@
 """Files of any order, epoch and clock become the same series; what can only be a fault is refused by name."""
 
+import gzip
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -125,8 +126,11 @@ def test_semicolons_or_tabs_between_columns_will_do(tmp_path, separator, point, 
 
 def test_a_table_without_a_time_is_told_what_is_read(tmp_path):
     (tmp_path / "made.csv").write_text("when,enmo\n1,2\n", encoding="utf-8")
-    with pytest.raises(EventsError, match=r"a column timestamp; or epochs as ActTrust, .*, found enmo"):
+    with pytest.raises(EventsError, match=r"a column timestamp; or epochs as ActTrust, .*, found enmo in 'when,enmo'$"):
         read_series(tmp_path / "made.csv")
+    path = written(tmp_path, {"when": [1.0], "enmo": [2.0]})
+    with pytest.raises(EventsError, match=r"found enmo in 'when, enmo'$"):
+        read_series(path)
 
 
 @pytest.mark.parametrize("parts", [[(2000, 5), (150, 60)], [(150, 60), (2000, 5)], [(300, 60), (100, 5)]])
@@ -210,6 +214,35 @@ def test_a_series_of_many_is_read_alone_whatever_its_name_is_kept_as(tmp_path, m
     assert len(read_series(tmp_path / "many.parquet", "8")) == 100
     with pytest.raises(EventsError, match="7: expected 1 to 200 rows, found 2900"):
         read_series(tmp_path / "many.parquet", "7")
+
+
+def test_names_in_capitals_and_text_that_arrow_keeps_as_views_are_read(tmp_path):
+    table = columns(made())
+    views = {key: pa.array(table.pop(key)).cast(pa.string_view()) for key in ("series_id", "timestamp")}
+    path = written(tmp_path, views | {"ENMO": table["enmo"]})
+    assert series_in(path) == ["made"]
+    for name in (None, "made"):
+        assert np.allclose(read_series(path, name).channels["enmo"], made().channels["enmo"], atol=1e-4)
+
+
+def test_a_text_may_be_compressed_if_it_is_whole(tmp_path):
+    write_series(tmp_path / "made.csv", made())
+    packed = gzip.compress((tmp_path / "made.csv").read_bytes())
+    path = tmp_path / "one.CSV.gz"
+    path.write_bytes(packed)
+    assert len(read_series(path)) == 3000
+    for wrong, found in ((packed[:-9], "another"), (packed * 2, "another"), (packed[:10] + b"\xff" * 9, "Error -3")):
+        path.write_bytes(wrong)
+        with pytest.raises(EventsError, match=f"^one: expected .*, found {found}"):
+            read_series(path)
+
+
+def test_midnight_is_read_where_r_leaves_it_out(tmp_path):
+    times = [f"2018-08-14 23:59:{s}" for s in (50, 55)] + ["2018-08-15", "2018-08-15 00:00:05"]
+    rows = "".join(f"{time},0.0{i}\n" for i, time in enumerate(times))
+    (tmp_path / "one.csv").write_text(f"timestamp,ENMO\n{rows}", encoding="utf-8")
+    series = read_series(tmp_path / "one.csv", zone="Europe/Berlin")
+    assert (series.epoch_s, series.observed.tolist(), series.time_of(2)) == (5, [True] * 4, "2018-08-15T00:00:00+02:00")
 
 
 def test_a_name_that_no_series_may_have_spoils_no_other_of_a_table(tmp_path):
@@ -315,6 +348,22 @@ def test_an_offset_that_stays_through_a_change_of_clocks_is_told(tmp_path, first
     enmo = np.random.default_rng(0).exponential(0.03, 2880)
     series = read_series(written(tmp_path, {"timestamp": stamps, "enmo": enmo}), zone=zone)
     assert sum("+02:00 where clocks in Europe/Berlin" in note for note in series.notes) == len(series.notes) == notes
+
+
+@pytest.mark.parametrize("kept_as", ["text", "a type"])
+def test_a_zone_decides_against_the_offset_of_a_file_and_says_so(tmp_path, kept_as):
+    table = columns(made())
+    if kept_as == "a type":
+        utc = (1.534275e9 + 5 * np.arange(3000)).astype(np.int64)
+        table["timestamp"] = pa.array(utc, pa.timestamp("s", "America/New_York"))
+    path = written(tmp_path, table)
+    for zone, time, notes in [
+        (None, "2018-08-14T15:30:00-04:00", ()), ("America/Toronto", "2018-08-14T15:30:00-04:00", ()),
+        ("Europe/Berlin", "2018-08-14T21:30:00+02:00",
+         ("its file has another offset, -04:00, than Europe/Berlin, which decides",)),
+    ]:  # fmt: skip
+        series = read_series(path, zone=zone)
+        assert (series.time_of(0), series.notes) == (time, notes)
 
 
 def test_times_in_utc_alone_say_nothing_of_the_wearers_clock(tmp_path):
@@ -508,6 +557,41 @@ def test_actiwares_file_is_the_same_in_any_encoding(tmp_path, how):
     assert one.start_s == two.start_s and np.array_equal(one.channels["pim"], two.channels["pim"], equal_nan=True)
 
 
+@pytest.mark.parametrize(("line", "none"), [
+    ("Line;Date;Time;Off-Wrist Status;Activity;Marker;White Light;Sleep/Wake;Interval Status", "NaN"),
+    ("Ligne;Date;Heure;;Activité;Marqueur;Lumière blanche;Sommeil/Éveil;Statut de l’intervalle", "NAN"),
+    ("Zeile;Datum;Zeit;Status „Nicht am Handgelenk“;Aktivität;Markierung;Weißes Licht;Schlaf/Wach;", "kZ"),
+    ("Linea;Data;Ora;Stato fuori polso;Attività;Indicatore;Luce bianca;Sonno/veglia;Stato intervallo", "NaN"),
+])  # fmt: skip
+@pytest.mark.parametrize("separator", [";", ","])
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_actiwares_columns_are_known_in_its_languages(tmp_path, line, none, separator, encoding):
+    plain = actiware(tmp_path / "one.csv", off=range(9))
+    text, names = plain.read_text(encoding="utf-8"), separator.join(f'"{name}"' for name in line.split(";"))
+    begin = text.index('"Line"', text.index('"Off-Wrist') - 30)
+    rows = text[text.index("\n", begin) :].replace(",", separator).replace('.01"', ',01"').replace("NaN", none)
+    (tmp_path / "two.csv").write_text(text[:begin] + names + separator + rows, encoding=encoding)
+    one, two = (read_series(tmp_path / f"{name}.csv", zone="UTC") for name in ("one", "two"))
+    for key in ("pim", "light"):
+        assert np.array_equal(one.channels[key][9:], two.channels[key][9:], equal_nan=True)
+
+
+def test_a_comma_that_parts_thousands_is_not_taken_for_a_point(tmp_path):
+    text = actiware(tmp_path / "one.csv").read_text(encoding="utf-8").replace(".01", "").replace('"89"', '"1,089"')
+    (tmp_path / "one.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(EventsError, match=r"a table that can be read, found .*'1,089'"):
+        read_series(tmp_path / "one.csv", zone="UTC")
+
+
+@pytest.mark.parametrize("separator", [",", "\t", ";"])
+def test_acttrusts_columns_may_have_been_saved_anew(tmp_path, separator):
+    rows = "".join(f"28/08/2023 09:{i:02}:14;0;{i % 7};3{i % 9}\n" for i in range(60))
+    text = f"SUBJECT_NAME : José\nDATE/TIME;MS;PIM;TEMPERATURE\n{rows}".replace(";", separator)
+    (tmp_path / "one.txt").write_text(text, encoding="latin-1")
+    series = read_series(tmp_path / "one.txt", zone="Europe/Berlin")
+    assert series.channels["pim"].tolist() == [i % 7 for i in range(60)] and "temperature" in series.channels
+
+
 def test_what_actiware_says_was_off_the_wrist_is_not_worn(tmp_path):
     series = read_series(actiware(tmp_path / "one.csv", off=range(1000, 1360)), zone="UTC")
     assert np.flatnonzero(~worn_mask(series)).tolist() == [7, 8, *range(1000, 1360)]
@@ -545,13 +629,37 @@ def test_geneactivs_epochs_of_three_axes_are_an_angle(tmp_path):
 ])  # fmt: skip
 def test_tables_of_programs_for_axivitys_watch_are_movement(tmp_path, names, end):
     rows = (f"2014-05-07 {i // 120:02}:{i // 2 % 60:02}:{i % 2 * 30:02}.430000" + end.format(
-        mg=i % 90, g=i % 90 / 1000, off=int(i >= 900)) for i in range(1000))  # fmt: skip
+        mg=i % 8, g=i % 8 / 1000, off=int(i >= 900)) for i in range(1000))  # fmt: skip
     (tmp_path / "one.csv").write_text(names + "\n" + "\n".join(rows), encoding="utf-8")
     series = read_series(tmp_path / "one.csv", zone=None if "[" in end else "Europe/London")
     assert (series.time_of(0), series.epoch_s, list(series.channels)) == ("2014-05-07T00:00:00+01:00", 30, ["enmo"])
     worn = 900 if "off" in end else 1000
-    assert np.allclose(series.channels["enmo"][:worn], np.arange(worn) % 90 / 1000)
+    assert np.allclose(series.channels["enmo"][:worn], np.arange(worn) % 8 / 1000)  # so little is no sign of g
     assert np.isnan(series.channels["enmo"][worn:]).all()
+
+
+@pytest.mark.parametrize("begin", ["0", "13.5"])
+def test_the_first_line_of_the_uk_biobank_says_when_rows_begin(tmp_path, begin):
+    span = "2014-05-07 13:29:50 - 2014-05-07 13:34:45"
+    rows = "".join(f"{i if i else begin},{int(i > 50)}\n" for i in range(60))
+    path, line = tmp_path / "1_90004_0_0.csv", f"acceleration (mg) - {span} - sampleRate = 5 seconds,imputed\n"
+    path.write_text(line + rows, encoding="utf-8")
+    series = read_series(path, zone="Europe/London")
+    assert (series.time_of(0), series.epoch_s, len(series)) == ("2014-05-07T13:29:50+01:00", 5, 60)
+    assert np.isclose(series.channels["enmo"][:3], [float(begin) / 1000, 0.001, 0.002]).all()
+    assert np.isnan(series.channels["enmo"]).nonzero()[0].tolist() == [*range(51, 60)]
+    path.write_text(line.replace("2014-05-07 13:29:50", "soon") + rows, encoding="utf-8")
+    with pytest.raises(EventsError, match="a header that says when rows begin"):
+        read_series(path, zone="Europe/London")
+
+
+@pytest.mark.parametrize(("name", "end"), [("time", "Z"), ("timestamp", "")])
+def test_tables_of_rs_packages_of_counts_are_read(tmp_path, name, end):
+    rows = "".join(f"2012-06-20T00:{i:02}:00{end},3,4,{i % 2}\n" for i in range(60))
+    (tmp_path / "one.csv").write_text(f'"{name}","Axis1","Axis2","Axis3"\n{rows}', encoding="utf-8")
+    series = read_series(tmp_path / "one.csv", zone="Europe/London")
+    assert series.time_of(0) == f"2012-06-20T0{int(bool(end))}:00:00+01:00"
+    assert np.allclose(series.channels["pim"][:2], [5, np.sqrt(26)])
 
 
 @pytest.mark.parametrize("time", [None, datetime(9999, 12, 31)])
