@@ -237,6 +237,13 @@ def test_a_text_may_be_compressed_if_it_is_whole(tmp_path):
             read_series(path)
 
 
+def test_a_small_file_that_unpacks_to_very_much_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("dreem_case.events.series_files.MAX_UNPACKED_BYTES", 1000)
+    (tmp_path / "one.csv.gz").write_bytes(gzip.compress(bytes(100_000)))
+    with pytest.raises(EventsError, match="^one: expected one whole gzip stream of at most 1000 bytes"):
+        read_series(tmp_path / "one.csv.gz")
+
+
 def test_midnight_is_read_where_r_leaves_it_out(tmp_path):
     times = [f"2018-08-14 23:59:{s}" for s in (50, 55)] + ["2018-08-15", "2018-08-15 00:00:05"]
     rows = "".join(f"{time},0.0{i}\n" for i, time in enumerate(times))
