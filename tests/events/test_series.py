@@ -240,7 +240,7 @@ def test_a_text_may_be_compressed_if_it_is_whole(tmp_path):
 def test_a_small_file_that_unpacks_to_very_much_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("dreem_case.events.series_files.MAX_UNPACKED_BYTES", 1000)
     (tmp_path / "one.csv.gz").write_bytes(gzip.compress(bytes(100_000)))
-    with pytest.raises(EventsError, match="^one: expected one whole gzip stream of at most 1000 bytes"):
+    with pytest.raises(EventsError, match=r"^one: expected one whole gzip stream of at most 1000 bytes"):
         read_series(tmp_path / "one.csv.gz")
 
 
