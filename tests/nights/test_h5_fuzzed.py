@@ -75,11 +75,3 @@ def test_a_file_that_crashes_hdf5_ends_a_process_of_the_pool_and_nothing_else(tm
         response = client.get("/hypnogram/crashing")
         assert response.status_code == 422
         assert client.get("/hypnogram/good").status_code == 200
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="memory and opened files are looked up as Linux tells them")
-def test_a_look_outside_would_be_noticed(bait):
-    with Untouched(bait.parent) as outside:
-        with h5py.File(bait) as file:
-            list(file)
-        assert b"bait.h5" in outside.touched
