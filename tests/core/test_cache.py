@@ -303,12 +303,6 @@ def test_keys_depend_on_every_part():
     assert cache_key("ä") == cache_key("ä")
 
 
-def test_the_folder_holds_nothing_but_entries_their_size_and_locks(cache):
-    cache.put(KEY, b"content")
-    names = {path.name for path in Path(cache.folder).iterdir()}
-    assert names == {"locks", "size", f"{KEY}.entry"}
-
-
 def test_the_entries_are_counted_when_the_size_is_reached_and_not_at_each_write(cache, monkeypatch):
     counted = []
 

@@ -70,11 +70,6 @@ def test_a_computed_and_a_cached_answer_are_the_same(make):
     assert [(c.outcome, c.row) for c in computations] == [("scored", {"record": "night-1"})]
 
 
-def test_an_answer_outlives_the_server(make):
-    make(StubPool()).get("night-1")
-    assert make(StubPool()).get("night-1").from_cache
-
-
 @pytest.mark.parametrize("name", ["model_version", "scoring_version"])
 def test_another_model_or_other_code_is_another_answer(make, name):
     make(StubPool()).get("night-1")
