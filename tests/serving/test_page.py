@@ -541,19 +541,16 @@ def test_what_is_read_of_an_epoch_is_shown_whole_however_the_text_is_set(made_up
 # Waiting, and what is wrong
 
 
-def test_an_unknown_night_is_not_found(site, store, visit):
-    page = visit(f"{site}/night/nobody", PROBLEM)
-    assert "no night of this name" in page.locator(".notice").inner_text()
-    assert "record_not_found" in page.locator(".notice").inner_text()
+@pytest.mark.parametrize(("name", "words", "code"), [
+    ("nobody", "no night of this name", "record_not_found"),
+    ("torn", "This night cannot be staged", "unreadable_file"),
+])  # fmt: skip
+def test_an_unknown_night_and_a_file_that_is_none_are_told_apart(site, store, visit, name, words, code):
+    page = visit(f"{site}/night/{name}", PROBLEM)
+    told = page.locator(".notice").inner_text()
+    assert words in told and code in told
     assert page.locator("#night").is_hidden() and page.get_by_role("button").count() == 0
     page.locator("#source", has_text=store.source).wait_for()
-
-
-def test_a_file_that_is_no_night_says_what_was_found(site, visit):
-    page = visit(f"{site}/night/torn", PROBLEM)
-    assert "This night cannot be staged" in page.locator(".notice").inner_text()
-    assert "unreadable_file" in page.locator(".notice").inner_text()
-    assert page.locator("#night").is_hidden() and page.get_by_role("button").count() == 0
 
 
 def test_a_night_that_was_too_much_can_be_tried_again(made_up, answers, visit):

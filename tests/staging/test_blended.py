@@ -98,17 +98,6 @@ def test_a_state_that_no_fit_gives_is_refused(saved, path, value, complaint):
         BlendedStager.load(folder)
 
 
-def test_a_part_that_is_not_there_or_another_version_is_refused(saved):
-    folder, manifest, state = saved
-    for name in state:
-        write(folder, manifest, {key: value for key, value in state.items() if key != name})
-        with pytest.raises(ModelError, match="expected boosted trees and recurrent networks"):
-            BlendedStager.load(folder)
-    write(folder, manifest, {**state, "review_threshold": 0.9})
-    with pytest.raises(ModelError, match="expected model blended-"):
-        BlendedStager.load(folder)
-
-
 def test_a_model_is_read_without_torch(nights, fitted, saved):
     code = """
 import json, pickle, sys

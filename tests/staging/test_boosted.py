@@ -17,7 +17,6 @@ from dreem_case.staging import boosted
 from dreem_case.staging.boosted import BoostedStager
 from dreem_case.staging.design_matrix import table_from_bins
 from dreem_case.staging.stager import fit_folds
-from tests.conftest import ROOT
 from tests.staging.test_design_matrix import make_night
 from tests.staging.test_stager import staged_night
 
@@ -209,30 +208,6 @@ def test_a_state_that_no_fit_gives_is_refused(saved, path, value, complaint):
     write(folder, manifest, changed(state, path, value))
     with pytest.raises(ModelError, match=f"expected boosted trees and their chain.*{complaint}"):
         BoostedStager.load(folder)
-
-
-def test_a_part_that_is_not_there_or_not_of_this_version_is_refused(saved):
-    folder, manifest, state = saved
-    for name in state:
-        write(folder, manifest, {key: value for key, value in state.items() if key != name})
-        with pytest.raises(ModelError, match="expected boosted trees and their chain"):
-            BoostedStager.load(folder)
-    write(folder, manifest, {**state, "temperature": 3.0})
-    with pytest.raises(ModelError, match="expected model boosted-"):
-        BoostedStager.load(folder)
-    write(folder, {**manifest, "boosted_version": "older"}, state)
-    with pytest.raises(ModelError, match="found older; train the model again"):
-        BoostedStager.load(folder)
-
-
-def test_the_model_is_the_same_in_another_process_and_with_other_threads(nights, fitted):
-    code = (
-        "from tests.staging.test_boosted import small, staged_night\n"
-        "nights, labels = zip(*[staged_night(seed) for seed in range(3)])\n"
-        "print(small(n_jobs=2).fit(nights, labels, seed=3).version)"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert run.stdout.strip() == fitted.version
 
 
 def test_predicting_loads_neither_pandas_nor_scikit_learn(saved):
