@@ -634,12 +634,6 @@ def test_words_in_a_file_are_no_words_of_the_system(make, text):
         read(path)
 
 
-def test_an_unavailable_file_is_told_to_another_process():
-    error = pickle.loads(pickle.dumps(FileUnavailable("night-1", "Stale file handle")))
-    assert (error.record, error.found) == ("night-1", "Stale file handle")
-    assert str(error) == "night-1: expected a file that the system lets be read, found: Stale file handle"
-
-
 @pytest.mark.parametrize("n_bytes", [0, 1, 2**16 - 1, 2**16, 2**16 + 1, 2**20])
 @pytest.mark.parametrize("fill", [bytes, random.Random(0).randbytes])
 def test_what_gzip_unpacks_to_is_measured_in_pieces(n_bytes, fill):

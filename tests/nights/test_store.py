@@ -495,16 +495,6 @@ def test_a_file_from_the_future_has_a_version(folder, monkeypatch):
     assert open_store(folder).version("a")
 
 
-def test_a_huge_file_of_nothing_is_refused_at_once(folder):
-    with (folder / "h5" / "a.h5").open("wb") as file:
-        file.truncate(10**12)
-    store = open_store(folder)
-    with pytest.raises(RecordTooLarge):
-        store.fetched("a", store.version("a")).__enter__()
-    with pytest.raises(RecordTooLarge):
-        store.open_night("a")
-
-
 def test_a_damaged_file_that_was_replaced_meanwhile_is_not_blamed(folder, content):
     path = folder / "h5" / "a.h5"
     path.write_bytes(content[:5000])
