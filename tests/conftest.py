@@ -151,6 +151,13 @@ def server():
 
 
 @pytest.fixture
+def credentials(monkeypatch):
+    """Those of whoever may write to that server."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+
+
+@pytest.fixture
 def between(server):
     """A server before that one, which can be told to fail."""
     from tests.support.faulty_server import Between

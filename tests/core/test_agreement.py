@@ -1,9 +1,7 @@
 """Figures of agreement are the textbook's, and what is not scored never counts."""
 
 import json
-import os
 from itertools import combinations, pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,7 +22,6 @@ from dreem_case.core.agreement import (
 )
 
 LABELS = range(5)
-DODH = Path(os.environ.get("DREEM_CASE_DATA", Path(__file__).parents[2] / "../shared/data"), "dod_hypnograms/dodh.json")
 
 codes = st.integers(-1, 4)
 pairs = st.lists(st.tuples(codes, codes), max_size=60).map(lambda rows: np.array(rows, int).reshape(-1, 2).T)
@@ -63,34 +60,11 @@ def test_epochs_that_one_side_did_not_score_never_count(pair):
         assert figure(*pair) == pytest.approx(figure(*kept), nan_ok=True)
 
 
-@given(pairs, st.permutations(LABELS))
-def test_kappa_does_not_depend_on_the_codes_or_the_sides(pair, renamed):
-    names = np.array([*renamed, -1])
-    assert kappa(*names[pair]) == pytest.approx(kappa(*pair), nan_ok=True)
-    assert kappa(*pair[::-1]) == pytest.approx(kappa(*pair), nan_ok=True)
-
-
 def test_kappa_by_hand():
     # 35 of 50 alike: 0.7. By chance: half of 30 and half of 20, 0.5. So 0.2 of 0.5.
     truth = np.repeat([0, 0, 1, 1], [20, 5, 10, 15])
     predicted = np.repeat([0, 1, 0, 1], [20, 5, 10, 15])
     assert kappa(truth, predicted) == pytest.approx(0.4)
-
-
-@given(st.lists(st.integers(0, 4), min_size=1, max_size=50), st.integers(0, 4))
-def test_one_constant_answer_earns_a_kappa_of_zero(truth, constant):
-    value = kappa(truth, [constant] * len(truth))
-    assert value == pytest.approx(0) if set(truth) != {constant} else np.isnan(value)
-
-
-def test_an_independent_guess_has_a_kappa_near_zero():
-    rng = np.random.default_rng(0)
-    assert abs(kappa(rng.integers(0, 5, 50_000), rng.choice(5, 50_000, p=[0.1, 0.1, 0.4, 0.2, 0.2]))) < 0.02
-
-
-@given(st.lists(st.integers(0, 4), min_size=2, max_size=50).filter(lambda stages: len(set(stages)) > 1))
-def test_a_perfect_answer_has_a_kappa_of_one(stages):
-    assert kappa(stages, stages) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("pair", [([], []), ([-1], [2]), ([3, 3], [3, 3])])
@@ -133,17 +107,6 @@ def test_figures_by_group_keep_the_order_in_which_groups_appear():
     assert per_group(len, [2, 2, 1], [0, 0, 0]) == {2: 2, 1: 1}
 
 
-@given(st.permutations(range(6)))
-def test_the_order_of_the_nights_changes_nothing_but_the_order(order):
-    rng = np.random.default_rng(0)
-    nights = [(rng.integers(0, 3, 40), rng.integers(0, 3, 40)) for _ in range(6)]
-    expected = {night: kappa(*pair) for night, pair in enumerate(nights)}
-    truth, predicted = np.concatenate([nights[night] for night in order], axis=1)
-    assert per_group(kappa, np.repeat(order, 40), truth, predicted) == expected
-    everything = np.concatenate(nights, axis=1)
-    assert kappa(truth, predicted) == pytest.approx(kappa(*everything))
-
-
 def test_arrays_of_another_length_than_the_groups_are_an_error():
     with pytest.raises(EvaluationError, match="expected one value per group entry"):
         per_group(len, [1, 1, 2], [0, 0])
@@ -152,9 +115,8 @@ def test_arrays_of_another_length_than_the_groups_are_an_error():
 # Scorers
 
 
-@pytest.mark.skipif(not DODH.is_file(), reason="no DOD-H hypnograms under DREEM_CASE_DATA")
-def test_two_experts_on_healthy_nights_agree_at_the_published_level():
-    records = json.loads(DODH.read_text())
+def test_two_experts_on_healthy_nights_agree_at_the_published_level(real_data):
+    records = json.loads((real_data / "dod_hypnograms" / "dodh.json").read_text())
     by_record = [[kappa(a, b) for a, b in combinations(scorers.values(), 2)] for scorers in records.values()]
     assert len(by_record) == 25
     assert np.mean([np.mean(pairs) for pairs in by_record]) == pytest.approx(0.70, abs=0.005)

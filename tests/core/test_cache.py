@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -124,20 +123,6 @@ def test_what_is_larger_than_the_cache_is_not_kept_and_pushes_nothing_out(cache)
     cache.put(KEY, b"content")
     cache.put(OTHER, b"x" * 100_001)
     assert entries(cache) == [KEY]
-
-
-def test_a_hundred_threads_compute_once(cache):
-    calls = []
-
-    def compute():
-        time.sleep(0.1)
-        calls.append(1)
-        return b"content"
-
-    with ThreadPoolExecutor(100) as threads:
-        found = list(threads.map(lambda _: cache.compute_once(KEY, compute, 20), range(100)))
-    assert found == [b"content"] * 100
-    assert len(calls) == 1
 
 
 def test_several_processes_with_several_threads_compute_once(cache, tmp_path):
@@ -316,12 +301,6 @@ def test_keys_depend_on_every_part():
     keys = {cache_key(*parts) for parts in [("a", "b"), ("ab", ""), ("", "ab"), ("b", "a"), ("a", "b", ""), ("a,b",)]}
     assert len(keys) == 6
     assert cache_key("ä") == cache_key("ä")
-
-
-def test_the_folder_holds_nothing_but_entries_their_size_and_locks(cache):
-    cache.put(KEY, b"content")
-    names = {path.name for path in Path(cache.folder).iterdir()}
-    assert names == {"locks", "size", f"{KEY}.entry"}
 
 
 def test_the_entries_are_counted_when_the_size_is_reached_and_not_at_each_write(cache, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 from tests.support.hostile_models import write_hostile_model
 from tests.support.sandbox import Sandbox
 
-N_MODELS = {"short_forest": 76, "short_model": 45, "short_blend": 52}  # each kind of damage four or five times
+N_MODELS = {"short_forest": 35, "short_model": 30, "short_blend": 40}  # each kind of damage four or five times
 TIMES = int(os.environ.get("FUZZ_TIMES", "1"))
 TIME_LIMIT_S, MEMORY_LIMIT_MB = 10, 600
 

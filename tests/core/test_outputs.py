@@ -14,12 +14,6 @@ from tests.support.faulty_server import say, welcome, without_length
 from tests.support.stores import REGION, client
 
 
-@pytest.fixture
-def credentials(monkeypatch):
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
-
-
 @pytest.fixture(params=["folder", "bucket"])
 def outputs(request, tmp_path, server, credentials):
     """An empty place, below something."""

@@ -11,25 +11,17 @@ import pytest
 from dreem_case.core.open_data import SUMS, fetch_open_data
 from dreem_case.core.places import PlaceError, PlaceUnavailable, fetched, files_in
 from tests.support.faulty_server import cut, too_long, welcome, without_length
-from tests.support.stores import client, s3_server
+from tests.support.stores import client
 
 FILES = {"100.hea": b"100 2 360", "100.dat": bytes(range(200))}
 
 
-@pytest.fixture(scope="module")
-def server():
-    with s3_server() as url:
-        yield url
-
-
 @pytest.fixture(params=["folder", "bucket"])
-def place(request, tmp_path, server, monkeypatch):
+def place(request, tmp_path, server, credentials, monkeypatch):
     """An address, and what puts a file there."""
     if request.param == "folder":
         (tmp_path / "place" / "below").mkdir(parents=True)
         return str(tmp_path / "place"), lambda name, content: (tmp_path / "place" / name).write_bytes(content)
-    for name, value in {"ID": "a", "KEY": "b"}.items():
-        monkeypatch.setenv(f"AWS_{'ACCESS_KEY_ID' if name == 'ID' else 'SECRET_ACCESS_KEY'}", value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", server)
     bucket = f"b-{tmp_path.name}".replace("_", "-").lower()[:60]
     client(server).create_bucket(Bucket=bucket)

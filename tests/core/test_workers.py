@@ -8,6 +8,7 @@ import sys
 import time
 import uuid
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from unittest.mock import MagicMock
 
@@ -46,16 +47,6 @@ def die(item):
     return item.upper()
 
 
-class Bound:
-    """A function with its first argument, which travels."""
-
-    def __init__(self, function, first):
-        self.function, self.first = function, first
-
-    def __call__(self, item):
-        return self.function(self.first, item)
-
-
 @pytest.fixture(scope="module")
 def scheduler():
     """A Dask scheduler with two worker processes, on loopback."""
@@ -87,7 +78,7 @@ def test_each_item_is_done_once(some):
 
 
 def test_a_worker_that_is_killed_loses_nothing(some, tmp_path):
-    found = list(some.run(Bound(die_once, tmp_path), ITEMS))
+    found = list(some.run(partial(die_once, tmp_path), ITEMS))
     assert sorted(found) == [Done(item, item.upper()) for item in ITEMS]
     assert (tmp_path / "died").exists()
 
@@ -107,7 +98,7 @@ def count(folder, item):
 
 def test_who_dies_takes_nobodys_work_with_it(tmp_path):
     with LocalWorkers(2) as local:
-        assert len(list(local.run(Bound(count, tmp_path), ITEMS))) == len(ITEMS)
+        assert len(list(local.run(partial(count, tmp_path), ITEMS))) == len(ITEMS)
     calls = Counter(path.stem for path in tmp_path.iterdir())
     assert calls == {item: 2 if item == "night-2" else 1 for item in ITEMS}
 

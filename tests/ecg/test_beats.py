@@ -19,7 +19,7 @@ from dreem_case.core.outputs import FolderOutputs, open_outputs
 from dreem_case.core.windows import runs_of
 from dreem_case.core.workers import ThreadWorkers
 from dreem_case.ecg import endpoint, findings, score
-from dreem_case.ecg.ask import ask_beats, questions, with_labels
+from dreem_case.ecg.ask import ask_beats, with_labels
 from dreem_case.ecg.classifier import BeatClassifier, calibrated, fit_both, held_out, load_classifier, save_classifier
 from dreem_case.ecg.cli import ecg
 from dreem_case.ecg.detect import detect_beats, detected, match_beats, outside, pacing_spikes
@@ -82,19 +82,17 @@ def made():
     return simulate_record("sim01", "ventricular beats", minutes=3, seed=5)
 
 
-@pytest.fixture(scope="module")
-def client():
-    """The endpoints, over simulated records."""
+def served():
+    """Ask the endpoints."""
     app = Flask("beats")
     app.register_blueprint(endpoint.make_blueprint())
     return app.test_client()
 
 
-def test_beats_are_detected_where_they_are(made):
-    recording, beats = made
-    found = detect_beats(filtered(recording))
-    assert len(match_beats(beats.time_s, found)) >= 0.98 * len(beats.time_s)
-    assert len(found) <= 1.02 * len(beats.time_s)
+@pytest.fixture(scope="module")
+def client():
+    """The endpoints, over simulated records."""
+    return served()
 
 
 def test_intervals_between_beats_alike_are_told_finer_than_samples():
@@ -311,13 +309,6 @@ def test_short_gaps_in_a_lead_far_from_zero_are_no_spikes():
     assert not pacing_spikes(nothing, beats.time_s).any()
 
 
-def test_the_same_record_gets_the_same_questions(made):
-    recording, beats = made
-    table = beat_features(filtered(recording), beats.time_s)
-    weighted = shipped_model().weighted(table)
-    assert questions(table, weighted, 8)[0].tolist() == questions(table, weighted, 8)[0].tolist()
-
-
 def test_labels_hold_for_groups_of_beats_that_can_be_read_and_q_for_its_beat_alone(made):
     answers = score_recording(made[0], time_s=made[1].time_s)
     hidden = np.arange(len(answers.time_s)) < 3
@@ -386,12 +377,6 @@ def test_a_recording_that_is_off_for_most_of_the_time_is_answered_where_it_is_on
     answers = score_recording(make_recording("off", 360, {"ECG": lead}))
     assert len(match_beats(alone.time_s, answers.time_s)) > 0.95 * len(alone.time_s) > 30
     assert np.mean(answers.classes >= 0) > 0.9
-
-
-def test_a_record_of_one_lead_is_answered(made):
-    recording, beats = made
-    one = make_recording("one", 360, {"ECG": recording.leads["MLII"]})
-    assert len(score_recording(one).classes) > 0.9 * len(beats.time_s)
 
 
 def test_an_answer_is_plain_json(made):
@@ -495,11 +480,6 @@ def test_the_endpoint_names_beats_and_takes_labels(client):
     assert labelled["counts"]["V"] > answer["counts"]["V"]
 
 
-@pytest.mark.parametrize("path", ["/beats/none", "/beats/..%2fx"])
-def test_a_record_that_is_not_there_is_not_found(client, path):
-    assert client.get(path).status_code in (404, 422)
-
-
 @pytest.mark.parametrize("n", ["1", "x", "-3", "9999"])
 def test_a_number_of_labels_that_cannot_be_is_refused(client, n):
     record = client.get("/beats").json["records"][0]
@@ -570,9 +550,7 @@ def test_records_in_folders_of_a_folder_are_scored_and_served_and_two_of_one_nam
     assert run.exit_code == 0 and "sim02: F1" in run.output
 
     monkeypatch.setattr(endpoint, "_place", lambda: str(store))
-    app = Flask("ecg")
-    app.register_blueprint(endpoint.make_blueprint())
-    client = app.test_client()
+    client = served()
     assert client.get("/beats").json["records"] == ["sim01", "sim02"]
     assert client.get("/beats/sim02").json["beats"] == json.loads((out / "sim02.json").read_text())["beats"]
     for path in ("100%2Fa%2Fsim01", "..%2Felsewhere%2Fsim04", "sim03", "sim04", "*"):
@@ -587,9 +565,8 @@ def test_a_table_that_somebody_changed_is_made_anew(tmp_path):
     assert (one[0], one[2], list(read_table(FolderOutputs(tmp_path)))) == ("sim01", True, ["sim01"])
 
 
-def test_a_bucket_takes_the_results_and_is_gone_on_with(tmp_path, server, monkeypatch):
-    for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "ENDPOINT_URL": server}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
+def test_a_bucket_takes_the_results_and_is_gone_on_with(tmp_path, server, credentials, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
     client_of(server).create_bucket(Bucket="ecg-scored")
     write_records(tmp_path, n_records=1, minutes=0.5)
     with ThreadWorkers(1) as workers:
@@ -727,12 +704,6 @@ def test_a_model_of_few_patients_can_be_read_again(tmp_path):
     model = calibrated(shipped_model(), sure, classes)
     save_classifier(model, tmp_path / "model.json")
     assert load_classifier(tmp_path / "model.json").version == model.version
-
-
-def test_one_patient_is_too_few_to_hold_one_out(tmp_path):
-    write_records(tmp_path, n_records=2, minutes=0.5)
-    run = CliRunner().invoke(ecg, ["train", "--records", str(tmp_path), "--out", str(tmp_path / "model.json")])
-    assert (run.exit_code, "two patients at least" in run.output) == (1, True)
 
 
 @pytest.mark.parametrize(("letter", "found"), [("N", "N alone"), ("Q", "none")])
@@ -1148,11 +1119,10 @@ def test_pieces_of_a_long_record_give_each_beat_once():
 
 def test_a_record_that_was_replaced_is_read_anew(tmp_path, monkeypatch):
     monkeypatch.setattr(endpoint, "_place", lambda: str(tmp_path))
-    app, found = Flask("replaced"), []
-    app.register_blueprint(endpoint.make_blueprint())
+    client, found = served(), []
     for seed in (1, 2):
         write_records(tmp_path, n_records=1, minutes=1, seed=seed)
-        found.append(app.test_client().get("/beats/sim01").json["beats"])
+        found.append(client.get("/beats/sim01").json["beats"])
     assert found[0] != found[1]
 
 
@@ -1174,8 +1144,7 @@ def test_who_asks_for_a_record_that_is_being_scored_waits_for_it_and_scores_noth
 
     monkeypatch.setattr(endpoint, "_place", lambda: str(tmp_path))
     monkeypatch.setattr(endpoint, "score_recording", score)
-    app = Flask("at once")
-    app.register_blueprint(endpoint.make_blueprint())
+    app = served().application
     with ThreadPoolExecutor(2) as threads:
         answers = list(threads.map(lambda _: app.test_client().get("/beats/sim01").json, range(2)))
     assert answers[0] == answers[1] and answers[0]["beats"] and scored == ["sim01"]

@@ -247,9 +247,7 @@ def test_hidden_files_are_no_studies(tmp_path):
     assert find_studies([tmp_path]) == ({}, [])
 
 
-def test_studies_come_from_a_bucket_and_go_to_one(studies, prepared, server, tmp_path, monkeypatch):
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+def test_studies_come_from_a_bucket_and_go_to_one(studies, prepared, server, tmp_path, credentials):
     client(server).create_bucket(Bucket="psg")
     for path in sorted(studies.glob("10031_1.*")):
         client(server).upload_file(str(path), "psg", f"studies/{path.name}")
@@ -418,13 +416,16 @@ def test_channels_are_counted_by_modality_and_name(studies, prepared):
     assert prepare([studies], folder, Here()).channels == done.channels
 
 
-def test_the_command_says_under_which_names_channels_were_found(monkeypatch, tmp_path):
+def test_the_command_says_under_which_names_channels_were_found_and_which_studies_have_no_labels(monkeypatch, tmp_path):
     many = {f"X{i}": 1 for i in range(15)}
-    done = Prepared(2, channels={"SPO2": {"SaO2": 7, "": 1}, "": many})
+    unlabelled = {f"{i}_1": "no annotations: kept without labels" for i in range(15)}
+    done = Prepared(15, channels={"SPO2": {"SaO2": 7, "": 1}, "": many}, unlabelled=unlabelled)
     monkeypatch.setattr("dreem_case.mae.prepare.prepare", lambda *_: done)
     said = CliRunner().invoke(mae, ["prepare", str(tmp_path), "--out", str(tmp_path), "--jobs", "1"]).output
     assert "SPO2: 7 x SaO2, missing in 1\n" in said
     assert "no modality: 1 x X0, " in said and "1 x X11, and 3 other names, all in prepared.json\n" in said
+    assert said.count(": no annotations: kept without labels\n") == 12
+    assert "and 3 other studies without labels, all in prepared.json\n" in said
 
 
 def test_studies_without_labels_are_named_with_their_words(studies, prepared, tmp_path):
@@ -455,14 +456,6 @@ def test_a_unit_that_is_not_known_is_said(prepared, tmp_path):
     scaling = read_scaling((prepared[0] / "scaling.json").read_bytes())
     done = prepare([tmp_path], tmp_path / "out", Here(), scaling)
     assert done.notes == ["1 x EEG C3-M2 in counts, which is no unit known here: taken as µV"]
-
-
-def test_the_command_says_which_studies_have_no_labels(monkeypatch, tmp_path):
-    done = Prepared(15, unlabelled={f"{i}_1": "no annotations: kept without labels" for i in range(15)})
-    monkeypatch.setattr("dreem_case.mae.prepare.prepare", lambda *_: done)
-    said = CliRunner().invoke(mae, ["prepare", str(tmp_path), "--out", str(tmp_path), "--jobs", "1"]).output
-    assert said.count(": no annotations: kept without labels\n") == 12
-    assert "and 3 other studies without labels, all in prepared.json\n" in said
 
 
 def test_names_of_channels_are_those_of_the_file_and_none_is_forgotten(tmp_path):

@@ -276,9 +276,7 @@ def test_what_programs_read_is_json(place, out):
 
 
 @pytest.mark.parametrize("address", ["folder", "bucket"])
-def test_simulated_nights_are_a_store(address, server, tmp_path, monkeypatch):
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+def test_simulated_nights_are_a_store(address, server, tmp_path, credentials):
     reached = ("--endpoint", server, "--region", REGION)
     out = tmp_path / "nights" if address == "folder" else BucketPlace(server, "made", "nights").address
     code, said, beside = run("simulate", "--out", out, "--nights", 1, "--hours", 0.1, "--json", *reached)
@@ -466,9 +464,7 @@ def test_each_command_has_help(words):
 def test_simulated_nights_need_no_room_but_that_of_their_place(tmp_path, monkeypatch):
     (tmp_path / "full").touch()  # no folder at all
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "full"))
-    words = ["simulate", "--out", str(tmp_path / "out"), "--nights", "1", "--hours", "0.1"]
-    found = CliRunner().invoke(cli.main, words)
-    assert found.exit_code == 0, found.output
+    assert run("simulate", "--out", tmp_path / "out", "--nights", 1, "--hours", 0.1)[0] == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"h5", "hypnograms", "manifest.json"}
 
 
@@ -477,7 +473,5 @@ def test_a_place_that_is_full_is_told_in_words(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("dreem_case.nights.casefile.write_night", full)
-    words = ["simulate", "--out", str(tmp_path / "out"), "--nights", "1", "--hours", "0.1"]
-    found = CliRunner().invoke(cli.main, words)
-    assert (found.exit_code, "Traceback" in found.output) == (2, False)
-    assert "No space left on device" in found.output
+    code, _, beside = run("simulate", "--out", tmp_path / "out", "--nights", 1, "--hours", 0.1)
+    assert code == 2 and "Traceback" not in beside and "No space left on device" in beside

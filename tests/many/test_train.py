@@ -102,11 +102,6 @@ def test_rows_that_are_not_kept_give_the_same_model(kept_bytes, tables, monkeypa
     assert train("boosted", tables, [], seed=5, settings=SMALL["boosted"]).stager.version == whole.stager.version
 
 
-def test_another_seed_gives_another_model(tables):
-    one, other = (train("forest", tables, [], seed=seed, settings={"n_trees": 4}).stager.version for seed in (1, 2))
-    assert one != other
-
-
 def test_cross_validation_goes_into_the_manifest(tables, tmp_path):
     steps = []
     training = train("forest", tables, [], n_folds=3, on_step=steps.append, settings={"n_trees": 4})
@@ -172,31 +167,6 @@ def test_a_cache_that_cannot_hold_the_features_is_refused(tables, tmp_path):
     small = NightTables(tables.store, FeatureCache(tmp_path, 10_000), tables.nights)
     with pytest.raises(TrainingError, match=r"room in the cache for the features of 3 nights, .* found 0.01 MB"):
         train("forest", small, [])
-
-
-def test_a_disk_that_fills_up_leaves_the_old_model(tables, tmp_path, monkeypatch):
-    out = FolderOutputs(tmp_path)
-    old = train("forest", tables, [], seed=1, settings={"n_trees": 2})
-    write_training(old, out)
-    write = FolderOutputs.write
-
-    def full(self, name, content):
-        if name == "manifest.json":
-            raise OutputError("a full disk", lasting=True)
-        write(self, name, content)
-
-    monkeypatch.setattr(FolderOutputs, "write", full)
-    with pytest.raises(OutputError, match="a full disk"):
-        write_training(train("forest", tables, [], seed=2, settings={"n_trees": 2}), out)
-    assert load_stager(tmp_path).version == old.stager.version
-
-
-def test_a_new_model_takes_the_place_of_the_old_one(tables, tmp_path):
-    for seed in (1, 2):
-        training = train("forest", tables, [], seed=seed, settings={"n_trees": 2})
-        write_training(training, FolderOutputs(tmp_path))
-        assert load_stager(tmp_path).version == training.stager.version
-        assert len(list(tmp_path.glob("model.*"))) == 1
 
 
 def test_the_drawn_records_do_not_depend_on_the_order_of_the_list():

@@ -238,14 +238,7 @@ def test_trimming_is_a_span_with_all_sleep_and_the_wake_that_was_asked_for(stage
 
 @given(stages=STAGES, shift=st.integers(0, 20))
 def test_written_epochs_come_back_whatever_the_recording_starts_with(stages, shift):
-    words = {
-        -1: "Sleep stage ?",
-        0: "Sleep stage W",
-        1: "Sleep stage 1",
-        2: "Sleep stage 2",
-        3: "Sleep stage 3",
-        4: "R",
-    }
+    words = {code: f"Sleep stage {word}" for code, word in enumerate("?W123", -1)} | {4: "R"}
     labels = [(30.0 * i, 30.0, words[code]) for i, code in enumerate(stages)]
     found = scored(*labels, n=len(stages), shift_s=30.0 * shift) if shift < len(stages) else scored(*labels)
     first = shift if shift < len(stages) else 0

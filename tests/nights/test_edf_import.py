@@ -28,12 +28,8 @@ def recordings(tmp_path):
     """A folder with a pair of Sleep-EDF's names, a telemetry pair, and a broken recording."""
     folder = tmp_path / "recordings"
     (folder / "inner").mkdir(parents=True)
-    labels = (
-        (0, 120, "Sleep stage W"),
-        (120, 120, "Sleep stage 2"),
-        (240, 30, "Movement time"),
-        (270, 30, "Sleep stage R"),
-    )
+    labels = [(0, 120, "Sleep stage W"), (120, 120, "Sleep stage 2")]
+    labels += [(240, 30, "Movement time"), (270, 30, "Sleep stage R")]
     psg(folder / "SC4001E0-PSG.edf", channels=[{}, {"label": "EEG Pz-Oz"}, {"label": "Resp", "samples": "30"}])
     hypnogram(folder / "SC4001EC-Hypnogram.edf", *labels)
     psg(folder / "inner" / "ST7011J0-PSG.edf", fs_hz=128)

@@ -10,13 +10,11 @@ import tarfile
 import venv
 import zipfile
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.request import urlopen
 
 import pytest
 
 import dreem_case
-from tests import conftest
 from tests.conftest import ROOT
 
 PACKAGES = sorted(path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "dreem_case").rglob("__init__.py"))
@@ -100,15 +98,3 @@ def test_an_installation_from_the_wheel_works_in_any_folder(built, tmp_path, sho
                 assert len(json.load(answer)) == 80
         finally:
             server.send_signal(signal.SIGINT)
-
-
-@pytest.mark.parametrize(("over_s", "mark", "fails"), [(1, None, True), (1, "slow", False), (-1, None, False)])
-def test_a_slow_test_says_so_or_fails(over_s, mark, fails, monkeypatch):
-    spent_s = conftest.PROCESSOR_S + over_s
-    times, ends = iter([100.0, 100.0 + spent_s]), pytest.fail.Exception if fails else StopIteration
-    with monkeypatch.context() as patched:  # which is over before this test's own time is looked at
-        patched.setattr(conftest, "processor_s", lambda: next(times))
-        called = conftest.pytest_runtest_call(SimpleNamespace(get_closest_marker=lambda name: name == mark))
-        next(called)
-        with pytest.raises(ends, match="marked slow" if fails else None):
-            called.send(None)

@@ -37,28 +37,10 @@ def module_name(path: Path, folder: Path) -> str:
 
 MODULES = [module_name(path, ROOT / "dreem_case") for path in FILES]
 NAMES = [module_name(path, ROOT / "nbs" / "library") for path in LIBRARY]
-OF_NETS = {
-    "core.edge",
-    "core.nets",
-    "ecg.network",
-    "ecg.network_training",
-    *(f"events.{name}" for name in ("networks", "network")),
-    "staging.recurrent_training",
-    *(f"mae.{name}" for name in ("embed", "model", "night_sequences", "pretraining")),
-    *(
-        f"transfer.{name}"
-        for name in (
-            "cascade",
-            "edge_first",
-            "edge_network",
-            "fine_tuning",
-            "network_stager",
-            "network_training",
-            "networks",
-            "sequence",
-        )
-    ),
-}
+OF_NETS = {"core.edge", "core.nets", "ecg.network", "ecg.network_training", "events.network", "events.networks"}
+OF_NETS |= {"staging.recurrent_training", *(f"mae.{m}" for m in ("embed", "model", "night_sequences", "pretraining"))}
+OF_NETS |= {f"transfer.{m}" for m in ("cascade", "edge_first", "edge_network", "fine_tuning", "network_stager")}
+OF_NETS |= {f"transfer.{m}" for m in ("network_training", "networks", "sequence")}
 DRAWING = {"core.figures", "nights.plots", "events.actogram"}
 OUTSIDE_THE_CORE = {*DRAWING, *(name for name in MODULES if name.startswith("report."))}
 

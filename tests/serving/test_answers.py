@@ -3,26 +3,17 @@
 import errno
 import json
 import os
-import shutil
-import subprocess
-import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
-import h5py
-import numpy as np
 import pytest
 
 from dreem_case.core.cache import ResultCache
-from dreem_case.nights.casefile import open_night
 from dreem_case.nights.folder_store import FolderStore
 from dreem_case.nights.safe_h5 import FileUnavailable
 from dreem_case.nights.store import RecordChanged, RecordNotFound, RecordTooLarge, StoreUnavailable, open_store
 from dreem_case.serving.answers import Answers, Busy, result_key
-from dreem_case.serving.scoring_pool import ModelChanged, NightRefused, Scored, ScoringPool
-from dreem_case.staging.score import score_document, score_night
-from dreem_case.staging.stagers import load_stager
+from dreem_case.serving.scoring_pool import ModelChanged, NightRefused, Scored
 from tests.conftest import until
 
 
@@ -79,11 +70,6 @@ def test_a_computed_and_a_cached_answer_are_the_same(make):
     assert [(c.outcome, c.row) for c in computations] == [("scored", {"record": "night-1"})]
 
 
-def test_an_answer_outlives_the_server(make):
-    make(StubPool()).get("night-1")
-    assert make(StubPool()).get("night-1").from_cache
-
-
 @pytest.mark.parametrize("name", ["model_version", "scoring_version"])
 def test_another_model_or_other_code_is_another_answer(make, name):
     make(StubPool()).get("night-1")
@@ -100,14 +86,6 @@ def test_a_file_rewritten_with_the_same_size_and_time_is_scored_anew(make, night
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert answers.get("night-1").hypnogram == b'["eno"]'
     assert answers.key("night-1") != key
-
-
-def test_a_file_that_takes_the_place_of_another_is_scored_anew(make, nights):
-    answers = make(StubPool())
-    answers.get("night-1")
-    (nights / "new").write_text("new")
-    (nights / "new").replace(nights / "night-1.h5")
-    assert answers.get("night-1").hypnogram == b'["new"]'
 
 
 def test_a_file_that_changes_while_it_is_scored_is_scored_again(make, nights):
@@ -175,21 +153,6 @@ def test_an_error_of_whoever_counts_costs_no_night(make, caplog):
         answers.get("night-2")
 
 
-def test_a_store_that_goes_is_unavailable(make, nights):
-    answers = make(StubPool())
-    answers.get("night-1")
-    shutil.rmtree(nights)
-    with pytest.raises(StoreUnavailable):
-        answers.get("night-1")
-
-
-@pytest.mark.parametrize("record", ["night-3", "", "..", "../night-1", "night-1.h5", "night-1/", "a" * 1000, "night\0"])
-def test_what_the_store_does_not_hold_is_not_found(make, record):
-    for ask in (make(StubPool()).get, make(StubPool()).key):
-        with pytest.raises(RecordNotFound):
-            ask(record)
-
-
 def test_a_refusal_for_the_content_is_kept_until_the_file_changes(make, nights):
     pool, computations = StubPool(refuse("too_short")), []
     answers = make(pool, on_computation=computations.append)
@@ -243,15 +206,6 @@ def test_any_other_error_is_raised_counted_and_not_kept(make, error):
     assert [c.outcome for c in computations] == ["failed"] * 3 + ["scored"]
 
 
-def test_a_hundred_requests_at_once_are_one_computation(make):
-    pool = StubPool(lambda path: time.sleep(0.2))
-    answers = make(pool)
-    with ThreadPoolExecutor(100) as threads:
-        found = list(threads.map(answers.get, ["night-1"] * 100))
-    assert {answer.hypnogram for answer in found} == {b'["one"]'}
-    assert pool.scored == ["night-1"]
-
-
 def test_beyond_the_line_it_is_busy_and_cached_answers_go_on(make, nights):
     for i in range(3, 7):
         (nights / f"night-{i}.h5").write_text(str(i))
@@ -292,77 +246,3 @@ def test_who_waits_too_long_for_another_process_is_told_to_come_back(make):
     with answers.cache.lock(key, 1), pytest.raises(Busy):
         answers.get("night-1")
     assert answers.get("night-1").hypnogram == b'["one"]'
-
-
-def test_a_damaged_entry_is_computed_again(make):
-    answers = make(StubPool())
-    answers.get("night-1")
-    (entry,) = answers.cache.folder.glob("*.entry")
-    entry.write_bytes(entry.read_bytes()[:-3])
-    assert not answers.get("night-1").from_cache
-    assert answers.get("night-1").from_cache
-
-
-TWO_PROCESSES = """
-import sys, time
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from dreem_case.core.cache import ResultCache
-from dreem_case.nights.store import open_store
-from dreem_case.serving.answers import Answers
-from dreem_case.serving.scoring_pool import Scored
-
-nights, cache, log = map(Path, sys.argv[1:])
-
-class StubPool:
-    n_processes, time_limit_s, model_version, scoring_version = 1, 30.0, "forest-a", "code-a"
-    scores_features = True
-
-    def score(self, record, path, keep_features):
-        with log.open("a") as file:
-            file.write(record + " ")
-        time.sleep(0.3)
-        return Scored(path.read_bytes(), b"{}", {}, b"")
-
-answers = Answers(open_store(nights), ResultCache(cache, 10**6), StubPool())
-print("ready", flush=True)
-sys.stdin.readline()
-with ThreadPoolExecutor(10) as threads:
-    print({answer.hypnogram for answer in threads.map(answers.get, ["night-1"] * 10)})
-"""
-
-
-def test_two_processes_compute_a_night_once(nights, tmp_path):
-    command = [sys.executable, "-c", TWO_PROCESSES, str(nights), str(tmp_path / "cache"), str(tmp_path / "log")]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    processes = [subprocess.Popen(command, **pipes) for _ in range(2)]
-    try:
-        assert [process.stdout.readline() for process in processes] == ["ready\n"] * 2
-        for process in processes:
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        assert [process.communicate(timeout=30)[0] for process in processes] == ["{b'one'}\n"] * 2
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
-    assert (tmp_path / "log").read_text() == "night-1 "
-
-
-def test_real_nights_are_answered_as_the_library_scores_them(short_model, tmp_path):
-    slow = np.convolve(np.random.default_rng(0).normal(size=40 * 7500), np.ones(25) / 5, "same")
-    values = slow * np.repeat([10, 60], 20 * 7500)
-    for record, n_samples in [("night-1", 40 * 7500), ("night-2", 20 * 7500 + 7), ("short", 7499)]:
-        with h5py.File(tmp_path / f"{record}.h5", "w") as file:
-            file["eeg1"] = values[:n_samples].astype(np.float32)
-    stager, store = load_stager(short_model), open_store(tmp_path)
-    with ScoringPool(short_model) as pool:
-        answers = Answers(store, ResultCache(tmp_path / "cache", 10**6), pool)
-        for record in ["night-1", "night-2"] * 2:
-            expected = score_document(score_night(open_night(tmp_path / f"{record}.h5"), stager), store.source)
-            assert json.loads(answers.get(record).details) == expected
-            assert json.loads(answers.get(record).hypnogram) == expected["stages"]
-        with pytest.raises(NightRefused, match="short: ") as refused:
-            answers.get("short")
-        assert refused.value.code == "too_short"
-        assert str(tmp_path) not in str(refused.value)

@@ -15,8 +15,6 @@ from urllib.parse import urljoin
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from openapi_spec_validator import validate
 
 from dreem_case.api import Details, Problem, StartError, _blueprint, create_app, make_app
@@ -28,12 +26,11 @@ from dreem_case.nights.stages import STAGE_NAMES
 from dreem_case.nights.store import RecordChanged, StoreUnavailable, open_store
 from dreem_case.serving.answers import Answers, Busy
 from dreem_case.serving.metrics import Metrics
-from dreem_case.serving.scoring_pool import ModelChanged, NightRefused, PoolError, Scored, ScoringPool
-from dreem_case.serving.settings import MAX_WAITING, Settings
+from dreem_case.serving.scoring_pool import ModelChanged, PoolError, ScoringPool
+from dreem_case.serving.settings import Settings
 from dreem_case.staging.forest import ForestStager
 from dreem_case.staging.score import score_night
 from dreem_case.staging.stagers import load_stager
-from tests.conftest import until
 from tests.support.stores import BucketPlace, put, s3_server
 
 PATHS = ["/hypnogram/{record}", "/hypnogram/{record}/details"]
@@ -139,15 +136,6 @@ def test_a_record_that_is_not_there_is_not_found_whatever_its_name(client, path,
     response = client.get(path.format(record=name))
     assert response.status_code == 404
     assert problem(response).code in ("record_not_found", "not_found")
-
-
-@settings(deadline=None, max_examples=200)
-@given(name=st.text(min_size=1))
-def test_any_text_in_the_place_of_a_name_is_not_found(app, name):
-    path = f"/hypnogram/{name}".encode(errors="replace").decode("latin-1")
-    response = app.test_client().open("/", environ_overrides={"PATH_INFO": path})
-    assert response.status_code == 404
-    problem(response)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -318,20 +306,12 @@ def test_nights_of_a_bucket_are_served_as_those_of_a_folder(make, folder, record
         assert bucket.get("/records").json["records"] == [record, "torn"]
         answer = bucket.get(f"/hypnogram/{record}")
         assert answer.json == client.get(f"/hypnogram/{record}").json
-        assert bucket.get(f"/hypnogram/{record}", headers={"If-None-Match": answer.headers["ETag"]}).status_code == 304
         refused = bucket.get("/hypnogram/torn")
         assert (refused.status_code, problem(refused).code) == (422, "unreadable_file")
-        put(place, record, b"no HDF5")
-        assert bucket.get(f"/hypnogram/{record}").status_code == 422
-        place.remove(f"h5/{record}.h5")
-        assert bucket.get(f"/hypnogram/{record}").status_code == 404
         place.remove_all()
-        away = bucket.get(f"/hypnogram/{record}")
-        assert (away.status_code, problem(away).code) == (503, "store_unavailable")
-        assert bucket.get("/readyz").status_code == 503
         with pytest.raises(StartError, match=r"s3://nights-secret, found .*; set DREEM_CASE_STORE to "):
             make("s3://nights-secret", short_model, tmp_path, **given)
-    for path in f"/hypnogram/{record}", "/records", "/hypnogram/torn":
+    for path in f"/hypnogram/{record}", "/records", "/readyz":
         away = bucket.get(path)
         assert (away.status_code, problem(away).code) == (503, "store_unavailable")
         for name in "secret", "127.0.0.1", "h5/":
@@ -384,13 +364,6 @@ def test_a_failure_of_the_server_tells_the_client_nothing_and_the_log_everything
     assert "secret at /etc/secret" in caplog.text
 
 
-def test_a_refusal_carries_its_code_and_text():
-    response = failing(NightRefused("a", "too_expensive", "a: expected less, found more")).get("/hypnogram/a")
-    assert response.status_code == 422
-    found = problem(response)
-    assert (found.code, found.record, found.detail) == ("too_expensive", "a", "a: expected less, found more")
-
-
 def test_a_store_that_hangs_does_not_take_all_threads(monkeypatch):
     monkeypatch.setattr("dreem_case.api._PLACES", 2)
     asked, go_on = threading.Semaphore(0), threading.Event()
@@ -414,35 +387,6 @@ def test_a_store_that_hangs_does_not_take_all_threads(monkeypatch):
         go_on.set()
         assert {problem(future.result()).code for future in hanging} == {"store_unavailable"}
     assert problem(app.test_client().get("/records")).code == "store_unavailable"
-
-
-def test_those_who_wait_leave_room_for_those_who_need_not(folder, record, tmp_path):
-    go_on = threading.Event()
-
-    def score(*_):
-        go_on.wait(60)
-        return Scored(b'["WAKE"]', b"{}", None, b"")
-
-    pool = SimpleNamespace(
-        score=score, alive=True, n_processes=1, time_limit_s=60, model_version="m", scoring_version="s",
-        scores_features=True,
-    )
-    answers = Answers(open_store(folder), ResultCache(tmp_path, 10**7), pool, waiting=MAX_WAITING)
-    app = make_app(answers, Metrics())
-    known, asked = open_store(folder).records()[1:3]
-    with ThreadPoolExecutor(MAX_WAITING) as threads:
-        go_on.set()
-        assert app.test_client().get(f"/hypnogram/{known}").status_code == 200
-        go_on.clear()
-        waiting = [threads.submit(app.test_client().get, f"/hypnogram/{asked}") for _ in range(MAX_WAITING)]
-        until(lambda: answers._waiting._value == 0)
-        try:
-            for path in f"/hypnogram/{known}", "/readyz", "/records":
-                assert (path, app.test_client().get(path).status_code) == (path, 200)
-            assert app.test_client().get("/hypnogram/torn").status_code == 503
-        finally:
-            go_on.set()
-        assert {future.result().status_code for future in waiting} == {200}
 
 
 # The document

@@ -106,12 +106,6 @@ def test_two_apps_do_not_mix(metrics):
     assert ("problems_total", "busy") not in read(other)
 
 
-def test_no_label_has_room_for_a_record(app, metrics):
-    app.test_client().get("/good/a-record-name")
-    metrics.night_scored({**NIGHT, "feature_shift": 1.0, "record": "a-record-name"}, 2.0)
-    assert "a-record-name" not in metrics.exposition().get_data(as_text=True)
-
-
 PROCESS = """
 import json, os, sys
 from prometheus_client.multiprocess import mark_process_dead

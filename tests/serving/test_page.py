@@ -541,19 +541,16 @@ def test_what_is_read_of_an_epoch_is_shown_whole_however_the_text_is_set(made_up
 # Waiting, and what is wrong
 
 
-def test_an_unknown_night_is_not_found(site, store, visit):
-    page = visit(f"{site}/night/nobody", PROBLEM)
-    assert "no night of this name" in page.locator(".notice").inner_text()
-    assert "record_not_found" in page.locator(".notice").inner_text()
+@pytest.mark.parametrize(("name", "words", "code"), [
+    ("nobody", "no night of this name", "record_not_found"),
+    ("torn", "This night cannot be staged", "unreadable_file"),
+])  # fmt: skip
+def test_an_unknown_night_and_a_file_that_is_none_are_told_apart(site, store, visit, name, words, code):
+    page = visit(f"{site}/night/{name}", PROBLEM)
+    told = page.locator(".notice").inner_text()
+    assert words in told and code in told
     assert page.locator("#night").is_hidden() and page.get_by_role("button").count() == 0
     page.locator("#source", has_text=store.source).wait_for()
-
-
-def test_a_file_that_is_no_night_says_what_was_found(site, visit):
-    page = visit(f"{site}/night/torn", PROBLEM)
-    assert "This night cannot be staged" in page.locator(".notice").inner_text()
-    assert "unreadable_file" in page.locator(".notice").inner_text()
-    assert page.locator("#night").is_hidden() and page.get_by_role("button").count() == 0
 
 
 def test_a_night_that_was_too_much_can_be_tried_again(made_up, answers, visit):
@@ -761,21 +758,26 @@ def test_an_actogram_has_a_row_for_each_day_also_where_the_clock_is_put_back(
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def strips(folder, monkeypatch, minutes):
-    """The app with the pages of heartbeats, over one simulated record."""
+@pytest.fixture
+def strips(tmp_path, monkeypatch):
+    """The app with the pages of heartbeats, over one simulated record of 34.5 s at 360 Hz."""
     endpoint = pytest.importorskip("dreem_case.ecg.endpoint", reason="heartbeats are an extra")
-    write_records(folder, n_records=1, minutes=minutes)
-    monkeypatch.setattr(endpoint, "_place", lambda: str(folder))
+    write_records(tmp_path, n_records=1, minutes=0.575)
+    monkeypatch.setattr(endpoint, "_place", lambda: str(tmp_path))
     app = make_app(MadeUp({}), Metrics())
     app.register_blueprint(endpoint.make_blueprint())
     return app
 
 
-def test_a_strip_in_which_the_record_ends_keeps_its_scale_and_a_message_goes_with_the_next_try(
-    serve, visit, tmp_path, monkeypatch
-):
-    address = serve(strips(tmp_path, monkeypatch, minutes=0.575))  # 34.5 s at 360 Hz
-    page = visit(f"{address}/strips/sim01", "#leads svg")
+@pytest.fixture
+def strip(serve, visit, strips):
+    """Open the page of a strip."""
+    address = serve(strips)
+    return lambda ready="#beats button", name="sim01", **options: visit(f"{address}/strips/{name}", ready, **options)
+
+
+def test_a_strip_in_which_the_record_ends_keeps_its_scale_and_a_message_goes_with_the_next_try(strip):
+    page = strip("#leads svg")
     assert page.title() == "sim01: beats"
     page.locator("#from").fill("25")
     page.locator("#leads path:not(.grid)[d*='L3419 ']:not([d*='L3420 '])").first.wait_for(state="attached")
@@ -787,9 +789,8 @@ def test_a_strip_in_which_the_record_ends_keeps_its_scale_and_a_message_goes_wit
         page.wait_for_function("told => Boolean(document.getElementById('message').textContent) === told", arg=told)
 
 
-def test_who_goes_from_beat_to_beat_by_keyboard_stays_at_the_chosen_one(serve, visit, tmp_path, monkeypatch):
-    address = serve(strips(tmp_path, monkeypatch, minutes=0.5))
-    page = visit(f"{address}/strips/sim01", "#beats button")
+def test_who_goes_from_beat_to_beat_by_keyboard_stays_at_the_chosen_one(strip):
+    page = strip()
     place = "[...document.querySelectorAll('#beats button')].indexOf(document.activeElement)"
     page.locator("#beats button").nth(1).focus()
     for key, at, kind in ("Enter", 1, "N"), ("ArrowRight", 2, "N"), ("v", 2, "V"):
@@ -797,10 +798,9 @@ def test_who_goes_from_beat_to_beat_by_keyboard_stays_at_the_chosen_one(serve, v
         assert (page.evaluate(place), texts(page, "#beats [aria-pressed=true]")) == (at, [kind])
 
 
-def test_a_letter_names_the_chosen_beat_only_where_the_beats_are_worked_on(serve, visit, tmp_path, monkeypatch):
+def test_a_letter_names_the_chosen_beat_only_where_the_beats_are_worked_on(strip):
     """WCAG 2.2 A asks for it: who speaks to the browser types letters without meaning them."""
-    address = serve(strips(tmp_path, monkeypatch, minutes=0.5))
-    page = visit(f"{address}/strips/sim01", "#beats button")
+    page = strip()
     page.locator("#beats button").nth(1).click()
     for place, kind in (".skip", "N"), ("#next", "V"):
         page.locator(place).focus()
@@ -808,55 +808,44 @@ def test_a_letter_names_the_chosen_beat_only_where_the_beats_are_worked_on(serve
         assert texts(page, "#beats [aria-pressed=true]") == [kind]
 
 
-def test_a_name_in_the_address_that_is_no_encoding_is_told_and_not_waited_for(serve, visit, tmp_path, monkeypatch):
-    address = serve(strips(tmp_path, monkeypatch, minutes=0.5))
-    page = visit(f"{address}/strips/100%", "#message:has-text('100%: expected')")
+def test_a_name_in_the_address_that_is_no_encoding_is_told_and_not_waited_for(strip):
+    page = strip("#message:has-text('100%: expected')", "100%")
     assert page.locator("h1").inner_text() == "100%"
 
 
-def test_the_chosen_beat_stands_out_where_the_reader_sets_the_colours(serve, visit, tmp_path, monkeypatch):
-    address = serve(strips(tmp_path, monkeypatch, minutes=0.5))
-    page = visit(f"{address}/strips/sim01", "#beats button", forced_colors="active")
+def test_the_chosen_beat_stands_out_where_the_reader_sets_the_colours(strip):
+    page = strip(forced_colors="active")
     page.locator("#beats button").nth(1).click()
     ground = "beats => beats.map(beat => getComputedStyle(beat).backgroundColor)"
     grounds = page.eval_on_selector_all("#beats button", ground)
     assert grounds.count(grounds[1]) == 1
 
 
-def test_a_beat_that_is_doubtful_is_called_so(serve, visit, tmp_path, monkeypatch):
+def test_a_beat_that_is_doubtful_is_called_so(strip):
     def doubt(route):
         answer = route.fetch()
         beats = answer.json()
         beats["beats"][0]["review"] = True
         route.fulfill(response=answer, json=beats)
 
-    address = serve(strips(tmp_path, monkeypatch, minutes=0.5))
-    page = visit(f"{address}/strips/sim01", "#beats button")
+    page = strip()
     page.route("**/beats/sim01", doubt)
     page.reload()
     page.get_by_role("button", name=re.compile(r"^N at .* s, \d+ %, doubtful$")).wait_for()
 
 
-def test_on_a_phone_a_finger_can_tell_beats_apart(serve, visit, tmp_path, monkeypatch):
-    address = serve(strips(tmp_path, monkeypatch, minutes=0.5))
-    page = visit(f"{address}/strips/sim01", "#leads svg", viewport={"width": 320, "height": 700})
+def test_on_a_phone_a_finger_can_tell_beats_apart(strip):
+    page = strip("#leads svg", viewport={"width": 320, "height": 700})
     boxes = [button.bounding_box() for button in page.locator("#beats button").all()]
     assert len(boxes) > 3
     assert all(left["x"] + left["width"] < right["x"] for left, right in pairwise(boxes))
 
 
-def test_a_parts_file_that_a_browser_has_is_not_sent_again(tmp_path, monkeypatch):
-    client, kinds = strips(tmp_path, monkeypatch, minutes=0.5).test_client(), {"Accept-Encoding": "gzip, br, zstd"}
+def test_a_parts_file_that_a_browser_has_is_not_sent_again(strips):
+    client, kinds = strips.test_client(), {"Accept-Encoding": "gzip, br, zstd"}
     tag = client.get("/strip-files/strip.js", headers=kinds, buffered=True).headers["ETag"]
     again = client.get("/strip-files/strip.js", headers=kinds | {"If-None-Match": tag}, buffered=True)
     assert again.status_code == 304
-
-
-def test_every_answer_carries_the_security_policy(made_up):
-    for path in ("/", "/night/lossy", "/page/night.js", "/page/style.css"):
-        with urlopen(made_up + path, timeout=10) as answer:
-            assert "default-src 'self'" in answer.headers["Content-Security-Policy"], path
-            answer.read()
 
 
 @pytest.mark.parametrize("path", sorted(PAGE.glob("*.*")), ids=lambda path: path.name)

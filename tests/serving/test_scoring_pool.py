@@ -139,13 +139,6 @@ def test_a_file_that_the_system_does_not_give_now_is_not_refused(pool, paths):
     assert pool.score("night-1", paths[0])
 
 
-def test_a_pipe_does_not_hold_a_process(pool, tmp_path):
-    os.mkfifo(tmp_path / "night-1.h5")
-    with pytest.raises(NightRefused) as refused:
-        pool.score("night-1", tmp_path / "night-1.h5")
-    assert refused.value.code == "unreadable_file"
-
-
 def test_every_error_of_the_reader_has_a_code_of_its_own():
     reading = {"RecordNameError", "HypnogramFileError", "TooManyLabelsError", "EdfError"}  # no EDF is served
     reading |= {"NotInFormatError", "RecordTooLarge", "NotFiniteError", "AnnotationsError"}
@@ -453,17 +446,3 @@ def test_a_process_ends_when_its_parent_is_killed(model, work):
     finally:
         parent.kill()
         parent.communicate(timeout=20)
-
-
-def test_c_code_that_lets_no_thread_run_is_ended_in_time(pool):
-    start = time.monotonic()
-    with pytest.raises(TimeoutError):
-        pool._processes.run(1, sum, range(10**10))
-    assert time.monotonic() - start < 0.5 + scoring_pool._START_S
-    assert pool.alive
-
-
-def test_a_server_does_not_load_what_its_processes_load():
-    code = "import sys, dreem_case.serving.answers; print({'sklearn', 'scipy', 'skops'} & set(sys.modules))"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout == "set()\n"

@@ -193,20 +193,6 @@ def test_the_numbers_are_those_of_all_workers(server):
     until(lambda: server.numbers()["requests_in_progress",] == 1)  # the one that asks
 
 
-def test_different_nights_at_once_are_answered_right_or_later(server, expected):
-    records = [f"short-{i}" for i in range(1, 8)]
-    asked = [record for record in records for _ in range(8)]
-    answers = ask_at_once(server, [f"/hypnogram/{record}" for record in asked])
-    for record, (status, headers, body) in zip(asked, answers, strict=True):
-        assert status in (200, 503)
-        if status == 503:
-            assert json.loads(body)["code"] == "busy"
-            assert int(headers["Retry-After"]) >= 1
-            until(lambda record=record: server.get(f"/hypnogram/{record}")[0] == 200)
-            body = server.get(f"/hypnogram/{record}")[2]
-        assert json.loads(body) == expected(record)
-
-
 def test_a_server_at_its_limit_sends_away_at_once_and_stays_healthy(given, nights, expected, tmp_path):
     settings = {**given, "cache": tmp_path / "cache", "queue": 0, "waiting": 2}
     with Server(GUNICORN, tmp_path / "run", **settings) as server, ThreadPoolExecutor(60) as pool:
@@ -278,11 +264,15 @@ def test_a_worker_that_was_only_just_forked_hears_that_the_server_ends(given, tm
     assert server.process.returncode == 0 and "Traceback" not in server.log  # and within LIMIT_S
 
 
-def test_requests_that_are_half_sent_do_not_keep_the_others_out(given, expected, tmp_path):
-    config = tmp_path / "config.py"
-    config.write_text(f"from {CONFIG} import *\nimport {CONFIG}\n{CONFIG}.HEAD_S = 1.0\n")
-    command = ["gunicorn", "-c", str(config), "--workers", "1", "--threads", "4", *GUNICORN[3:]]
-    with Server(command, tmp_path / "run", **given) as server:
+@pytest.fixture
+def impatient(tmp_path):
+    """The command of a server that waits a second for a request's head."""
+    (tmp_path / "config.py").write_text(f"from {CONFIG} import *\nimport {CONFIG}\n{CONFIG}.HEAD_S = 1.0\n")
+    return ["gunicorn", "-c", str(tmp_path / "config.py"), "--workers", "1", "--threads", "4", *GUNICORN[3:]]
+
+
+def test_requests_that_are_half_sent_do_not_keep_the_others_out(given, expected, tmp_path, impatient):
+    with Server(impatient, tmp_path / "run", **given) as server:
         half = [socket.create_connection(("127.0.0.1", server.port), LIMIT_S) for _ in range(12)]
         try:
             for connection in half:
@@ -297,12 +287,9 @@ def test_requests_that_are_half_sent_do_not_keep_the_others_out(given, expected,
         assert "Traceback" not in server.log
 
 
-def test_a_request_that_drips_is_given_up_too(given, tmp_path):
-    config = tmp_path / "config.py"
-    config.write_text(f"from {CONFIG} import *\nimport {CONFIG}\n{CONFIG}.HEAD_S = 1.0\n")
-    command = ["gunicorn", "-c", str(config), *GUNICORN[3:]]
+def test_a_request_that_drips_is_given_up_too(given, tmp_path, impatient):
     with (
-        Server(command, tmp_path / "run", **given) as server,
+        Server(impatient, tmp_path / "run", **given) as server,
         socket.create_connection(("127.0.0.1", server.port), LIMIT_S) as dripping,
     ):
         dripping.sendall(b"GET /healthz HTTP/1.1\r\nX:")

@@ -1,7 +1,6 @@
 "Rules that simulated nights keep: what is in them, and that they are the same for the same seed."
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -92,10 +91,8 @@ def test_scorers_disagree_mostly_at_transitions_and_n1(pairs):
     assert disputed_there / disputed > 0.7
 
 
-def test_scorers_confuse_what_dodh_scorers_confuse():
-    path = Path(os.environ.get("DREEM_CASE_DATA", "../shared/data")) / "dod_hypnograms" / "dodh.json"
-    if not path.is_file():
-        pytest.skip(f"DOD-H hypnograms are not at {path}")
+def test_scorers_confuse_what_dodh_scorers_confuse(real_data):
+    path = real_data / "dod_hypnograms" / "dodh.json"
     from dreem_case.simulate.tables import confusions
 
     scored = [[np.array(labels) for labels in night.values()] for night in json.loads(path.read_text()).values()]

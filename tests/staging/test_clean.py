@@ -1,8 +1,7 @@
 """What cleaning a channel must do to faults, and must not do to EEG."""
 
-import os
-from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -25,7 +24,6 @@ from dreem_case.staging.clean import (
 from dreem_case.staging.movement import in_g
 
 RAW_FS_HZ = 250
-REAL_DATA = Path(os.environ.get("DREEM_CASE_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
 
 
 def noise_like_eeg(n_s, fs_hz=RAW_FS_HZ, rms_uv=25.0, seed=0):
@@ -269,15 +267,6 @@ def test_clipping_bounds_what_is_left_and_can_be_left_out():
     assert np.abs(clean_eeg(values, RAW_FS_HZ, skip={"clip"}).values).max() > CLIP_UV
 
 
-@pytest.mark.parametrize("gain", [1 / 8, 1 / 4, 2, 8])
-def test_a_channel_at_another_gain_is_cleaned_alike(gain):
-    values = faulty("plateau", -2.4e6)[1]
-    usual, other = clean_eeg(values, RAW_FS_HZ), clean_eeg(values * gain, RAW_FS_HZ)
-    assert np.array_equal(usual.marks, other.marks)
-    assert other.gain == usual.gain * gain
-    np.testing.assert_allclose(other.values, usual.values * gain, rtol=1e-4, atol=1e-3)
-
-
 def test_leaving_out_bridging_leaves_nothing_marked():
     raw = faulty("plateau", -2.4e6)[1]
     assert not clean_eeg(raw, RAW_FS_HZ, skip={"bridge"}).marks.any()
@@ -298,6 +287,7 @@ def test_gain_and_sign_do_not_change_marks_or_quality(gain):
     raw[200 * RAW_FS_HZ : 240 * RAW_FS_HZ] += np.random.default_rng(1).normal(0, 25, 40 * RAW_FS_HZ)
     first, second = clean_eeg(raw, RAW_FS_HZ), clean_eeg(gain * raw, RAW_FS_HZ)
     np.testing.assert_array_equal(first.marks, second.marks)
+    assert second.gain == pytest.approx(abs(gain) * first.gain)
     np.testing.assert_array_equal(epoch_quality(first)[0], epoch_quality(second)[0])
     np.testing.assert_allclose(epoch_quality(first)[1], epoch_quality(second)[1], atol=0.01)
     np.testing.assert_allclose(gain * first.values, second.values, atol=0.02)
@@ -513,12 +503,8 @@ def test_fewer_axes_still_give_numbers(n_axes):
 
 
 @pytest.fixture(scope="module")
-def nap():
-    path = REAL_DATA / "raw_eeg" / "nap.h5"
-    if not path.exists():
-        pytest.skip(f"the real nap is not at {path}")
-    h5py = pytest.importorskip("h5py")
-    with h5py.File(path) as file:
+def nap(real_data):
+    with h5py.File(real_data / "raw_eeg" / "nap.h5") as file:
         return {name: file[name][:] for name in file}
 
 

@@ -13,7 +13,7 @@ from dreem_case.core.model_file import ModelError  # noqa: E402
 from dreem_case.nights.stages import UNSCORED  # noqa: E402
 from dreem_case.staging.design_matrix import FeaturesDiffer, table_from_matrix  # noqa: E402
 from dreem_case.staging.recurrent import RecurrentStager  # noqa: E402
-from dreem_case.staging.stagers import load_stager, stager_class  # noqa: E402
+from dreem_case.staging.stagers import load_stager  # noqa: E402
 
 NAMES = ("log_delta", "sigma_share")
 
@@ -90,13 +90,8 @@ def test_other_features_are_refused_by_name(fitted):
         fitted.predict(replace(night, eeg_feature_names=("log_theta", "sigma_share")))
 
 
-def test_a_saved_one_is_the_same_by_name_and_a_changed_one_is_refused(fitted, tmp_path):
+def test_a_changed_manifest_is_refused(fitted, tmp_path):
     fitted.save(tmp_path / "model", {"kappa": 0.5})
-    loaded = load_stager(tmp_path / "model")
-    assert type(loaded) is stager_class("recurrent") is RecurrentStager
-    night, _ = table("new", 9)
-    assert np.array_equal(loaded.predict_proba(night), fitted.predict_proba(night))
-    assert (loaded.version, loaded.trained_on, loaded.metrics) == (fitted.version, fitted.trained_on, {"kappa": 0.5})
     file = tmp_path / "model" / "manifest.json"
     manifest = json.loads(file.read_text())
     for name, value in {

@@ -1,21 +1,21 @@
 """The baseline that knows only the time, and stagers by name."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
 
-from dreem_case.core.model_file import MANIFEST, ModelError, to_json, write_model
+from dreem_case.core.agreement import kappa
+from dreem_case.core.model_file import MANIFEST, ModelError, from_json, read_model, to_json, write_model
 from dreem_case.nights.stages import STAGE_NAMES
 from dreem_case.staging import stagers
-from dreem_case.staging.forest import ForestStager
+from dreem_case.staging.design_matrix import FeaturesDiffer, table_from_bins
 from dreem_case.staging.stager import TimeOfNightStager
 from dreem_case.staging.stagers import load_stager, new_stager, stager_module, stager_names
-from tests.staging.test_design_matrix import make_night
+from tests.conftest import SMALL
+from tests.staging.test_design_matrix import make_night, with_channels
 
 OF_THE_CASE = [name for name in stager_names() if stager_module(name).startswith("dreem_case.staging.")]
 
@@ -53,17 +53,6 @@ def test_the_baseline_stages_a_night_longer_than_any_it_was_fitted_to(nights):
     assert len(TimeOfNightStager().fit(prepared, labels).predict(make_night(5, 2000))) == 2000
 
 
-def test_the_baseline_comes_back_from_its_file(nights, tmp_path):
-    prepared, labels = zip(*nights[:3], strict=True)
-    stager = TimeOfNightStager().fit(prepared, labels)
-    stager.save(tmp_path)
-    loaded = TimeOfNightStager.load(tmp_path)
-    assert loaded.version == stager.version != TimeOfNightStager().fit(prepared[:2], labels[:2]).version
-    assert np.array_equal(loaded.predict_proba(nights[3][0]), stager.predict_proba(nights[3][0]))
-    with pytest.raises(ModelError, match="expected kind forest, found time-of-night"):
-        ForestStager.load(tmp_path)
-
-
 @pytest.mark.parametrize("manifest", [{}, {"epochs_per_bin": "60"}, {"epochs_per_bin": 0}])
 @pytest.mark.parametrize("shares", [None, [1, 2], [[1, 1], [1, 1]], [], [["a"] * 5], [[1] * 5, [1]]])
 def test_a_time_of_night_model_of_another_shape_is_refused(tmp_path, manifest, shares):
@@ -73,19 +62,6 @@ def test_a_time_of_night_model_of_another_shape_is_refused(tmp_path, manifest, s
         TimeOfNightStager.load(tmp_path)
 
 
-def test_a_baseline_that_was_never_fitted_says_so(nights, tmp_path):
-    for asked in (lambda: TimeOfNightStager().predict(nights[0][0]), lambda: TimeOfNightStager().save(tmp_path)):
-        with pytest.raises(ModelError, match="expected a fitted model, found one that was never fitted"):
-            asked()
-
-
-@pytest.mark.parametrize("name", OF_THE_CASE)
-def test_a_label_that_is_no_stage_is_refused(nights, name):
-    prepared, labels = zip(*nights[:2], strict=True)
-    with pytest.raises(ModelError, match="night 1: expected labels of at most 4, found 9"):
-        new_stager(name).fit(prepared, [labels[0], np.full_like(labels[1], 9)])
-
-
 def test_a_stager_without_doubt_of_its_own_marks_nothing_and_is_far_from_nothing(nights):
     prepared, labels = zip(*nights[:2], strict=True)
     stager = TimeOfNightStager().fit(prepared, labels)
@@ -93,23 +69,78 @@ def test_a_stager_without_doubt_of_its_own_marks_nothing_and_is_far_from_nothing
     assert stager.references == {}
 
 
-# By name
+# Every kind
 
 
-@pytest.mark.parametrize("name", OF_THE_CASE)
-def test_a_saved_stager_says_itself_what_it_is(nights, tmp_path, name):
-    prepared, labels = zip(*nights[:2], strict=True)
-    small = {"boosted": {"n_rounds": 4, "n_folds": 2, "n_copies": 0}, "forest": {"n_trees": 3}}
-    small |= {"recurrent": {"n_networks": 1, "passes": 1}, "blended": small["boosted"] | {"passes": 1}}
-    stager = new_stager(name, **small.get(name, {})).fit(prepared, labels)
-    stager.save(tmp_path)
+def small(kind):
+    return new_stager(kind, **SMALL.get(kind, {}))
+
+
+@pytest.fixture(scope="module", params=OF_THE_CASE)
+def fitted(request, nights):
+    """The kind of a stager, and one that is fitted to three nights."""
+    return request.param, small(request.param).fit(*zip(*nights[:3], strict=True))
+
+
+def test_any_channels_are_staged_without_accelerometer(nights, fitted):
+    night, labels = nights[3]
+    for kept in ((0,), (2, 1)):
+        part = with_channels(night, kept)
+        said = fitted[1].predict_proba(replace(part, accelerometer=np.full_like(part.accelerometer, np.nan)))
+        assert said.shape == (400, 5) and np.allclose(said.sum(axis=1), 1)
+        assert fitted[0] not in ("boosted", "forest") or kappa(labels, said.argmax(axis=1)) > 0.8
+
+
+def test_a_saved_stager_comes_back_by_name_and_one_of_other_stages_or_versions_is_refused(nights, fitted, tmp_path):
+    kind, stager = fitted
+    stager.save(tmp_path, {"kappa": 0.5})
     loaded = load_stager(tmp_path)
     assert type(loaded) is type(stager)
     assert np.array_equal(loaded.predict_proba(nights[3][0]), stager.predict_proba(nights[3][0]))
+    assert loaded.version == stager.version
+    if kind != "time-of-night":  # which keeps neither
+        assert (loaded.trained_on, loaded.metrics) == (("night 0", "night 1", "night 2"), {"kappa": 0.5})
+    assert np.array_equal(loaded.review(np.full((3, 5), 0.2)), stager.review(np.full((3, 5), 0.2)))
     manifest = json.loads((tmp_path / MANIFEST).read_text())
-    (tmp_path / MANIFEST).write_text(json.dumps(manifest | {"stages": manifest["stages"][::-1]}))
-    with pytest.raises(ModelError, match="expected stages"):
-        load_stager(tmp_path)
+    for changed in ({"stages": manifest["stages"][::-1]}, {"version": None}):
+        (tmp_path / MANIFEST).write_text(json.dumps(manifest | changed))
+        with pytest.raises(ModelError, match=rf"expected (stages|.*{kind})"):
+            load_stager(tmp_path)
+
+
+def test_a_part_that_is_not_there_or_not_of_this_version_is_refused(fitted, tmp_path):
+    kind, stager = fitted
+    if kind not in ("boosted", "blended"):
+        pytest.skip("its file has no parts by name")
+    stager.save(tmp_path)
+    manifest, content = read_model(tmp_path)
+    state = from_json(content, tmp_path)
+    without = [{key: value for key, value in state.items() if key != name} for name in state]
+    for about, parts, said in (
+        *((manifest, parts, "expected boosted trees and ") for parts in without),
+        (manifest, state | {"review_threshold": 0.9}, f"expected model {kind}-"),
+        (manifest | {"boosted_version": "older"}, state, "found older; train the model again"),
+    ):
+        write_model(tmp_path, about, to_json(parts), ["numpy"])
+        with pytest.raises(ModelError, match=said):
+            load_stager(tmp_path)
+
+
+@pytest.mark.parametrize("kind", OF_THE_CASE)
+def test_what_no_kind_can_fit_or_say_is_refused(nights, kind, tmp_path):
+    prepared, labels = zip(*nights[:2], strict=True)
+    with pytest.raises(ModelError, match="night 1: expected labels of at most 4, found 9"):
+        small(kind).fit(prepared, [labels[0], np.full_like(labels[1], 9)])
+    with pytest.raises(ModelError, match=r"night 0: expected 400 labels, found shape \(399,\)"):
+        small(kind).fit(prepared, [labels[0][:-1], labels[1]])
+    with pytest.raises(ModelError, match="found 2 nights and 1 labels"):
+        small(kind).fit(prepared, labels[:1])
+    for ask in (lambda: small(kind).predict(prepared[0]), lambda: small(kind).save(tmp_path)):
+        with pytest.raises(ModelError, match="never fitted"):
+            ask()
+    if kind in ("boosted", "forest"):
+        with pytest.raises(FeaturesDiffer, match="bins"):
+            small(kind).fit(prepared, labels).predict(table_from_bins("bins", np.ones((5, 18))))
 
 
 @pytest.mark.parametrize("kind", [None, "oracle", "os.system", ["forest"], {"forest": 1}, 1e308])
@@ -132,17 +163,3 @@ def test_an_entry_point_without_a_stager_behind_it_says_what_is_missing(place, f
     monkeypatch.setattr(stagers, "_kinds", lambda: {"lda": EntryPoint("lda", place, "dreem_case.stagers")})
     with pytest.raises(ModelError, match=f"lda: expected a stager at {place}.*, found {found}"):
         new_stager("lda")
-
-
-def test_a_saved_model_without_its_version_is_refused(nights, tmp_path):
-    TimeOfNightStager().fit([nights[0][0]], [nights[0][1]]).save(tmp_path)
-    said = json.loads((tmp_path / MANIFEST).read_text())
-    (tmp_path / MANIFEST).write_text(json.dumps({**said, "version": None}))
-    with pytest.raises(ModelError, match=r"expected a manifest of version time-of-night-.*, found None"):
-        load_stager(tmp_path)
-
-
-def test_scoring_loads_no_library_of_a_model_that_is_not_asked_for():
-    code = "import sys, dreem_case.staging.score, dreem_case.staging.stagers; print(*sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"sklearn", "skops", "pandas", "lightgbm"} & set(run.stdout.split())

@@ -95,14 +95,6 @@ def test_numbers_or_texts_that_promise_too_much_are_refused_before_they_are_read
         read_sleep_edf_bands(tmp_path / "big.npz")
 
 
-@given(st.binary(max_size=300))
-def test_bytes_that_are_no_file_of_bands_are_refused(tmp_path_factory, content):
-    path = tmp_path_factory.mktemp("bytes") / "bands.npz"
-    path.write_bytes(content)
-    with pytest.raises(ArrayError):
-        read_sleep_edf_bands(path)
-
-
 @given(st.integers(0, 2**32), st.integers(1, 200))
 def test_a_damaged_file_is_read_as_before_or_refused(tmp_path_factory, seed, n_bytes):
     folder, random = tmp_path_factory.mktemp("damaged"), np.random.default_rng(seed)

@@ -131,9 +131,7 @@ def test_the_devices_answer_stands_when_the_server_is_away_and_the_next_run_asks
     assert run(nights, tmp_path, edge, url)[1] == 0
 
 
-def test_nights_of_a_bucket_are_staged_into_a_bucket(nights, edge, server, monkeypatch):
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+def test_nights_of_a_bucket_are_staged_into_a_bucket(nights, edge, server, credentials):
     place = BucketPlace(server, "edge-first")
     for path in nights.rglob("*.*"):
         place.write(str(path.relative_to(nights)), path.read_bytes())
