@@ -26,11 +26,12 @@ from dreem_case.nights.stages import STAGE_NAMES
 from dreem_case.nights.store import RecordChanged, StoreUnavailable, open_store
 from dreem_case.serving.answers import Answers, Busy
 from dreem_case.serving.metrics import Metrics
-from dreem_case.serving.scoring_pool import ModelChanged, PoolError, ScoringPool
-from dreem_case.serving.settings import Settings
+from dreem_case.serving.scoring_pool import ModelChanged, PoolError, Scored, ScoringPool
+from dreem_case.serving.settings import MAX_WAITING, Settings
 from dreem_case.staging.forest import ForestStager
 from dreem_case.staging.score import score_night
 from dreem_case.staging.stagers import load_stager
+from tests.conftest import until
 from tests.support.stores import BucketPlace, put, s3_server
 
 PATHS = ["/hypnogram/{record}", "/hypnogram/{record}/details"]
@@ -389,6 +390,35 @@ def test_a_store_that_hangs_does_not_take_all_threads(monkeypatch):
     assert problem(app.test_client().get("/records")).code == "store_unavailable"
 
 
+def test_those_who_wait_leave_room_for_those_who_need_not(folder, record, tmp_path):
+    go_on = threading.Event()
+
+    def score(*_):
+        go_on.wait(60)
+        return Scored(b'["WAKE"]', b"{}", None, b"")
+
+    pool = SimpleNamespace(
+        score=score, alive=True, n_processes=1, time_limit_s=60, model_version="m", scoring_version="s",
+        scores_features=True,
+    )
+    answers = Answers(open_store(folder), ResultCache(tmp_path, 10**7), pool, waiting=MAX_WAITING)
+    app = make_app(answers, Metrics())
+    known, asked = open_store(folder).records()[1:3]
+    with ThreadPoolExecutor(MAX_WAITING) as threads:
+        go_on.set()
+        assert app.test_client().get(f"/hypnogram/{known}").status_code == 200
+        go_on.clear()
+        waiting = [threads.submit(app.test_client().get, f"/hypnogram/{asked}") for _ in range(MAX_WAITING)]
+        until(lambda: answers._waiting._value == 0)
+        try:
+            for path in f"/hypnogram/{known}", "/readyz", "/records":
+                assert (path, app.test_client().get(path).status_code) == (path, 200)
+            assert app.test_client().get("/hypnogram/torn").status_code == 503
+        finally:
+            go_on.set()
+        assert {future.result().status_code for future in waiting} == {200}
+
+
 # The document
 
 
@@ -618,7 +648,7 @@ def test_the_server_itself_does_not_load_the_scientific_libraries(folder, short_
     code = f"""
 import json, sys
 from dreem_case.api import create_app
-from dreem_case.serving.settings import Settings
+from dreem_case.serving.settings import MAX_WAITING, Settings
 create_app(Settings({str(folder)!r}, {str(short_model)!r}, {str(tmp_path)!r}))
 print(json.dumps(sorted(sys.modules)))
 """

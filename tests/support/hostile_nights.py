@@ -5,6 +5,7 @@ store, which links, external storage and virtual datasets point at: nobody may o
 """
 
 import random
+import struct
 from pathlib import Path
 
 import h5py
@@ -147,6 +148,44 @@ def occurrences(content, part):
 MUTATIONS = [flip_bits, change_sizes, break_structure, swap_addresses, splice, shift, cut]
 
 
+def reseal(content):
+    """Make the checksums of the newer structures right again, so that what was changed is believed."""
+    for start, stop in list(sealed(content)):
+        if 0 < stop - start < 2**14 and stop + 4 <= len(content):
+            put(content, stop, checksum(bytes(content[start:stop])).to_bytes(4, "little"))
+
+
+def sealed(content):
+    """Find the structures that a checksum follows: (start, stop)."""
+    whole = bytes(content)
+    if whole[8:9] > b"\1":
+        yield 0, 44  # the superblock
+    for signature, size in ((b"BTHD", 34), (b"EAHD", 68), (b"FAHD", 24), (b"FRHP", 142)):
+        yield from ((start, start + size) for start in occurrences(whole, signature))
+    for start in occurrences(whole, b"OHDR"):
+        flags = (whole[start + 5 : start + 6] or b"\0")[0]
+        head, width = start + 6 + (flags >> 1 & 16) + (flags >> 2 & 4), 1 << (flags & 3)
+        yield start, head + width + int.from_bytes(whole[head : head + width], "little")
+
+
+def checksum(key):
+    """Compute Bob Jenkins' lookup3, which HDF5 uses."""
+    mask = 2**32 - 1
+
+    def rotated(x, k):
+        return (x << k | x >> (32 - k)) & mask
+
+    words = struct.unpack(f"<{-(-len(key) // 12) * 3}I", key + bytes(-len(key) % 12))
+    a = b = c = 0xDEADBEEF + len(key) & mask
+    for i in range(0, len(words), 3):
+        a, b, c = a + words[i] & mask, b + words[i + 1] & mask, c + words[i + 2] & mask
+        for k in (4, 6, 8, 16, 19, 4) if i + 3 < len(words) else ():
+            a, b, c = b, c + b & mask, (a - c & mask) ^ rotated(c, k)
+    for k in (14, 11, 25, 16, 4, 14, 24):
+        a, b, c = b, (c ^ b) - rotated(b, k) & mask, a
+    return b
+
+
 # Whole structures: (open file, random numbers, bait); those that have a test of their own are in test_safe_h5
 
 
@@ -271,5 +310,7 @@ def write_hostile_night(path: Path, seed: int, bait: Path) -> str:  # what was d
         for mutate in rng.choices(MUTATIONS, k=rng.choice([1, 1, 1, 2])):
             done.append(mutate.__name__)
             mutate(rng, content, places)
+        if rng.random() < 0.5:
+            reseal(content)
         path.write_bytes(content)
     return ", ".join(done)
