@@ -115,8 +115,8 @@ else ifeq ($(PART),mae)
 else ifeq ($(PART),events)
 	OMP_NUM_THREADS=1 $(BIN)/dreem-case events train --simulated 40 --rounds 110 --out $(WRISTS)/watch.json
 	OMP_NUM_THREADS=1 $(BIN)/dreem-case events train --simulated 40 --rounds 110 --epoch 10 --out $(WRISTS)/watch_10.json
-	OMP_NUM_THREADS=1 $(BIN)/dreem-case events train --simulated 40 --rounds 110 --epoch 30 --out $(WRISTS)/watch_30.json
-	OMP_NUM_THREADS=1 $(BIN)/dreem-case events train --simulated 40 --rounds 110 --epoch 60 --out $(WRISTS)/watch_60.json
+	OMP_NUM_THREADS=1 $(BIN)/dreem-case events train --simulated 120 --rounds 220 --epoch 30 --out $(WRISTS)/watch_30.json
+	OMP_NUM_THREADS=1 $(BIN)/dreem-case events train --simulated 120 --rounds 220 --epoch 60 --out $(WRISTS)/watch_60.json
 	OMP_NUM_THREADS=1 $(BIN)/dreem-case events train --simulated 40 --rounds 110 --channels movement,temperature,light --out $(WRISTS)/enmo.json
 	OMP_NUM_THREADS=1 $(BIN)/dreem-case events train --simulated 60 --counts --channels movement --out $(WRISTS)/counts_simulated.json
 	$(if $(DIARY),OMP_NUM_THREADS=1 $(BIN)/dreem-case events train --diary "$(DIARY)" --seeds 2 --out $(WRISTS)/counts.json)
