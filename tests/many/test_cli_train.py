@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -218,6 +219,41 @@ def test_a_model_goes_to_a_bucket_and_is_used_from_there(place, tmp_path, creden
 
 
 COMMAND = [sys.executable, "-c", "from dreem_case.cli import main; main()"]
+
+
+@pytest.fixture(scope="module")
+def cluster(root):
+    """A Dask scheduler and a worker as processes of their own: the address, and the scheduler's process."""
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    begin = partial(subprocess.Popen, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
+    options = ["--host", "127.0.0.1", "--dashboard-address", ":0"]
+    scheduler = begin([sys.executable, "-m", "distributed.cli.dask_scheduler", *options, "--port", "0"])
+    address = next(found[0] for line in scheduler.stderr if (found := re.search(r"tcp://127.0.0.1:\d+", line)))
+    worker = begin([sys.executable, "-m", "distributed.cli.dask_worker", address, *options, "--no-nanny"])
+    with scheduler, worker:
+        yield address, scheduler
+        for process in worker, scheduler:
+            process.kill()
+
+
+@pytest.mark.slow
+def test_a_cluster_computes_features_until_its_scheduler_dies(cluster, place, short_nights, tmp_path):
+    address, scheduler = cluster
+    options = ("--store", short_nights, "--cache", tmp_path / "cache", "--dask", address)
+    here = run("train", *place, "--stager", "forest", "--out", tmp_path / "here")
+    assert run("train", *options, "--stager", "forest", "--out", tmp_path / "there")[:2] == here[:2]
+    assert len(list((tmp_path / "cache" / "features").glob("*.entry"))) == 3
+    assert run("features", *options, "--n-jobs", 1)[0] == 2
+    many = tmp_path / "many"
+    for i in range(200):
+        put_night(many, f"night-{i}", seed=i)
+    words = ["features", "--store", many, "--cache", tmp_path / "other", "--dask", address]
+    with subprocess.Popen([*COMMAND, *map(str, words)], stderr=subprocess.PIPE, text=True) as process:
+        until(lambda: any((tmp_path / "other").glob("features/*.entry")))
+        scheduler.kill()
+        told = process.communicate(timeout=60)[1]
+    assert (process.returncode, told) == (2, f"Error: expected the scheduler {address}, found that it has gone\n")
+    assert any((tmp_path / "other").glob("features/*.entry"))
 
 
 @pytest.mark.slow
