@@ -75,6 +75,7 @@ def _quantize(path: str, prepared: str, out: str, calibration: _Calibration) -> 
     quantize(
         prepared, out, calibration, quant_format=QuantFormat.QDQ, per_channel=True, nodes_to_exclude=sorted(excluded),
         activation_type=QuantType.QInt8, weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.Percentile,
+        reduce_range=True,  # weights of seven bits: two products fit into sixteen
         extra_options={"CalibPercentile": _PERCENTILE, "ActivationSymmetric": False},
     )  # fmt: skip
 

@@ -5,10 +5,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="networks are an extra: pip install dreem_case[nets]")
 onnx = pytest.importorskip("onnx", reason="devices are an extra: pip install dreem_case[edge]")
-pytest.importorskip("onnxruntime", reason="devices are an extra: pip install dreem_case[edge]")
+onnxruntime = pytest.importorskip("onnxruntime", reason="devices are an extra: pip install dreem_case[edge]")
 
 from dreem_case.core.edge import EdgeModel, parity  # noqa: E402
 from dreem_case.core.model_file import ModelError  # noqa: E402
+from dreem_case.simulate.nights import default_night  # noqa: E402
+from dreem_case.transfer.edge_network import EdgeNetwork, edge_inputs, shipped_edge_folder  # noqa: E402
 from dreem_case.transfer.network_stager import load_network_stager, shipped_network_folder  # noqa: E402
 from dreem_case.transfer.networks import SmallSequenceNet, SpectrogramNet, TenConvolutions, TinySleepNet  # noqa: E402
 from dreem_case.transfer.onnx_edge import edge_cost, export_onnx, quantize_static  # noqa: E402
@@ -41,8 +43,7 @@ def test_whole_numbers_are_small_and_nearly_the_same(tmp_path):
     quantize_static(tmp_path / "a.onnx", [some(20, i) for i in range(3)], tmp_path / "b.onnx")
     plain, whole = EdgeModel(tmp_path / "a.onnx"), EdgeModel(tmp_path / "b.onnx")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.onnx", "b.onnx"]
-    types = {one.data_type for one in onnx.load(tmp_path / "b.onnx").graph.initializer}
-    assert onnx.TensorProto.INT8 in types
+    assert max(largest_weights(tmp_path / "b.onnx")) <= 64
     assert whole.n_bytes <= 100_000
     assert (plain(*some(50, 9)).argmax(axis=2) == whole(*some(50, 9)).argmax(axis=2)).mean() > 0.8
     assert edge_cost(whole, some(10), n_runs=1).kb == whole.n_bytes / 1000
@@ -52,6 +53,55 @@ def test_the_shipped_files_agree_with_the_shipped_network():
     stager, folder = load_network_stager(shipped_network_folder()), shipped_network_folder()
     assert parity(stager.network, EdgeModel(folder / "edge.onnx"), [some(40)]) < 1e-4
     assert EdgeModel(folder / "edge_int8.onnx").n_bytes <= 100_000
+
+
+def largest_weights(path):
+    """Each layer's largest weight in whole numbers; above 64, two products do not fit into sixteen bits."""
+    given = [onnx.numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer]
+    return [np.abs(one.astype(int)).max() for one in given if one.dtype == np.int8 and one.ndim > 1]
+
+
+def in_full(path):
+    """Run a file in whole numbers as it is written, every product and sum in float."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_inputs()]
+    return lambda *inputs: session.run(None, dict(zip(names, inputs, strict=False)))[0]
+
+
+@pytest.mark.parametrize("folder", [shipped_network_folder(), shipped_edge_folder()], ids=lambda path: path.name)
+def test_shipped_whole_numbers_say_the_same_on_every_processor_and_what_float_says(folder):
+    night = edge_inputs(EdgeNetwork.load(shipped_edge_folder()).prepare(default_night(2, hours=0.5).night))
+    whole, plain = folder / "edge_int8.onnx", EdgeModel(folder / "edge.onnx")
+    assert max(largest_weights(whole)) <= 64
+    said = EdgeModel(whole)(*night)
+    assert np.abs(said - in_full(whole)(*night)).max() < 0.05
+    assert (said.argmax(axis=2) == plain(*night).argmax(axis=2)).mean() > 0.9
+
+
+def test_products_of_eight_bits_add_up_in_full_in_a_file_from_elsewhere(tmp_path):
+    def quantized(name, values, kind):
+        return onnx.numpy_helper.from_array(np.asarray(values, kind), name)
+
+    node = onnx.helper.make_node
+    given = [
+        quantized("w", np.full((4, 8, 1), 127), np.int8), quantized("w_0", 0, np.int8), quantized("x_0", -128, np.int8),
+        quantized("w_by", 1, np.float32), quantized("x_by", 1, np.float32), quantized("y_by", 2000, np.float32),
+    ]  # fmt: skip
+    nodes = [
+        node("QuantizeLinear", ["x", "x_by", "x_0"], ["xq"]), node("DequantizeLinear", ["xq", "x_by", "x_0"], ["xd"]),
+        node("DequantizeLinear", ["w", "w_by", "w_0"], ["wd"]), node("Conv", ["xd", "wd"], ["y"]),
+        node("QuantizeLinear", ["y", "y_by", "x_0"], ["yq"]), node("DequantizeLinear", ["yq", "y_by", "x_0"], ["z"]),
+    ]  # fmt: skip
+    value = onnx.helper.make_tensor_value_info
+    x, z = value("x", onnx.TensorProto.FLOAT, (1, 8, 16)), value("z", onnx.TensorProto.FLOAT, (1, 4, 16))
+    graph = onnx.helper.make_graph(nodes, "sums", [x], [z], given)
+    opset = [onnx.helper.make_opsetid("", 17)]
+    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8)
+    (tmp_path / "sums.onnx").write_bytes(model.SerializeToString())
+    said = EdgeModel(tmp_path / "sums.onnx")(np.full((1, 8, 16), 255, np.float32))
+    assert set(said.flat) == {2000 * round(8 * 255 * 127 / 2000)}
 
 
 def changed(tmp_path, change):

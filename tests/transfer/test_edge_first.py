@@ -100,7 +100,7 @@ def run(nights, out, edge, url, budget=0.5, wait_s=5.0):
 
 def test_the_server_answers_for_what_the_device_is_unsure_of_and_a_table_says_what_it_cost(nights, edge, tmp_path):
     with serving(deep_sleep) as (url, asked):
-        rows, n_there, said = run(nights, tmp_path, edge, url, budget=0.3)
+        rows, n_there, said = run(nights, tmp_path, edge, url)
         assert n_there == 0 and said == []
         assert len(asked) == 3  # each night, and the scored one as a whole
         scored, unscored = rows
@@ -113,7 +113,7 @@ def test_the_server_answers_for_what_the_device_is_unsure_of_and_a_table_says_wh
         with (tmp_path / "nights.csv").open() as file:
             table = list(csv.DictReader(file))
         assert [row["record"] for row in table] == [row["record"] for row in rows]
-        again, n_there, _ = run(nights, tmp_path, edge, url, budget=0.3)
+        again, n_there, _ = run(nights, tmp_path, edge, url)
         assert (again, n_there, len(asked)) == (rows, 2, 3)
         run(nights, tmp_path, edge, url, budget=0.2)
         assert len(asked) > 3  # another budget is another result
