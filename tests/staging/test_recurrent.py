@@ -32,7 +32,7 @@ def table(record, seed, n_epochs=360, moves=True):
 @pytest.fixture(scope="module")
 def fitted():
     nights, labels = zip(*(table(f"n{i}", i) for i in range(4)), strict=True)
-    return RecurrentStager(1).fit(nights, labels)
+    return RecurrentStager(1, 16).fit(nights, labels)
 
 
 def test_networks_that_learn_side_by_side_are_those_that_learn_in_turn(monkeypatch):
