@@ -115,6 +115,13 @@ def test_what_is_unusual_in_a_header_is_read(old, new):
     assert [lead.gain for lead in header.leads] == [200, 200]
 
 
+def test_a_header_without_a_rate_means_250_hz():
+    first, _, lines = HEADER.partition("\n")
+    assert first.startswith("x1 2 ")
+    header = parse_header("x1", f"x1 2\n{lines}")
+    assert (header.fs_hz, header.n_samples) == (250, None)
+
+
 @pytest.fixture(scope="module")
 def two_leads():
     """Ten seconds of two leads in mV, at 250 Hz."""
