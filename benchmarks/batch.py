@@ -20,7 +20,6 @@ import time
 from pathlib import Path
 
 import psutil
-from machine import processor
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "build/bench"
@@ -242,6 +241,7 @@ def rounded(value):
 
 def main() -> None:
     """Measure all, and write the result."""
+    from dreem_case.core.workers import processor
     from dreem_case.staging.stagers import shipped_model_folder
 
     parser = argparse.ArgumentParser()

@@ -22,8 +22,6 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from machine import processor
-
 HOURS = 8
 SPANS_HOURS = (1, 2, 4, 8, 16, 24)
 N_RUNS, N_NIGHTS = 5, 10
@@ -261,6 +259,8 @@ def import_seconds(modules):
 
 def measure(folder, long_folder, model):
     """Return all figures."""
+    from dreem_case.core.workers import processor
+
     made = run("simulate", folder, HOURS)[0]
     run("simulate", long_folder, max(SPANS_HOURS))
     found = run("warm", folder, model)[0]

@@ -2,12 +2,14 @@
 
 # %% auto #0
 __all__ = ['ONE_THREAD', 'CONNECT_S', 'ANSWER_S', 'WORKERS_S', 'WorkersError', 'Done', 'Workers', 'interrupts_held',
-           'one_thread_each', 'LocalWorkers', 'run_all', 'Closing', 'ThreadWorkers', 'peak_memory', 'DaskWorkers']
+           'one_thread_each', 'LocalWorkers', 'run_all', 'Closing', 'ThreadWorkers', 'peak_memory', 'processor',
+           'DaskWorkers']
 
 # %% ../../nbs/library/core/workers.ipynb #7f90ca5a
 import logging
 import multiprocessing
 import os
+import platform
 import re
 import resource
 import signal
@@ -23,6 +25,7 @@ from contextlib import contextmanager
 from functools import cache, partial
 from importlib.metadata import version as installed_version
 from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from joblib import cpu_count
@@ -281,6 +284,14 @@ def peak_memory(of_children: bool = False) -> int:  # bytes
     "Return the most memory that this process has had, or the largest of those that it has waited for."
     used = resource.getrusage(resource.RUSAGE_CHILDREN if of_children else resource.RUSAGE_SELF)
     return used.ru_maxrss * (1 if sys.platform == "darwin" else 2**10)
+
+
+def processor() -> str:
+    "Name this machine's processor."
+    listed = Path("/proc/cpuinfo")
+    said = listed.read_text(encoding="utf-8") if listed.is_file() else ""
+    found = re.search(r"^model name\s*:\s*(.+)$", said, re.MULTILINE)
+    return found[1] if found else platform.processor() or platform.machine()
 
 # %% ../../nbs/library/core/workers.ipynb #bed499b7
 @cache
