@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 settings.register_profile("any machine", deadline=None)  # how long an example takes says how busy the machine is
 settings.load_profile("any machine")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # a test may import the runtime before the package does
 
 
 # Most that a test may take without the mark `slow`. Tests stay below a third of it where they are written, since a

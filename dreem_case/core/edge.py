@@ -5,6 +5,7 @@ __all__ = ['MAX_ONNX_BYTES', 'export_onnx', 'EdgeModel', 'parity']
 
 # %% ../../nbs/library/core/edge.ipynb #8f65f07b
 import inspect
+import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ import torch
 from torch import nn
 
 from .model_file import ModelError
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime would report its use to its maker
 
 # %% ../../nbs/library/core/edge.ipynb #5d03108d
 _OPSET = 17

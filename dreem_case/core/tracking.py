@@ -4,6 +4,7 @@
 __all__ = ['TrackingError', 'load_mlflow', 'log_run']
 
 # %% ../../nbs/library/core/tracking.ipynb #3a718a5b
+import os
 from collections.abc import Mapping
 from importlib import import_module
 from types import ModuleType
@@ -15,6 +16,7 @@ class TrackingError(RuntimeError):
 
 def load_mlflow() -> ModuleType:
     "Import MLflow; raise `TrackingError` where it is not installed."
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # runs are told to who keeps them, and use to nobody
     try:
         return import_module("mlflow")
     except ImportError as error:

@@ -424,10 +424,10 @@ def ask(store: str, n_labels: int, labels: Path | None, model_file: Path | None,
     if labels is None:
         click.echo(json.dumps({f"{t:.3f}": None for t in ask_beats(answers, model, n_labels)}, indent=1))
         return
-    text = labels.read_text(encoding="utf-8", errors="replace")
+    content = labels.read_bytes()
     try:
-        given = {float(t): str(label) for t, label in json.loads(text).items() if label is not None}
+        given = {float(t): str(label) for t, label in json.loads(content).items() if label is not None}
     except (ValueError, AttributeError, RecursionError):
         expected = f'labels by time, as {{"12.345": "V"}}, each of {", ".join(CLASSES)}'
-        raise EcgError(record, expected, ascii(text.strip()[:60])) from None
+        raise EcgError(record, expected, ascii(content.decode(errors="replace").strip()[:60])) from None
     click.echo(json.dumps(answer_json(with_labels(answers, model, n_labels, given))))

@@ -7,6 +7,7 @@ __all__ = ['CANNOT_BEGIN', 'SCORED', 'REFUSED', 'FAILED', 'OUTPUT_REFUSES', 'WOR
 # %% ../../nbs/library/many/batch.ipynb #157e86e0
 import json
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -261,7 +262,7 @@ def _check_place(job: ScoringJob, outputs: Outputs, table: NightTable, records: 
     if same and not outputs.keeps_case:
         found = f"{same[0][0]} and {same[0][1]}, which are one file there"
         raise BatchError(f"{job.out}: expected a place for each record, found {found}")
-    store = (outputs.read(STORE) or job.store.uri.encode()).decode(errors="replace").strip()
+    store = os.fsdecode(outputs.read(STORE) or b"").strip() or job.store.uri
     if _parts(store) != _parts(job.store.uri):
         found = f"those of {store}; if that is where the store was before, remove {STORE}"
         raise BatchError(f"{job.out}: expected no results, or those of {job.store.uri}, found {found}")
@@ -359,7 +360,7 @@ def score_store(
         with interrupts_held(), one_thread_each():  # a pool that starts is not disturbed, and ends well afterwards
             pool = started.enter_context(job.start_pool())
         versions = (pool.model_version, pool.scoring_version)
-        outputs.write(STORE, f"{job.store.uri}\n".encode())
+        outputs.write(STORE, os.fsencode(f"{job.store.uri}\n"))
         outputs.write(TABLE, table.content())
         current = _current(store, pool, outputs, table, records)
     summary = Summary(len(records))

@@ -419,6 +419,15 @@ def test_labels_of_another_form_are_shown(tmp_path, text):
     assert answer.exit_code == 1 and f"found {text[:60]!a}" in answer.output
 
 
+@pytest.mark.parametrize("coding", ["utf-8-sig", "utf-16"])
+def test_labels_are_read_as_windows_writes_them(tmp_path, coding):
+    write_records(tmp_path, n_records=1, minutes=0.5)
+    words = ["ask", "--store", str(tmp_path), "sim01"]
+    (tmp_path / "labels.json").write_text(CliRunner().invoke(ecg, words).output.replace("null", '"V"'), encoding=coding)
+    answer = CliRunner().invoke(ecg, [*words, "--labels", str(tmp_path / "labels.json")])
+    assert answer.exit_code == 0 and "labelled by a person" in answer.output
+
+
 def test_a_rate_that_is_no_number_is_shown(client):
     answer = client.post("/beats", json={"fs_hz": "360", "leads": {"I": [0, 1]}})
     assert "found '360' and {'I': [0, 1]}" in answer.json["detail"]

@@ -1,6 +1,9 @@
 """Files of any order, epoch and clock become the same series; what can only be a fault is refused by name."""
 
 import gzip
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -379,6 +382,11 @@ def test_times_in_utc_alone_say_nothing_of_the_wearers_clock(tmp_path):
     with pytest.raises(EventsError, match="times in UTC"):
         read_series(path)
     assert read_series(path, zone="Asia/Tokyo").time_of(0) == "2020-09-13T21:26:40+09:00"
+
+
+def test_zones_are_known_on_a_machine_that_has_no_table_of_them():
+    code = "from dreem_case.events.clock import zone_of; zone_of('judge00', 'Europe/Berlin')"
+    subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONTZPATH": ""}, check=True)
 
 
 @pytest.mark.parametrize("zone", ["UTC", "GMT", "Etc/GMT", "Z", "+00:00"])

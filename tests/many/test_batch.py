@@ -373,6 +373,12 @@ def test_the_results_of_one_store_are_not_replaced_by_those_of_another(job, nigh
     assert score_store(other, here).n_scored == 3
 
 
+def test_a_store_may_lie_in_a_folder_whose_name_is_no_utf_8(job, nights, here, tmp_path):
+    shutil.copytree(nights, tmp_path / os.fsdecode(b"M\xfcller"))
+    job = replace(job, store=StorePlace(str(tmp_path / os.fsdecode(b"M\xfcller"))))
+    assert [score_store(job, here).n_scored, score_store(job, here).n_current] == [3, 3]
+
+
 @pytest.mark.parametrize("fault", ["store", "out"])
 def test_a_worker_that_cannot_reach_a_place_says_where_it_is(fault, job, nights, here, monkeypatch):
     class Elsewhere(Here):

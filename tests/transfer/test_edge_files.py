@@ -1,5 +1,9 @@
 """A network is the same network on a device, and a device is given no other file."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -35,6 +39,14 @@ def test_a_file_says_what_the_network_says_for_any_number_of_epochs(build, tmp_p
             EdgeModel(tmp_path / "a.onnx")
         return
     assert parity(network, EdgeModel(tmp_path / "a.onnx"), [some(2), some(31, 1)]) < 1e-4
+
+
+def test_a_runtime_keeps_and_reports_nothing_of_its_use(tmp_path):
+    file = shipped_network_folder() / "edge_int8.onnx"
+    code = f"from dreem_case.core.edge import EdgeModel; EdgeModel({str(file)!r})"
+    others = {name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "XDG_"))}
+    subprocess.run([sys.executable, "-c", code], env=others | {"HOME": str(tmp_path)}, check=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_whole_numbers_are_small_and_nearly_the_same(tmp_path):
