@@ -32,7 +32,8 @@ def found() -> dict[str, dict | None]:
     said = last_run()
     if said.get("given", {}).get("data") or not said.get("complete", True):
         pytest.skip("the last report is of other nights, another seed or some of the nights")
-    return read_results(ROOT / "build" / "results.json")
+    left_out = dict.fromkeys(COMMITTED) if said.get("budget") == "ci" else {}
+    return left_out | read_results(ROOT / "build" / "results.json")
 
 
 def n_pictures(name: str) -> int:
