@@ -82,6 +82,7 @@ notebook: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[notebook]'
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/jupyter lab nbs/index.ipynb
 
+# Files go to two workers in the order of their names: sorted by their number of tests, slow ones with few come last.
 test: $(NETS)
 	$(BIN)/ruff check
 	$(BIN)/lint-imports

@@ -262,7 +262,7 @@ def _check_place(job: ScoringJob, outputs: Outputs, table: NightTable, records: 
     if same and not outputs.keeps_case:
         found = f"{same[0][0]} and {same[0][1]}, which are one file there"
         raise BatchError(f"{job.out}: expected a place for each record, found {found}")
-    store = os.fsdecode(outputs.read(STORE) or b"").strip() or job.store.uri
+    store = os.fsdecode(outputs.read(STORE) or os.fsencode(job.store.uri)).strip()
     if _parts(store) != _parts(job.store.uri):
         found = f"those of {store}; if that is where the store was before, remove {STORE}"
         raise BatchError(f"{job.out}: expected no results, or those of {job.store.uri}, found {found}")

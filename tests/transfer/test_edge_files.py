@@ -55,6 +55,8 @@ def test_whole_numbers_are_small_and_nearly_the_same(tmp_path):
     quantize_static(tmp_path / "a.onnx", [some(20, i) for i in range(3)], tmp_path / "b.onnx")
     plain, whole = EdgeModel(tmp_path / "a.onnx"), EdgeModel(tmp_path / "b.onnx")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.onnx", "b.onnx"]
+    types = {one.data_type for one in onnx.load(tmp_path / "b.onnx").graph.initializer}
+    assert onnx.TensorProto.INT8 in types
     assert max(largest_weights(tmp_path / "b.onnx")) <= 64
     assert whole.n_bytes <= 100_000
     assert (plain(*some(50, 9)).argmax(axis=2) == whole(*some(50, 9)).argmax(axis=2)).mean() > 0.8
