@@ -74,11 +74,14 @@ class NumberRange(click.FloatRange):
         return number
 
 # %% ../../nbs/library/core/command_line.ipynb #b61698be
-def tell_known(learned: object, judged: Iterable[str], what: str) -> None:  # learned: whatever a model file says
+def tell_known(
+    learned: object,  # whatever a model file says
+    judged: Iterable[str], what: str, who: str = "the model",
+) -> None:
     "Name what is judged and a model says that it has learned from."
     if known := [name for name in judged if isinstance(learned, list) and name in learned]:
         some = ", ".join(known[:5]) + ", ..." * (len(known) > 5)
-        click.echo(f"the model learned from {what} of these names: {some}; on them it is no stranger", err=True)
+        click.echo(f"{who} learned from {what} of these names: {some}; on them it is no stranger", err=True)
 
 # %% ../../nbs/library/core/command_line.ipynb #25fdded2
 def for_json(figures: Mapping[str, object]) -> dict[str, object]:

@@ -169,8 +169,9 @@ def train(folder: Path, out: Path, kind: str, everyone: bool, mlflow: bool) -> N
         from dreem_case.ecg.classifier import save_classifier as save
     else:
         from dreem_case.ecg.network import save_beat_network as save
+    limits = limits_of(folder, records, model)
     save(model, out)
-    save_reference(reference_path(out), limits_of(folder, records, model))
+    save_reference(reference_path(out), limits)
     if mlflow:
         log_run(model.version, {"records": len(records)}, {}, model.card)
     click.echo(f"model {model.version} in {out}")
@@ -385,7 +386,8 @@ def shadow(store: str, candidate: str, as_json: bool, model_file: Path | None, r
     from dreem_case.ecg.score import load_model
 
     found, failed, asked = [], 0, all_or(records, list_records, store, _FILES)
-    for one in compared(store, load_model(model_file), load_model(candidate), asked):
+    models = {"the model in use": load_model(model_file), "the candidate": load_model(candidate)}
+    for one in compared(store, *models.values(), asked):
         if isinstance(one, EcgError):
             click.echo(str(one), err=True)
             failed += 1
@@ -397,6 +399,9 @@ def shadow(store: str, candidate: str, as_json: bool, model_file: Path | None, r
         ]
         words = f"{one.record}: {one.changed:.1%} of {one.n_beats} beats change; {' -> '.join(sides)}"
         click.echo(json.dumps(asdict(one)) if as_json else words)
+    names = dict.fromkeys(name for one in found for name in (one.record, patient_of(one.record)))
+    for who, model in models.items():
+        tell_known(model.card.get("records"), names, "records", who)
     for figure in () if as_json else ("right", "flagged", "refused"):
         if (mean := differences(found, figure)) is not None:
             over = f"({mean.low:+.4f} to {mean.high:+.4f}) over {mean.n_groups} patients"
@@ -406,14 +411,14 @@ def shadow(store: str, candidate: str, as_json: bool, model_file: Path | None, r
 # %% ../../nbs/library/ecg/cli.ipynb #07404d23
 @ecg.command()
 @click.option("--store", required=True, help="Folder or bucket of records.")
-@click.option("-n", "n_labels", default=10, show_default=True, type=click.IntRange(2, 200), help="Labels to give.")
+@click.option("-n", "n_labels", type=click.IntRange(2, 200), help="Labels to give: 10, or as many as --labels names.")
 @click.option("--labels", type=click.Path(exists=True, path_type=Path), help='JSON {"time_s": "V", ...}: answers.')
 @_MODEL
 @click.argument("record")
 @_named
-def ask(store: str, n_labels: int, labels: Path | None, model_file: Path | None, record: str) -> None:
+def ask(store: str, n_labels: int | None, labels: Path | None, model_file: Path | None, record: str) -> None:
     "Say which beats of a record to label; with --labels, name all beats by them."
-    from dreem_case.ecg.ask import ask_beats, with_labels
+    from dreem_case.ecg.ask import USUAL_LABELS, ask_beats, labels_of, with_labels
     from dreem_case.ecg.places import record_folder
     from dreem_case.ecg.score import answer_json, load_model, score_recording
     from dreem_case.ecg.wfdb_files import read_wfdb
@@ -422,12 +427,13 @@ def ask(store: str, n_labels: int, labels: Path | None, model_file: Path | None,
     with record_folder(store, record) as folder:
         answers = score_recording(read_wfdb(folder, record), model)
     if labels is None:
-        click.echo(json.dumps({f"{t:.3f}": None for t in ask_beats(answers, model, n_labels)}, indent=1))
+        asked = ask_beats(answers, model, n_labels or USUAL_LABELS)
+        click.echo(json.dumps({f"{t:.3f}": None for t in asked}, indent=1))
         return
     content = labels.read_bytes()
     try:
-        given = {float(t): str(label) for t, label in json.loads(content).items() if label is not None}
-    except (ValueError, AttributeError, RecursionError):
-        expected = f'labels by time, as {{"12.345": "V"}}, each of {", ".join(CLASSES)}'
-        raise EcgError(record, expected, ascii(content.decode(errors="replace").strip()[:60])) from None
-    click.echo(json.dumps(answer_json(with_labels(answers, model, n_labels, given))))
+        said = json.loads(content)
+    except (ValueError, RecursionError):
+        said = content.decode(errors="replace").strip()
+    asked_for, given = labels_of(record, said)
+    click.echo(json.dumps(answer_json(with_labels(answers, model, n_labels or asked_for, given))))

@@ -32,9 +32,9 @@ from dreem_case.core.web import (
     problem,
     read_body,
 )
-from .ask import ask_beats, with_labels
+from .ask import USUAL_LABELS, ask_beats, labels_of, with_labels
 from .classifier import BeatModel
-from .monitor import Reference, load_reference, told
+from .monitor import Reference, load_reference, reference_path, told
 from .places import NoRecord, list_records, record_files
 from .recording import CLASSES, EcgError, Recording, make_recording
 from .score import MODEL_FILE, BeatAnswers, answer_json, load_model, score_recording
@@ -65,8 +65,9 @@ _LOG, _good = logging.getLogger(__name__), []  # the model that answered last, a
 def _in_use() -> tuple[BeatModel, Reference | None]:
     "Load the model that the setting points to now; one that cannot be read does not replace one that answers."
     path = Path(os.environ.get("DREEM_CASE_ECG_MODEL") or MODEL_FILE).resolve()
+    both = (path, reference_path(path))  # limits may come a moment after their model
     try:
-        _good[:] = [_loaded(str(path), path.stat().st_mtime_ns if path.exists() else 0)]
+        _good[:] = [_loaded(str(path), tuple(file.stat().st_mtime_ns if file.exists() else 0 for file in both))]
     except (EcgError, OSError) as error:
         _LOG.error("%s cannot be used: %s", path.name, error)
         if not _good:
@@ -76,7 +77,7 @@ def _in_use() -> tuple[BeatModel, Reference | None]:
 
 @one_by_one
 @lru_cache(maxsize=2)  # the one in use, and the one before
-def _loaded(path: str, _changed_ns: int) -> tuple[BeatModel, Reference | None]:
+def _loaded(path: str, _changed_ns: tuple[int, ...]) -> tuple[BeatModel, Reference | None]:
     model = load_model(path)
     return model, load_reference(path, model.version)
 
@@ -131,13 +132,11 @@ def _json_body() -> dict:
 
 
 def _labels_of(body: dict) -> tuple[int, dict[float, str]]:
-    n, labels = body.get("n", 10), body.get("labels")
-    if not isinstance(labels, dict) or not isinstance(n, int) or not 2 <= n <= MAX_LABELS or len(labels) > MAX_LABELS:
-        raise EcgError("request", f'"n" from 2 to {MAX_LABELS} and "labels" by time', ascii(body)[:60])
-    try:
-        return n, {float(t): str(label) for t, label in labels.items()}
-    except ValueError:
-        raise EcgError("request", "labels by time in seconds", ascii(list(labels))[:60]) from None
+    usual, labels = labels_of("request", body.get("labels"))
+    n = body.get("n", usual)
+    if not isinstance(n, int) or not 2 <= n <= MAX_LABELS or usual > MAX_LABELS:
+        raise EcgError("request", f'"n" from 2 to {MAX_LABELS} and so many "labels" at most', ascii(body)[:60])
+    return n, labels
 
 # %% ../../nbs/library/ecg/endpoint.ipynb #e31079c5
 _PAGE = str(files("dreem_case.ecg") / "page")
@@ -192,12 +191,13 @@ _BEATS = an_object(
 _LEADS = {"type": "object", "additionalProperties": list_of({"type": ["number", "null"]}), "description": "mV by lead"}
 _STRIP = an_object(record=_TEXT, duration_s=_NUMBER, from_s=_NUMBER, leads=_LEADS)
 _SIGNAL = an_object(fs_hz=_NUMBER, leads=_LEADS)
-_N = {"type": "integer", "minimum": 2, "maximum": MAX_LABELS, "default": 10}
+_N = {"type": "integer", "minimum": 2, "maximum": MAX_LABELS, "default": USUAL_LABELS}
 _SECONDS = {"type": "number", "minimum": 0, "exclusiveMaximum": 1e6}
 _LENGTH = _SECONDS | {"default": 10, "description": f"at most {MAX_STRIP_S:g} are given"}
 _BY_TIME = {"description": f"{'/'.join(CLASSES)} by time in seconds"}
-_LABELS = an_object(labels={"type": "object", "additionalProperties": _TEXT} | _BY_TIME)
-_LABELS["properties"]["n"] = _N
+_LABELS = an_object(labels={"type": "object", "additionalProperties": {"type": ["string", "null"]}} | _BY_TIME)
+_ASKED_FOR = {"description": f"beats that were asked for; without it as many as labels, and {USUAL_LABELS} at least"}
+_LABELS["properties"]["n"] = {key: value for key, value in _N.items() if key != "default"} | _ASKED_FOR
 _NAMED = {"name": "record", "in": "path", "required": True, "schema": _TEXT | {"pattern": f"^{NAME.pattern}$"}}
 
 # %% ../../nbs/library/ecg/endpoint.ipynb #4c173fb5
@@ -248,7 +248,7 @@ def make_blueprint() -> Blueprint:
 
     @beats.get("/beats/<record>/ask")
     def ask(record: str) -> Response:
-        n = request.args.get("n", "10")
+        n = request.args.get("n", str(USUAL_LABELS))
         if not n.isdecimal() or len(n) > 3 or not 2 <= int(n) <= MAX_LABELS:
             raise EcgError(record, f"n from 2 to {MAX_LABELS}", ascii(n)[:20])
         asked = [round(t, 3) for t in ask_beats(_answers(record), _model(), int(n))]

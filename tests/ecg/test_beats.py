@@ -489,6 +489,38 @@ def test_the_endpoint_names_beats_and_takes_labels(client):
     assert labelled["counts"]["V"] > answer["counts"]["V"]
 
 
+def test_labels_without_their_number_answer_as_many_questions(client):
+    record = client.get("/beats").json["records"][2]
+    for n in (4, 14):
+        asked = client.get(f"/beats/{record}/ask?n={max(n, 10)}").json["time_s"]
+        labels = dict.fromkeys(map(str, asked), None) | {str(asked[0]): "V"}
+        of_n, alone = (
+            client.post(f"/beats/{record}/labels", json=body).json
+            for body in ({"n": max(n, 10), "labels": {str(asked[0]): "V"}}, {"labels": dict(list(labels.items())[:n])})
+        )
+        assert alone == of_n
+
+
+def test_confidence_is_of_the_class_that_a_label_gives(client):
+    record = client.get("/beats").json["records"][2]
+    asked = client.get(f"/beats/{record}/ask").json["time_s"]
+    said = {str(t): "NSVF"[i % 4] for i, t in enumerate(asked)}
+    named = client.post(f"/beats/{record}/labels", json={"labels": said}).json
+    for beat in named["beats"]:
+        if beat["class"]:
+            of_class = beat["probabilities"]["NSVF".index(beat["class"])]
+            assert beat["confidence"] == of_class == max(beat["probabilities"]) >= 0.8
+
+
+def test_a_label_of_a_beat_that_was_not_asked_for_is_told(client):
+    record = client.get("/beats").json["records"][2]
+    asked = {n: client.get(f"/beats/{record}/ask?n={n}").json["time_s"] for n in (2, 14)}
+    labels = dict.fromkeys(map(str, asked[14]), "N")
+    named = client.post(f"/beats/{record}/labels", json={"n": 2, "labels": labels}).json
+    n_alone = len(set(asked[14]) - set(asked[2]))
+    assert f"{n_alone} of these are not among the 2 beats asked for" in named["notes"][-1]
+
+
 @pytest.mark.parametrize("n", ["1", "x", "-3", "9999"])
 def test_a_number_of_labels_that_cannot_be_is_refused(client, n):
     record = client.get("/beats").json["records"][0]
@@ -861,6 +893,13 @@ def test_a_model_beside_itself_changes_nothing_in_noise_either():
     assert (score_recording(noisy).why == WHY.index("hardly above noise")).any()
     one = compare(noisy, "a", None, shipped_model(), shipped_model())
     assert one.changed == 0 and one.in_use == one.candidate
+
+
+def test_the_shadow_says_on_which_records_a_model_is_no_stranger(tmp_path):
+    write_records(tmp_path / "in", n_records=2, minutes=1)
+    save_classifier(replace(shipped_model(), card={"records": ["sim02"]}), tmp_path / "candidate.json")
+    asked = ["shadow", "--store", str(tmp_path / "in"), "--candidate", str(tmp_path / "candidate.json"), "--json"]
+    assert "the candidate learned from records of these names: sim02;" in CliRunner().invoke(ecg, asked).stderr
 
 
 def test_the_shadow_tells_of_records_without_annotated_beats(tmp_path):
@@ -1290,6 +1329,13 @@ def test_a_link_names_the_model_in_use_and_a_damaged_one_replaces_none(client, t
         answered.append(answer["model"])
         assert (answer["monitoring"] is None) == (answer["model"] == other.version)  # it has no limits
     assert answered == [shipped_model().version, other.version, other.version, shipped_model().version]
+
+
+def test_limits_that_come_after_their_model_are_read(client, tmp_path, monkeypatch):
+    monkeypatch.setenv("DREEM_CASE_ECG_MODEL", str(tmp_path / "model.json"))
+    for file, own in ((MODEL_FILE, "model.json"), (reference_path(None), "model.monitor.json")):
+        (tmp_path / own).write_bytes(file.read_bytes())
+        assert (client.get("/beats/sim01").json["monitoring"] is None) == (own == "model.json")
 
 
 def test_records_are_simulated_with_every_rhythm_electrodes_that_come_off_and_pauses_of_both_kinds(tmp_path):
