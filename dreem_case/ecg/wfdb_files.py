@@ -566,12 +566,16 @@ def read_csv_rows(
 
 
 def _are_names(cells: list[str]) -> bool:  # words, or the numbers of the columns
-    return all(re.search("[a-df-z]", cell, re.IGNORECASE) for cell in cells) or cells == [*map(str, range(len(cells)))]
+    numbers = [*map(str, range(len(cells)))]
+    is_named = all(re.search("[a-df-z]", cell, re.IGNORECASE) for cell in cells)
+    return is_named or cells in (numbers, ["", *numbers[:-1]])
 
 
 def _row_of(line: str, n_classes: int) -> tuple[np.ndarray, int]:
     "Read a row; raise `ValueError` with what was expected and found."
     cells = line.split(",")
+    if len(cells) == N_COLUMNS + 2:  # the record's name comes first, as in the table that is made here
+        cells = cells[1:]
     if len(cells) not in (N_COLUMNS, N_COLUMNS + 1):
         raise ValueError(f"{N_COLUMNS} samples and a class", f"{len(cells)} values")
     try:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dreem_case.ecg.cli import ecg
 from dreem_case.ecg.places import list_records
 from dreem_case.ecg.recording import EcgError, Recording, class_of, make_beats, make_recording
+from dreem_case.ecg.simulate import write_records
 from dreem_case.ecg.wfdb_files import (
     _wfdb,
     annotation_bytes,
@@ -400,6 +401,15 @@ def test_rows_of_a_user_are_counted_by_class_and_those_of_the_second_set_by_its_
         (tmp_path / name).write_text(f"{ROW},0\n{ROW},1\n{ROW},1\n")
         run = CliRunner().invoke(ecg, ["csv", "--rows", str(tmp_path / name)])
         assert (run.exit_code, run.stdout) == (0, f"{name}: 3 rows: {said}; odd rows: 0\n")
+
+
+def test_a_table_with_each_rows_record_or_number_is_told_of_as_well(tmp_path):
+    write_records(tmp_path / "in", n_records=2, minutes=1)
+    made = CliRunner().invoke(ecg, ["csv", "--records", str(tmp_path / "in"), "--out", str(tmp_path / "made.csv")])
+    told = CliRunner().invoke(ecg, ["csv", "--rows", str(tmp_path / "made.csv")])
+    assert told.exit_code == 0 and f"made.csv: {made.stdout.split()[0]} rows: N " in told.stdout
+    (tmp_path / "index.csv").write_text("," + ",".join(map(str, range(188))) + f"\n0,{ROW},2.0\n1,{ROW},3.0\n")
+    assert [kind for _, kind in read_csv_rows(tmp_path / "index.csv")] == [2, 3]
 
 
 def test_odd_rows_of_a_user_are_named_and_counted(tmp_path):
