@@ -193,7 +193,10 @@ def train(
 @click.option("--found", type=_FILE, help="Judge this table of events (a submission) instead of a model.")
 @_named
 def evaluate(store, zone, marks, diary, model, found) -> None:
-    "Judge events against marks or a diary; says where --model has learned from the series that are judged."
+    """Judge events against marks or a diary, of all series and of each.
+
+    Says where --model has learned from the series that are judged.
+    """
     from functools import partial
 
     from dreem_case.core.workers import LocalWorkers
@@ -204,6 +207,8 @@ def evaluate(store, zone, marks, diary, model, found) -> None:
 
     if bool(marks) == bool(diary):
         raise EventsError("truth", "--events or --diary", "both" if marks else "neither")
+    if model and found:
+        raise EventsError("events", "--model, which finds them, or --found", "both")
     nights, truth = (read_written(diary), []) if diary else ({}, [read_events(marks)])
     marked, tables, failed = set(nights).union(*(one.series.tolist() for one in truth)), [], {}
     if not (names := sorted(marked & set(list_series(store)))):
@@ -236,7 +241,9 @@ def evaluate(store, zone, marks, diary, model, found) -> None:
         click.echo(why, err=True)
     true, told = joined(truth).of([name for name in names if name not in failed]), joined(tables)
     errors = event_errors(true, told)
-    for name, value in (figures(true, told) | {f"{event}_bias_min": errors.bias(event) for event in EVENTS}).items():
+    values = figures(true, told) | {f"{event}_bias_min": errors.bias(event) for event in EVENTS}
+    values |= {f"{name}.{event}_mae_min": value for event in EVENTS for name, value in errors.by_series(event).items()}
+    for name, value in values.items():
         click.echo(f"{name:20} {value:.3f}")
     sys.exit(1 if failed else 0)
 

@@ -642,8 +642,16 @@ def test_a_diary_by_the_clock_is_judged_as_the_steps_it_stands_for(folder, tmp_p
     diary = CliRunner().invoke(events, [*asked, "--diary", str(tmp_path / "diary.csv")])
     assert (diary.exit_code, diary.stdout) == (0, marks.stdout)
     assert "onset_bias_min       2.000" in diary.stdout and "1 of 3 marked series" in diary.stderr
+    assert "judge01.wakeup_mae_min 2.000" in diary.stdout
     neither = CliRunner().invoke(events, asked)
     assert (neither.exit_code, "expected --events or --diary, found neither" in neither.output) == (1, True)
+
+
+def test_events_of_a_model_or_of_a_table_are_judged_and_not_both(folder):
+    marks = str(folder / "events.csv")
+    asked = ["evaluate", "--store", str(folder), "--events", marks, "--found", marks, "--model", marks]
+    run = CliRunner().invoke(events, asked)
+    assert run.exit_code == 1 and "expected --model, which finds them, or --found, found both" in run.output
 
 
 @pytest.mark.parametrize(("text", "said"), [
