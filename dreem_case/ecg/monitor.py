@@ -133,8 +133,8 @@ def told(reference: Reference, answers: BeatAnswers) -> dict[str, object]:
 
 # %% ../../nbs/library/ecg/monitor.ipynb #260d8a50
 def reference_path(model_file: Path | str | None) -> Path:  # None: the shipped model
-    "Say where the limits of a model lie: in a network's folder, or beside a file of trees."
-    path = Path(model_file or MODEL_FILE)
+    "Say where the limits of a model lie, to which a link may lead: in a network's folder, or beside a file of trees."
+    path = Path(model_file or MODEL_FILE).resolve()
     return path / "monitor.json" if path.is_dir() else path.with_name(f"{path.stem}.monitor.json")
 
 

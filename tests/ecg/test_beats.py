@@ -1281,6 +1281,8 @@ def test_limits_are_read_as_they_were_written_and_belong_to_one_model(watched_re
     assert told(reference, answers)["beyond"] == told(made, answers)["beyond"]
     assert load_reference(model, "another") is None and load_reference(folder / "none.json", "any") is None
     assert load_reference(None, shipped_model().version).model == shipped_model().version  # what ships fits
+    (folder / "link.json").symlink_to("model.json")
+    assert load_reference(folder / "link.json", shipped_model().version).limits == reference.limits
 
 
 @pytest.mark.parametrize("change", [
