@@ -291,6 +291,8 @@ def _train_networks(store, zone, marks, n_simulated, mlflow, runs) -> Iterator[t
         click.echo(f"learning from {len(wearers)} simulated wearers", err=True)
         truth = joined([wearer.events for wearer in wearers])
         tables = [minute_table(wearer.series) for wearer in wearers]
+    marked = set(truth.series.tolist())  # who has no marks teaches nothing, and could not be judged
+    tables = [table for table in tables if table.series.name in marked]
     every = max(len(tables) // VALIDATED, ONE_IN)
     judged = tables[every - 1 :: every]
     learned = [table for i, table in enumerate(tables, 1) if i % every]

@@ -41,7 +41,7 @@ from dreem_case.events.network_config import (  # noqa: E402
     sweep,
 )
 from dreem_case.events.networks import dense_loss  # noqa: E402
-from dreem_case.events.study import with_channels  # noqa: E402
+from dreem_case.events.study import with_channels, write_wearers  # noqa: E402
 from dreem_case.events.wearers import simulate_wearer  # noqa: E402
 
 torch.set_num_threads(1)
@@ -110,6 +110,19 @@ def test_a_trained_network_names_all_series_that_it_has_seen(tmp_path):
     result = CliRunner().invoke(events, asked)
     assert result.exit_code == 0, result.output
     assert load_events_network(tmp_path / "net").card["names"] == ["train00", "train01", "train02"]
+
+
+def test_a_series_without_marks_does_not_decide_when_a_network_stops(tmp_path):
+    wearers = [simulate_wearer(f"w{i}", seed=1, n_days=2) for i in range(7)]
+    write_wearers(tmp_path / "in", wearers)
+    marks = (tmp_path / "in" / "events.csv").read_text().splitlines()
+    (tmp_path / "marks.csv").write_text("\n".join(line for line in marks if not line.startswith("w5,")))
+    small = ["downsample_rate=4", "duration=320", "epochs=1", "windows_per_epoch=1", "batch_size=1"]
+    asked = ["train", "--store", str(tmp_path / "in"), "--events", str(tmp_path / "marks.csv")]
+    result = CliRunner().invoke(events, [*asked, "--out", str(tmp_path / "net"), *small])
+    assert result.exit_code == 0 and "1 of 7 series have no marks" in result.stderr
+    card = load_events_network(tmp_path / "net").card
+    assert card["names"] == ["w0", "w1", "w2", "w3", "w4", "w6"] and len(card["judgements"]) == 1
 
 
 def test_a_network_without_data_is_trained_on_simulated_wearers_into_a_folder_of_its_own(tmp_path, monkeypatch):
