@@ -8,6 +8,7 @@ __all__ = ['ecg', 'download', 'import_', 'csv', 'simulate', 'train', 'evaluate',
 import json
 import math
 import sys
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 
@@ -29,6 +30,12 @@ _named = one_line(lambda: (EcgError, TrackingError, OSError), "ecg,nets,edge")
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _RECORDS = click.argument("records", nargs=-1)
 _FILES = "records, each with a header <record>.hea (ecg import makes them of EDF, BDF and CSV)"
+
+
+def _tell(notes: Iterable[str]) -> None:
+    "Say what is unusual about a record's files."
+    for note in notes:
+        click.echo(note, err=True)
 
 # %% ../../nbs/library/ecg/cli.ipynb #6646bf06
 @ecg.command()
@@ -87,7 +94,7 @@ def import_(sources: tuple[Path, ...], out: Path, leads: tuple[str, ...], rate: 
 def csv(folder: Path | None, out: Path | None, rows: Path | None) -> None:
     "Make the table of 187 samples a beat from the records, with each row's record; or tell what --rows holds."
     from dreem_case.core.files import whole_file
-    from dreem_case.ecg.wfdb_files import csv_lines, records_in
+    from dreem_case.ecg.wfdb_files import csv_lines, notes_of, read_beats, read_wfdb, records_in
 
     if (folder is None or out is None) if rows is None else (folder or out):
         raise click.UsageError("expected --records and --out, or --rows alone")
@@ -100,6 +107,7 @@ def csv(folder: Path | None, out: Path | None, rows: Path | None) -> None:
             try:
                 for line in csv_lines(folder, record):
                     n += file.write(line + "\n") > 0
+                _tell(notes_of(read_wfdb(folder, record), read_beats(folder, record)))
             except EcgError as error:
                 click.echo(str(error), err=True)
                 failed += 1
@@ -156,14 +164,14 @@ def simulate(out: Path, n_records: int, minutes: float, seed: int) -> None:
 def train(folder: Path, out: Path, kind: str, everyone: bool, mlflow: bool) -> None:
     "Fit a model to annotated records, and write it with its card."
     from dreem_case.ecg.monitor import reference_path, save_reference
-    from dreem_case.ecg.study import limits_of, model_with_card, patients_said, split_of
+    from dreem_case.ecg.study import limits_of, model_with_card, records_said, split_of
 
     check_out(out, is_folder=kind != "trees")
     if mlflow:
         load_mlflow()
     learn, judge = split_of(folder)
     records = [*learn, *judge] if everyone else learn
-    click.echo(patients_said(folder, records))
+    click.echo(records_said(folder, records))
     model = model_with_card(folder, records, kind)
     if kind == "trees":
         from dreem_case.ecg.classifier import save_classifier as save
@@ -188,10 +196,10 @@ def evaluate(folder: Path, results: Path, shifts: bool) -> None:
     Whose a record is says patients.csv (record,patient) beside the records, else a comment `# patient 1` of its header.
     """
     from dreem_case.ecg.findings import study
-    from dreem_case.ecg.study import patients_said, split_of
+    from dreem_case.ecg.study import records_said, split_of
 
     learn, judge = split_of(folder)
-    click.echo(patients_said(folder, [*learn, *judge]))
+    click.echo(records_said(folder, [*learn, *judge]))
     study(folder, results, shifts=shifts)
     for name, figure in json.loads(results.read_text(encoding="utf-8")).items():
         click.echo(f"{name:45} {figure['value']}")
@@ -207,9 +215,9 @@ def search(folder: Path, history: Path, trials: int, epochs: int) -> None:
     "Search for a network's settings on folds of the patients that it learns from."
     from dreem_case.ecg.network_training import BeatNetSettings
     from dreem_case.ecg.network_training import search as searched
-    from dreem_case.ecg.study import open_cases, patients_said, split_of, with_made
+    from dreem_case.ecg.study import open_cases, records_said, split_of, with_made
 
-    click.echo(patients_said(folder, records := split_of(folder)[0]))
+    click.echo(records_said(folder, records := split_of(folder)[0]))
     cases = open_cases(folder, records)
     base = BeatNetSettings(epochs=epochs, beats_per_epoch=8000)
     click.echo(searched(*with_made(cases, list(cases)), history, trials, base=base, told=click.echo))
@@ -333,6 +341,7 @@ def judge(store: str, as_json: bool, model_file: Path | None, records: tuple[str
             failed += 1
             continue
         found.append(one)
+        _tell(one.notes)
         if not as_json:
             click.echo(f"{one.record}: {_agreement(summed_up([one]))}")
     names = dict.fromkeys(name for one in found for name in (one.record, patient_of(one.record)))
@@ -393,6 +402,7 @@ def shadow(store: str, candidate: str, as_json: bool, model_file: Path | None, r
             failed += 1
             continue
         found.append(one)
+        _tell(one.notes)
         sides = [
             (f"right {side['right']:.3f}, " if "right" in side else "") + f"flagged {side['flagged']:.3f}"
             for side in (one.in_use, one.candidate)

@@ -18,7 +18,7 @@ from .detect import match_beats, outside
 from .places import list_records, record_folder
 from .recording import CLASSES, Beats, EcgError, Recording
 from .score import BeatAnswers, score_recording
-from .wfdb_files import flutter_in, patient_in, read_beats, read_wfdb
+from .wfdb_files import flutter_in, notes_of, patient_in, read_beats, read_wfdb
 
 # %% ../../nbs/library/ecg/judge.ipynb #2462e49f
 Answers = Mapping[str, tuple[np.ndarray, np.ndarray]]  # record -> true classes, given classes (below zero: unscored)
@@ -108,6 +108,7 @@ class Judged:
     confidence: np.ndarray  # (n,) of the beats in `confusion`
     right: np.ndarray  # bool (n,)
     review: np.ndarray  # bool (n,): a person should look at them
+    notes: tuple[str, ...] = ()  # what is unusual about its files
 
 # %% ../../nbs/library/ecg/judge.ipynb #5d0aa103
 def truth_of(beats: Beats, time_s: np.ndarray) -> np.ndarray:  # int (n,)
@@ -132,7 +133,7 @@ def against_annotations(
     named = found[known][given >= 0]
     return Judged(
         recording.record, patient, detected, confusion_of(truth, given), int((given < 0).sum()),
-        answers.confidence[named], (truth == given)[given >= 0], answers.review[named],
+        answers.confidence[named], (truth == given)[given >= 0], answers.review[named], notes_of(recording, beats),
     )
 
 
@@ -194,6 +195,7 @@ class Compared:
     # shares of the beats, "flagged", "refused", and "right" where they are annotated; counts of N, S, V, F
     in_use: dict[str, float]
     candidate: dict[str, float]
+    notes: tuple[str, ...] = ()  # what is unusual about its files
 
 # %% ../../nbs/library/ecg/judge.ipynb #88788833
 def compare(
@@ -205,7 +207,7 @@ def compare(
     truth = truth_of(beats, first.time_s) if beats else None
     changed = float((first.classes != second.classes).mean())
     sides = (_summed_up(answers, truth) for answers in (first, second))
-    return Compared(recording.record, patient, len(first.time_s), changed, *sides)
+    return Compared(recording.record, patient, len(first.time_s), changed, *sides, notes_of(recording, beats))
 
 # %% ../../nbs/library/ecg/judge.ipynb #0df85143
 def _summed_up(answers: BeatAnswers, truth: np.ndarray | None) -> dict[str, float]:

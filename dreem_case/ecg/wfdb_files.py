@@ -4,8 +4,8 @@
 __all__ = ['NAME', 'MAX_HEADER_BYTES', 'MAX_ANNOTATION_BYTES', 'FORMATS', 'SAMPLES', 'VOLTS', 'NO_UNIT', 'NONE', 'CHUNK',
            'PATIENTS', 'ANNOTATORS', 'N_COLUMNS', 'STEP', 'MAX_ROW', 'SECOND_SET', 'Lead', 'Header', 'check_record',
            'is_of_record', 'parse_header', 'decode', 'encode', 'read_wfdb', 'read_header', 'patient_in', 'read_beats',
-           'read_annotations', 'flutter_in', 'whole_records', 'records_in', 'write_wfdb', 'annotation_bytes',
-           'heartbeat_rows', 'row_classes', 'read_csv_rows', 'csv_lines']
+           'notes_of', 'read_annotations', 'flutter_in', 'whole_records', 'records_in', 'write_wfdb',
+           'annotation_bytes', 'heartbeat_rows', 'row_classes', 'read_csv_rows', 'csv_lines']
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #b6a46440
 import csv
@@ -368,10 +368,16 @@ def read_beats(folder: Path | str, record: str) -> Beats | None:  # None: nobody
         return None
     samples, symbols = found
     header = read_header(folder, record)
-    inside = (samples >= 0) & (samples < (header.n_samples or np.inf))
+    n = header.n_samples if header.segments else max(_held(Path(folder), header).values())  # files may end early
+    inside = (samples >= 0) & (samples < n)
     beats = make_beats(samples[inside] / header.fs_hz, np.array(symbols, object)[inside])
     notes = () if inside.all() else (f"{np.count_nonzero(~inside)} annotations lie outside the record; left out",)
     return replace(beats, notes=(*beats.notes, *notes)) if len(beats.time_s) else None
+
+
+def notes_of(recording: Recording, beats: Beats | None) -> tuple[str, ...]:
+    "Say what is unusual about a record's signals and annotations, each note with the record's name."
+    return tuple(f"{recording.record}: {note}" for note in (*recording.notes, *(beats.notes if beats else ())))
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #fa86972d
 ANNOTATORS = ("atr", "ecg", "qrs")

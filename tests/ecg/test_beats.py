@@ -895,6 +895,23 @@ def test_a_model_beside_itself_changes_nothing_in_noise_either():
     assert one.changed == 0 and one.in_use == one.candidate
 
 
+@pytest.mark.parametrize("command", ["judge", "shadow", "csv", "train"])
+def test_a_file_that_ends_before_its_annotations_is_told_and_what_is_not_there_is_not_missed(tmp_path, command):
+    write_records(tmp_path / "in", n_records=3, minutes=1)
+    samples = tmp_path / "in" / "sim01.dat"
+    samples.write_bytes(samples.read_bytes()[: samples.stat().st_size // 2])
+    asked = {
+        "judge": ["--store", str(tmp_path / "in"), "sim01"],
+        "shadow": ["--store", str(tmp_path / "in"), "--candidate", str(MODEL_FILE), "sim01"],
+        "csv": ["--records", str(tmp_path / "in"), "--out", str(tmp_path / "rows.csv")],
+        "train": ["--records", str(tmp_path / "in"), "--out", str(tmp_path / "model.json")],
+    }
+    run = CliRunner().invoke(ecg, [command, *asked[command]])
+    assert "sim01: expected 21600 samples, found 10800: the file ends early\nsim01: " in run.output
+    assert " annotations lie outside the record; left out" in run.output
+    assert command != "judge" or " 100.00% found" in run.stdout
+
+
 def test_the_shadow_says_on_which_records_a_model_is_no_stranger(tmp_path):
     write_records(tmp_path / "in", n_records=2, minutes=1)
     save_classifier(replace(shipped_model(), card={"records": ["sim02"]}), tmp_path / "candidate.json")
