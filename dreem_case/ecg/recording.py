@@ -123,6 +123,7 @@ def make_recording(
             notes.append(f"lead {name}: {why}; not used")
             continue
         kept[str(name)] = lead
+    _end_together(kept, notes)
     known = {name: len(lead) - np.count_nonzero(np.isnan(lead)) for name, lead in kept.items()}
     for name, lead in list(kept.items()):
         if 2 * known[name] < max(known.values()):  # beside a lead that knows more than twice as much
@@ -152,6 +153,15 @@ def _useless(lead: np.ndarray) -> str:
         return "constant"
     n_at_ends = np.count_nonzero(lead == low) + np.count_nonzero(lead == high)
     return "clipped" if n_at_ends > 0.5 * n_known else ""
+
+
+def _end_together(leads: dict[str, np.ndarray], notes: list[str]) -> None:
+    "Let a lead that ends early go on as a gap, and say so."
+    longest = max(map(len, leads.values()), default=0)
+    for name, lead in leads.items():
+        if len(lead) < longest:
+            notes.append(f"lead {name}: {len(lead)} samples where another has {longest}; a gap behind them")
+            leads[name] = np.pad(lead, (0, longest - len(lead)), constant_values=np.nan)
 
 
 def usual_span(lead: np.ndarray) -> np.ndarray:  # lowest, highest
