@@ -152,7 +152,7 @@ def _scored(store: object, record: str, stager: object) -> tuple | None:  # wind
     return windows, parse_labels(record, content, windows.n_epochs, store.numbering)
 
 # %% ../../nbs/library/transfer/commands.ipynb #5d0aa121
-TUNING_STEPS = 400
+TUNING_STEPS = 120  # as the chapter has it
 
 
 def _check_train(first: int, people: list[str], out: Path | None) -> None:
