@@ -38,7 +38,7 @@ def fetch_open_data(
     folder: str | Path,  # gets the files, in folders as in the bucket
     inner: Sequence[str],  # folders under the address to look into; "" is the address itself
     is_wanted: Callable[[str], bool],  # of a file's name
-    endpoint: str | None = None,  # URL of an S3 server; None: Amazon's
+    endpoint: str | None = None,  # URL of an S3 server; None: the one named for the project, or Amazon's
 ) -> Iterator[tuple[str, bool]]:  # path under the address, and whether it was fetched
     """Fetch files with their checksums, each whole or not at all.
 

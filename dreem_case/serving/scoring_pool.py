@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from functools import lru_cache
 from inspect import getfile
 from multiprocessing import connection, util
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import psutil
@@ -221,13 +223,34 @@ def sockets_are_gone() -> bool:
     "Tell whether somebody removed the sockets of this process's pools, who can start no more processes then."
     return not any(Path(util.get_temp_dir()).glob("*"))
 
+
+_FORK_SERVER = multiprocessing.get_context("forkserver")
+_ONE_AT_A_TIME = threading.Lock()
+
+
+class _Process(_FORK_SERVER.Process):
+    "A process that does not run the main script once more: what it does is nowhere in there."
+
+    def start(self) -> None:
+        "Start, with no main script to be known."
+        with _ONE_AT_A_TIME:
+            main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+            try:
+                super().start()
+            finally:
+                sys.modules["__main__"] = main
+
+
+class _Context(type(_FORK_SERVER)):
+    Process = _Process
+
 # %% ../../nbs/library/serving/scoring_pool.ipynb #28683e44
 class _Pool(ProcessPool):
     "A pool that leaves nobody waiting when it ends: what is not done then is cancelled."
 
     def __init__(self, n_processes: int, memory_mb: int, kind: str):
         _choose_socket_folder()
-        context = multiprocessing.get_context("forkserver")
+        context = _Context()
         context.set_forkserver_preload([*_PRELOADED, stager_module(kind)])
         super().__init__(n_processes, _TASKS_PER_PROCESS, _start, (memory_mb,), context)
         self._open: set[ProcessFuture] = set()

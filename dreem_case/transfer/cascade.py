@@ -81,6 +81,8 @@ def threshold_at(
     "Find the top probability below which a share of the epochs lies; raise `BandError` for no share."
     if not 0 <= budget <= 1:
         raise BandError("budget", "a share from 0 to 1", str(budget))
+    if budget in (0, 1):  # none or all, of people who are less or more alike, too
+        return 2.0 * budget
     return float(np.interp(budget, np.linspace(0, 1, len(confidences)), confidences))
 
 # %% ../../nbs/library/transfer/cascade.ipynb #80992641

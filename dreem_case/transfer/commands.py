@@ -9,6 +9,7 @@ import sys
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
@@ -107,13 +108,15 @@ def make_bands(path: Path, out: Path | None) -> None:
 @_named_edge
 def edge(model: str, store: str, out: Path, as_json: bool) -> None:
     "Write a network for a device: ONNX in float and in whole numbers, with what it weighs and costs."
-    from dreem_case.core.model_file import ModelError
+    from dreem_case.core.model_file import ModelError, fetch_model
     from dreem_case.nights.store import open_store
     from dreem_case.transfer.edge_network import check_edge_folder, describe_edge, write_edge
     from dreem_case.transfer.network_stager import load_network_stager
 
     check_edge_folder(out)
-    stager, nights = load_network_stager(model), open_store(store)
+    with TemporaryDirectory() as spool:
+        stager = load_network_stager(fetch_model(model, Path(spool)))
+    nights = open_store(store)
     records = nights.records()
     learned = [record for record in records if record in stager.trained_on][:4]
     if not learned:

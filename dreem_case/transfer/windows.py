@@ -42,7 +42,9 @@ def low_pass(values: np.ndarray, cut_hz: float = LOW_PASS_HZ) -> np.ndarray:  # 
 # %% ../../nbs/library/transfer/windows.ipynb #5f215ef9
 _GOOD, _OFF = 0, 4  # codes of a signal's quality, as everywhere in the package
 _SEEN_SHARE = 0.5  # of an epoch
+_CHANGING_SHARE = 0.02  # of its samples, that differ from the one before: a coarse step repeats many
 _FLAT_SHARE = 0.02  # of the night's usual amplitude
+_OPEN_UV = 0.3  # an amplifier without an electrode, which may be most of a recording, has less
 _CLIP = 20.0  # times the usual amplitude
 
 
@@ -100,9 +102,11 @@ def make_windows(
     values = np.where(known, values - (np.median(values[moving]) if moving.any() else 0), 0)
     values = at_100_hz(values, signal.fs_hz)[: n_epochs * N_SAMPLES]
     rows = (low_pass(values, low_pass_hz) if low_pass_hz else values).reshape(n_epochs, N_SAMPLES)
-    spread = rows.std(axis=1)
-    usual = float(np.median(spread[share >= _SEEN_SHARE])) if (share >= _SEEN_SHARE).any() else 0.0
-    seen = (share >= _SEEN_SHARE) & (spread > _FLAT_SHARE * usual) & (usual > 0)
+    spread, changing = rows.std(axis=1), moving.reshape(n_epochs, -1).mean(axis=1)
+    there = (share >= _SEEN_SHARE) & (changing > _CHANGING_SHARE)
+    worn = there & (spread > _OPEN_UV)
+    usual = float(np.median(spread[worn if worn.any() else there])) if there.any() else 0.0
+    seen = there & (spread > _FLAT_SHARE * usual) & (usual > 0)
     usual = float(np.median(spread[seen])) if seen.any() else 0.0
     scaled = np.where(seen[:, None], rows / max(usual, 1e-6), 0).clip(-_CLIP, _CLIP)
     return NightWindows(record, derivation, scaled.astype(np.float32), seen, usual, notes)

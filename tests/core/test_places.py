@@ -38,6 +38,14 @@ def test_files_are_listed_in_order_without_those_below_and_hidden_ones(place):
     assert [(name, file.n_bytes) for name, file in files_in(address).items()] == [("100.dat", 200), ("100.hea", 9)]
 
 
+def test_the_server_named_for_the_project_goes_before_that_of_aws(server, credentials, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("DREEM_CASE_S3_ENDPOINT", server)
+    client(server).create_bucket(Bucket="at-home")
+    client(server).put_object(Bucket="at-home", Key="100.hea", Body=b"x")
+    assert list(files_in("s3://at-home")) == ["100.hea"]
+
+
 def test_files_are_fetched_as_they_are(place):
     address, put = place
     for name, content in FILES.items():

@@ -67,6 +67,15 @@ def is_running(pid):
         return False
 
 
+def test_a_script_that_starts_a_pool_needs_no_guard_and_no_file(model, tmp_path):
+    script = "import sys; from dreem_case.serving.scoring_pool import ScoringPool as P\n"
+    script += "print('once')\nwith P(sys.argv[1]) as pool: print(pool.model_version)\n"
+    (tmp_path / "script.py").write_text(script)
+    for how, typed in ((str(tmp_path / "script.py"), ""), ("-", script)):
+        found = subprocess.run([sys.executable, how, model], input=typed, capture_output=True, text=True, timeout=60)
+        assert (found.stdout.split(), found.stderr) == (["once", load_stager(model).version], "")
+
+
 def test_the_answer_is_that_of_the_library(pool, model, paths):
     stager = load_stager(model)
     for path in paths:

@@ -28,7 +28,7 @@ from dreem_case.transfer.cascade import Cost, ask_stages  # noqa: E402
 from dreem_case.transfer.commands import transfer  # noqa: E402
 from dreem_case.transfer.edge_first import EdgeFirst, stage_store  # noqa: E402
 from dreem_case.transfer.edge_network import EdgeNetwork, check_edge_folder, shipped_edge_folder  # noqa: E402
-from dreem_case.transfer.network_stager import shipped_network_folder  # noqa: E402
+from dreem_case.transfer.network_stager import load_network_stager, shipped_network_folder  # noqa: E402
 from tests.support.stores import REGION, BucketPlace  # noqa: E402
 
 torch.set_num_threads(1)
@@ -140,6 +140,21 @@ def test_nights_of_a_bucket_are_staged_into_a_bucket(nights, edge, server, crede
         found = [stage_store(place.open(), outputs, EdgeFirst(edge, url, 0.5), pytest.fail) for _ in range(2)]
     assert [n_there for _, n_there in found] == [0, 2] and found[0][0] == found[1][0]
     assert outputs.read("nights.csv").count(b"\n") == 3 and len(outputs.names("stages")) == 2
+
+
+def test_a_network_of_a_bucket_is_written_for_a_device(nights, tmp_path, server, credentials, monkeypatch):
+    monkeypatch.setenv("DREEM_CASE_S3_ENDPOINT", server)
+    place, network = BucketPlace(server, "networks"), shipped_network_folder()
+    for path in network.iterdir():
+        place.write(f"small/{path.name}", path.read_bytes())
+    known = load_network_stager(network).trained_on[0]
+    place.write(f"nights/h5/{known}.h5", next(nights.glob("h5/*.h5")).read_bytes())
+    command = ["edge", "--store", "s3://networks/nights", "--out", str(tmp_path), "--json", "--model"]
+    found = CliRunner().invoke(transfer, [*command, "s3://networks/small"])
+    assert found.exit_code == 0 and json.loads(found.stdout)["parity"] < 1e-4
+    assert EdgeNetwork.load(tmp_path).version.startswith(load_network_stager(network).version)
+    absent = CliRunner().invoke(transfer, [*command, "s3://networks/none"])
+    assert absent.exit_code == 1 and "s3://networks/none/manifest.json: expected a model's manifest" in absent.output
 
 
 def of(value):

@@ -54,6 +54,17 @@ def test_gaps_and_flat_stretches_are_marked_and_move_nothing():
     assert (found.quality[0] == np.where(found.seen, 0, 4)).all() and found.weights.tolist() == [found.seen.tolist()]
 
 
+@pytest.mark.parametrize("fs_hz", [100, 250])
+@pytest.mark.parametrize("size_uv", [0.0, 0.02])
+def test_hours_without_electrodes_do_not_move_the_scale(size_uv, fs_hz):
+    worn = noise(4, fs_hz).values
+    before = np.random.default_rng(3).normal(0, size_uv, 8 * 30 * fs_hz) + 40 * (size_uv == 0)
+    found = make_windows("a", "C3", Signal(np.concatenate([before, worn]).astype(np.float32), fs_hz, "µV", "eeg"), 12)
+    assert found.seen.tolist() == [False] * 8 + [True] * 4
+    alone = make_windows("a", "C3", Signal(worn, fs_hz, "µV", "eeg"), 4)
+    assert found.amplitude == pytest.approx(alone.amplitude, rel=0.02)
+
+
 @pytest.mark.parametrize("values", [np.zeros(9000), np.full(9000, np.nan), np.full(9000, 7.0)])
 def test_a_night_without_signal_has_none(values):
     found = make_windows("a", "C3", Signal(values.astype(np.float32), 100, "µV", "eeg"), 3)
