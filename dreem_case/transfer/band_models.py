@@ -30,7 +30,7 @@ _HOUR = 120  # epochs
 
 
 def tree_rows(night: BandNight, kind: str = "bands") -> np.ndarray:  # float32 (n, n_columns)
-    "Make the rows of a night's epochs; neighbours are neighbours in the night."
+    "Make a row for each epoch of a night; neighbours are those in the night."
     from scipy.ndimage import uniform_filter1d
 
     inputs = on_grid(night_inputs(night, kind), night.epoch)
@@ -59,7 +59,7 @@ def fit_band_trees(
     n_rounds: int = 100,
     n_leaves: int = 12,
     seed: int = 0,
-    every: int = 1,  # learn from one epoch of so many
+    every: int = 1,  # learn from one epoch in this many
 ) -> BandTrees:
     "Fit boosted trees to nights; each night weighs the same. Raise `BandError` where nothing is scored."
     if (n := sum(int((night.stage >= 0).sum()) for night in nights)) < 2:
@@ -95,12 +95,12 @@ PASSES_OF_MANY = 12
 
 
 def fit_best(nights: Sequence[BandNight], passes: int = PASSES_OF_MANY) -> BandRecurrent:
-    "Fit the best model on nights with variance and swing; about a minute of a core for a hundred nights."
+    "Fit the best model on nights with variance and swing; takes about a minute of a core for a hundred nights."
     return fit_recurrent_bands(nights, passes)
 
 # %% ../../nbs/library/transfer/band_models.ipynb #c7837acb
 def band_figures(nights: Sequence[BandNight], said: Sequence[np.ndarray]) -> dict[str, float]:
-    "Sum up what is said of nights: over all epochs, and kappa by night."
+    "Compute the figures of predictions: over all epochs, and kappa by night."
     truth, found = (np.concatenate(part) for part in ([n.stage for n in nights], [one.argmax(axis=1) for one in said]))
     by_night = [kappa(night.stage, one.argmax(axis=1)) for night, one in zip(nights, said, strict=True)]
     return {
@@ -113,7 +113,7 @@ def band_figures(nights: Sequence[BandNight], said: Sequence[np.ndarray]) -> dic
 
 # %% ../../nbs/library/transfer/band_models.ipynb #d71afc08
 def check_judged(nights: Sequence[BandNight]) -> None:
-    "Raise `BandError` for nights that cannot be judged: before the work, not behind it."
+    "Raise `BandError` for nights that cannot be judged, before any work is done."
     for night in nights:
         night_inputs(night, "size")
     if not any((night.stage >= 0).any() for night in nights):
@@ -132,11 +132,11 @@ def fit_and_score(train: Sequence[BandNight], test: Sequence[BandNight], **how) 
 # %% ../../nbs/library/transfer/band_models.ipynb #0b40c1be
 FOLDER = Path(str(files("dreem_case.transfer"))) / "models" / "bands"
 N_FOLDS = 5
-AROUND = 10  # epochs of wake around sleep, of a source for headbands
+AROUND = 10  # epochs of wake kept around sleep, in a source for headbands
 
 
 def data_version(nights: Sequence[BandNight]) -> str:
-    "Name the content of nights."
+    "Hash the content of nights."
     digest = hashlib.sha256()
     for night in nights:
         bands, stage = night.bands.astype(np.float32), night.stage.astype(np.int8)
@@ -145,7 +145,7 @@ def data_version(nights: Sequence[BandNight]) -> str:
 
 # %% ../../nbs/library/transfer/band_models.ipynb #34addc0a
 def _made(folder: Path, card: dict) -> bool:
-    "Tell whether a model of this card is there."
+    "Tell whether the folder holds a model with this card."
     try:
         manifest = read_manifest(folder)
         return manifest.get("card", manifest.get("metrics")) == card
@@ -183,7 +183,7 @@ def make_band_models(
     passes: int = PASSES_OF_MANY,
     n_folds: int = N_FOLDS,
 ) -> list[Path]:
-    "Train what ships, skipping what is there."
+    "Train the models that ship, except those already there; return the new folders."
     folder, version, made = Path(folder), data_version(nights), []
     about = {"data": "Sleep-EDF Expanded (PhysioNet, ODC-By 1.0), bands of Fpz-Cz", "data_version": version}
     about |= {"steps": draw.steps, "seed": draw.seed}
@@ -198,7 +198,7 @@ def make_band_models(
         learned = sorted({night.person for night in inside})
         card = about | {"people": learned, "held_out": sorted(set(everybody) - set(learned))}
         cloud, edge, start = (folder / f"{name}_{fold}" for name in ("cloud", "edge", "sequence"))
-        if fold == 0 and not _made(start, card):  # from which nights of a new person are learned
+        if fold == 0 and not _made(start, card):  # the start for learning a new person's nights
             save_sequence(start, fit_model(inside, "size", draw), card)
             made.append(start)
         if not _made(cloud, card | {"passes": passes}):
@@ -213,7 +213,7 @@ def make_band_models(
 # %% ../../nbs/library/transfer/band_models.ipynb #20d2fd35
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    "What the shipped networks say of people whom they have not seen."
+    "Predictions of the shipped networks for people they have not seen."
 
     fold: np.ndarray  # int (n_nights,)
     cloud: list[np.ndarray]  # float (n, 5) per night
@@ -222,7 +222,7 @@ class HeldOut:
 
 # %% ../../nbs/library/transfer/band_models.ipynb #a54be98a
 def held_out(nights: Sequence[BandNight], folder: Path | str = FOLDER) -> HeldOut:
-    "Stage every night by a fold that has not seen its person; whom no card names, none has seen."
+    "Stage every night by a fold that has not seen its person: fold 0 if no card names the person."
     folder = Path(folder)
     clouds = [BandRecurrent(RecurrentStager.load(path)) for path in sorted(folder.glob("cloud_*"))]
     fold_of = {person: fold for fold, cloud in enumerate(clouds) for person in cloud.stager.metrics["held_out"]}

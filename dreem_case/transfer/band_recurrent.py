@@ -41,7 +41,7 @@ class BandRecurrent:
 
     stager: RecurrentStager
 
-    def probabilities(self, night: BandNight) -> np.ndarray:  # float (n, 5), alike past what was recorded
+    def probabilities(self, night: BandNight) -> np.ndarray:  # float (n, 5); uniform past the recording
         "Say how likely each stage is."
         said = self.stager.predict_proba(band_table(night))
         place = night.epoch - night.epoch[0]
@@ -51,7 +51,7 @@ class BandRecurrent:
 
 
 def fit_recurrent_bands(nights: Sequence[BandNight], passes: int = PASSES) -> BandRecurrent:
-    "Learn from nights; raise `BandError` where nothing is scored."
+    "Fit a recurrent network to nights; raise `BandError` where nothing is scored."
     known = [(band_table(night), on_grid(night.stage, night.epoch, UNSCORED)) for night in nights]
     known = [(table, stage[: table.n_epochs]) for table, stage in known]
     known = [(table, stage) for table, stage in known if (stage >= 0).any()]

@@ -23,7 +23,7 @@ _EDGES = (0, 4, 8, 13, 18)  # of the bins, one a hertz, that make the four bands
 
 
 class BandError(Unusable):
-    "What is asked of nights and cannot be had."
+    "A request that these nights cannot meet."
 
 # %% ../../nbs/library/transfer/bands.ipynb #efdc35d5
 @dataclass(frozen=True, eq=False)
@@ -31,10 +31,10 @@ class BandNight:
     "A night as band powers."
 
     name: str
-    person: str  # two nights of a person never stand on two sides
+    person: str  # all nights of a person stay on one side of a split
     bands: np.ndarray  # float (n, 4) dB
     stage: np.ndarray  # int (n,); below zero: not scored
-    epoch: np.ndarray  # int (n,) rising; what is skipped is missing
+    epoch: np.ndarray  # int (n,) rising; a skipped number is a missing epoch
     size: np.ndarray | None = None  # float (n, 2): variance and peak-to-peak, dB
     bins: np.ndarray | None = None  # float (n, 18) dB, one a hertz
 
@@ -56,7 +56,7 @@ _ARRAYS = {
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    "Read what the file of Sleep-EDF's bands has, a row an epoch."
+    "Read the arrays of a file of Sleep-EDF's bands, one row per epoch."
     found = read_arrays(path, _ARRAYS, MAX_EPOCHS * N_BINS, "bands")
     stage = found["stage"]
     for name, array in found.items():
@@ -76,7 +76,7 @@ def read_sleep_edf_bands(path: Path | str) -> list[BandNight]:
     found = _arrays(path)
     stage = found["stage"].astype(int)
     swing = found["peak_to_peak_uv"].astype(float)
-    swing = 20 * np.log10(np.where(swing > 0, swing, np.nan))  # of a channel that is connected
+    swing = 20 * np.log10(np.where(swing > 0, swing, np.nan))  # without a swing the channel is not connected
     size = np.stack([found["variance_db"].astype(float), swing], axis=1)
     names, nights, seen = found["recording"], [], set()
     for rows in _runs(names):
@@ -106,7 +106,7 @@ def read_headband(path: Path | str) -> list[BandNight]:
     ]
 
 # %% ../../nbs/library/transfer/bands.ipynb #2e4cf377
-KINDS = {"bands": 9, "size": 17, "bins": 44}  # what a model can see, and how many numbers an epoch has then
+KINDS = {"bands": 9, "size": 17, "bins": 44}  # what a model can see, and how many numbers that is per epoch
 _USUAL_DB, _SPREAD_DB = np.array([20.0, 8.0, 2.0, -6.0]), 6.0  # of a polysomnograph; only to have numbers near one
 LIMIT = 5.0  # spreads
 
@@ -114,13 +114,13 @@ LIMIT = 5.0  # spreads
 def scaled(
     values: np.ndarray,  # (n, k); NaN: not recorded
 ) -> np.ndarray:  # (n, k) spreads, within 5; NaN stays
-    "Scale columns by the median and the spread of the night, the distance of its deciles over 2.56."
+    "Scale columns by the night's median and spread, which is the range from first to last decile over 2.56."
     low, middle, high = np.nanquantile(values, (0.1, 0.5, 0.9), axis=0)
     return np.clip((values - middle) / np.maximum((high - low) / 2.56, 0.5), -LIMIT, LIMIT)
 
 
 def differences(bands: np.ndarray) -> np.ndarray:
-    "Subtract bands from each other, which no gain can change."
+    "Compute differences of bands, which no gain can change."
     pairs = ((0, 3), (2, 1), (0, 1), (2, 3), (1, 3))
     return np.stack([bands[:, a] - bands[:, b] for a, b in pairs], axis=1)
 
@@ -165,7 +165,7 @@ def trimmed(
     night: BandNight,
     around: int,  # epochs of wake that stay before the first and after the last epoch of sleep
 ) -> BandNight:
-    "Leave out what lies far before and after sleep; a night without sleep stays as it is."
+    "Drop the epochs far before and after sleep; a night without sleep stays as it is."
     asleep = np.flatnonzero(night.stage > 0)
     if not len(asleep):
         return night
@@ -179,7 +179,7 @@ def folds_of_people(
     nights: Sequence[BandNight],
     n_folds: int,
 ) -> np.ndarray:  # int (n_nights,)
-    "Put people into folds, in the order of their names; both nights of a person come into one."
+    "Put people into folds, in the order of their names; all nights of a person share a fold."
     people = sorted({night.person for night in nights}, key=lambda name: (len(name), name))
     if len(people) < n_folds:
         raise BandError("folds", f"at least {n_folds} people", str(len(people)))

@@ -34,12 +34,12 @@ from .sequence import Draw, Example, fit_sequence, new_network
 # %% ../../nbs/library/transfer/cascade.ipynb #74e0eb3a
 AHEAD = 7  # epochs that the device waits for, at most
 HEARD = 127  # epochs that an answer depends on, by the network's layers: 119 before, its own, 7 after
-_AS_USUAL = 90  # epochs of the night for as much say as what is usual
+_AS_USUAL = 90  # epochs of the night that count as much as the training people
 
 
 @dataclass(frozen=True)
 class Usual:
-    "Means and spreads of the people that were learned from."
+    "Means and spreads of the training people."
 
     mean: tuple[float, ...]
     spread: tuple[float, ...]
@@ -62,7 +62,7 @@ def device_inputs(
     night: BandNight,
     usual: Usual,
 ) -> np.ndarray:  # float32 (17, n_epochs) on the night's grid
-    "Scale each epoch by what was heard until then."
+    "Scale each epoch by the epochs up to it."
     mean, spread = np.array(usual.mean), np.array(usual.spread)
     values = np.clip((on_grid(_raw_columns(night), night.epoch, np.nan) - mean) / spread, -LIMIT, LIMIT)
     heard = np.isfinite(values).all(axis=1, keepdims=True)
@@ -78,35 +78,35 @@ def threshold_at(
     confidences: Sequence[float],  # quantiles of the top probability over epochs, 0 to 100 %
     budget: float,
 ) -> float:
-    "Find the top probability below which a share of the epochs lies; raise `BandError` for no share."
+    "Find the top probability below which a share of the epochs lies; raise `BandError` unless it is 0 to 1."
     if not 0 <= budget <= 1:
         raise BandError("budget", "a share from 0 to 1", str(budget))
-    if budget in (0, 1):  # none or all, of people who are less or more alike, too
+    if budget in (0, 1):  # none or all, also of people unlike those of the training
         return 2.0 * budget
     return float(np.interp(budget, np.linspace(0, 1, len(confidences)), confidences))
 
 # %% ../../nbs/library/transfer/cascade.ipynb #80992641
 @dataclass(frozen=True, eq=False)
 class EdgeModel:
-    "The network on the device, and what is usual."
+    "The network on the device, and what its inputs are scaled by."
 
     network: nn.Module
     usual: Usual
     confidences: tuple[float, ...]  # quantiles of the top probability over epochs of the training, 0 to 100 %
 
     def threshold(self, budget: float) -> float:
-        "Find the top probability below which an epoch is sent, so that a share is; raise `BandError` for no share."
+        "Find the top probability below which epochs are sent, for a share; raise `BandError` unless it is 0 to 1."
         return threshold_at(self.confidences, budget)
 
     def probabilities(self, night: BandNight) -> np.ndarray:  # float (n, 5)
-        "Say how likely each stage is, without the night's later part."
+        "Say how likely each stage is, from the epochs so far and `AHEAD` more."
         with torch.inference_mode():
             said = functional.softmax(self.network(torch.from_numpy(device_inputs(night, self.usual)[None])), dim=1)
         return said[0].T.numpy()[night.epoch - night.epoch[0]]
 
 # %% ../../nbs/library/transfer/cascade.ipynb #db092430
 class EpochsFirst(nn.Module):
-    "A network for files of ONNX: inputs (1, n_epochs, n_inputs), logits (1, n_epochs, 5)."
+    "A network as its ONNX file has it: inputs (1, n_epochs, n_inputs), logits (1, n_epochs, 5)."
 
     def __init__(self, network: nn.Module):
         super().__init__()
@@ -117,16 +117,16 @@ class EpochsFirst(nn.Module):
         return self.network(inputs.transpose(1, 2)).transpose(1, 2)
 
 # %% ../../nbs/library/transfer/cascade.ipynb #64c2b2d6
-TEACHER = 0.7  # share of the large model's say in what the small one learns
-_TWINS = 3  # that learn without a third of the people each, and show how sure the small one is of people who are new
+TEACHER = 0.7  # weight of the large model's answers in what the small one learns
+_TWINS = 3  # each learns without a third of the people, to show how sure the small one is of new people
 
 
 def distil(
     nights: Sequence[BandNight],
-    said: Sequence[np.ndarray],  # float (n, 5): what the large model says of each
+    said: Sequence[np.ndarray],  # float (n, 5) each: the large model's answers
     draw: Draw,
 ) -> EdgeModel:
-    "Have a small network learn what a large one says, and the stages."
+    "Train a small network on a large one's answers and on the stages."
     usual, examples = Usual.of(nights), []
     for night, one in zip(nights, said, strict=True):
         scored = night.stage >= 0
@@ -151,7 +151,7 @@ def distil(
 # %% ../../nbs/library/transfer/cascade.ipynb #565b078e
 @dataclass(frozen=True)
 class Point:
-    "What a threshold does to nights."
+    "The effect of a threshold on nights."
 
     budget: float
     threshold: float
@@ -164,11 +164,11 @@ def operate(
     stages: Sequence[np.ndarray],  # int (n,) per night, below zero: not scored
     edge: Sequence[np.ndarray],  # float (n, 5) per night
     cloud: Sequence[np.ndarray],  # float (n, 5) per night
-    unsure: Sequence[np.ndarray],  # bool (n,) per night: is sent
+    unsure: Sequence[np.ndarray],  # bool (n,) per night: sent
     budget: float,
     threshold: float,  # that made them unsure
 ) -> Point:
-    "Send the unsure epochs of nights, and say what comes of it."
+    "Take the large model's stages for the unsure epochs, and measure the result."
     truth, small, large, asked = map(np.concatenate, (stages, edge, cloud, unsure))
     found = np.where(asked, large.argmax(axis=1), small.argmax(axis=1))
     scored = truth >= 0
@@ -179,7 +179,7 @@ def operate(
 # %% ../../nbs/library/transfer/cascade.ipynb #5126adf8
 def curve_of(
     stages: Sequence[np.ndarray],  # int (n,) per night
-    found,  # `HeldOut` of the same nights: who is held out from which fold, and what both networks say
+    found,  # `HeldOut` of the same nights: each night's fold, and the answers of both networks
     budgets: Sequence[float],
 ) -> list[Point]:  # one for each budget
     "Fit each fold's threshold to budgets on its training people, and operate on the others."
@@ -195,8 +195,8 @@ def curve_of(
 def edge_share_at(
     points: Sequence[Point],
     lost: float,  # percentage points
-) -> float:  # share of epochs that stay on the device; NaN where even the whole night sent loses more
-    "Find how much can stay on the device at a loss, between neighbouring points of the curve."
+) -> float:  # share of epochs that stay on the device; NaN where even sending all loses more
+    "Find how much can stay on the device at a loss, interpolated between points of the curve."
     ordered = sorted(points, key=lambda point: -point.sent)
     kept, losses = np.array([1 - point.sent for point in ordered]), np.array([point.points_lost for point in ordered])
     beyond = np.flatnonzero(losses > lost)
@@ -216,8 +216,8 @@ class Answer:
     "Stages of a night, who gave each, and what was sent."
 
     probabilities: np.ndarray  # float (n, 5)
-    by: np.ndarray  # int8 (n,): DEVICE, CLOUD or CLOUD_AWAY, which is the device's, unsure
-    why_away: str  # or what was wrong with its answer; empty where the cloud answered, or was not asked
+    by: np.ndarray  # int8 (n,): DEVICE, CLOUD or CLOUD_AWAY (the device's, unsure)
+    why_away: str  # or why its answer is not used; empty where the cloud answered, or was not asked
 
 # %% ../../nbs/library/transfer/cascade.ipynb #01dfcb8d
 def stage_cascade(
@@ -225,7 +225,7 @@ def stage_cascade(
     threshold: float,
     ask: Callable[[], np.ndarray],  # float (n, 5) for all epochs; raises OSError when the cloud is away
 ) -> Answer:
-    "Keep what the device is sure of, and ask for the rest; what the cloud cannot say leaves the device's answer."
+    "Keep the device's sure answers, and ask for the rest; where the cloud fails, the device's stand."
     unsure = edge.max(axis=1) < threshold
     by = np.where(unsure, CLOUD, DEVICE).astype(np.int8)
     if not unsure.any():
@@ -240,7 +240,7 @@ def stage_cascade(
 
 # %% ../../nbs/library/transfer/cascade.ipynb #28409960
 WAIT_S = 30.0  # for a whole answer
-_ANSWER_BYTES = 10_000, 1000  # at most, and more for each epoch; the project's server takes about 120
+_ANSWER_BYTES = 10_000, 1000  # at most, plus these for each epoch; the project's server takes about 120
 _BUSY = (408, 429, 500, 502, 503, 504)
 
 
@@ -255,11 +255,11 @@ class Cost:
 
 
 class CloudAwayError(OSError):
-    "A server that does not answer, or not now."
+    "A server that does not answer, or is busy."
 
 # %% ../../nbs/library/transfer/cascade.ipynb #e389d884
 def check_address(url: str) -> SplitResult:
-    "Take a server's address apart; raise `BandError` for what is none."
+    "Parse a server's address; raise `BandError` for anything else."
     try:
         parts = urlsplit(url)
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and url.isascii()
@@ -272,7 +272,7 @@ def check_address(url: str) -> SplitResult:
 
 
 def _hang_up(line: socket.socket) -> None:
-    "End a connection, whoever reads from it."
+    "End a connection, even if another thread is reading from it."
     with suppress(OSError):
         socket.socket.shutdown(line, socket.SHUT_RDWR)
 
@@ -305,7 +305,7 @@ def ask_stages(
             raise TimeoutError
     except TimeoutError:
         raise CloudAwayError(f"{url}: no whole answer within {wait_s:g} s") from None
-    except (OSError, HTTPException) as error:  # the second: what speaks there speaks no HTTP, or stops amid an answer
+    except (OSError, HTTPException) as error:  # the second: not HTTP, or an answer cut short
         raise CloudAwayError(f"{url}: {ascii(str(error)[:120])[1:-1]}") from None
     finally:
         connection.close()
@@ -327,7 +327,7 @@ def _detail(content: bytes) -> str:
 
 
 def _said(content: bytes, n: int, most: int) -> tuple[np.ndarray, str]:  # probabilities, and of which model
-    "Read an answer, which is foreign."
+    "Read an untrusted answer."
     try:
         if len(content) > most:
             raise ValueError(f"more than {most} bytes")
@@ -342,7 +342,7 @@ def _said(content: bytes, n: int, most: int) -> tuple[np.ndarray, str]:  # proba
         raise BandError("cloud", f"probabilities of {n} epochs", ascii(str(error))[1:80].strip("'")) from None
 
 # %% ../../nbs/library/transfer/cascade.ipynb #f0bd008d
-CONTEXT = 20  # epochs on either side that go along
+CONTEXT = 20  # epochs on either side that are sent along
 
 
 def windows_to_send(unsure: np.ndarray) -> np.ndarray:  # bool (n,)

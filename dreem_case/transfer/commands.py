@@ -52,7 +52,7 @@ def _read(path: Path) -> list:
 
 # %% ../../nbs/library/transfer/commands.ipynb #305f3d70
 def _tell_absent(stages: list) -> None:  # of each night, codes
-    "Say which stages nothing to learn from has."
+    "Warn about stages that no training night has."
     import numpy as np
 
     from dreem_case.nights.stages import STAGE_NAMES
@@ -291,11 +291,11 @@ def cascade(path: Path, budget: float, models: Path | None, as_json: bool) -> No
 @_JSON
 @_named_edge
 def stage(store: str, server: str, out: str, folder: Path | None, budget: float, wait: float, as_json: bool) -> None:
-    """Stage nights by a device's network, and ask a server for the epochs of which that is unsure.
+    """Stage nights with a device's network, and ask a server about the epochs it is unsure of.
 
-    Leaves in --out a file for each night with the stages and who said them, and nights.csv: what was sent, how long it
-    took and, of scored nights, kappa of the device, of both, and of the server alone, for which the whole night is sent
-    once more. Where the server does not answer, the device's stages stand, marked; the same command asks again.
+    Writes to --out a file for each night with the stages and who gave them, and nights.csv: what was sent, how long it
+    took and, for scored nights, kappa of the device, of both, and of the server alone, for which the whole night is
+    sent again. Where the server does not answer, the device's stages stand, marked; run the command again to ask again.
     """
     from dreem_case.core.outputs import open_outputs
     from dreem_case.nights.store import open_store

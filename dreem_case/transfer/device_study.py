@@ -38,7 +38,7 @@ def split_headband(nights: Sequence[BandNight]) -> tuple[list[BandNight], list[B
 
 # %% ../../nbs/library/transfer/device_study.ipynb #3c43c3ab
 def once(fit: Callable) -> Callable:
-    "Keep what a way of learning has fitted to a draw, for ways that use it again."
+    "Cache the model that a way of learning fits to a draw, for ways that use it again."
     kept: dict = {}
 
     def fitted(nights: Sequence[BandNight], draw: int):
@@ -51,7 +51,7 @@ def once(fit: Callable) -> Callable:
 
 # %% ../../nbs/library/transfer/device_study.ipynb #ddb13540
 SHARES = (0.4, 0.4, 0.2)  # fine-tuned network, network of bins, trees of bins
-READER_SHARE, READER_PASSES = 0.4, 6  # of the blend with one night; more passes over simulated people carry less far
+READER_SHARE, READER_PASSES = 0.4, 6  # in the blend with one night; more passes over simulated people transfer worse
 
 
 def device_ways(
@@ -59,7 +59,7 @@ def device_ways(
     others: Sequence[BandNight],  # of the source's device
     made_up: SequenceModel | None = None,  # a source of bins; None: the network of bins begins from nothing
     others_in_bins: Sequence[BandNight] = (),  # of that source
-    reader: BandRecurrent | None = None,  # of these nights in bins, which does not learn on
+    reader: BandRecurrent | None = None,  # fitted to these nights in bins; does not learn further
 ) -> dict[str, Callable]:
     "Name the ways of learning from a few nights."
 
@@ -97,7 +97,7 @@ ALL_NIGHTS = Draw(steps=150, pieces=8, length=400)
 
 @dataclass(frozen=True, eq=False)
 class HeadbandFolds:
-    "What models of other nights say of each night."
+    "Predictions for each night by models of other nights."
 
     recurrent: list[np.ndarray]  # float (n, 5) per night
     network: list[np.ndarray]
@@ -111,7 +111,7 @@ def headband_folds(
     passes: int = PASSES,  # of the recurrent network
     n_jobs: int | None = 1,
 ) -> HeadbandFolds:
-    "Judge each night by models of other nights, in folds `night % 9`, so many at a time."
+    "Stage each night by models of other nights, in folds `night % 9`, `n_jobs` at a time."
     folds = grouped_folds(range(len(nights)), [i % N_HEADBAND_FOLDS for i in range(len(nights))])
     splits = {str(fold): (inside, outside) for fold, inside, outside in folds}
     by_fold = run_all(partial(_one_fold, nights, splits, draw, n_rounds, passes), list(splits), n_jobs)
@@ -124,7 +124,7 @@ def headband_folds(
 def _one_fold(
     nights: Sequence[BandNight], splits: Mapping[str, tuple], draw: Draw, n_rounds: int, passes: int, fold: str
 ) -> list[tuple[np.ndarray, ...]]:  # of each night outside, as `HeadbandFolds`
-    "Learn from the nights inside and say the stages of those outside."
+    "Learn from the nights inside and stage those outside."
     inside, outside = ([nights[i] for i in side] for side in splits[fold])
     models = (
         fit_recurrent_bands(inside, passes),
@@ -137,7 +137,7 @@ def _one_fold(
 def split_claims(
     nights: Sequence[BandNight], n_rounds: int = 40, every: int = 3
 ) -> dict[str, float]:
-    "Compare accuracy by a split of epochs at random with that by a split of people, one in five held out in both."
+    "Compare the accuracy of a random split of epochs with that of a split of people; each holds out one in five."
     from dreem_case.core.trees import Trees, fit_trees
 
     rows = np.concatenate([tree_rows(night, "size")[::every] for night in nights])

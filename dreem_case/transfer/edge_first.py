@@ -44,7 +44,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class EdgeFirst:
-    "Which network stages, and whom it asks; raises `BandError` for an address or a budget that is none."
+    "A device's network and the server it asks; raises `BandError` for an invalid address or budget."
 
     edge: EdgeNetwork
     url: str
@@ -60,8 +60,8 @@ def stage_night(
     night: Night,
     labels: np.ndarray | None,  # int (n_epochs,), below zero where not scored
     first: EdgeFirst,
-) -> dict:  # of what JSON holds
-    "Stage a night by the device, and by the server where that is unsure; raise `NightError` where there is no signal."
+) -> dict:  # ready for JSON
+    "Stage a night by the device, and by the server where it is unsure; raise `NightError` where there is no signal."
     prepared, threshold = first.edge.prepare(night), first.edge.threshold(first.budget)
     small, plain = first.edge.predict_proba(prepared), night_windows(night, prepared.derivation, low_pass_hz=None)
     raw, near, cost = plain.windows * plain.amplitude, windows_to_send(small.max(axis=1) < threshold), Cost()
@@ -128,7 +128,7 @@ def stage_store(
 
 
 def _found(store: Store, record: str, before: dict, first: EdgeFirst) -> dict:
-    "Give what is there of a record, or stage it, or say what is wrong."
+    "Return a record's current row, or stage it, or report what is wrong."
     try:
         labels = store.labels(record)
         key = _key(first, store.version(record), labels)
@@ -140,13 +140,13 @@ def _found(store: Store, record: str, before: dict, first: EdgeFirst) -> dict:
 
 # %% ../../nbs/library/transfer/edge_first.ipynb #f2e27236
 def _key(first: EdgeFirst, version: str, labels: bytes | None) -> str:
-    "Name what decides a night's result."
+    "Hash what decides a night's result."
     told = __version__, first.edge.version, first.url, first.budget, version, labels
     return hashlib.sha256(repr(told).encode()).hexdigest()
 
 
 def _kept(found: dict, key: str) -> dict | None:
-    "Give the row of a file, if that is current and whole."
+    "Return the row of a file if it is current and complete."
     try:
         same = found["key"] == key and found["row"]["unanswered"] == 0
         return {name: found["row"][name] for name in COLUMNS} if same else None
@@ -155,7 +155,7 @@ def _kept(found: dict, key: str) -> dict | None:
 
 
 def _staged(store: Store, record: str, labels: bytes | None, first: EdgeFirst, version: str) -> dict:
-    "Stage a record of a store; labels of no use are noted, and nothing is judged by them."
+    "Stage a record of a store; unusable labels are noted, and judge nothing."
     with store.fetched(record, version) as path:
         night, stages, notes = open_night(path), None, []
         try:
@@ -167,7 +167,7 @@ def _staged(store: Store, record: str, labels: bytes | None, first: EdgeFirst, v
 
 # %% ../../nbs/library/transfer/edge_first.ipynb #fb9b66cf
 def summed(rows: list[dict], n_there: int) -> dict[str, float]:
-    "Sum up what `stage_store` gives: shares of all epochs, kappa as a mean over scored nights."
+    "Sum up the rows of `stage_store`: shares of all epochs, kappa as a mean over scored nights."
     staged = [row for row in rows if not row["error"]]
     figures = {"nights": len(rows), "there_already": n_there, "failed": len(rows) - len(staged)}
     figures["not_answered"] = sum(row["unanswered"] > 0 for row in staged)

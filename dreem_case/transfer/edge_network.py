@@ -53,7 +53,7 @@ def write_edge(
     stager: NetworkStager,
     learned_from: Sequence[NightWindows],
     judging: Sequence[NightWindows],
-    labels: Sequence[np.ndarray],  # of those who judge
+    labels: Sequence[np.ndarray],  # of the judging nights
     folder: Path | str,  # gets edge.onnx and edge_int8.onnx, made if absent
 ) -> dict:  # "files" by name with kb, ms_per_epoch and accuracy; points_lost; parity
     "Write a network for a device, and measure what whole numbers cost."
@@ -109,7 +109,7 @@ class EdgeNetwork:
         return temper(softmax(bridged(logits[0].astype(float), prepared.seen)), self.temperature)
 
     def threshold(self, budget: float) -> float:
-        "Find the top probability below which an epoch is sent, so that a share is; raise `BandError` for no share."
+        "Find the top probability below which epochs are sent, for a share; raise `BandError` unless it is 0 to 1."
         return threshold_at(self.confidences, budget)
 
 # %% ../../nbs/library/transfer/edge_network.ipynb #81991eb4
@@ -176,7 +176,7 @@ def distilled_edge(
     passes: int = EDGE_PASSES,
     seed: int = 0,
 ) -> NetworkStager:  # with the teacher's filter and derivation, for `write_edge`
-    "Have a network for a device learn what a larger one says."
+    "Train a network for a device on a larger one's answers."
     stager = type(teacher)(derivation=teacher.derivation, low_pass_hz=teacher.low_pass_hz)
     seed_all(seed)
     stager.network = SmallSequenceNet(n_filters=EDGE_FILTERS, width=EDGE_WIDTH)

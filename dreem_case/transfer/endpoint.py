@@ -23,7 +23,7 @@ from .windows import FS_HZ, N_SAMPLES, make_windows
 # %% ../../nbs/library/transfer/endpoint.ipynb #d9a5f3db
 MAX_EPOCHS = 2880
 MAX_BODY_BYTES = MAX_EPOCHS * N_SAMPLES * 8 + 4096
-MAX_UV = 1e6  # beyond this no electrode can be
+MAX_UV = 1e6  # no electrode gives more
 
 
 class StageError(ValueError):
@@ -97,7 +97,7 @@ def _table(rows: list) -> np.ndarray:
 
 # %% ../../nbs/library/transfer/endpoint.ipynb #63b7b30d
 def check_windows(windows: np.ndarray, rate: object, derivation: object) -> tuple[np.ndarray, str]:
-    "Return windows as float32 and the derivation's name; raise `StageError` for what is none."
+    "Return windows as float32 and the derivation's name; raise `StageError` for anything else."
     try:
         hz = float(rate) if not isinstance(rate, bool) else 0.0
     except (TypeError, ValueError, OverflowError):
@@ -123,10 +123,10 @@ def _model() -> NetworkStager:
     return load_network_stager(os.environ.get("DREEM_CASE_TRANSFER_MODEL") or shipped_network_folder())
 
 # %% ../../nbs/library/transfer/endpoint.ipynb #c5543a9b
-_SPREAD_UV = (1, 300)  # standard deviation of an epoch; no scalp EEG has another
+_SPREAD_UV = (1, 300)  # standard deviation of an epoch; no scalp EEG is outside
 
 
-def answer(windows: np.ndarray, derivation: str, stager: NetworkStager) -> dict:  # of what JSON holds
+def answer(windows: np.ndarray, derivation: str, stager: NetworkStager) -> dict:  # ready for JSON
     "Stage windows; raise `StageError` where there is no signal in any."
     signal = Signal(windows.ravel(), FS_HZ, "µV", "eeg")
     night = make_windows("request", derivation, signal, len(windows), stager.low_pass_hz)

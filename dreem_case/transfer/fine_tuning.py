@@ -44,8 +44,8 @@ TUNINGS = {
     "all, l2": Tuning(keep="l2"), "all, kl": Tuning(keep="kl", strength=0.3),
 }  # fmt: skip
 BEST = "all, kl"  # of these, learning from headband nights 0 to 6 and judged on 7 to 13
-FEW = Draw(steps=120, pieces=4, length=300, rate=1e-2)  # for a few nights, from scratch; half as many tune less well
-TUNED_RATE = 2e-3  # the rate of what has learned before
+FEW = Draw(steps=120, pieces=4, length=300, rate=1e-2)  # for a few nights, from scratch; half as many steps tune worse
+TUNED_RATE = 2e-3  # the learning rate of a network that has learned before
 
 # %% ../../nbs/library/transfer/fine_tuning.ipynb #c2b81f24
 def fine_tune(
@@ -55,7 +55,7 @@ def fine_tune(
     draw: Draw = FEW,
     seed: int = 0,
 ) -> SequenceModel:
-    "Have each network of a model go on learning on nights of another device; raise `BandError` for a tuning unknown."
+    "Have each network of a model go on learning on nights of another device; raise `BandError` if unknown."
     tuning = tuning or TUNINGS[BEST]
     if tuning.learns not in WHAT_LEARNS or tuning.keep not in ("", "l2", "kl"):
         raise BandError("tuning", f"one of {', '.join(WHAT_LEARNS)}, kept by l2, kl or nothing", ascii(tuning)[:80])
@@ -70,7 +70,7 @@ def fine_tune(
 
 # %% ../../nbs/library/transfer/fine_tuning.ipynb #000bd88b
 def _ready(before: nn.Module, tuning: Tuning) -> nn.Module:
-    "Copy a network, with only what may learn left to learn."
+    "Copy a network, and freeze the weights that must not learn."
     network = deepcopy(before)
     network.frozen_norms = tuning.frozen_norms
     for name, weights in network.parts().items():
@@ -103,7 +103,7 @@ def _held(before: nn.Module, tuning: Tuning) -> Callable:
 def from_scratch(
     nights: Sequence[BandNight], kind: str = "bands", draw: Draw = FEW, seed: int = 0, n: int = 1
 ) -> SequenceModel:
-    "Learn from the same nights in as many steps, from random weights; so many networks as the source has."
+    "Learn from nights in as many steps as `fine_tune`, from random weights, `n` networks."
     return fit_model(nights, kind, draw, [seed * 10 + i for i in range(n)])
 
 # %% ../../nbs/library/transfer/fine_tuning.ipynb #a876b835
@@ -114,11 +114,11 @@ def night_kappas(model, nights: Sequence[BandNight]) -> dict[str, float]:  # by 
 # %% ../../nbs/library/transfer/fine_tuning.ipynb #1bbc22ab
 def learn_curves(
     ways: Callable[[], Mapping[str, Callable]],  # asked for each draw; a way takes nights and the draw's number
-    sizes: Mapping[str, Sequence[int]],  # of the ways that are wanted
+    sizes: Mapping[str, Sequence[int]],  # how many nights, for each wanted way
     train: Sequence[BandNight],
     judged: Sequence[BandNight],
-    n_draws: int | Mapping[str, int] = N_DRAWS,  # of each size; by way, if not of all alike
-    n_jobs: int | None = 1,  # processes, None: one for each core; nothing depends on it
+    n_draws: int | Mapping[str, int] = N_DRAWS,  # of each size; a mapping has it by way
+    n_jobs: int | None = 1,  # processes, None: one for each core; results do not depend on it
 ) -> dict[str, Curve]:
     "Learn from draws of nights and judge on others; raise `BandError` if a person is on both sides."
     both = {night.person for night in train} & {night.person for night in judged}
@@ -142,14 +142,14 @@ def learn_curves(
 def _judged(
     ways: Callable, draws: Sequence[tuple], judged: Sequence[BandNight], which: str
 ) -> dict[str, dict[str, float]]:  # by way
-    "Learn from one draw in every way that is wanted of it."
+    "Learn from one draw in every way wanted for it."
     (_, draw, nights, names), made = draws[int(which)], ways()
     return {name: night_kappas(made[name](nights, draw), judged) for name in names}
 
 # %% ../../nbs/library/transfer/fine_tuning.ipynb #00301f8b
 @dataclass(frozen=True)
 class Inner:
-    "The few steps that a person's night is learned in."
+    "The few steps in which a person's night is learned."
 
     steps: int = 10
     rate: float = 0.02  # of plain gradient descent with momentum
@@ -161,7 +161,7 @@ class Inner:
 def inner_steps(
     network: nn.Module, examples: Sequence[Example], inner: Inner, n: int | None = None, seed: int = 0
 ) -> nn.Module:
-    "Take steps from a network's weights, on a copy; norms keep their statistics."
+    "Train a copy of a network for a few steps; norms keep their statistics."
     network = deepcopy(network)
     network.frozen_norms = True
     network.train()
@@ -183,7 +183,7 @@ def reptile(
     rounds: int = 60,  # people that are visited
     inner: Inner | None = None,
 ) -> SequenceModel:
-    "Look for weights from which a person's night is learned quickly: move to where each person leads, less and less."
+    "Find weights from which a person's night is learned quickly: move to where each person leads, less and less."
     inner, examples = inner or Inner(), {}
     for night in nights:
         examples.setdefault(night.person, []).append(example_of(night, source.kind))

@@ -61,7 +61,7 @@ def bridged(
     logits: np.ndarray,  # (n_epochs, n_classes)
     seen: np.ndarray,  # bool (n_epochs,)
 ) -> np.ndarray:  # (n_epochs, n_classes)
-    "Give epochs without signal what the nearest ones with signal have; all zeros where there is none at all."
+    "Give epochs without signal the average of the nearest ones with signal; zeros in a night without signal."
     if not seen.any():
         return np.zeros_like(logits)
     known, at = np.flatnonzero(seen), np.arange(len(seen))
@@ -93,12 +93,12 @@ def fit_staging(
     network: nn.Module,  # its weights are changed in place
     nights: Sequence[NightWindows],
     labels: Sequence[np.ndarray],
-    held: np.ndarray,  # bool (n,): nights that decide which weights stay; none: those of the last step
+    held: np.ndarray,  # bool (n,): nights that decide which weights stay; if none, the last step's stay
     settings: LoopSettings,
-    batch_epochs: int | None = None,  # of a batch, about; None: 256 in sequences, 64 of networks that look at one
-    on_pass: Callable[[int, float], object] = lambda n_done, loss: None,  # is told each pass that is done
+    batch_epochs: int | None = None,  # of a batch, about; None: 256 in sequences, 64 if a network looks at one
+    on_pass: Callable[[int, float], object] = lambda n_done, loss: None,  # called after each pass
 ) -> Learned:  # the judgement is the mean of accuracy and macro F1 on the held-out nights
-    "Have a network learn to stage."
+    "Train a network to stage."
     inside, outside = np.flatnonzero(~held), np.flatnonzero(held)
 
     def judge(now: nn.Module) -> float:
@@ -185,11 +185,11 @@ class NetworkStager:
         return self.predict_proba(prepared).argmax(axis=1).astype(np.int8)
 
     def review(self, probabilities: np.ndarray) -> np.ndarray:  # (n_epochs, 5) -> bool (n_epochs,)
-        "Mark what is less certain than four fifths of the held-out epochs were."
+        "Mark epochs less certain than four fifths of the held-out epochs were."
         return needs_review(probabilities, self.review_threshold)
 
     def unlike_training(self, prepared: NightWindows) -> tuple[float, tuple[str, ...]]:
-        "Say where another derivation stands in for the one that the network knows; it has no distance to give."
+        "Note where another derivation stands in for the one that the network knows; the distance is always NaN."
         if self.preferred in (None, prepared.derivation):
             return math.nan, ()
         return math.nan, (f"staged from {prepared.derivation} by a network that knows {self.preferred}",)
@@ -246,7 +246,7 @@ class SpectrogramStager(NetworkStager):
 
 # %% ../../nbs/library/transfer/network_stager.ipynb #a1d2f0d5
 def network_stager(kind: str, of: Path | str = "network") -> type[NetworkStager]:  # of: for the message
-    "Return the stager of a kind; raise `ModelError` for a kind that is none."
+    "Return the stager of a kind; raise `ModelError` for an unknown kind."
     found = {known.kind: known for known in NetworkStager.__subclasses__()}
     if kind not in found:
         raise ModelError(f"{of}: expected one of {', '.join(found)}, found {str(kind)[:80]!a}")
@@ -294,14 +294,14 @@ def _fit(stager: NetworkStager, nights: list[NightWindows], labels: list[np.ndar
 
 
 def sign(stager: NetworkStager, nights: Sequence[NightWindows]) -> None:
-    "Note which nights a network has learned from, and give it the version of what it is now."
+    "Note which nights a network has learned from, and give it its new version."
     stager.preferred = Counter(night.derivation for night in nights).most_common(1)[0][0]
     stager.trained_on = tuple(night.record for night in nights)
     stager.version = _version(stager)
 
 # %% ../../nbs/library/transfer/network_stager.ipynb #b7e7c585
 def calibrate(stager: NetworkStager, nights: Sequence[NightWindows], labels: Sequence[np.ndarray]) -> None:
-    "Fit temperature and review threshold to nights by which the weights were not moved."
+    "Fit temperature and review threshold to nights that did not move the weights."
     stager.temperature = 1.0
     said = np.concatenate([stager.predict_proba(night) for night in nights])
     known = np.concatenate([np.where(night.seen, given, -1) for night, given in zip(nights, labels, strict=True)])

@@ -50,7 +50,7 @@ class People:
     "Nights of people, and which of them judge."
 
     nights: tuple[Night, ...]  # signals unread
-    persons: tuple[str, ...]  # whose each is
+    persons: tuple[str, ...]  # the person of each night
     source: str  # in words
 
     @property
@@ -76,8 +76,8 @@ def simulated_people(folder: Path | str, n_people: int, device: str = "a", seed:
     return People(nights, persons, f"{n_people} simulated people of device {device}, seed {seed}")
 
 # %% ../../nbs/library/transfer/network_training.ipynb #f1acb249
-def judgement(labels: Sequence[np.ndarray], said: Sequence[np.ndarray]) -> dict:  # of what JSON holds
-    "Sum up what was said of nights: over all epochs, and the mean over nights."
+def judgement(labels: Sequence[np.ndarray], said: Sequence[np.ndarray]) -> dict:  # ready for JSON
+    "Compute the figures of predictions: over all epochs, and the mean over nights."
     truth, stages = np.concatenate(labels), np.concatenate([one.argmax(axis=1) for one in said])
     matrix = confusion(truth, stages, STAGES)
     by_night = [accuracy(given, one.argmax(axis=1)) for given, one in zip(labels, said, strict=True)]
@@ -99,7 +99,7 @@ def _known(values: np.ndarray) -> list[float | None]:
 
 # %% ../../nbs/library/transfer/network_training.ipynb #9c969944
 def judged_by_night(stager: object, people: People, seed: int = 1) -> dict:
-    "Fit a stager to the people who learn, and judge it on the others."
+    "Fit a stager to the first people, and judge it on the others."
     prepared, (inside, outside) = [stager.prepare(night.load()) for night in people.nights], people.sides
     start = time.process_time()
     stager.fit([prepared[i] for i in inside], [people.labels[i] for i in inside], seed=seed)
@@ -113,7 +113,7 @@ def judged_by_night(stager: object, people: People, seed: int = 1) -> dict:
 
 # %% ../../nbs/library/transfer/network_training.ipynb #e4afb6f3
 def _course(stager: object) -> dict:
-    "Tell how a network learned; nothing of what is none."
+    "Describe how a network learned; empty for any other stager."
     if not isinstance(stager, NetworkStager):
         return {}
     course = stager.learned.losses, stager.learned.judgements
@@ -165,9 +165,9 @@ def learned_on(
     anew: bool = False,
     steps: int = DEVICE_STEPS,
     seed: int = 0,
-    say: Callable[[str], object] = lambda line: None,  # is told ten times or so how far it is
+    say: Callable[[str], object] = lambda line: None,  # gets a line of progress, ten times or so
 ) -> NetworkStager:
-    "Have a network learn from nights for some steps: the source, whose temperature it keeps, or one of its kind anew."
+    "Train a copy of the source on nights for some steps, or a new network of its kind; its temperature stays."
     kind, stager = KINDS[source.kind], network_stager(source.kind)(low_pass_hz=source.low_pass_hz)
     seed_all(seed)
     stager.network = kind.build() if anew else deepcopy(source.network)
@@ -190,7 +190,7 @@ def learned_on(
 def _device_ways(
     source: NetworkStager, others: Sequence[DeviceNight], trees: Callable, steps: int
 ) -> dict[str, Callable]:
-    "Name the ways of learning from a few nights of another device; others are of the source's."
+    "Name the ways of learning from a few nights of another device; `others` are of the source's."
 
     def fit_trees(nights: Sequence[DeviceNight], seed: int) -> _Fitted:
         prepared, labels = [night.prepared["trees"] for night in nights], [night.stage for night in nights]
@@ -252,12 +252,12 @@ def train_all(
     names: Sequence[str] = ("boosted", "small-sequence", *PASSES),
     path: Path = NETWORKS,
     ship: Path | None = None,  # where the small network goes; None: beside the package's modules
-    passes: int | None = None,  # of every network; None: as `PASSES` has it
-    device: Mapping | None = None,  # of `judged_on_device`; None: as it is
+    passes: int | None = None,  # of every network; None: those of `PASSES`
+    device: Mapping | None = None,  # arguments of `judged_on_device`; None: its defaults
     seed: int = 1,
     say: Callable[[str], object] = print,
 ) -> dict[str, dict]:
-    "Train what is not in the table yet, and write the table after each."
+    "Train the networks that are not in the table yet, and write the table after each."
     people, table = simulated_people(folder, n_people, seed=seed), read_networks(path)
     kinds = {one.name: one for one in entry_points(group="dreem_case.stagers")}
 
@@ -284,7 +284,7 @@ def train_all(
         unfiltered = SmallSequenceStager(epochs=passes, low_pass_hz=None, n_jobs=1)
         keep("small-sequence, no low-pass", judged_by_night(unfiltered, people, seed))
     if "small-sequence, device b" not in table:
-        n_others = min(2 * n_people, PEOPLE)  # who judges decides how wide intervals are
+        n_others = min(2 * n_people, PEOPLE)  # more judges, narrower intervals
         others = simulated_people(Path(folder).with_name(f"{Path(folder).name}-b"), n_others, "b", seed)
         source = load_network_stager(ship or shipped_network_folder())
         keep("small-sequence, device b", judged_on_device(others, source, people, **(device or {})))
@@ -292,7 +292,7 @@ def train_all(
 
 # %% ../../nbs/library/transfer/network_training.ipynb #2968fd76
 def _ship(stager: NetworkStager, people: People, folder: Path, found: dict, passes: Mapping) -> dict:
-    "Save the small network with its files for a device, and beside it the one that it teaches; say what files cost."
+    "Save the small network with its files for a device, and beside it the one it teaches; return what files cost."
     names = ("accuracy", "macro_f1", "kappa", "ece", "nights", "judged_nights", "data", "fit_cpu_s")
     stager.save(folder, {name: found[name] for name in names})
     prepared, (inside, outside) = [stager.prepare(night.load()) for night in people.nights], people.sides

@@ -72,7 +72,7 @@ class TenConvolutions(nn.Module):
 
 # %% ../../nbs/library/transfer/networks.ipynb #5af71e02
 def ten_convolutions_2019(n_classes: int = 5, fs_hz: float = 100) -> TenConvolutions:
-    "Make the ancestor."
+    "Make the network of 2019, the ancestor of `TenConvolutions`."
     kernels = (*_KERNELS_S[:1], 0.03, *_KERNELS_S[2:4], 0.08, *_KERNELS_S[5:])
     return TenConvolutions(n_classes, fs_hz, same=False, kernels_s=kernels, filters=(*_FILTERS[:4], 128, *_FILTERS[5:]))
 

@@ -31,7 +31,7 @@ def export_onnx(
 
 # %% ../../nbs/library/transfer/onnx_edge.ipynb #2d11cca3
 _PERCENTILE = 99.999
-_FLOAT_OPERATORS = ("LSTM", "GRU", "Log")  # kept in float, and what leads to a logarithm
+_FLOAT_OPERATORS = ("LSTM", "GRU", "Log")  # kept in float, with all that leads to a logarithm
 
 
 class _Calibration:
@@ -55,7 +55,7 @@ def quantize_static(
     edge = EdgeModel(path)
     logging.getLogger().disabled, was = True, logging.getLogger().disabled
     try:
-        with redirect_stdout(StringIO()):  # the quantizer tells what it does
+        with redirect_stdout(StringIO()):  # the quantizer prints what it does
             _quantize(str(path), str(prepared), str(out), _Calibration(edge, calibration))
     finally:
         logging.getLogger().disabled = was
@@ -81,7 +81,7 @@ def _quantize(path: str, prepared: str, out: str, calibration: _Calibration) -> 
 
 # %% ../../nbs/library/transfer/onnx_edge.ipynb #fd4ad35d
 def _before_logarithms(nodes: list) -> set[str]:
-    "Name the nodes whose results end in a logarithm."
+    "Name the nodes whose results lead to a logarithm."
     makes = {name: node for node in nodes for name in node.output}
     found, left = set(), [name for node in nodes if node.op_type == "Log" for name in node.input]
     while left:

@@ -35,9 +35,9 @@ class Device:
     order: int  # of its low-pass
     noise_uv: float  # of its input, white
     hum_uv: float  # at 50 Hz, as the filter leaves it
-    gain_spread: float  # of the logarithm, from person to person
+    gain_spread: float  # of the gain's logarithm, from person to person
     reference: float  # share of what the active electrode sees that the reference sees as well
-    movement_db: float  # of the contacts, less than a dry headband has
+    movement_db: float  # of the contacts, relative to a dry headband
     range_uv: float  # of 12 bits
 
 # %% ../../nbs/library/transfer/pairs.ipynb #2e93c077
@@ -92,9 +92,9 @@ def record_person(
     index: int,  # of the device's people
     device: str = "a",
     seed: int = 1,
-    hours_awake: tuple[float, float] = (2.0, 1.5),  # before and behind the night
+    hours_awake: tuple[float, float] = (2.0, 1.5),  # before and after the night
 ) -> Recorded:
-    "Have a person sleep for a night on a device, the same for the same arguments."
+    "Simulate a person's night on a device; the same arguments give the same night."
     kind = DEVICES[device]
     rng = np.random.default_rng([seed, index, ord(device)])
     sleeper = draw_sleeper(rng)
@@ -172,7 +172,7 @@ def write_pair(folder: str | Path, recorded: Recorded) -> tuple[Path, Path]:  # 
 
 # %% ../../nbs/library/transfer/pairs.ipynb #34673bb7
 def _annotations(labels: list[str]) -> list:
-    "Join epochs of one word, and end with the `?` that Sleep-EDF has up to 24 hours."
+    "Join epochs of one word, and fill up to 24 hours with `?`, as Sleep-EDF does."
     import edfio
 
     starts = [i for i, word in enumerate(labels) if i == 0 or word != labels[i - 1]]
@@ -205,7 +205,7 @@ def read_pairs(
     folder: str | Path,
     device: str | None = None,  # of the simulated ones; None: all pairs
     channels: tuple[str, ...] = ("Fpz-Cz", "Pz-Oz"),
-) -> Iterator[tuple[str, Night]]:  # the person, who is on one side of a split with all nights
+) -> Iterator[tuple[str, Night]]:  # the person, all of whose nights stay on one side of a split
     "Open the pairs of a folder in order, as `nights.edf` opens them, with half an hour of wake around sleep."
     from dreem_case.nights.edf import open_edf
     from dreem_case.nights.edf_pairs import find_pairs

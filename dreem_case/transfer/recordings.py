@@ -37,7 +37,7 @@ class Counted:
 
 # %% ../../nbs/library/transfer/recordings.ipynb #ede27832
 def count_hypnogram(path: Path) -> Counted:
-    "Read a hypnogram and count it; raise an `EdfError` or `HypnogramFileError` for what is none."
+    "Read a hypnogram and count it; raise an `EdfError` or `HypnogramFileError` for anything else."
     scoring = read_scoring(path)
     scored = put_on_epochs(scoring)
     stages = scored.stages
@@ -138,7 +138,7 @@ def _edfio_length(path: Path) -> str:
 
 # %% ../../nbs/library/transfer/recordings.ipynb #508071f4
 def _own(path: Path, lasts: bool = False) -> str:
-    "Say what comes out here: the height or length, with the note; or the error."
+    "Say what this package gives: the height or length, with the note; or the error."
     try:
         night = open_edf_night(path).night
     except CaseFileError as error:

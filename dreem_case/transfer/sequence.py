@@ -25,7 +25,7 @@ MAX_WIDTH = 256
 
 @dataclass(frozen=True)
 class SequenceShape:
-    "What a network of sequence is built of."
+    "The sizes of a sequence network."
 
     n_inputs: int
     width: int = 48
@@ -75,7 +75,7 @@ class SequenceNet(nn.Module):
 
 # %% ../../nbs/library/transfer/sequence.ipynb #a125617f
 class _Layer(nn.Module):
-    "Mix over time in each channel, then over channels, and add it to what came in."
+    "Mix over time in each channel, then over channels, and add the result to the input."
 
     def __init__(self, width: int, dilation: int, two_sided: bool):
         super().__init__()
@@ -143,7 +143,7 @@ def draw_batch(examples: Sequence[Example], draw: Draw, step: int) -> tuple[torc
 
 
 def logits_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    "Compare logits with stages, or with a teacher's probabilities; what is not scored does not count."
+    "Compare logits with stages, or with a teacher's probabilities; unscored epochs do not count."
     if target.shape[1] == 1:
         return functional.cross_entropy(logits, target[:, 0], ignore_index=-1, label_smoothing=0.05)
     known = (target[:, 0] >= 0).float()
@@ -152,7 +152,7 @@ def logits_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 # %% ../../nbs/library/transfer/sequence.ipynb #18f3538d
 def stage_loss(network: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-    "Compare what a network says of a batch with what is wanted."
+    "Compute the loss of a network on a batch."
     return logits_loss(network(batch[0]), batch[1])
 
 # %% ../../nbs/library/transfer/sequence.ipynb #7383833c
@@ -162,7 +162,7 @@ def fit_sequence(
     draw: Draw,
     loss: Callable = stage_loss,
 ) -> Learned:
-    "Have a network learn for a fixed number of steps; raise `BandError` where nothing is scored."
+    "Train a network for a fixed number of steps; raise `BandError` where nothing is scored."
     if not any((one.target >= 0).any() for one in examples):
         raise BandError("training", "a scored epoch at least", "none")
     rounds = 10
@@ -179,7 +179,7 @@ def fit_sequence(
 # %% ../../nbs/library/transfer/sequence.ipynb #52a326bb
 @dataclass(frozen=True, eq=False)
 class SequenceModel:
-    "Networks that see the same of a night; what they say is averaged."
+    "Networks with the same inputs, whose probabilities are averaged."
 
     networks: tuple[nn.Module, ...]
     kind: str  # of `KINDS`
@@ -237,7 +237,7 @@ def load_sequence(folder: Path | str) -> tuple[SequenceModel, dict]:  # and its 
 
 
 def _build(manifest: dict) -> nn.Module:
-    "Build what a manifest describes; it is foreign."
+    "Build what an untrusted manifest describes."
     shape, n = SequenceShape(**manifest["shape"]), manifest["n_networks"]
     counted = isinstance(n, int) and 1 <= n <= 20
     if not counted or manifest["inputs"] not in KINDS or not isinstance(manifest["card"], dict):

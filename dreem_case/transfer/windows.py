@@ -22,7 +22,7 @@ _ORDER = 4
 
 
 def at_100_hz(values: np.ndarray, fs_hz: float) -> np.ndarray:  # float32
-    "Bring a signal to 100 Hz, with a filter against what 100 Hz cannot hold."
+    "Resample a signal to 100 Hz, with a filter against aliasing."
     if fs_hz == FS_HZ:
         return np.asarray(values, np.float32)
     from scipy.signal import resample_poly  # here: it takes a second to load
@@ -32,7 +32,7 @@ def at_100_hz(values: np.ndarray, fs_hz: float) -> np.ndarray:  # float32
 
 # %% ../../nbs/library/transfer/windows.ipynb #5d53924d
 def low_pass(values: np.ndarray, cut_hz: float = LOW_PASS_HZ) -> np.ndarray:  # of 100 Hz, float32
-    "Take out what is faster, without a shift in time."
+    "Take out faster waves, without a shift in time."
     from scipy.signal import butter, sosfiltfilt
 
     if len(values) < 100:
@@ -42,9 +42,9 @@ def low_pass(values: np.ndarray, cut_hz: float = LOW_PASS_HZ) -> np.ndarray:  # 
 # %% ../../nbs/library/transfer/windows.ipynb #5f215ef9
 _GOOD, _OFF = 0, 4  # codes of a signal's quality, as everywhere in the package
 _SEEN_SHARE = 0.5  # of an epoch
-_CHANGING_SHARE = 0.02  # of its samples, that differ from the one before: a coarse step repeats many
+_CHANGING_SHARE = 0.02  # of its samples that differ from the one before: coarse digitization repeats many
 _FLAT_SHARE = 0.02  # of the night's usual amplitude
-_OPEN_UV = 0.3  # an amplifier without an electrode, which may be most of a recording, has less
+_OPEN_UV = 0.3  # an amplifier without an electrode has less, for most of some recordings
 _CLIP = 20.0  # times the usual amplitude
 
 
