@@ -56,11 +56,12 @@ _FILES = "series in files that end with .parquet, .csv, .csv.gz or .txt"
 
 def _all_or(names: tuple[str, ...], store: str) -> list[str]:
     "Give the names asked for, or all of the store; say which of its files are not read."
-    from dreem_case.events.places import list_series, list_unread
+    from dreem_case.events.places import list_store
 
-    if not names and (unread := list_unread(store)):
+    found, unread = (names, []) if names else list_store(store)
+    if unread:
         click.echo(f"{len(unread)} files of other kinds are not read: {', '.join(unread[:5])}", err=True)
-    return list(dict.fromkeys(all_or(names, list_series, store, _FILES)))
+    return list(dict.fromkeys(all_or(found, lambda _: (), store, _FILES)))
 
 # %% ../../nbs/library/events/cli.ipynb #b4a2ed8e
 @events.command()

@@ -17,6 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dreem_case.core.workers import Done, ThreadWorkers
+from dreem_case.events import places
 from dreem_case.events.cli import events
 from dreem_case.events.decode import (
     BEGINS_ASLEEP,
@@ -796,6 +797,17 @@ def test_a_series_in_two_files_is_refused_and_both_are_named(small, tmp_path):
     for read in (open_series, series_version):
         with pytest.raises(EventsError, match=r"found anna\.csv and anna\.parquet$"):
             read(str(store), "anna")
+
+
+def test_a_store_is_listed_once_where_no_names_are_given_and_a_series_by_its_name_alone(small, tmp_path, monkeypatch):
+    listed, files_in = [], places.files_in
+    monkeypatch.setattr(places, "files_in", lambda *place, **of: listed.append(of) or files_in(*place, **of))
+    (store := tmp_path / "store").mkdir()
+    shutil.copy(small / "anna.parquet", store)
+    (store / "notes.md").write_text("no series", encoding="utf-8")
+    run = CliRunner().invoke(events, ["prepare", "--store", str(store), "--out", str(tmp_path / "ready")])
+    assert (run.exit_code, "1 files of other kinds are not read: notes.md" in run.stderr) == (0, True)
+    assert listed == [{"begins": ("",)}, {"begins": ("anna",)}]
 
 
 @pytest.mark.parametrize("command", [["detect", "--jobs", "1"], ["prepare"]])
