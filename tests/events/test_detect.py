@@ -665,8 +665,9 @@ def test_a_diary_that_is_none_is_refused(folder, tmp_path, text, said):
     assert run.exit_code == 1 and re.search(said, run.output)
 
 
-def test_a_night_that_is_written_twice_is_one_night(tmp_path):
-    (tmp_path / "diary.csv").write_text("wearer,onset,wakeup\n" + "a,2017-01-01 23:10,2017-01-02 06:55\n" * 2)
+def test_a_night_that_is_written_twice_is_one_night_and_one_without_an_end_is_none(tmp_path):
+    rows = ["a,2017-01-01 23:10,2017-01-02 06:55"] * 2 + ["a,2017-01-02 23:10,NA", "a,2017-01-03 23:10"]
+    (tmp_path / "diary.csv").write_text("\n".join(["wearer,onset,wakeup", *rows]))
     assert read_written(tmp_path / "diary.csv") == {"a": [("2017-01-01 23:10", "2017-01-02 06:55")]}
 
 
@@ -857,7 +858,7 @@ def test_marks_of_series_that_are_elsewhere_lower_no_figure(folder, tmp_path):
 
 
 def test_a_row_that_is_there_twice_is_one_mark_and_two_of_a_submission_are_two_events(tmp_path):
-    rows = ["a,1,onset,100", "a,1,wakeup,7000.0", "a,2,onset,nan", "a,2,wakeup,", "a,3,onset,NA", "a,3,wakeup,null"]
+    rows = ["a,1,onset,100", "a,1,wakeup,7000.0", "a,2,onset,nan", "a,2,wakeup,", "a,3,onset,NA", "a,3,wakeup,N/A"]
     (tmp_path / "marks.csv").write_text("\n".join(["series_id,night,event,step", *rows, *rows]), encoding="utf-8")
     (tmp_path / "found.csv").write_text("row_id,series_id,step,event,score\n0,a,100,onset,1\n1,a,100,onset,1\n")
     assert read_events(tmp_path / "marks.csv").step.tolist() == [100, 7000]
