@@ -52,11 +52,6 @@ def read_series(
     stem, table = stem_of(path.name) or path.stem, _read(path, name)
     if again := sorted({key for key in table.column_names if table.column_names.count(key) > 1}):
         raise EventsError(stem, "each column once", f"{', '.join(again)} again")
-    if "timestamp" not in table.column_names:
-        found = f"{', '.join(table.column_names) or 'no column that is known'} in {_begin_of(path)}"
-        makers = ", ".join(layout.maker for layout in LAYOUTS[:-1])
-        expected = f"a column timestamp; or epochs as {makers} write them"
-        raise EventsError(stem, expected, found)
     if "series_id" in table.column_names:
         names = table["series_id"].unique().to_pylist()
         if name is None and len(names) > 1:
@@ -119,6 +114,8 @@ def _read_parquet(path: Path, stem: str, name: str | None, columns: tuple[str, .
     with pq.ParquetFile(path) as file:
         schema, n_rows = file.schema_arrow, file.metadata.num_rows
         wanted = [column for column in dict.fromkeys(schema.names) if column.lower() in columns]
+        if "timestamp" in columns:
+            _check_timed(stem, [column.lower() for column in wanted], ", ".join(schema.names))
         if not wanted:
             return pa.table({})
         if columns == ("series_id",):  # piece by piece: a study has more rows than fit
@@ -206,15 +203,12 @@ LAYOUTS = (  # the last fits any text
 )
 
 # %% ../../nbs/library/events/series_files.ipynb #c88a23e7
-def _begin_of(path: Path) -> str:
-    "Show the names of a table's columns, or the first line of a text."
-    import pyarrow.parquet as pq
-
-    if path.suffix.lower() == ".parquet":
-        line = ", ".join(pq.read_schema(path).names)
-    else:
-        line = _decoded(_text(path, path.stem)[:200]).partition("\n")[0].strip()
-    return ascii(line)[:80]
+def _check_timed(stem: str, known: Sequence[str], begin: str) -> None:  # begin: what the table begins with
+    "Raise `EventsError` for a table without times."
+    if "timestamp" not in known:
+        found = f"{', '.join(known) or 'no column that is known'} in {ascii(begin.strip())[:80]}"
+        makers = ", ".join(layout.maker for layout in LAYOUTS[:-1])
+        raise EventsError(stem, f"a column timestamp; or epochs as {makers} write them", found)
 
 
 def _decoded(content: bytes) -> str:
@@ -270,10 +264,13 @@ def _read_text(content: bytes, stem: str, columns: tuple[str, ...]):
         table = table.append_column("anglez", pa.array(np.degrees(np.arctan2(z, np.hypot(x, y)))))
     if "mg" in wanted:
         table = table.append_column("enmo", pa.array(table["mg"].to_numpy() / 1000))
-    if "date" not in layout.columns.values() or "timestamp" not in columns:
+    if "timestamp" not in columns:
         return table
-    clock = _clock(table, stem, _decoded(content[:start]))
-    return table.append_column("timestamp", pa.array(clock).cast(pa.timestamp("s"))) if wanted else table
+    if wanted and "date" in layout.columns.values():
+        clock = _clock(table, stem, _decoded(content[:start]))
+        table = table.append_column("timestamp", pa.array(clock).cast(pa.timestamp("s")))
+    _check_timed(stem, table.column_names, _decoded(content[:200]).partition("\n")[0])
+    return table
 
 # %% ../../nbs/library/events/series_files.ipynb #0f7d184f
 _TEXT = ("series_id", "timestamp", "date", "time")

@@ -128,10 +128,13 @@ def test_semicolons_or_tabs_between_columns_will_do(tmp_path, separator, point, 
     assert np.allclose(again.channels["anglez"], series.channels["anglez"], atol=1e-4)
 
 
-def test_a_table_without_a_time_is_told_what_is_read(tmp_path):
+def test_a_table_without_a_time_is_told_what_is_read_and_is_read_once(tmp_path, monkeypatch):
+    reads, read = [], series_files._text
+    monkeypatch.setattr(series_files, "_text", lambda path, stem: reads.append(stem) or read(path, stem))
     (tmp_path / "made.csv").write_text("when,enmo\n1,2\n", encoding="utf-8")
     with pytest.raises(EventsError, match=r"a column timestamp; or epochs as ActTrust, .*, found enmo in 'when,enmo'$"):
         read_series(tmp_path / "made.csv")
+    assert reads == ["made"]
     path = written(tmp_path, {"when": [1.0], "enmo": [2.0]})
     with pytest.raises(EventsError, match=r"found enmo in 'when, enmo'$"):
         read_series(path)
