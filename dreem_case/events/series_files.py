@@ -230,6 +230,8 @@ def _text(path: Path, stem: str) -> bytes:
             raise EventsError(stem, f"one whole gzip stream of at most {MAX_UNPACKED_BYTES} bytes", "another")
     if content[:2] in (BOM_UTF16_LE, BOM_UTF16_BE):
         content = content.decode("utf-16").encode()
+    if content.find(b"\n", 0, HEAD_BYTES) < 0:  # lines that end as old programs end them
+        content = content.replace(b"\r", b"\n")
     return content.removeprefix(BOM_UTF8)
 
 # %% ../../nbs/library/events/series_files.ipynb #c88a23e8

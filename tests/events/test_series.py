@@ -128,6 +128,12 @@ def test_semicolons_or_tabs_between_columns_will_do(tmp_path, separator, point, 
     assert np.allclose(again.channels["anglez"], series.channels["anglez"], atol=1e-4)
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n"])
+def test_lines_may_end_in_any_way(tmp_path, end):
+    pd.DataFrame(columns(series := made())).to_csv(tmp_path / "made.csv", lineterminator=end, index=False)
+    assert len(read_series(tmp_path / "made.csv")) == len(series)
+
+
 def test_a_table_without_a_time_is_told_what_is_read_and_is_read_once(tmp_path, monkeypatch):
     reads, read = [], series_files._text
     monkeypatch.setattr(series_files, "_text", lambda path, stem: reads.append(stem) or read(path, stem))
