@@ -140,6 +140,7 @@ def train(
     if is_network:
         _networks(store, zone, marks, n_simulated, mlflow, out, overrides, multirun)
         return
+    from dreem_case.core.calibration import AS_SAID, LEAST_CASES
     from dreem_case.events.marks import read_events
     from dreem_case.events.metric import joined
     from dreem_case.events.minutes import ANGLE, GROUPS, feature_names, minute_table
@@ -177,8 +178,11 @@ def train(
     near = NEAR_DIARY_MIN if diary or counts else NEAR_MIN
     subsets = bool(diary) and len(groups) > 1
     model = fit_minutes(tables, truth, groups, rounds, tuple(range(seeds)), {"data": data}, rows, near, subsets)
-    if diary:
-        model = model.with_odds(held_out_odds(tables, truth, groups, rounds))
+    if rows or diary:
+        model = model.with_odds(held_out_odds(tables, truth, groups, rounds, rows, near))
+    if model.odds == AS_SAID:
+        said = f"to fit it takes {LEAST_CASES} marked events of real people"
+        click.echo(f"how sure it is of an event is as the trees say: {said}", err=True)
     save_minutes(model, out)
     if mlflow:
         log_run(model.version, {key: told for key, told in model.card.items() if key != "names"}, {}, model.card)

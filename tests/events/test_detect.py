@@ -38,9 +38,11 @@ from dreem_case.events.metric import EVENTS, EventsError, event_errors, mean_ap
 from dreem_case.events.minutes import ANGLE, best_intervals, mean_around, minute_table, ranks
 from dreem_case.events.model import (
     FOLDER,
+    NEAR_MIN,
     SHIPPED,
     SLEEP,
     UNKNOWN,
+    _together,
     fit_minutes,
     load_minutes,
     minute_labels,
@@ -59,6 +61,7 @@ from dreem_case.events.study import (
     decoded,
     describe,
     figures,
+    held_out_odds,
     open_diary,
     out_of_fold,
     simulated,
@@ -731,8 +734,35 @@ def test_what_is_prepared_trains_the_same_model(folder, tmp_path):
     assert result.exit_code == 0, result.output
     assert load_minutes(tmp_path / "m.json").card["names"] == ["judge00", "judge01"]
     tables = [minute_table(read_series(folder / f"judge0{i}.parquet")) for i in (0, 1)]
-    direct = fit_minutes(tables, read_events(folder / "events.csv"), ANGLE, n_rounds=5)
-    assert load_minutes(tmp_path / "m.json").version == direct.version
+    truth = read_events(folder / "events.csv")
+    odds = held_out_odds(tables, truth, ANGLE, 5, near_min=NEAR_MIN)
+    direct = fit_minutes(tables, truth, ANGLE, n_rounds=5).with_odds(odds)
+    assert odds != (1.0, 0.0) and load_minutes(tmp_path / "m.json").version == direct.version
+
+
+def test_what_is_prepared_knows_the_wearers_clock_and_its_changes(wearer, tmp_path):
+    later = np.arange(len(wearer.series)) > 9000
+    series = replace(wearer.series, offset_s=wearer.series.offset_s + 3600 * later)
+    write_prepared(tmp_path, series)
+    (table,), _, _ = read_prepared(tmp_path)
+    assert np.array_equal(table.local_min, minute_table(series).local_min)
+    path = tmp_path / f"{series.name}.json"
+    path.write_text(path.read_text().replace('"offsets": [[0,', '"offsets": [[7,'), encoding="utf-8")
+    with pytest.raises(EventsError, match="features that `prepare` has written"):
+        read_prepared(tmp_path)
+
+
+def test_who_trains_on_simulated_wearers_is_told_that_how_sure_it_is_is_fitted_to_nobody(tmp_path):
+    asked = ["train", "--simulated", "1", "--rounds", "2", "--out", str(tmp_path / "m.json")]
+    result = CliRunner().invoke(events, asked)
+    said = "how sure it is of an event is as the trees say: to fit it takes 40 marked events of real people\n"
+    assert (result.exit_code, result.stderr) == (0, said)
+
+
+def test_models_that_are_averaged_leave_the_odds_of_each_behind(monkeypatch):
+    one = replace(shipped_minutes("watch"), odds=(0.5, -1.0))
+    monkeypatch.setattr("dreem_case.events.model.shipped_minutes", lambda name: one)
+    assert [_together.__wrapped__(names).odds for names in (("a",), ("a", "b"))] == [(0.5, -1.0), (1.0, 0.0)]
 
 
 def test_wrists_of_two_kinds_are_not_trained_on_together_and_one_of_each_is_named(tmp_path):
