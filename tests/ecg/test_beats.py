@@ -704,7 +704,16 @@ def test_a_record_without_annotations_does_not_spoil_the_table_of_the_others(tmp
 def test_records_of_another_rate_are_evaluated_without_rows_of_the_table(tmp_path):
     for record in ("a", "b"):
         write_wfdb(tmp_path, *simulate_record(record, "ventricular beats", 0.5, fs_hz=128))
-    assert set(of_signals(tmp_path)) == {"detect.se", "detect.ppv"}
+    found = of_signals(tmp_path)
+    assert found.pop("csv.records_without_rows") == 2 and set(found) == {"detect.se", "detect.ppv"}
+
+
+def test_a_record_that_cannot_be_read_is_not_taken_for_one_without_rows(tmp_path, monkeypatch):
+    write_records(tmp_path, n_records=1, minutes=0.5)
+    monkeypatch.setattr("dreem_case.ecg.findings.of_detection", lambda folder: {})
+    (tmp_path / "sim01.dat").unlink()
+    with pytest.raises(EcgError, match=r"sim01: expected a file sim01\.dat"):
+        of_signals(tmp_path)
 
 
 def test_a_model_of_few_patients_can_be_read_again(tmp_path):
