@@ -51,22 +51,23 @@ def download(
     """
     from dreem_case.core.open_data import fetch_open_data
 
-    parts = [record.rpartition("/") for record in records]
-    wanted, inner = {check_record(name) for _, _, name in parts}, sorted({folder for folder, _, _ in parts}) or [""]
+    wanted: dict[str, set[str]] = {}  # records by their folder
+    for home, _, record in (path.strip("/").rpartition("/") for path in records):
+        wanted.setdefault(home, set()).add(check_record(record))
 
-    def is_wanted(name: str) -> bool:
-        stem, suffix = Path(name).stem, Path(name).suffix
-        return suffix in SUFFIXES and (
-            any(is_of_record(stem, record) for record in wanted) if wanted else NAME.fullmatch(stem) is not None
-        )
+    def is_wanted(path: str) -> bool:
+        home, stem, suffix = path.rpartition("/")[0], Path(path).stem, Path(path).suffix
+        of_one = any(is_of_record(stem, record) for record in wanted.get(home, ()))
+        return suffix in SUFFIXES and (of_one if wanted else NAME.fullmatch(stem) is not None)
 
     found = set()
-    for name, is_new in fetch_open_data(address, folder, inner, is_wanted, endpoint):
-        found |= {Path(name).stem} if name.endswith(".hea") else set()
+    for name, is_new in fetch_open_data(address, folder, sorted(wanted) or [""], is_wanted, endpoint):
+        found |= {name.removesuffix(".hea")} if name.endswith(".hea") else set()
         if is_new:
             yield name
-    if not found or wanted - found:
-        raise NoRecord(", ".join(sorted(wanted - found)) or address, "a header <record>.hea in the bucket", "none")
+    lacking = {f"{home}/{record}".lstrip("/") for home, own in wanted.items() for record in own} - found
+    if not found or lacking:
+        raise NoRecord(", ".join(sorted(lacking)) or address, "a header <record>.hea in the bucket", "none")
 
 # %% ../../nbs/library/ecg/places.ipynb #4b7d293f
 def _homes(place: str) -> dict[str, list[str]]:  # record -> the folders that have one of this name

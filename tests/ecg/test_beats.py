@@ -588,14 +588,17 @@ def test_a_bucket_takes_the_results_and_is_gone_on_with(tmp_path, server, creden
 def test_records_are_fetched_from_folders_of_a_database_and_one_that_is_not_there_is_named(tmp_path, server):
     write_records(tmp_path / "in", n_records=2, minutes=0.5)
     client_of(server).create_bucket(Bucket="ecg-open", ACL="public-read")
-    files = {f"a/b/{path.name}": path.read_bytes() for path in (tmp_path / "in").iterdir()}
+    files = {f"{home}/{path.name}": path.read_bytes() for path in (tmp_path / "in").iterdir() for home in ("a/b", "c")}
     sums = "".join(f"{sha256(content).hexdigest()} {name}\n" for name, content in files.items()).encode()
     for name, content in {**files, "SHA256SUMS.txt": sums}.items():
         client_of(server).put_object(Bucket="ecg-open", Key=f"1.0/{name}", Body=content, ACL="public-read")
     fetch = ["download", "--store", "s3://ecg-open/1.0", "--endpoint", server, "--out", str(tmp_path / "out")]
     run = CliRunner().invoke(ecg, [*fetch, "a/b/sim02"])
     assert run.exit_code == 0 and list_records(str(tmp_path / "out")) == ["sim02"]
-    for name, said in (("sim01", "sim01: expected a header"), ("a/b/sim", "sim: expected a header")):
+    run = CliRunner().invoke(ecg, [*fetch, "c/sim01", "a/b/sim02"])
+    headers = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.hea")}
+    assert run.exit_code == 0 and headers == {"c/sim01.hea", "a/b/sim02.hea"}
+    for name, said in (("sim01", "sim01: expected a header"), ("a/b/sim", "a/b/sim: expected a header")):
         run = CliRunner().invoke(ecg, [*fetch, name])
         assert run.exit_code == 1 and said in run.output
     assert "s3://ecg-open/1.0: expected a header" in CliRunner().invoke(ecg, fetch).output
