@@ -131,8 +131,8 @@ def _signal(record: str, line: str) -> Lead:
     if parts is None:
         raise EcgError(record, "a signal's line", ascii(line)[:60])
     file, format_, per_frame, skew, skip, gain, baseline, unit, _, zero, _, checksum, _, name = parts.groups()
-    if not (file.endswith(SAMPLES) and is_of_record(file[:-4], record)):
-        raise EcgError(record, f"samples in {record}.dat beside the header", ascii(file)[:60])
+    if not (file.endswith(SAMPLES) and NAME.fullmatch(file[:-4])):
+        raise EcgError(record, f"samples beside the header, as in {record}.dat", ascii(file)[:60])
     if format_ not in FORMATS:
         raise EcgError(record, f"samples of format {', '.join(FORMATS)}", format_[:20])
     try:

@@ -585,6 +585,22 @@ def test_a_bucket_takes_the_results_and_is_gone_on_with(tmp_path, server, creden
     assert open_outputs("s3://ecg-scored/at").names() == {"sim01.json", "sim01.beats", TABLE}
 
 
+def test_samples_that_have_another_records_name_are_fetched_and_told_when_they_change(
+    tmp_path, server, credentials, monkeypatch
+):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
+    client_of(server).create_bucket(Bucket="ecg-shared")
+    write_records(tmp_path, n_records=2, minutes=0.5)
+    header = (tmp_path / "sim01.hea").read_text().replace("sim01 ", "both ")
+    samples = {name: (tmp_path / f"{name}.dat").read_bytes() for name in ("sim01", "sim02")}
+    for kept, is_expected in (("sim01", True), ("sim01", False), ("sim02", True)):
+        for name, content in {"both.hea": header.encode(), "sim01.dat": samples[kept]}.items():
+            client_of(server).put_object(Bucket="ecg-shared", Key=name, Body=content)
+        with ThreadWorkers(1) as workers:
+            ((_, row, is_new),) = score_many("s3://ecg-shared", str(tmp_path / "out"), ["both"], workers)
+        assert (is_new, row["refused"], "checksum" in row["notes"]) == (is_expected, "", kept == "sim02")
+
+
 def test_records_are_fetched_from_folders_of_a_database_and_one_that_is_not_there_is_named(tmp_path, server):
     write_records(tmp_path / "in", n_records=2, minutes=0.5)
     client_of(server).create_bucket(Bucket="ecg-open", ACL="public-read")
