@@ -370,7 +370,7 @@ def detect(store, zone, model, out, nights, submission, jobs, dask, names) -> No
 
     A series that cannot be used has a row in the table of nights, with the reason.
     """
-    from dreem_case.core.workers import DaskWorkers, LocalWorkers, WorkersError
+    from dreem_case.core.workers import DaskWorkers, LocalWorkers
     from dreem_case.events.places import check_apart, detect_all
 
     if not (out or nights or submission):
@@ -391,8 +391,6 @@ def detect(store, zone, model, out, nights, submission, jobs, dask, names) -> No
                 done[name] = {key: found[key] for key in ("nights", "events", "scores")}
                 if is_new:
                     click.echo(f"{name}: {len(found['events']) // 2} nights")
-    except WorkersError as error:
-        raise click.ClickException(str(error)) from error
     finally:  # at Ctrl-C, too
         _write_tables(nights, submission, {name: done[name] for name in asked if name in done})
         if done and len(done) < len(asked):
