@@ -62,6 +62,16 @@ def command(*words):
     return [sys.executable, "-c", "from dreem_case.cli import main; main()", *map(str, words)]
 
 
+@pytest.mark.parametrize(("stdout", "found"), [
+    (">&-", "expected a standard output, found it closed"),
+    (">/dev/full", "expected a standard output that takes what is said, found No space left on device"),
+])  # fmt: skip
+def test_what_is_said_to_nobody_is_no_success_and_no_traceback(stdout, found):
+    words = ["sh", "-c", f'"$0" "$@" {stdout}', *command("--help")]
+    done = subprocess.run(words, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (1, f"Error: {found}\n")
+
+
 def copies(out):
     """Everything that lies in a folder, hidden files too."""
     return sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
