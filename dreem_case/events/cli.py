@@ -140,7 +140,6 @@ def train(
     if is_network:
         _networks(store, zone, marks, n_simulated, mlflow, out, overrides, multirun)
         return
-    from dreem_case.core.calibration import AS_SAID, LEAST_CASES
     from dreem_case.events.marks import read_events
     from dreem_case.events.metric import joined
     from dreem_case.events.minutes import ANGLE, GROUPS, feature_names, minute_table
@@ -180,9 +179,7 @@ def train(
     model = fit_minutes(tables, truth, groups, rounds, tuple(range(seeds)), {"data": data}, rows, near, subsets)
     if rows or diary:
         model = model.with_odds(held_out_odds(tables, truth, groups, rounds, rows, near))
-    if model.odds == AS_SAID:
-        said = f"to fit it takes {LEAST_CASES} marked events of real people"
-        click.echo(f"how sure it is of an event is as the trees say: {said}", err=True)
+    _tell_unfitted(model.odds)
     save_minutes(model, out)
     if mlflow:
         log_run(model.version, {key: told for key, told in model.card.items() if key != "names"}, {}, model.card)
@@ -252,6 +249,15 @@ def _tell_outside(truth: EventTable, series: Series) -> None:
     if outside := int(((step < series.first_step) | (step > series.step_of(series.utc[-1] + series.epoch_s))).sum()):
         said = f"{outside} of {len(step)} marked events lie outside of the recording and count as missed"
         click.echo(f"{series.name}: {said}", err=True)
+
+
+def _tell_unfitted(odds: tuple[float, float]) -> None:
+    "Say where nobody has told a model how sure it may be."
+    from dreem_case.core.calibration import AS_SAID, LEAST_CASES
+
+    if odds == AS_SAID:
+        said = f"to fit it takes {LEAST_CASES} marked events of real people"
+        click.echo(f"how sure it is of an event is as the trees say: {said}", err=True)
 
 
 def _tell_unmarked(names: set[str], truth: EventTable) -> None:
