@@ -7,6 +7,7 @@ __all__ = ['main', 'records', 'download', 'score', 'export', 'simulate', 'report
 # %% ../nbs/library/cli.ipynb #073a601e
 import errno
 import json
+import os
 import signal
 import sys
 import threading
@@ -49,6 +50,8 @@ _PARTS = {  # command -> module with a group of this name
 @click.version_option(__version__, prog_name="dreem-case")
 def main() -> None:
     "Sleep nights, from a folder or a bucket."
+    if not (cores := os.environ.get("LOKY_MAX_CPU_COUNT", "1")).isdecimal():
+        raise _CannotBegin(f"LOKY_MAX_CPU_COUNT: expected a number of cores, found {ascii(cores)[:40]}")
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 

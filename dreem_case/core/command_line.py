@@ -5,6 +5,7 @@ __all__ = ['SEED', 'one_line', 'all_or', 'check_out', 'NumberRange', 'tell_known
 
 # %% ../../nbs/library/core/command_line.ipynb #2eded818
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from importlib import import_module
@@ -101,6 +102,19 @@ class LazyGroup(click.Group):
     ):
         super().__init__(*args, **kwargs)
         self.elsewhere = elsewhere
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        "Run a command; end with a line where what it says goes nowhere."
+        if sys.stdout is None:
+            sys.exit("Error: expected a standard output, found it closed")
+        try:
+            return super().main(*args, **kwargs)
+        except OSError:
+            try:
+                click.echo()
+            except OSError as error:
+                sys.exit(f"Error: expected a standard output that takes what is said, found {error.strerror}")
+            raise
 
     def list_commands(self, context: click.Context) -> list[str]:
         "Name all commands, importing none."

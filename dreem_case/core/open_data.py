@@ -37,7 +37,7 @@ def fetch_open_data(
     address: str,  # s3://bucket/prefix
     folder: str | Path,  # gets the files, in folders as in the bucket
     inner: Sequence[str],  # folders under the address to look into; "" is the address itself
-    is_wanted: Callable[[str], bool],  # of a file's name
+    is_wanted: Callable[[str], bool],  # of a file's path under the address
     endpoint: str | None = None,  # URL of an S3 server; None: the one named for the project, or Amazon's
 ) -> Iterator[tuple[str, bool]]:  # path under the address, and whether it was fetched
     """Fetch files with their checksums, each whole or not at all.
@@ -61,7 +61,7 @@ def fetch_open_data(
             for page in list_pages(ask, within):
                 for entry in page.get("Contents", []):
                     name = entry["Key"][len(prefix) :]
-                    if Path(name).name and name == _safe(name) and name != SUMS and is_wanted(Path(name).name):
+                    if Path(name).name and name == _safe(name) and name != SUMS and is_wanted(name):
                         key = prefix + name
                         yield name, _fetch(ask, key, folder / name, sums.get(name), entry["Size"])
 

@@ -34,7 +34,7 @@ from loky import ProcessPoolExecutor
 from .code_version import library_versions, package_version
 
 # %% ../../nbs/library/core/workers.ipynb #40e0852b
-class WorkersError(RuntimeError):
+class WorkersError(OSError):
     "Workers that are not there, or are no use."
 
 
@@ -212,10 +212,14 @@ class LocalWorkers(_Processes):
 
     def _begin(self, function: Callable, item: str) -> Future:
         with interrupts_held():  # a process starts here
-            executor = self._idle.pop() if self._idle else ProcessPoolExecutor(
-                1, initializer=_begin_work, initargs=[os.getpid()], env=ONE_THREAD
-            )
-            future = executor.submit(function, item)
+            try:
+                executor = self._idle.pop() if self._idle else ProcessPoolExecutor(
+                    1, initializer=_begin_work, initargs=[os.getpid()], env=ONE_THREAD
+                )
+                future = executor.submit(function, item)
+            except OSError as error:
+                expected = "processes that can start, with their locks in shared memory (/dev/shm)"
+                raise WorkersError(f"expected {expected}, found {error}") from error
             self._busy[future] = executor
         return future
 

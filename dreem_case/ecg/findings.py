@@ -10,7 +10,6 @@ __all__ = ['GAP_SHARES', 'FOUND', 'HURT', 'data_of', 'write_findings', 'of_judge
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -31,7 +30,7 @@ from dreem_case.ecg.study import (
     Case, Seen, answers_of, asked_answers, detection, end_to_end, five_minutes, halves_of, honesty, judged, look_at,
     open_cases, random_split, split_of, train, with_made, without_signal,
 )  # fmt: skip
-from .wfdb_files import heartbeat_rows, read_beats, read_header, read_wfdb, records_in
+from .wfdb_files import NoRows, heartbeat_rows, read_beats, read_header, read_wfdb, records_in
 
 # %% ../../nbs/library/ecg/findings.ipynb #d3e20511
 def data_of(folder: Path | str) -> str:
@@ -429,19 +428,25 @@ def _loss(cases: Mapping[str, Case], calm: Mapping[str, Seen], seen: Mapping[str
     return found | {"confidence": float(np.mean(np.concatenate(kept)))}
 
 # %% ../../nbs/library/ecg/findings.ipynb #feb9defe
+def _annotated(folder: Path | str) -> list[str]:
+    return [record for record in records_in(folder) if read_beats(folder, record) is not None]
+
+
 def of_detection(folder: Path | str) -> dict[str, float]:
     "Judge detection on all annotated records, outside of annotated flutter."
-    records = [record for record in records_in(folder) if read_beats(folder, record) is not None]
-    both, missed, extra = sum(detection(folder, records).values())
+    both, missed, extra = sum(detection(folder, _annotated(folder)).values())
     return {"detect.se": both / (both + missed), "detect.ppv": both / (both + extra)}
 
 
 def of_signals(folder: Path | str) -> dict[str, float]:
-    "Judge detection on all records, and count the rows that the table of 187 samples has of them."
-    found, counts = of_detection(folder), np.zeros(5, int)
-    for record in records_in(folder):
-        with suppress(EcgError):  # of another rate, or in segments: the table has no rows of such
+    "Judge detection on all annotated records, and count the rows of 187 samples, and the records that have none."
+    found, counts, without = of_detection(folder), np.zeros(5, int), 0
+    for record in _annotated(folder):
+        try:
             counts += np.bincount(heartbeat_rows(folder, record)[1], minlength=5)
+        except NoRows:
+            without += 1
+    found |= {"csv.records_without_rows": without} if without else {}
     rows = {"csv.rows": int(counts.sum())} | {f"csv.{k}": int(n) for k, n in zip("nsvfq", counts, strict=True)}
     return found | (rows if counts.any() else {})
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -30,7 +30,8 @@ from .monitor import bad_share, load_reference, reference_path, told
 from .recording import CLASSES, EcgError, Recording
 from .score import BeatAnswers, answer_json, counted, load_model, score_recording
 from dreem_case.ecg.wfdb_files import (
-    ANNOTATORS, NAME, PATIENTS, SAMPLES, annotation_bytes, check_record, is_of_record, read_wfdb, whole_records,
+    ANNOTATORS, NAME, PATIENTS, SAMPLES, annotation_bytes, check_record, is_of_record, read_header, read_wfdb,
+    whole_records,
 )  # fmt: skip
 
 # %% ../../nbs/library/ecg/places.ipynb #67e80088
@@ -51,22 +52,23 @@ def download(
     """
     from dreem_case.core.open_data import fetch_open_data
 
-    parts = [record.rpartition("/") for record in records]
-    wanted, inner = {check_record(name) for _, _, name in parts}, sorted({folder for folder, _, _ in parts}) or [""]
+    wanted: dict[str, set[str]] = {}  # records by their folder
+    for home, _, record in (path.strip("/").rpartition("/") for path in records):
+        wanted.setdefault(home, set()).add(check_record(record))
 
-    def is_wanted(name: str) -> bool:
-        stem, suffix = Path(name).stem, Path(name).suffix
-        return suffix in SUFFIXES and (
-            any(is_of_record(stem, record) for record in wanted) if wanted else NAME.fullmatch(stem) is not None
-        )
+    def is_wanted(path: str) -> bool:
+        home, stem, suffix = path.rpartition("/")[0], Path(path).stem, Path(path).suffix
+        of_one = any(is_of_record(stem, record) for record in wanted.get(home, ()))
+        return suffix in SUFFIXES and (of_one if wanted else NAME.fullmatch(stem) is not None)
 
     found = set()
-    for name, is_new in fetch_open_data(address, folder, inner, is_wanted, endpoint):
-        found |= {Path(name).stem} if name.endswith(".hea") else set()
+    for name, is_new in fetch_open_data(address, folder, sorted(wanted) or [""], is_wanted, endpoint):
+        found |= {name.removesuffix(".hea")} if name.endswith(".hea") else set()
         if is_new:
             yield name
-    if not found or wanted - found:
-        raise NoRecord(", ".join(sorted(wanted - found)) or address, "a header <record>.hea in the bucket", "none")
+    lacking = {f"{home}/{record}".lstrip("/") for home, own in wanted.items() for record in own} - found
+    if not found or lacking:
+        raise NoRecord(", ".join(sorted(lacking)) or address, "a header <record>.hea in the bucket", "none")
 
 # %% ../../nbs/library/ecg/places.ipynb #4b7d293f
 def _homes(place: str) -> dict[str, list[str]]:  # record -> the folders that have one of this name
@@ -85,23 +87,31 @@ def list_records(place: str) -> list[str]:
     return whole_records(_homes(place))
 
 
-def _of_record(files: Mapping[str, StoredFile], record: str) -> dict[str, StoredFile]:
-    return {
+def _of_record(place: str, files: Mapping[str, StoredFile], record: str) -> dict[str, StoredFile]:
+    "Pick the files of a record: those of its name and, where none of these has samples, what its header names."
+    own = {
         name: file for name, file in files.items() if name == PATIENTS
         or (name.startswith(record) and Path(name).suffix in SUFFIXES and is_of_record(Path(name).stem, record))
     }  # fmt: skip
+    header = f"{record}.hea"
+    if header not in own or any(name.endswith(SAMPLES) for name in own):
+        return own
+    with suppress(EcgError), places.fetched(place, {header: own[header]}) as folder:  # who reads it tells what is wrong
+        named = {lead.file for lead in read_header(folder, record).leads}
+        own |= {name: file for name, file in places.files_in(place, begins=tuple(named)).items() if name in named}
+    return own
 
 
 def record_files(place: str, record: str) -> tuple[str, dict[str, StoredFile]]:  # the folder, and files by name
     "Find the files of a record and whose it is, with their versions; raise `NoRecord` without a header."
     homes = [place]
     begins = (check_record(record), PATIENTS)
-    files = _of_record(places.files_in(place, begins=begins), record)
+    files = _of_record(place, places.files_in(place, begins=begins), record)
     if f"{record}.hea" not in files:
         homes = _homes(place).get(record, [])
         if not homes:
             raise NoRecord(record, "a record of this store", "none of this name")
-        files = _of_record(places.files_in(homes[0], begins=begins), record)
+        files = _of_record(homes[0], places.files_in(homes[0], begins=begins), record)
     if len(homes) > 1:
         found = ", ".join(Path(home).relative_to(place).as_posix() for home in homes[:3])
         raise EcgError(record, "one record of this name in the store", f"{len(homes)}: in {found}")
@@ -207,13 +217,13 @@ def score_many(
     rows, there, by_home = read_table(outputs), outputs.names(), _by_home(place, records)
     made_by = _made_by(model, named)
 
-    def is_done(record: str, files: Mapping[str, StoredFile]) -> bool:
-        if (row := rows.get(record)) is None or row["key"] != _key(_of_record(files, record), made_by):
+    def is_done(home: str, record: str) -> bool:
+        if (row := rows.get(record)) is None or row["key"] != _key(_of_record(home, files[home], record), made_by):
             return False
         return bool(row["refused"]) or {f"{record}.json", f"{record}.{ANNOTATOR}"} <= there
 
     files = {home: places.files_in(home) for home in by_home}
-    done = {record for home, own in by_home.items() for record in own if is_done(record, files[home])}
+    done = {record for home, own in by_home.items() for record in own if is_done(home, record)}
     yield from ((record, rows[record], False) for record in sorted(done))
     unwritten, written_s = False, 0.0
     try:

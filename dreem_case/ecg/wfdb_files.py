@@ -5,7 +5,7 @@ __all__ = ['NAME', 'MAX_HEADER_BYTES', 'MAX_ANNOTATION_BYTES', 'FORMATS', 'SAMPL
            'PATIENTS', 'ANNOTATORS', 'N_COLUMNS', 'STEP', 'MAX_ROW', 'SECOND_SET', 'Lead', 'Header', 'check_record',
            'is_of_record', 'parse_header', 'decode', 'encode', 'read_wfdb', 'read_header', 'patient_in', 'read_beats',
            'notes_of', 'read_annotations', 'flutter_in', 'whole_records', 'records_in', 'write_wfdb',
-           'annotation_bytes', 'heartbeat_rows', 'row_classes', 'read_csv_rows', 'csv_lines']
+           'annotation_bytes', 'NoRows', 'heartbeat_rows', 'row_classes', 'read_csv_rows', 'csv_lines']
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #b6a46440
 import csv
@@ -131,8 +131,8 @@ def _signal(record: str, line: str) -> Lead:
     if parts is None:
         raise EcgError(record, "a signal's line", ascii(line)[:60])
     file, format_, per_frame, skew, skip, gain, baseline, unit, _, zero, _, checksum, _, name = parts.groups()
-    if not (file.endswith(SAMPLES) and is_of_record(file[:-4], record)):
-        raise EcgError(record, f"samples in {record}.dat beside the header", ascii(file)[:60])
+    if not (file.endswith(SAMPLES) and NAME.fullmatch(file[:-4])):
+        raise EcgError(record, f"samples beside the header, as in {record}.dat", ascii(file)[:60])
     if format_ not in FORMATS:
         raise EcgError(record, f"samples of format {', '.join(FORMATS)}", format_[:20])
     try:
@@ -514,20 +514,23 @@ N_COLUMNS = 187
 STEP = 3  # 360 Hz to 120 Hz
 
 
+class NoRows(EcgError):
+    "A record that the table has no rows of."
+
+
 def heartbeat_rows(
     folder: Path | str,
     record: str,  # at 360 Hz
 ) -> tuple[np.ndarray, np.ndarray]:  # float (n, 187) from 0 to 1; int (n,) AAMI class
-    "Make the table's rows of one record; raise `EcgError` for a record without annotations or of another rate."
-    found, recording = read_annotations(folder, record), read_wfdb(folder, record)
-    if found is None:
-        raise EcgError(record, f"annotations in {record}.atr", "none")
-    header = read_header(folder, record)
+    "Make the table's rows of one record; raise `NoRows` for a record without annotations or of another rate."
+    if (found := read_annotations(folder, record)) is None:
+        raise NoRows(record, f"annotations in {record}.atr", "none")
+    header, recording = read_header(folder, record), read_wfdb(folder, record)
     if {recording.fs_hz, header.fs_hz} != {360} or header.segments:
-        raise EcgError(record, "360 Hz in one segment, as the table was made from", f"{recording.fs_hz:g} Hz")
+        raise NoRows(record, "360 Hz in one segment, as the table was made from", f"{recording.fs_hz:g} Hz")
     first = header.leads[0].name
     if first not in recording.leads:
-        raise EcgError(record, f"a signal in the first channel, {first}", "; ".join(recording.notes))
+        raise NoRows(record, f"a signal in the first channel, {first}", "; ".join(recording.notes))
     samples, symbols = found
     signal = recording.leads[first][::STEP].astype(float)
     rows, classes = [], []

@@ -56,11 +56,12 @@ _FILES = "series in files that end with .parquet, .csv, .csv.gz or .txt"
 
 def _all_or(names: tuple[str, ...], store: str) -> list[str]:
     "Give the names asked for, or all of the store; say which of its files are not read."
-    from dreem_case.events.places import list_series, list_unread
+    from dreem_case.events.places import list_store
 
-    if not names and (unread := list_unread(store)):
+    found, unread = (names, []) if names else list_store(store)
+    if unread:
         click.echo(f"{len(unread)} files of other kinds are not read: {', '.join(unread[:5])}", err=True)
-    return list(dict.fromkeys(all_or(names, list_series, store, _FILES)))
+    return list(dict.fromkeys(all_or(found, lambda _: (), store, _FILES)))
 
 # %% ../../nbs/library/events/cli.ipynb #b4a2ed8e
 @events.command()
@@ -176,8 +177,9 @@ def train(
     near = NEAR_DIARY_MIN if diary or counts else NEAR_MIN
     subsets = bool(diary) and len(groups) > 1
     model = fit_minutes(tables, truth, groups, rounds, tuple(range(seeds)), {"data": data}, rows, near, subsets)
-    if diary:
-        model = model.with_odds(held_out_odds(tables, truth, groups, rounds))
+    if rows or diary:
+        model = model.with_odds(held_out_odds(tables, truth, groups, rounds, rows, near))
+    _tell_unfitted(model.odds)
     save_minutes(model, out)
     if mlflow:
         log_run(model.version, {key: told for key, told in model.card.items() if key != "names"}, {}, model.card)
@@ -254,6 +256,15 @@ def _tell_outside(truth: EventTable, series: Series) -> None:
     if outside := int(((step < series.first_step) | (step > series.step_of(series.utc[-1] + series.epoch_s))).sum()):
         said = f"{outside} of {len(step)} marked events lie outside of the recording and count as missed"
         click.echo(f"{series.name}: {said}", err=True)
+
+
+def _tell_unfitted(odds: tuple[float, float]) -> None:
+    "Say where nobody has told a model how sure it may be."
+    from dreem_case.core.calibration import AS_SAID, LEAST_CASES
+
+    if odds == AS_SAID:
+        said = f"to fit it takes {LEAST_CASES} marked events of real people"
+        click.echo(f"how sure it is of an event is as the trees say: {said}", err=True)
 
 
 def _tell_unmarked(names: set[str], truth: EventTable) -> None:
@@ -374,7 +385,7 @@ def detect(store, zone, model, out, nights, submission, jobs, dask, names) -> No
 
     A series that cannot be used has a row in the table of nights, with the reason.
     """
-    from dreem_case.core.workers import DaskWorkers, LocalWorkers, WorkersError
+    from dreem_case.core.workers import DaskWorkers, LocalWorkers
     from dreem_case.events.places import check_apart, detect_all
 
     if not (out or nights or submission):
@@ -395,8 +406,6 @@ def detect(store, zone, model, out, nights, submission, jobs, dask, names) -> No
                 done[name] = {key: found[key] for key in ("nights", "events", "scores")}
                 if is_new:
                     click.echo(f"{name}: {len(found['events']) // 2} nights")
-    except WorkersError as error:
-        raise click.ClickException(str(error)) from error
     finally:  # at Ctrl-C, too
         _write_tables(nights, submission, {name: done[name] for name in asked if name in done})
         if done and len(done) < len(asked):

@@ -19,7 +19,8 @@ from .clock import zone_of
 from .detect import Detection, details_json, detect_events, events_json
 from .metric import EVENTS, EventsError
 from .model import MinuteModel
-from .places import NoSeries, list_series, load_model, open_series, series_version
+from .places import list_series, load_model, open_series, series_version
+from .series_files import NoSeries
 
 # %% ../../nbs/library/events/endpoint.ipynb #48a110a3
 MAX_KEPT = 16  # series, detected

@@ -13,6 +13,7 @@ import numpy as np
 from .clock import check_years, device_utc, parse_stamps, wall_offsets, zone_of
 from .metric import EVENTS, EventsError, EventTable, event_table, joined
 from .series import Series, make_series
+from .series_files import NO_VALUE
 
 # %% ../../nbs/library/events/marks.ipynb #4d0c7e12
 def _rows(path: Path, what: str, columns: Sequence[str]) -> list[dict[str, str]]:
@@ -34,13 +35,10 @@ def _rows(path: Path, what: str, columns: Sequence[str]) -> list[dict[str, str]]
     return rows
 
 # %% ../../nbs/library/events/marks.ipynb #4d0c7e13
-_NONE = ("", "nan", "na", "null")
-
-
 def read_events(path: Path | str) -> EventTable:
     "Read `series_id, event, step` (marks, a submission); what has no step, or is there twice, is left out."
     path, columns = Path(path), ("series_id", "event", "step")
-    rows = [row for row in _rows(path, "a table of events", columns) if (row["step"] or "").lower() not in _NONE]
+    rows = [row for row in _rows(path, "a table of events", columns) if (row["step"] or "") not in NO_VALUE]
     if strange := {str(row["event"]) for row in rows} - set(EVENTS):
         raise EventsError(path.name, "events onset and wakeup", ascii(sorted(strange))[1:-1][:60])
     try:
@@ -72,7 +70,7 @@ def read_written(path: Path | str) -> dict[str, list[tuple[str, ...]]]:  # weare
     "Read a diary, series_id (or wearer), onset, wakeup; a night with a time missing is left out."
     rows, found = _rows(Path(path), "a diary", ("series_id", *EVENTS)), {}
     for wearer, *times in dict.fromkeys(tuple(row[key] for key in ("series_id", *EVENTS)) for row in rows):
-        if wearer and all(times):
+        if wearer and all(time not in (None, *NO_VALUE) for time in times):
             found.setdefault(wearer, []).append(tuple(times))
     for wearer, own in found.items():
         clock, _ = parse_stamps(wearer, np.array([time.encode() for times in own for time in times]))

@@ -88,11 +88,17 @@ class MinuteModel:
     card: dict  # what it learned from
     odds: Odds = AS_SAID  # of being within 15 minutes, fitted to people who were held out
 
-    def likelihoods(self, table: MinuteTable) -> Likelihoods:
+    def likelihoods(
+        self,
+        table: MinuteTable,
+        rows: np.ndarray | None = None,  # its features by these columns, if somebody has them
+    ) -> Likelihoods:
         "Say of each minute of a series what it is."
-        rows, columns = minute_features(table, self.groups)
-        if columns != self.columns:
-            raise EventsError(table.series.name, f"a model of {len(columns)} columns", f"{len(self.columns)} or others")
+        if rows is None:
+            rows, columns = minute_features(table, self.groups)
+            if columns != self.columns:
+                found = f"{len(self.columns)} or others"
+                raise EventsError(table.series.name, f"a model of {len(columns)} columns", found)
         found = np.mean([trees.predict(rows) for trees in self.trees], axis=0) * table.worn[:, None]
         asleep = found[:, SLEEP] + (found[:, NEAR_ONSET] + found[:, NEAR_WAKEUP]) / 2
         return Likelihoods(asleep, found[:, NEAR_ONSET:].T, self.odds)
@@ -153,10 +159,13 @@ def write_prepared(folder: Path | str, series: Series) -> None:
     groups = ANGLE if "turn" in table.channels else GROUPS
     rows, columns = minute_features(table, groups)
     np.save(folder / f"{series.name}.npy", rows)
+    offset_min = table.local_min - table.first_min - np.arange(len(table))
+    moved = np.flatnonzero(np.diff(offset_min, prepend=offset_min[0] - 1))
     about = {
         "columns": columns, "groups": groups, "first_min": table.first_min, "start_s": series.start_s,
         "first_step": series.first_step,
         "worn": np.flatnonzero(np.diff(table.worn, prepend=False, append=False)).tolist(), "n": len(table),
+        "offsets": np.stack([moved, offset_min[moved]], axis=1).tolist(),  # from which minute on, minutes
     }  # fmt: skip
     write_whole(folder / f"{series.name}.json", json.dumps(about).encode())
 
@@ -192,11 +201,13 @@ def read_prepared(
 # %% ../../nbs/library/events/model.ipynb #98a9df5c
 def _bare_table(name: str, about: dict) -> MinuteTable:
     n, worn = int(about["n"]), np.zeros(int(about["n"]), bool)
+    moved, offset_min = np.array(about["offsets"], int).T
+    local_min = int(about["first_min"]) + np.arange(n) + np.repeat(offset_min, np.diff(moved, append=n))
     for first, last in np.array(about["worn"], int).reshape(-1, 2):
         worn[first:last] = True
     none = np.zeros(1, np.float32)
     series = Series(name, 60.0, float(about["start_s"]), none, none > 0, {}, float(about["first_step"]))
-    return MinuteTable(series, int(about["first_min"]), np.zeros(n, np.int64), worn, {})
+    return MinuteTable(series, int(about["first_min"]), local_min, worn, {})
 
 # %% ../../nbs/library/events/model.ipynb #50c84566
 def save_minutes(model: MinuteModel, path: Path | str) -> None:
@@ -254,7 +265,8 @@ def _together(names: tuple[str, ...]) -> MinuteModel:
     "Average models that come with the package."
     parts = [shipped_minutes(name) for name in names]
     trees, version = tuple(trees for part in parts for trees in part.trees), "+".join(part.version for part in parts)
-    return replace(parts[0], trees=trees, version=version)
+    odds = AS_SAID if len(parts) > 1 else parts[0].odds  # what was fitted to one is not so of an average
+    return replace(parts[0], trees=trees, version=version, odds=odds)
 
 # %% ../../nbs/library/events/model.ipynb #8d598c8f
 def model_for(table: MinuteTable) -> MinuteModel:

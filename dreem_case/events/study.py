@@ -190,6 +190,7 @@ def out_of_fold(
     n_folds: int = N_FOLDS,
     with_odds: bool = False,  # each model fits how sure it is to its own people, held out in turn
     rows: Sequence[np.ndarray] | None = None,  # features of the tables, if somebody has them
+    near_min: int = NEAR_DIARY_MIN,  # how far from a mark is near
 ) -> list:  # of Likelihoods, each by a model that has not seen this person
     "Say of each minute what it is, by models of other people."
     rows = rows or [minute_features(table, groups)[0] for table in tables]
@@ -197,11 +198,11 @@ def out_of_fold(
 
     def fit(inside: np.ndarray) -> MinuteModel:
         own, theirs = [tables[i] for i in inside], [rows[i] for i in inside]
-        model = fit_minutes(own, events, groups, n_rounds, rows=theirs, near_min=NEAR_DIARY_MIN)
-        return model.with_odds(held_out_odds(own, events, groups, n_rounds, theirs)) if with_odds else model
+        model = fit_minutes(own, events, groups, n_rounds, rows=theirs, near_min=near_min)
+        return model.with_odds(held_out_odds(own, events, groups, n_rounds, theirs, near_min)) if with_odds else model
 
     def predict(model: MinuteModel, outside: np.ndarray) -> list:
-        return [model.likelihoods(tables[i]) for i in outside]
+        return [model.likelihoods(tables[i], rows[i]) for i in outside]
 
     return predict_out_of_fold(fit, predict, people, [i % n_folds for i in people])
 
@@ -245,11 +246,12 @@ def held_out_odds(
     groups: tuple[str, ...] = GROUPS,
     n_rounds: int = 100,
     rows: Sequence[np.ndarray] | None = None,  # features of the tables, if somebody has them
+    near_min: int = NEAR_DIARY_MIN,  # how far from a mark is near
 ) -> Odds:
     "Fit how sure a model of these people may be; fewer than two move nothing."
     if len(tables) < 2:
         return AS_SAID
-    said = out_of_fold(tables, events, groups, n_rounds, min(N_FOLDS, len(tables)), rows=rows)
+    said = out_of_fold(tables, events, groups, n_rounds, min(N_FOLDS, len(tables)), rows=rows, near_min=near_min)
     _, likely, right = confidence(tables, said, events)
     return fit_odds(right, likely)
 

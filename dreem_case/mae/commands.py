@@ -24,10 +24,9 @@ def mae() -> None:
 def _errors() -> tuple[type[Exception], ...]:
     from dreem_case.core.agreement import EvaluationError
     from dreem_case.core.model_file import ModelError
-    from dreem_case.core.workers import WorkersError
     from dreem_case.nights.safe_h5 import CaseFileError
 
-    return CaseFileError, EvaluationError, ModelError, OSError, WorkersError
+    return CaseFileError, EvaluationError, ModelError, OSError
 
 # %% ../../nbs/library/mae/commands.ipynb #548929e6
 _named = one_line(_errors, "edf,nets")

@@ -233,7 +233,7 @@ def download(out: Path, study: str, store: str, endpoint: str | None, records: t
     from dreem_case.core.open_data import fetch_open_data
 
     def is_wanted(name: str) -> bool:
-        return name.endswith((".edf", ".bdf")) and (not records or name.startswith(records))
+        return name.endswith((".edf", ".bdf")) and (not records or Path(name).name.startswith(records))
 
     n_new = 0
     seen: set[str] = set()

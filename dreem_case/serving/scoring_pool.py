@@ -319,6 +319,9 @@ class _Processes:
                 self._replace(pool)
         except BrokenProcessPool as error:  # a process cannot start, which is no fault of the night
             raise PoolError("expected processes that can start, found none") from error
+        except OSError as error:
+            expected = "processes that can start, with their locks in shared memory (/dev/shm)"
+            raise PoolError(f"expected {expected}, found {error}") from error
         if (pool := self._pool) is None:
             raise PoolError("expected a running pool, found a closed one")
         return pool

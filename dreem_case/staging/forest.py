@@ -5,6 +5,7 @@ __all__ = ['ForestStager', 'impurity_importance', 'shuffled_importance']
 
 # %% ../../nbs/library/staging/forest.ipynb #5e349dc0
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version as installed_version
@@ -98,7 +99,8 @@ def _fit_forest(
         n_jobs=stager.n_jobs,
         random_state=seed,
     )
-    forest.fit(rows, stages, sample_weight=night_weight / night_weight.mean())
+    with warnings.catch_warnings():  # each thread puts back the filters that it met, which may be another's
+        forest.fit(rows, stages, sample_weight=night_weight / night_weight.mean())
     return forest.set_params(n_jobs=1)  # threads add up the trees in any order, so the last digit would vary
 
 # %% ../../nbs/library/staging/forest.ipynb #16f26907

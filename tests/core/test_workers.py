@@ -47,6 +47,15 @@ def die(item):
     return item.upper()
 
 
+def test_where_locks_have_no_place_processes_cannot_start_and_that_is_said(monkeypatch):
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", MagicMock(side_effect=OSError(30, "Read-only file system")))
+    said = r"expected processes that can start, .* \(/dev/shm\), found \[Errno 30\] Read-only file system"
+    with LocalWorkers(2) as made, pytest.raises(WorkersError, match=said):
+        list(made.run(upper, ITEMS))
+    with pytest.raises(OSError, match=said):  # which commands end with
+        workers.run_all(upper, ITEMS)
+
+
 @pytest.fixture(scope="module")
 def scheduler():
     """A Dask scheduler with two worker processes, on loopback."""

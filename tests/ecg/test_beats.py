@@ -624,17 +624,36 @@ def test_a_bucket_takes_the_results_and_is_gone_on_with(tmp_path, server, creden
     assert open_outputs("s3://ecg-scored/at").names() == {"sim01.json", "sim01.beats", TABLE}
 
 
+def test_samples_that_have_another_records_name_are_fetched_and_told_when_they_change(
+    tmp_path, server, credentials, monkeypatch
+):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
+    client_of(server).create_bucket(Bucket="ecg-shared")
+    write_records(tmp_path, n_records=2, minutes=0.5)
+    header = (tmp_path / "sim01.hea").read_text().replace("sim01 ", "both ")
+    samples = {name: (tmp_path / f"{name}.dat").read_bytes() for name in ("sim01", "sim02")}
+    for kept, is_expected in (("sim01", True), ("sim01", False), ("sim02", True)):
+        for name, content in {"both.hea": header.encode(), "sim01.dat": samples[kept]}.items():
+            client_of(server).put_object(Bucket="ecg-shared", Key=name, Body=content)
+        with ThreadWorkers(1) as workers:
+            ((_, row, is_new),) = score_many("s3://ecg-shared", str(tmp_path / "out"), ["both"], workers)
+        assert (is_new, row["refused"], "checksum" in row["notes"]) == (is_expected, "", kept == "sim02")
+
+
 def test_records_are_fetched_from_folders_of_a_database_and_one_that_is_not_there_is_named(tmp_path, server):
     write_records(tmp_path / "in", n_records=2, minutes=0.5)
     client_of(server).create_bucket(Bucket="ecg-open", ACL="public-read")
-    files = {f"a/b/{path.name}": path.read_bytes() for path in (tmp_path / "in").iterdir()}
+    files = {f"{home}/{path.name}": path.read_bytes() for path in (tmp_path / "in").iterdir() for home in ("a/b", "c")}
     sums = "".join(f"{sha256(content).hexdigest()} {name}\n" for name, content in files.items()).encode()
     for name, content in {**files, "SHA256SUMS.txt": sums}.items():
         client_of(server).put_object(Bucket="ecg-open", Key=f"1.0/{name}", Body=content, ACL="public-read")
     fetch = ["download", "--store", "s3://ecg-open/1.0", "--endpoint", server, "--out", str(tmp_path / "out")]
     run = CliRunner().invoke(ecg, [*fetch, "a/b/sim02"])
     assert run.exit_code == 0 and list_records(str(tmp_path / "out")) == ["sim02"]
-    for name, said in (("sim01", "sim01: expected a header"), ("a/b/sim", "sim: expected a header")):
+    run = CliRunner().invoke(ecg, [*fetch, "c/sim01", "a/b/sim02"])
+    headers = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.hea")}
+    assert run.exit_code == 0 and headers == {"c/sim01.hea", "a/b/sim02.hea"}
+    for name, said in (("sim01", "sim01: expected a header"), ("a/b/sim", "a/b/sim: expected a header")):
         run = CliRunner().invoke(ecg, [*fetch, name])
         assert run.exit_code == 1 and said in run.output
     assert "s3://ecg-open/1.0: expected a header" in CliRunner().invoke(ecg, fetch).output
@@ -743,7 +762,16 @@ def test_a_record_without_annotations_does_not_spoil_the_table_of_the_others(tmp
 def test_records_of_another_rate_are_evaluated_without_rows_of_the_table(tmp_path):
     for record in ("a", "b"):
         write_wfdb(tmp_path, *simulate_record(record, "ventricular beats", 0.5, fs_hz=128))
-    assert set(of_signals(tmp_path)) == {"detect.se", "detect.ppv"}
+    found = of_signals(tmp_path)
+    assert found.pop("csv.records_without_rows") == 2 and set(found) == {"detect.se", "detect.ppv"}
+
+
+def test_a_record_that_cannot_be_read_is_not_taken_for_one_without_rows(tmp_path, monkeypatch):
+    write_records(tmp_path, n_records=1, minutes=0.5)
+    monkeypatch.setattr("dreem_case.ecg.findings.of_detection", lambda folder: {})
+    (tmp_path / "sim01.dat").unlink()
+    with pytest.raises(EcgError, match=r"sim01: expected a file sim01\.dat"):
+        of_signals(tmp_path)
 
 
 def test_a_model_of_few_patients_can_be_read_again(tmp_path):

@@ -41,8 +41,11 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("file", ["../x1.dat", "/etc/passwd", "http://host/x1.dat", "other.dat", "~", "x1.dat/../y"])
-def test_a_header_cannot_name_another_file(file):
+@pytest.mark.parametrize(
+    "file",
+    ["../x1.dat", "/etc/passwd", "/x1.dat", "a/x1.dat", "http://host/x1.dat", "~", "x1.dat/../y", "..dat", "x1.hea"],
+)
+def test_a_header_cannot_name_a_file_elsewhere_or_of_another_kind(file):
     with pytest.raises(EcgError, match="beside the header"):
         parse_header("x1", HEADER.replace("x1.dat", file))
 
@@ -55,6 +58,16 @@ def test_a_header_cannot_name_another_file(file):
 def test_a_header_with_counts_that_cannot_be_is_refused(old, new):
     with pytest.raises(EcgError):
         parse_header("x1", HEADER.replace(old, new))
+
+
+def test_a_header_may_name_the_samples_of_another_record_beside_it(folder):
+    header = (folder / "made.hea").read_text()
+    (folder / "both.hea").write_text(header.replace("made 2", "both 2"))
+    made, both = (read_wfdb(folder, record) for record in ("made", "both"))
+    assert both.notes == () and np.array_equal(made.leads["V1"], both.leads["V1"], equal_nan=True)
+    (folder / "both.hea").write_text(header.replace("made 2", "both 2").replace("made.dat", "none.dat"))
+    with pytest.raises(EcgError, match=r"both: expected a file none\.dat, found none"):
+        read_wfdb(folder, "both")
 
 
 @given(st.text(max_size=300))

@@ -17,6 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dreem_case.core.workers import Done, ThreadWorkers
+from dreem_case.events import places
 from dreem_case.events.cli import events
 from dreem_case.events.decode import (
     BEGINS_ASLEEP,
@@ -37,9 +38,11 @@ from dreem_case.events.metric import EVENTS, EventsError, event_errors, mean_ap
 from dreem_case.events.minutes import ANGLE, best_intervals, mean_around, minute_table, ranks
 from dreem_case.events.model import (
     FOLDER,
+    NEAR_MIN,
     SHIPPED,
     SLEEP,
     UNKNOWN,
+    _together,
     fit_minutes,
     load_minutes,
     minute_labels,
@@ -58,6 +61,7 @@ from dreem_case.events.study import (
     decoded,
     describe,
     figures,
+    held_out_odds,
     open_diary,
     out_of_fold,
     simulated,
@@ -672,8 +676,9 @@ def test_a_diary_that_is_none_is_refused(folder, tmp_path, text, said):
     assert run.exit_code == 1 and re.search(said, run.output)
 
 
-def test_a_night_that_is_written_twice_is_one_night(tmp_path):
-    (tmp_path / "diary.csv").write_text("wearer,onset,wakeup\n" + "a,2017-01-01 23:10,2017-01-02 06:55\n" * 2)
+def test_a_night_that_is_written_twice_is_one_night_and_one_without_an_end_is_none(tmp_path):
+    rows = ["a,2017-01-01 23:10,2017-01-02 06:55"] * 2 + ["a,2017-01-02 23:10,NA", "a,2017-01-03 23:10"]
+    (tmp_path / "diary.csv").write_text("\n".join(["wearer,onset,wakeup", *rows]))
     assert read_written(tmp_path / "diary.csv") == {"a": [("2017-01-01 23:10", "2017-01-02 06:55")]}
 
 
@@ -737,8 +742,35 @@ def test_what_is_prepared_trains_the_same_model(folder, tmp_path):
     assert result.exit_code == 0, result.output
     assert load_minutes(tmp_path / "m.json").card["names"] == ["judge00", "judge01"]
     tables = [minute_table(read_series(folder / f"judge0{i}.parquet")) for i in (0, 1)]
-    direct = fit_minutes(tables, read_events(folder / "events.csv"), ANGLE, n_rounds=5)
-    assert load_minutes(tmp_path / "m.json").version == direct.version
+    truth = read_events(folder / "events.csv")
+    odds = held_out_odds(tables, truth, ANGLE, 5, near_min=NEAR_MIN)
+    direct = fit_minutes(tables, truth, ANGLE, n_rounds=5).with_odds(odds)
+    assert odds != (1.0, 0.0) and load_minutes(tmp_path / "m.json").version == direct.version
+
+
+def test_what_is_prepared_knows_the_wearers_clock_and_its_changes(wearer, tmp_path):
+    later = np.arange(len(wearer.series)) > 9000
+    series = replace(wearer.series, offset_s=wearer.series.offset_s + 3600 * later)
+    write_prepared(tmp_path, series)
+    (table,), _, _ = read_prepared(tmp_path)
+    assert np.array_equal(table.local_min, minute_table(series).local_min)
+    path = tmp_path / f"{series.name}.json"
+    path.write_text(path.read_text().replace('"offsets": [[0,', '"offsets": [[7,'), encoding="utf-8")
+    with pytest.raises(EventsError, match="features that `prepare` has written"):
+        read_prepared(tmp_path)
+
+
+def test_who_trains_on_simulated_wearers_is_told_that_how_sure_it_is_is_fitted_to_nobody(tmp_path):
+    asked = ["train", "--simulated", "1", "--rounds", "2", "--out", str(tmp_path / "m.json")]
+    result = CliRunner().invoke(events, asked)
+    said = "how sure it is of an event is as the trees say: to fit it takes 40 marked events of real people\n"
+    assert (result.exit_code, result.stderr) == (0, said)
+
+
+def test_models_that_are_averaged_leave_the_odds_of_each_behind(monkeypatch):
+    one = replace(shipped_minutes("watch"), odds=(0.5, -1.0))
+    monkeypatch.setattr("dreem_case.events.model.shipped_minutes", lambda name: one)
+    assert [_together.__wrapped__(names).odds for names in (("a",), ("a", "b"))] == [(0.5, -1.0), (1.0, 0.0)]
 
 
 def test_wrists_of_two_kinds_are_not_trained_on_together_and_one_of_each_is_named(tmp_path):
@@ -806,6 +838,17 @@ def test_a_series_in_two_files_is_refused_and_both_are_named(small, tmp_path):
             read(str(store), "anna")
 
 
+def test_a_store_is_listed_once_where_no_names_are_given_and_a_series_by_its_name_alone(small, tmp_path, monkeypatch):
+    listed, files_in = [], places.files_in
+    monkeypatch.setattr(places, "files_in", lambda *place, **of: listed.append(of) or files_in(*place, **of))
+    (store := tmp_path / "store").mkdir()
+    shutil.copy(small / "anna.parquet", store)
+    (store / "notes.md").write_text("no series", encoding="utf-8")
+    run = CliRunner().invoke(events, ["prepare", "--store", str(store), "--out", str(tmp_path / "ready")])
+    assert (run.exit_code, "1 files of other kinds are not read: notes.md" in run.stderr) == (0, True)
+    assert listed == [{"begins": ("",)}, {"begins": ("anna",)}]
+
+
 @pytest.mark.parametrize("command", [["detect", "--jobs", "1"], ["prepare"]])
 def test_a_store_without_series_is_no_success(tmp_path, command):
     run = CliRunner().invoke(events, [*command, "--store", str(tmp_path), "--out", str(tmp_path / "out")])
@@ -853,7 +896,7 @@ def test_marks_of_series_that_are_elsewhere_lower_no_figure(folder, tmp_path):
 
 
 def test_a_row_that_is_there_twice_is_one_mark_and_two_of_a_submission_are_two_events(tmp_path):
-    rows = ["a,1,onset,100", "a,1,wakeup,7000.0", "a,2,onset,nan", "a,2,wakeup,", "a,3,onset,NA", "a,3,wakeup,null"]
+    rows = ["a,1,onset,100", "a,1,wakeup,7000.0", "a,2,onset,nan", "a,2,wakeup,", "a,3,onset,NA", "a,3,wakeup,N/A"]
     (tmp_path / "marks.csv").write_text("\n".join(["series_id,night,event,step", *rows, *rows]), encoding="utf-8")
     (tmp_path / "found.csv").write_text("row_id,series_id,step,event,score\n0,a,100,onset,1\n1,a,100,onset,1\n")
     assert read_events(tmp_path / "marks.csv").step.tolist() == [100, 7000]

@@ -18,8 +18,9 @@ from dreem_case.events import series_files
 from dreem_case.events.clock import device_utc, iso_time, parse_stamps, utc_of_wall, wall_offsets, zone_of
 from dreem_case.events.marks import read_diary, read_wrists, written_events
 from dreem_case.events.metric import EventsError
+from dreem_case.events.places import open_series
 from dreem_case.events.series import Series, make_series
-from dreem_case.events.series_files import read_series, series_in, write_series
+from dreem_case.events.series_files import NoSeries, read_series, series_in, write_series
 from dreem_case.events.wear import worn_mask
 
 WEST = -14400.0
@@ -127,10 +128,19 @@ def test_semicolons_or_tabs_between_columns_will_do(tmp_path, separator, point, 
     assert np.allclose(again.channels["anglez"], series.channels["anglez"], atol=1e-4)
 
 
-def test_a_table_without_a_time_is_told_what_is_read(tmp_path):
+@pytest.mark.parametrize("end", ["\r", "\r\n"])
+def test_lines_may_end_in_any_way(tmp_path, end):
+    pd.DataFrame(columns(series := made())).to_csv(tmp_path / "made.csv", lineterminator=end, index=False)
+    assert len(read_series(tmp_path / "made.csv")) == len(series)
+
+
+def test_a_table_without_a_time_is_told_what_is_read_and_is_read_once(tmp_path, monkeypatch):
+    reads, read = [], series_files._text
+    monkeypatch.setattr(series_files, "_text", lambda path, stem: reads.append(stem) or read(path, stem))
     (tmp_path / "made.csv").write_text("when,enmo\n1,2\n", encoding="utf-8")
     with pytest.raises(EventsError, match=r"a column timestamp; or epochs as ActTrust, .*, found enmo in 'when,enmo'$"):
         read_series(tmp_path / "made.csv")
+    assert reads == ["made"]
     path = written(tmp_path, {"when": [1.0], "enmo": [2.0]})
     with pytest.raises(EventsError, match=r"found enmo in 'when, enmo'$"):
         read_series(path)
@@ -202,8 +212,22 @@ def test_many_series_in_one_file_are_read_by_name(tmp_path):
     path = written(tmp_path, {key: np.append(one[key], two[key])[order] for key in one})
     assert sorted(series_in(path)) == ["made", "other"]
     assert [len(read_series(path, name)) for name in series_in(path)] == [3000, 3000]
-    with pytest.raises(EventsError, match="1 to"):
+    with pytest.raises(NoSeries, match=r"nobody: expected a series of made\.parquet, found none of this name"):
         read_series(path, "nobody")
+
+
+def test_a_text_of_many_series_is_read_once_and_anew_when_it_changes(tmp_path, monkeypatch):
+    path, reads = tmp_path / "many.csv", []
+    read = series_files._text
+    monkeypatch.setattr(series_files, "_text", lambda path, stem: reads.append(stem) or read(path, stem))
+    for n, times in ((3000, 1), (2000, 2)):
+        tables = [pd.DataFrame(columns(made(n)) | {"series_id": name}) for name in ("anna", "dora")]
+        pd.concat(tables).to_csv(path, index=False)
+        for name in ("anna", "dora"):
+            assert len(open_series(str(path), name)) == n
+        with pytest.raises(NoSeries, match="nobody"):
+            open_series(str(path), "nobody")
+        assert len(reads) == times
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.string()), pa.int64()])

@@ -62,6 +62,24 @@ def command(*words):
     return [sys.executable, "-c", "from dreem_case.cli import main; main()", *map(str, words)]
 
 
+@pytest.mark.parametrize(("stdout", "found"), [
+    (">&-", "expected a standard output, found it closed"),
+    (">/dev/full", "expected a standard output that takes what is said, found No space left on device"),
+])  # fmt: skip
+def test_what_is_said_to_nobody_is_no_success_and_no_traceback(stdout, found):
+    words = ["sh", "-c", f'"$0" "$@" {stdout}', *command("--help")]
+    done = subprocess.run(words, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (1, f"Error: {found}\n")
+
+
+@pytest.mark.parametrize("cores", ["x", "", "1.5"])
+def test_a_number_of_cores_that_is_none_is_told_by_every_command(monkeypatch, tmp_path, cores):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", cores)
+    for words in (("records", "--store", tmp_path), ("ecg", "watch", "--scored", tmp_path)):
+        code, _, told = run(*words)
+        assert (code, told) == (2, f"Error: LOKY_MAX_CPU_COUNT: expected a number of cores, found '{cores}'\n")
+
+
 def copies(out):
     """Everything that lies in a folder, hidden files too."""
     return sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())

@@ -12,6 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from unittest.mock import PropertyMock
 
 import h5py
 import numpy as np
@@ -376,6 +377,14 @@ def test_with_too_little_memory_for_the_model_the_start_fails(model, monkeypatch
 
 def run_out_of_memory(folder):
     bytearray(10**10)
+
+
+def test_a_pool_whose_locks_have_no_place_says_so(model, monkeypatch):
+    active = PropertyMock(side_effect=OSError(30, "Read-only file system"))
+    monkeypatch.setattr("dreem_case.serving.scoring_pool._Pool.active", active)
+    monkeypatch.setattr("dreem_case.serving.scoring_pool._Pool.end", lambda pool: None)
+    with pytest.raises(PoolError, match=r"shared memory \(/dev/shm\), found \[Errno 30\] Read-only file system"):
+        ScoringPool(model)
 
 
 def test_a_closed_pool_has_no_processes_and_says_so(model, paths):

@@ -1,5 +1,6 @@
 """The forest: seeds reproduce it, and its file comes back or is refused."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -30,6 +31,15 @@ def test_a_seed_reproduces_the_forest_and_another_does_not(nights, fitted):
     prepared, labels = zip(*nights[:3], strict=True)
     assert small().fit(prepared, labels, seed=3).version == fitted.version
     assert small().fit(prepared, labels, seed=4).version != fitted.version
+
+
+def test_threads_that_fit_leave_the_filters_of_warnings_as_they_were(nights):
+    """Each of them sets these for the whole process and puts back what it met, which is often another's."""
+    prepared, labels = zip(*nights[:2], strict=True)
+    before = warnings.filters
+    for _ in range(10):
+        small().fit(prepared, labels)
+        assert warnings.filters is before
 
 
 def test_a_stage_that_no_training_night_has_gets_probability_zero(nights):
