@@ -42,7 +42,7 @@ def draw_child(
     patient: str,
     seed: int = 1,
 ) -> Child:
-    "Draw a child by name, the same for the same arguments."
+    "Draw a child by name; the same arguments give the same child."
     rng = np.random.default_rng([seed, *patient.encode()])
     age = float(rng.uniform(1.5, 17.5))
     which = int(rng.choice(len(DIAGNOSES), p=_SHARES))
@@ -62,7 +62,7 @@ def draw_child(
 # %% ../../nbs/library/mae/children.ipynb #31c1f19e
 @dataclass(frozen=True, eq=False)
 class Sleep:
-    "A night as it was, whatever is scored of it later."
+    "A night as it was, before anybody scores it."
 
     stage: np.ndarray  # int8 (n_epochs,) codes of `Stage`
     depth: np.ndarray  # float (n_seconds,) 0 awake to about 1 deepest
@@ -70,7 +70,7 @@ class Sleep:
 
 # %% ../../nbs/library/mae/children.ipynb #2a3c1a65
 def draw_sleep(child: Child, hours: float, rng: np.random.Generator) -> Sleep:
-    "Have a child sleep in the laboratory for some hours."
+    "Simulate a child's sleep in the laboratory for some hours."
     n = int(hours * 3600 / EPOCH_S)
     stage = np.zeros(n, np.int8)
     place, stop = int(n * np.clip(rng.gamma(3, 0.022), 0.01, 0.25)), n - int(n * np.clip(rng.gamma(2, 0.012), 0, 0.1))
@@ -90,7 +90,7 @@ def draw_sleep(child: Child, hours: float, rng: np.random.Generator) -> Sleep:
 
 # %% ../../nbs/library/mae/children.ipynb #54a832a7
 def _cycle(length: float, night: float, child: Child, rng: np.random.Generator) -> list[tuple[int, int]]:
-    "Draw a cycle of so many epochs as (stage, epochs); `night` is the share of the night that is over."
+    "Draw a cycle of `length` epochs as (stage, epochs); `night` is the share of the night that is over."
     deep = np.clip(0.62 - 0.62 * night + 0.006 * (9 - child.age) + rng.normal(0, 0.06), 0.02, 0.7) * length
     dream = np.clip(0.06 + 0.32 * night + rng.normal(0, 0.05), 0.02, 0.5) * length
     light = max(length - deep - dream, 6)
@@ -111,19 +111,19 @@ def _cycle(length: float, night: float, child: Child, rng: np.random.Generator) 
 
 # %% ../../nbs/library/mae/children.ipynb #be8259d5
 def drift(n: int, tau: float, rng: np.random.Generator) -> np.ndarray:  # (n,) of variance 1
-    "Make a number that moves slowly, with a memory of so many steps."
+    "Make a slowly moving number, with a memory of `tau` steps."
     keep = float(np.exp(-1 / tau))
     return lfilter([np.sqrt(1 - keep**2)], [1, -keep], rng.standard_normal(n + int(5 * tau)))[int(5 * tau) :]
 
 # %% ../../nbs/library/mae/children.ipynb #175002c6
 @dataclass(frozen=True)
 class Failure:
-    "A stretch of breathing that is less than it should be."
+    "A stretch of reduced breathing."
 
     start_s: float
     duration_s: float
     kind: str  # obstructive, central or mixed
-    left: float  # of the air that flows, 0 to 1
+    left: float  # share of the air that still flows, 0 to 1
 
 # %% ../../nbs/library/mae/children.ipynb #c4d5e22f
 _LENGTHS = {"obstructive": 19.0, "central": 15.0, "mixed": 29.0, "hypopnea": 17.0}  # s, medians
@@ -161,7 +161,7 @@ def _failure(at: float, kind: str, rng: np.random.Generator) -> Failure:
 
 # %% ../../nbs/library/mae/children.ipynb #ff597942
 def _apart(failures: Sequence[Failure]) -> list[Failure]:
-    "Leave out what would begin before the one before is over."
+    "Leave out failures that would begin before the one before is over."
     kept: list[Failure] = []
     for failure in failures:
         if not kept or failure.start_s > kept[-1].start_s + kept[-1].duration_s + 8:
@@ -186,7 +186,7 @@ _SPONTANEOUS = np.array([0.0, 8.0, 6.0, 2.0, 6.0])  # an hour of each stage
 def draw_arousals(
     child: Child, sleep: Sleep, failures: Sequence[Failure], rng: np.random.Generator
 ) -> list[Arousal]:  # in order of time
-    "Draw arousals: at the end of failed breathing, and out of nothing."
+    "Draw arousals: at the end of failed breathing, and spontaneous ones."
     n = len(sleep.depth)
     starts = [float(at) for at in np.flatnonzero(rng.random(n) < np.repeat(_SPONTANEOUS[sleep.stage], EPOCH_S) / 3600)]
     starts += [

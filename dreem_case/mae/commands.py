@@ -212,7 +212,7 @@ def probe(
 ) -> None:  # fmt: skip
     """Judge an embedding of BATCHES, as `prepare` writes them, by linear probes on patients of the split `test`.
 
-    Beside it stand hand-made features, both together, and an encoder of the same shape that has learned nothing.
+    It is compared with hand-made features, both together, and an encoder of the same shape that has learned nothing.
     """
     from dreem_case.core.nets import fastest_device
     from dreem_case.mae.embedding_study import probe_figures, scored_examples, side_of, with_pca

@@ -31,7 +31,7 @@ def embed(
     present: np.ndarray,  # bool (n, 16)
     batch: int = 64,
 ) -> np.ndarray:  # float32 (n, embedding_width); NaN for a group of which nothing is present
-    "Describe each epoch by a row of numbers, where the model is: on a processor or a card."
+    "Describe each epoch by a row of numbers, computed on the model's device."
     found = np.full((len(signals), embedding_width(model.config)), np.nan, np.float32)
     for places in _batches(np.flatnonzero(present.any(axis=1)), batch):
         shown, there = (torch.from_numpy(value[places]).to(model.positions.device) for value in (signals, present))
@@ -60,7 +60,7 @@ def _encoded(
 
 # %% ../../nbs/library/mae/embed.ipynb #aec7aacf
 def _mean_and_spread(rows: torch.Tensor, own: torch.Tensor) -> torch.Tensor:  # (n, 2 * width), NaN where none is own
-    "Average the rows that are own at each moment, and give mean and spread over moments."
+    "Average a group's rows at each moment, and give mean and spread over moments."
     moments = (rows * own[:, :, None, None]).sum(dim=1) / own.sum(dim=1)[:, None, None]
     return torch.cat([moments.mean(dim=1), moments.std(dim=1)], dim=1)
 
@@ -84,8 +84,8 @@ def foretold(
     signals: np.ndarray,  # float32 (n, 16, 3840), scaled
     present: np.ndarray,  # bool (n, 16)
     hidden: np.ndarray,  # bool (n, 16, patches)
-) -> tuple[np.ndarray, np.ndarray]:  # truth and what is said, float32 (n, 16, patches, n_out)
-    "Give what patches hold, and what is said of them."
+) -> tuple[np.ndarray, np.ndarray]:  # truth and prediction, float32 (n, 16, patches, n_out)
+    "Give what patches hold, and what is predicted."
     parts = []
     for places in _batches(np.arange(len(signals)), 64):
         shown, there = torch.from_numpy(signals[places]), torch.from_numpy(present[places])
@@ -96,8 +96,8 @@ def foretold(
 # %% ../../nbs/library/mae/embed.ipynb #2cbf932f
 def explained(
     model: MaskedAutoencoder, signals: np.ndarray, present: np.ndarray, kind: str, share: float = 0.5, seed: int = 0
-) -> np.ndarray:  # (16,); NaN for a modality that is nowhere
-    "Tell which share of the variance of log power in hidden patches is foretold; `kind` of mask as in training."
+) -> np.ndarray:  # (16,); NaN for a modality that is never present
+    "Compute which share of the variance of log power in hidden patches is predicted; `kind` is that of the mask."
     if model.config.target not in ("summary", "log_power"):
         raise ModelError(f"expected a model that predicts log power, found target {model.config.target}")
     hidden = draw_masks(present, model.config.n_patches, {kind: 1}, share, [[seed, i] for i in range(len(signals))])
@@ -115,9 +115,9 @@ def impute(
     model: MaskedAutoencoder,
     signals: np.ndarray,  # float32 (n, 16, 3840), scaled
     present: np.ndarray,  # bool (n, 16)
-    row: int,  # of the modality; what it holds is not looked at
+    row: int,  # of the modality; its content is not used
 ) -> np.ndarray:  # float32 (n, 3840), scaled; NaN where nothing else is present
-    "Predict a modality from the others; raise `ModelError` for a model that says nothing of waves."
+    "Predict a modality from the others; raise `ModelError` for a model that does not predict waves."
     if model.config.geometry != "modality" or model.config.target not in ("waveform", "summary"):
         raise ModelError("expected a model with tokens of modalities that predicts waveform or summary, found "
                          f"{model.config.geometry} and {model.config.target}")  # fmt: skip

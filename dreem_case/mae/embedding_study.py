@@ -31,7 +31,7 @@ ALL = 0  # as a size: all patients
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    "What ways of looking see of some patients' epochs, and what is true of them."
+    "The rows that each way sees of some patients' epochs, and the targets of these."
 
     rows: Mapping[str, np.ndarray]  # by way, float32 (n, k)
     targets: Mapping[str, np.ndarray]  # stage and events: int (n,), -1 where not scored
@@ -39,7 +39,7 @@ class Side:
 
 # %% ../../nbs/library/mae/embedding_study.ipynb #1ee5dd70
 def pca_rows(
-    fitted: np.ndarray,  # (n_fitted, k), on which components are found; NaN counts as usual, as below
+    fitted: np.ndarray,  # (n_fitted, k), on which components are found; NaN counts as the mean, here and below
     *others: np.ndarray,  # (n_rows, k) each
     n: int = 96,  # components
     seed: int = 0,
@@ -68,7 +68,7 @@ def side_of(
     model,  # a `MaskedAutoencoder`
     seeds: Sequence[int] = (0,),  # of random encoders of the same shape
 ) -> Side:
-    "Compute what each way sees: hand, embedding, spectra, and random encoders by their seeds."
+    "Compute the rows of each way: hand, embedding, spectra, and random encoders by their seeds."
     from dreem_case.mae.embed import embed, random_encoder
 
     see = (examples.signals, examples.present)
@@ -133,9 +133,9 @@ def learn(
     seed: int = 0,
     n_jobs: int | None = None,  # processes; None: one for each core
 ) -> Answers:
-    "Learn from draws of patients and say what is believed of others; raise `EvaluationError` if one is on both sides."
+    "Learn from draws of patients and predict others; raise `EvaluationError` if a patient is on both sides."
     check_sides(train.patient, test.patient)
-    people = list(dict.fromkeys(train.patient[train.targets["stage"] >= 0].tolist()))  # of others nothing is learned
+    people = list(dict.fromkeys(train.patient[train.targets["stage"] >= 0].tolist()))  # only these have labels
     draws = {size: [np.array([people[i] for i in own]) for own in draw_places(people, size, n_draws, seed)]
              if size != ALL else [np.array(people)] for size in sizes}  # fmt: skip
     items = [f"{name}:{size}" for size in reversed(sizes) for name, way in ways.items()
@@ -162,7 +162,7 @@ def event_auroc(
     kinds: Sequence[str] = EVENT_KINDS,  # whose AUROC are averaged; one that no judged patient has does not count
     against: Sequence[Mapping[str, np.ndarray]] = (),  # runs of another way, whose AUROC is subtracted
 ) -> Interval:
-    "Give the mean AUROC of events over all judged patients, or how much higher it is, with an interval over patients."
+    "Give the mean AUROC of events over all judged patients, or the gain over `against`, and an interval over patients."
     truths = [test.targets[kind] for kind in kinds]
     scores = [run[kind][:, 1] for run in (*runs, *against) for kind in kinds]
 
@@ -178,13 +178,13 @@ def event_auroc(
 def stage_kappa(
     runs: Sequence[Mapping[str, np.ndarray]], test: Side, against: Sequence[Mapping[str, np.ndarray]] = ()
 ) -> Interval:
-    "Give kappa of stages averaged over judged patients, or how much higher it is than another way's."
+    "Give kappa of stages averaged over judged patients, or its gain over `against`."
     own = stage_kappas(runs, test)
     return paired_difference(own, stage_kappas(against, test) if against else dict.fromkeys(own, 0.0)).mean
 
 # %% ../../nbs/library/mae/embedding_study.ipynb #af6b9d1e
 def ways_of(seeds: Sequence[int] = (0,), boosted: Sequence[int] | None = None) -> dict[str, Way]:
-    "Name the ways of learning; boosted trees take longest, so they may be tried with a few numbers of patients only."
+    "Name the ways of learning; boosted trees take longest, so `boosted` may limit their numbers of patients."
     return {
         "hand": Way(("hand",)), "hand, boosted": Way(("hand",), "trees", None if boosted is None else tuple(boosted)),
         "embedding": Way(("embedding",)), "random encoder": Way(tuple(f"random {seed}" for seed in seeds)),
@@ -195,7 +195,7 @@ def ways_of(seeds: Sequence[int] = (0,), boosted: Sequence[int] | None = None) -
 def probe_figures(
     train: Side, test: Side, sizes: Sequence[int], n_draws: int, seed: int = 0, n_jobs: int | None = None
 ) -> list[dict]:
-    "List each way's figures with so many patients, averaged over draws; NaN for what no judged patient has."
+    "List each way's figures by number of patients, averaged over draws; NaN for classes no judged patient has."
     ways = {name: way for name, way in ways_of((seed,)).items() if name not in ("PCA", "hand, boosted")}
     found = []
     for (way, size), runs in learn(train, test, ways, sizes, n_draws, seed, n_jobs).items():
@@ -210,7 +210,7 @@ def probe_figures(
 
 # %% ../../nbs/library/mae/embedding_study.ipynb #d856bc10
 def _shuffled(train: Side, test: Side, rows: str, seed: int, item: str) -> float:
-    "Learn shuffled labels of every target, and average how well they seem to do on others."
+    "Learn shuffled labels of every target, and average the AUROC on other patients."
     random = np.random.default_rng([seed, int(item)])
     found = []
     for target, codes in train.targets.items():
@@ -223,7 +223,7 @@ def _shuffled(train: Side, test: Side, rows: str, seed: int, item: str) -> float
 def shuffled_auroc(
     train: Side, test: Side, rows: str = "embedding", n: int = 40, seed: int = 0, n_jobs: int | None = None
 ) -> Interval:  # over shuffles
-    "Tell which AUROC, averaged over targets, linear probes reach that have learned shuffled labels."
+    "Compute the AUROC, averaged over targets, of linear probes that have learned shuffled labels."
     sides = [replace(side, rows={rows: side.rows[rows]}) for side in (train, test)]
     each = run_all(partial(_shuffled, *sides, rows, seed), [str(i) for i in range(n)], n_jobs)
     return interval_over_groups(mean_of_known, range(n), list(each.values()))

@@ -122,10 +122,10 @@ def write_batch(path: str | Path, examples: Examples) -> None:
 # %% ../../nbs/library/mae/examples.ipynb #240336f4
 def read_batch(
     path: str | Path,
-    with_signals: bool = True,  # False: all else, and signals of no length
-    every: int = 1,  # n-th epochs of a study only: neighbours resemble each other
+    with_signals: bool = True,  # False: all but the signals, which have no length
+    every: int = 1,  # every n-th epoch of a study only: neighbours resemble each other
 ) -> Examples:
-    "Read a file of examples; raise a `CaseFileError` for one that is none, `FileUnavailable` where the system refuses."
+    "Read a file of examples; raise a `CaseFileError` for any other, `FileUnavailable` where the system refuses."
     path = Path(path)
     arrays = {}
     with open_h5(path.name, path) as file:
@@ -151,14 +151,14 @@ def read_batch(
 
 # %% ../../nbs/library/mae/examples.ipynb #52c13e50
 def _check_labels(record: str, labels: Mapping[str, tuple[np.ndarray, float, float]]) -> None:  # with lowest, highest
-    "Raise `BatchError` for labels that cannot be; NaN is what nobody scored."
+    "Raise `BatchError` for impossible labels; NaN, which nobody scored, is possible."
     for name, (values, low, high) in labels.items():
         if (odd := values[(values < low) | (values > high)]).size:
             raise BatchError(record, f"{name} from {low:g} to {high:g}", f"{odd[0]:g}")
 
 
 def _about(record: str, file: h5py.File) -> list[list[str]]:  # patient and study
-    "Read what a file says of itself; raise `BatchError` for another montage or version."
+    "Read a file's description; raise `BatchError` for another montage or version."
     n_bytes = signal_length(record, "about", file, _MOST_ABOUT)
     if file["about"].dtype != np.uint8:
         raise BatchError(record, "a description in bytes", f"{file['about'].dtype}")
@@ -177,7 +177,7 @@ def _about(record: str, file: h5py.File) -> list[list[str]]:  # patient and stud
 
 # %% ../../nbs/library/mae/examples.ipynb #dd76cc2a
 def batch_paths(folder: str | Path, split: str) -> list[Path]:
-    "List the files of a split, in order; raise `ValueError` for a split that is none."
+    "List the files of a split, in order; raise `ValueError` for an unknown split."
     if split not in SPLITS:
         raise ValueError(f"split: expected one of {', '.join(SPLITS)}, found {ascii(split)[:20]}")
     return sorted(Path(folder, split).glob("*.h5"))
@@ -211,7 +211,7 @@ def write_original(path: str | Path, examples: Examples, kind: str = "float64") 
 
 # %% ../../nbs/library/mae/examples.ipynb #6c8abb4b
 def read_original(path: str | Path) -> Examples:
-    "Read a batch file of PedSleepMAE; raise a `CaseFileError` for what is none."
+    "Read a batch file of PedSleepMAE; raise a `CaseFileError` for anything else."
     path = Path(path)
     with open_h5(path.name, path) as file:
         shape = _checked(path.name, file)

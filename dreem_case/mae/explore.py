@@ -25,7 +25,7 @@ from ..nights.stages import Stage
 
 # %% ../../nbs/library/mae/explore.ipynb #cb6554cc
 def epoch_map(rows: np.ndarray, seed: int = 0) -> np.ndarray:  # (n, k) -> (n, 2)
-    "Lay epochs out so that neighbours stay neighbours (t-SNE); distances over the page mean nothing."
+    "Lay epochs out so that neighbours stay neighbours (t-SNE); long distances on the map mean nothing."
     from sklearn.manifold import TSNE
 
     first = pca_rows(rows, n=20, seed=seed)[0]
@@ -50,8 +50,8 @@ def nearest_nights(vectors: Mapping[str, np.ndarray]) -> dict[str, list[str]]:  
 def sibling_ranks(
     nearest: Mapping[str, Sequence[str]],
     patient: Mapping[str, str],  # of each study
-) -> dict[str, int]:  # study -> place of the patient's nearest other night, 1 the nearest; without one left out
-    "Tell how near another night of the same patient is."
+) -> dict[str, int]:  # study -> place of the patient's nearest other night, 1 the nearest; none if there is no other
+    "Rank the nearest other night of the same patient."
     found = {study: [place for place, other in enumerate(others, 1) if patient[other] == patient[study]]
              for study, others in nearest.items()}  # fmt: skip
     return {study: places[0] for study, places in found.items() if places}
@@ -103,7 +103,7 @@ def record_figures(
     patient: Mapping[str, str],  # of each study
     record: pd.DataFrame,  # of `read_health_record`
 ) -> dict[str, Interval]:  # age: correlation; sex and each diagnosis: AUROC; intervals over patients
-    "Tell how well age, sex and diagnosis can be guessed from nights of other patients; what is too rare is left out."
+    "Tell how well age, sex and diagnosis can be guessed from nights of other patients; too rare ones are left out."
     studies = [study for study in vectors if patient[study] in record.index]
     own = np.array([patient[study] for study in studies])
     lines, found = record.loc[own], {}

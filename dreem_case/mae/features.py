@@ -194,6 +194,6 @@ _FAST = {"eeg": _eeg, "eog": _eye, "emg": _chin}
 
 
 def needed_by_features() -> np.ndarray:  # bool (16, m)
-    "Tell which features need a modality: what is not known without it."
+    "Tell which features need each modality, and are not known without it."
     n = len(MODALITIES)
     return features(np.zeros((n, n, WIDTH), np.float32), ~np.eye(n, dtype=bool)).isna().to_numpy()

@@ -33,7 +33,7 @@ def patches_of(signals: torch.Tensor, samples: int) -> torch.Tensor:  # (n, 16, 
 # %% ../../nbs/library/mae/model.ipynb #9ccf3a2c
 OUTLINE_HZ = 8
 BANDS_HZ = (0.5, 2, 4, 6, 8, 10, 12, 14, 16, 20, 25, 32, 45)
-FLOOR = 1e-5  # power below is none
+FLOOR = 1e-5  # power below this counts as none
 
 
 def outline(patches: torch.Tensor) -> torch.Tensor:  # (n, 16, patches, seconds * 8)
@@ -42,7 +42,7 @@ def outline(patches: torch.Tensor) -> torch.Tensor:  # (n, 16, patches, seconds 
 
 
 def log_power(patches: torch.Tensor) -> torch.Tensor:  # (n, 16, patches, 12): log10 of mean power in a band
-    "Give the power of each patch in twelve bands, behind a Hann window."
+    "Give the power of each patch in twelve bands, under a Hann window."
     n = patches.shape[-1]
     window = torch.hann_window(n, periodic=True, device=patches.device)
     found = torch.fft.rfft((patches - patches.mean(dim=-1, keepdim=True)) * window)
@@ -60,7 +60,7 @@ def summary(signals: torch.Tensor, samples: int) -> torch.Tensor:  # (n, 16, pat
 
 
 def n_summary(samples: int) -> int:
-    "Count what describes a patch."
+    "Count the numbers that describe a patch."
     return samples * OUTLINE_HZ // RATE + len(BANDS_HZ) - 1
 
 # %% ../../nbs/library/mae/model.ipynb #0612f77e
@@ -96,18 +96,18 @@ class MaeConfig:
 
     @property
     def n_in(self) -> int:
-        "Count what describes a patch of a modality to the encoder."
+        "Count the numbers that describe a patch of a modality to the encoder."
         return self.patch if self.inputs == "waveform" else n_summary(self.patch)
 
     @property
     def n_out(self) -> int:
-        "Count what is predicted of a patch of a modality."
+        "Count the numbers that are predicted of a patch of a modality."
         sizes = (self.patch, len(BANDS_HZ) - 1, n_summary(self.patch), self.clusters)
         return dict(zip(TARGETS, sizes, strict=True))[self.target]
 
     @property
     def importance(self) -> torch.Tensor:  # (n_out,), sums to one
-        "Weigh what is predicted: of a summary, the outline as much as the power, though it has more numbers."
+        "Weigh the predictions: of a summary, the outline counts as much as the power, though it has more numbers."
         if self.target != "summary":
             return torch.full((self.n_out,), 1 / self.n_out)
         n_bands = len(BANDS_HZ) - 1
@@ -122,7 +122,7 @@ CONFIGS = {
 
 # %% ../../nbs/library/mae/model.ipynb #7b6016de
 def config_of(content: object, where: object = "configuration") -> MaeConfig:
-    "Make a configuration of a manifest's entries; raise `ModelError` for one that cannot be."
+    "Make a configuration of a manifest's entries; raise `ModelError` for an impossible one."
     wanted = {field.name: type(getattr(MaeConfig(), field.name)) for field in fields(MaeConfig)}
     if not isinstance(content, Mapping) or set(content) != set(wanted):
         raise ModelError(f"{where}: expected {len(wanted)} settings of an autoencoder, found {ascii(content)[:60]}")
@@ -194,11 +194,11 @@ class ModalityTokens(nn.Module):
         return _by_modality(described, self.weight).flatten(1, 2)
 
     def hidden_token(self) -> torch.Tensor:  # (decoder_width,)
-        "Give what stands in a hidden place."
+        "Give the vector that stands in a hidden place."
         return self.mask_token
 
     def predict(self, decoded: torch.Tensor) -> torch.Tensor:  # (n, 16 p, decoder_width) -> (n, 16, p, n_out)
-        "Say what patches hold."
+        "Predict what patches hold."
         return _by_modality(decoded.unflatten(1, (N_MODALITIES, -1)), self.head) + self.bias
 
 # %% ../../nbs/library/mae/model.ipynb #dbc8bf53
@@ -224,16 +224,16 @@ class TimeTokens(nn.Module):
         return found.transpose(1, 2).flatten(2)
 
     def hidden_token(self) -> torch.Tensor:
-        "Give what stands in a hidden place: the same for each channel."
+        "Give the vector that stands in a hidden place: the same for each channel."
         return self.mask_token.repeat(N_MODALITIES)
 
     def predict(self, decoded: torch.Tensor) -> torch.Tensor:  # (n, p, width) -> (n, 16, p, n_out)
-        "Say what patches hold, channel by channel."
+        "Predict what patches hold, channel by channel."
         return self.head(decoded.unflatten(-1, (N_MODALITIES, -1))).transpose(1, 2)
 
 # %% ../../nbs/library/mae/model.ipynb #ed348ec5
 class PatchDescriptions(nn.Module):
-    "Describe patches, in numbers that are standardized alike wherever the network goes."
+    "Describe patches by standardized numbers; the scale is kept with the network."
 
     def __init__(self, config: MaeConfig):
         super().__init__()
@@ -257,7 +257,7 @@ class PatchDescriptions(nn.Module):
 
     @torch.no_grad()
     def fit_scale(self, signals: torch.Tensor, present: torch.Tensor) -> None:
-        "Take means and spreads, and the usual patches, from some hundred examples that are learned from."
+        "Take means and spreads, and the usual patches, from some hundred training examples."
         if not hasattr(self, "centre"):
             return
         found = summary(signals, self.config.patch)
@@ -269,7 +269,7 @@ class PatchDescriptions(nn.Module):
             _fit_clusters(self, signals, present)
 
     def target_of(self, signals: torch.Tensor) -> torch.Tensor:  # (n, 16, p, n_out), or numbers of clusters (n, 16, p)
-        "Give what is true of each patch."
+        "Give the truth of each patch."
         if self.config.target != "cluster":
             return self.described(signals, self.config.target)
         found = self.described(signals, "summary").transpose(0, 1)
@@ -290,7 +290,7 @@ def _fit_clusters(model: PatchDescriptions, signals: torch.Tensor, present: torc
 
 # %% ../../nbs/library/mae/model.ipynb #17c9629e
 class MaskedAutoencoder(PatchDescriptions):
-    "Say what hidden patches hold, from those that are seen."
+    "Predict what hidden patches hold, from those that are seen."
 
     def __init__(self, config: MaeConfig):
         super().__init__(config)
@@ -328,7 +328,7 @@ class MaskedAutoencoder(PatchDescriptions):
         return x if depth else self.norm(x), places, real
 
     def predict(self, described: torch.Tensor, present: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-        "Predict all patches, (n, 16, p, n_out), of described ones that are not hidden, bool (n, rows, p)."
+        "Predict all patches, (n, 16, p, n_out), from the described ones that are not `hidden`, bool (n, rows, p)."
         there = self.tokens_present(present)
         seen = there & ~hidden.flatten(1)
         encoded, _, real = self.encode(described, present, seen)
@@ -403,7 +403,7 @@ def save_model(folder: Path | str, model: MaskedAutoencoder, about: Mapping | No
 
 
 def load_model(folder: Path | str | None = None) -> MaskedAutoencoder:  # None: the shipped one
-    "Read a model; raise `ModelError` for one that is none, or of another montage or version."
+    "Read a model; raise `ModelError` for anything else, or for another montage or version."
     folder = Path(folder or SHIPPED)
     model, _ = load_network(folder, KIND, lambda manifest: MaskedAutoencoder(check_about(manifest, folder)))
     return model

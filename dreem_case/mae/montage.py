@@ -70,8 +70,8 @@ _UNITS = {
 }  # 1 kPa is 7.50062 mmHg; a percent of 760 mmHg is 7.6
 
 
-def unit_factor(modality: Modality, unit: str) -> tuple[float, str]:  # to the modality's unit, and what to say of it
-    "Tell how much of the modality's unit one of a file's unit is."
+def unit_factor(modality: Modality, unit: str) -> tuple[float, str]:  # to the modality's unit, and a note
+    "Give the factor from a file's unit to the modality's."
     if not modality.unit:
         return 1.0, ""
     factor = _UNITS[modality.unit].get(plain_unit(unit))
@@ -109,7 +109,7 @@ def choose_channels(
 
 # %% ../../nbs/library/mae/montage.ipynb #3eec6257
 _OTHERWISE = {"M1": "A1", "M2": "A2", "LOC": "E1", "ROC": "E2"}
-_ALONE = ("LOC", "E1", "ROC", "E2", "CHIN1")  # electrodes that stand for a derivation, unless its other one is there
+_ALONE = ("LOC", "E1", "ROC", "E2", "CHIN1")  # electrodes that stand for a derivation, unless the other one is there
 
 
 def _electrodes(modality: Modality, labels: dict[str, list[int]]) -> tuple[int, ...]:

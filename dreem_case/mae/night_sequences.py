@@ -119,7 +119,7 @@ class SequenceConfig:
 
 # %% ../../nbs/library/mae/night_sequences.ipynb #66a41f7d
 class _Layer(nn.Module):
-    "A dilated convolution around which the input passes."
+    "A dilated convolution, added to its input."
 
     def __init__(self, width: int, dilation: int):
         super().__init__()
@@ -133,7 +133,7 @@ class _Layer(nn.Module):
 
 # %% ../../nbs/library/mae/night_sequences.ipynb #3a6d19f8
 class SequenceEncoder(nn.Module):
-    "See a night with parts of it hidden, and say the cluster of each epoch."
+    "Predict the cluster of each epoch of a night with hidden parts."
 
     def __init__(self, config: SequenceConfig):
         super().__init__()
@@ -145,7 +145,7 @@ class SequenceEncoder(nn.Module):
         self.leave = nn.Linear(config.width, config.clusters)
 
     def depths(self, x: torch.Tensor, hidden: torch.Tensor | None = None) -> list[torch.Tensor]:
-        "Give what comes out of each layer, (pieces, n, width), the entry's first."
+        "Give the output of each layer, (pieces, n, width), the entry's first."
         found = self.enter(x)
         if hidden is not None:
             found = torch.where(hidden[..., None], self.unseen, found)
@@ -207,7 +207,7 @@ def _pieces(
 
 # %% ../../nbs/library/mae/night_sequences.ipynb #698d2feb
 def _loss(network: nn.Module, batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> torch.Tensor:
-    "Judge what is said of hidden epochs, and of no other."
+    "Compute the loss over hidden epochs alone."
     spectra, kinds, hidden = batch
     asked = hidden & (kinds >= 0)
     return functional.cross_entropy(network(spectra, hidden)[asked], kinds[asked])
@@ -217,7 +217,7 @@ _ROUNDS = 5
 
 
 def random_sequences(config: SequenceConfig, seed: int = 0) -> SequenceEncoder:
-    "Build a network that has learned nothing: what any learned one has to beat."
+    "Build a network that has learned nothing, which any other has to beat."
     seed_all(seed)
     return SequenceEncoder(config).eval()
 
@@ -241,7 +241,7 @@ def pretrain_sequences(
 
 # %% ../../nbs/library/mae/night_sequences.ipynb #91d0cd62
 def embed_night(network: SequenceEncoder, night: SpectraNight) -> np.ndarray:  # float32 (n, 3 * width)
-    "Give the numbers inside the network, of its first, middle and last layer, with nothing hidden."
+    "Give the outputs of the network's first, middle and last layer, with nothing hidden."
     with torch.inference_mode():
         depths = network.depths(torch.from_numpy(night.spectra)[None])[1:]
         chosen = [depths[i] for i in sorted({0, len(depths) // 2, len(depths) - 1})]
@@ -270,7 +270,7 @@ def _sides(n_nights: int, fold: int) -> tuple[list[int], list[int]]:
 
 
 def _rows_of(nights: Sequence[SpectraNight], outside: Sequence[int], seed: int | None, config: SequenceConfig) -> dict:
-    "Compute what each way sees of every night."
+    "Compute the rows of each way for every night."
     hand = [night_features(night) for night in nights]
     if seed is None:
         return {"hand": hand, "boosted": hand}

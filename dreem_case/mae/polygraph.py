@@ -33,7 +33,7 @@ def _ramps(n: int, spans: Sequence[tuple[float, float, float]], hz: float, edge_
 
 # %% ../../nbs/library/mae/polygraph.ipynb #2155b5ba
 def _spread(values: np.ndarray, hz: int) -> np.ndarray:  # float32 (n * hz,)
-    "Draw lines between values that come once a second."
+    "Interpolate between values that come once a second."
     share = (np.arange(hz, dtype=np.float32) / hz)[None, :]
     a = values.astype(np.float32)
     b = np.append(a[1:], a[-1])
@@ -43,7 +43,7 @@ def _spread(values: np.ndarray, hz: int) -> np.ndarray:  # float32 (n * hz,)
 def breathe(
     child: Child, sleep: Sleep, failures: Sequence[Failure], rng: np.random.Generator
 ) -> dict[str, np.ndarray]:  # by name, (n_seconds * BREATH_HZ,)
-    "Have a child breathe: phase, air, effort and how far the belts are out of phase."
+    "Simulate a child's breathing: phase, air, effort and how far the belts are out of phase."
     seconds, hz = len(sleep.depth), BREATH_HZ
     n = seconds * hz
     stage = np.repeat(sleep.stage, EPOCH_S)
@@ -128,7 +128,7 @@ def _oxygen(child: Child, air: np.ndarray, moves: np.ndarray, rng: np.random.Gen
     lacking = np.clip(0.86 - need, 0, 1) ** 0.75
     store = np.zeros(len(need))
     level = 0.0
-    for i, lack in enumerate(lacking):  # what is taken comes back in some breaths
+    for i, lack in enumerate(lacking):  # oxygen that was used comes back within some breaths
         level += child.fall / 60 * lack - level / (60 if lack > 0.1 else 14)
         store[i] = level
     delay = round(child.delay_s)

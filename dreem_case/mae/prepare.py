@@ -42,13 +42,13 @@ class StudyFiles:
 
     @property
     def version(self) -> str:
-        "Tell which content it has."
+        "Identify its content."
         return f"{self.edf[1].version} {self.tsv[1].version if self.tsv else ''}".strip()
 
 # %% ../../nbs/library/mae/prepare.ipynb #5dd8643a
 def find_studies(
     places: Sequence[str | Path], endpoint: str | None = None
-) -> tuple[dict[str, StudyFiles], list[str]]:  # by name, in order; and what is odd
+) -> tuple[dict[str, StudyFiles], list[str]]:  # by name, in order; and notes
     "Find the studies of folders and buckets; raise `PlaceError` where there is none."
     found: dict[str, StudyFiles] = {}
     notes: list[str] = []
@@ -76,7 +76,7 @@ _SHARED_LEVEL = ("spo2", "capno")
 
 @dataclass(frozen=True)
 class Survey:
-    "What the first round says of a study."
+    "What the first round finds in a study."
 
     study: str
     patient: str
@@ -86,7 +86,7 @@ class Survey:
 
 # %% ../../nbs/library/mae/prepare.ipynb #043e8221
 def survey(psg: Psg) -> Survey:
-    "Look at some minutes of a study."
+    "Measure some minutes of a study."
     starts = np.unique(np.linspace(0, max(psg.n_epochs - 2, 0), min(_LOOKS, psg.n_epochs)).astype(int))
     seen: list[list[np.ndarray]] = [[] for _ in MODALITIES]
     for start in starts:
@@ -118,7 +118,7 @@ class Scaling:
 
 # %% ../../nbs/library/mae/prepare.ipynb #f3c0a133
 def make_scaling(surveys: Sequence[Survey]) -> Scaling:
-    "Make the scaling of studies, of those alone that are given."
+    "Make the scaling from the given studies alone."
 
     def median(values: Sequence[float | None], usual: float) -> float:
         known = [value for value in values if value]
@@ -242,7 +242,7 @@ def _write_files(
         (files if is_whole else rest)[name] = len(content)
     own = re.compile(re.escape(psg.study) + r"-\d{3}\.h5")
     for name in (f"{split}/{name}" for name in outputs.names(split) if own.fullmatch(name)):
-        if name not in files:  # of longer signals, before
+        if name not in files:  # left from longer signals
             outputs.remove(name)
     return files, rest
 
@@ -288,7 +288,7 @@ def _read_rest(outputs: Outputs, name: str) -> Examples:
 # %% ../../nbs/library/mae/prepare.ipynb #b701e70b
 @dataclass
 class Prepared:
-    "What became of studies."
+    "The outcome of preparing studies."
 
     n_studies: int = 0
     n_new: int = 0
@@ -304,7 +304,7 @@ def prepare(
     places: Sequence[str | Path],  # folders or buckets of studies
     out: str | Path,  # folder or bucket; a run that was stopped goes on
     workers: Workers,
-    scaling: Scaling | None = None,  # None: the one that lies in `out`, or one of the training patients
+    scaling: Scaling | None = None,  # None: the one in `out`, or one made from the training patients
     endpoint: str | None = None,  # of buckets; None: as the environment says
     on_study: Callable[[int, int, str], object] = lambda n_done, n, study: None,
 ) -> Prepared:
@@ -342,7 +342,7 @@ def prepare(
     lost: Counter[str] = Counter()
     channels: dict[str, Counter[str]] = {name: Counter() for name in [*(one.name for one in MODALITIES), ""]}
     for line in lines:
-        for name, label in line.get("channels", ()):  # lines of before have none
+        for name, label in line.get("channels", ()):  # lines of an earlier version have none
             channels[name][label] += 1
         done.examples[line["split"]] += line["n_epochs"]
         unknown.update(line["unknown"])
@@ -361,7 +361,7 @@ def prepare(
 
 # %% ../../nbs/library/mae/prepare.ipynb #2b96d659
 def _line(outputs: Outputs, name: str) -> dict:
-    "Read a study's line; raise `PrepareError` for what is none."
+    "Read a study's line; raise `PrepareError` for anything else."
     try:
         found = json.loads(outputs.read(f"studies/{name}") or b"")
         if found["split"] in SPLITS and found["key"] and found["n_epochs"] >= 0:
@@ -379,7 +379,7 @@ def _as_survey(found: Mapping) -> Survey:
 def _agreed_scaling(
     outputs: Outputs, surveys: Mapping[str, Survey], given: Scaling | None, left_out: Sequence[str]
 ) -> Scaling:
-    "Give the scaling that lies there, is given, or is made of training patients; raise `PrepareError` for none or two."
+    "Give the scaling that is stored, given, or made from training patients; raise `PrepareError` for none or two."
     content = outputs.read("scaling.json")
     kept = read_scaling(content) if content else given
     if given and given != kept:
@@ -393,7 +393,7 @@ def _agreed_scaling(
 
 # %% ../../nbs/library/mae/prepare.ipynb #a3b464fb
 def read_scaling(content: bytes) -> Scaling:
-    "Read a scaling that was stored; raise `PrepareError` for what is none."
+    "Read a stored scaling; raise `PrepareError` for anything else."
     try:
         found = json.loads(content)
         scaling = Scaling(tuple(map(float, found["middle"])), tuple(map(float, found["size"])), int(found["n_studies"]))

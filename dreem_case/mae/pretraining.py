@@ -42,7 +42,7 @@ class PretrainSettings:
     seed: int = 0
 
     def loop(self) -> LoopSettings:
-        "Put it as the loop has it: an epoch is a chunk of steps."
+        "Give the settings of the loop, whose epoch is a chunk of steps."
         n = -(-self.steps // self.chunk)
         return LoopSettings(n, self.learning_rate, self.weight_decay, self.warm_up, self.clip, n, self.seed, half=True)
 
@@ -63,7 +63,7 @@ class BatchFiles:
 
     @cached_property
     def steps_of_pass(self) -> int:
-        "Count the batches of a pass; what does not fill one is left out of it."
+        "Count the batches of a pass; examples that do not fill one are left out."
         return len(self) // self.settings.batch
 
     def order(self, number: int) -> np.ndarray:  # (n,) of a pass: examples, by number over all files
@@ -82,7 +82,7 @@ class BatchFiles:
         return number, self._order[place * self.settings.batch : (place + 1) * self.settings.batch]
 
     def take(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # signals, present
-        "Read examples by number; some files are kept, since the next batch is of the same."
+        "Read examples by number; some files are kept, since the next batch needs the same."
         places = np.searchsorted(self.first, numbers, side="right") - 1
         for gone in [i for i in self.kept if i not in places][: max(len(self.kept) - self.settings.mixed_files, 0)]:
             del self.kept[gone]
@@ -113,10 +113,10 @@ def draw_mask(
     present: np.ndarray,  # bool (rows,)
     n_patches: int,
     kinds: Mapping[str, float],  # random, span, modality: how often each is drawn
-    share: float,  # of what is there that is hidden
+    share: float,  # of the patches present, to hide
     rng: np.random.Generator,
 ) -> np.ndarray:  # bool (rows, n_patches), true where hidden
-    "Choose what to hide of one example; something is always hidden and something seen, where two patches are there."
+    "Choose what to hide of one example; if it has two patches, some are hidden and some seen."
     kind = rng.choice(list(kinds), p=np.array(list(kinds.values())) / sum(kinds.values()))
     n_present = int(present.sum())
     n_hidden = round(share * n_present * n_patches)
@@ -205,7 +205,7 @@ def pretrain(
     config: MaeConfig,
     settings: PretrainSettings,
 ) -> tuple[MaskedAutoencoder, Learned]:
-    "Pretrain an autoencoder, or go on where a checkpoint in `out` stopped; raise `ModelError` if it is of another one."
+    "Pretrain an autoencoder, or go on from a checkpoint in `out`; raise `ModelError` if that has other settings."
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     data = BatchFiles(batch_paths(folder, "train"), settings)
@@ -229,7 +229,7 @@ def pretrain(
 
 # %% ../../nbs/library/mae/pretraining.ipynb #75a35e9e
 def new_model(data: BatchFiles, config: MaeConfig, settings: PretrainSettings) -> MaskedAutoencoder:
-    "Make a network that knows nothing, scaled by some hundred examples that it will learn from."
+    "Make an untrained network, scaled by some hundred examples that it will learn from."
     seed_all(settings.seed)
     model = MaskedAutoencoder(config)
     spread = np.unique(np.linspace(0, len(data) - 1, min(len(data), 4 * BATCH)).round().astype(int))

@@ -16,7 +16,7 @@ from ..core.agreement import EvaluationError, accuracy, kappa
 from ..core.trees import Trees, fit_trees
 
 # %% ../../nbs/library/mae/probes.ipynb #8db44e2a
-Probe = Callable[[np.ndarray], np.ndarray]  # of rows (n, k): probabilities (n, n_classes), 0 for what nobody showed
+Probe = Callable[[np.ndarray], np.ndarray]  # of rows (n, k): probabilities (n, n_classes), 0 for classes not learned
 
 # %% ../../nbs/library/mae/probes.ipynb #3cf357f4
 KINDS = ("linear", "head", "trees")
@@ -30,7 +30,7 @@ def fit_probe(
     n_classes: int = 2,
     kind: str = "linear",  # one of `KINDS`
 ) -> Probe:
-    "Learn classes from rows; raise `EvaluationError` where nothing is scored, or for a kind that is none."
+    "Learn classes from rows; raise `EvaluationError` where nothing is scored, or for an unknown kind."
     from sklearn.exceptions import ConvergenceWarning
 
     scored = np.asarray(codes) >= 0
@@ -108,7 +108,7 @@ class Judged:
 
     @property
     def weighted_auroc(self) -> float:
-        "Average by how many epochs a class has, which is what is often published, and hides what is rare."
+        "Average, weighted by each class's epochs, as is often published; this hides rare classes."
         weights = [self.share[name] for name in self.auroc]
         return float(np.average(list(self.auroc.values()), weights=weights)) if self.auroc else float("nan")
 
@@ -118,7 +118,7 @@ def judge(
     probabilities: np.ndarray,  # (n, n_classes)
     names: Sequence[str],  # of classes
 ) -> Judged:
-    "Judge what a probe says; of two classes the second is looked for."
+    "Judge a probe's probabilities; of two classes, the second is the positive one."
     scored = np.asarray(codes) >= 0
     codes, said = np.asarray(codes)[scored], np.asarray(probabilities)[scored]
     asked = range(len(names)) if len(names) > 2 else [1]
@@ -136,7 +136,7 @@ def check_sides(
     learned: Sequence[str],  # the patient of each row that is learned from
     judged: Sequence[str],  # of each row that is judged
 ) -> None:
-    "Raise `EvaluationError` if a patient is on both sides, be it with another study."
+    "Raise `EvaluationError` if a patient is on both sides, even with another study."
     both = sorted(set(map(str, learned)) & set(map(str, judged)))
     if both:
         raise EvaluationError(f"split: expected no patient on both sides, found {', '.join(both)[:80]}")

@@ -26,8 +26,8 @@ from ..nights.edf_samples import Annotation, Timeline, read_digital, read_timeli
 from ..nights.stages import EPOCH_S, UNSCORED
 
 # %% ../../nbs/library/mae/psg.ipynb #2ce2c036
-def event_of(text: str) -> str | None:  # one of EVENTS; None for what is none
-    "Understand a text as a kind of event."
+def event_of(text: str) -> str | None:  # one of EVENTS; None for any other text
+    "Recognize a kind of event in a text."
     plain = normalize("NFKD", text.casefold()).encode("ascii", "ignore").decode()  # é as e
     plain = re.sub("pn(oea|oe|ee)", "pnea", plain)
     if re.search(r"\b(no|without|test|possible|keine?|ohne|mogliche?|pas|sans|aucune?)\b|\?", plain):
@@ -62,7 +62,7 @@ def grid_of(annotations: Sequence[Annotation]) -> float:  # s, 0 to below 30
 
 # %% ../../nbs/library/mae/psg.ipynb #138f9604
 def no_labels(n_epochs: int, notes: tuple[str, ...] = (), unknown: Mapping[str, int] | None = None) -> Labels:
-    "Give labels that say nothing."
+    "Make empty labels."
     seconds = np.full((n_epochs, len(EVENTS)), np.nan, np.float32)
     return Labels(np.full(n_epochs, UNSCORED, np.int8), seconds, dict(unknown or {}), notes)
 
@@ -73,7 +73,7 @@ def label_epochs(
     first_s: float,  # start of the first epoch, on the same clock
     record: str = "study",  # for messages
 ) -> Labels:
-    "Give each epoch its stage and its seconds of events; without any stage nothing is known."
+    "Give each epoch its stage and its seconds of events; without any stage, labels are empty."
     annotations = sorted(annotations, key=lambda annotation: annotation.onset_s)  # a file has them in any order
     words = {a.text: (stage_of(a.text), event_of(a.text)) for a in annotations}
     unknown = Counter(a.text[:60] for a in annotations if words[a.text] == (None, None))
@@ -215,7 +215,7 @@ def read_channels(
 
 # %% ../../nbs/library/mae/psg.ipynb #e94c0055
 _SLOW_HZ = 10.0  # below, lines between values: a filter would ring where oxygen steps
-_MOST_TERM = 20_000  # of the ratio of two rates: less, and a night at 255.95 Hz ends seconds off
+_MOST_TERM = 20_000  # of the ratio of two rates; with less, a night at 255.95 Hz ends seconds off
 
 
 def resampled(
@@ -224,7 +224,7 @@ def resampled(
     n: int,  # samples to give
     to_hz: float = RATE,
 ) -> np.ndarray:  # float32 (n,), NaN where missing
-    "Bring a signal to another rate, without folding what lies above the new one's half into it."
+    "Resample a signal, without folding what lies above half the new rate into it."
     made = np.full(n, np.nan, np.float32)
     if not len(values):
         return made
@@ -277,7 +277,7 @@ def read_modalities(
     psg: Psg,
     first: int = 0,
     stop: int | None = None,  # epochs
-) -> Iterator[tuple[int, np.ndarray, np.ndarray, str]]:  # modality, float32 (n, 3840), bool (n,), what to say
+) -> Iterator[tuple[int, np.ndarray, np.ndarray, str]]:  # modality, float32 (n, 3840), bool (n,), note
     "Read modality by modality, in the unit of each; those without a channel are left out."
     stop = psg.n_epochs if stop is None else min(stop, psg.n_epochs)
     a, b = psg.first_s + first * EPOCH_S, psg.first_s + stop * EPOCH_S

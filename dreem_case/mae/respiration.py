@@ -51,7 +51,7 @@ _STAGES = {"wake": Stage.WAKE, "n1": Stage.N1, "n2": Stage.N2, "n3": Stage.DEEP,
 
 
 def _time(text: str) -> datetime | None:
-    "Read a time in one of the forms that are used; None for what is none."
+    "Read a time in one of the forms that are used; None for anything else."
     whole, _, fraction = text.strip().partition(",")
     for form in _DATES:
         try:
@@ -63,7 +63,7 @@ def _time(text: str) -> datetime | None:
 
 # %% ../../nbs/library/mae/respiration.ipynb #fd04bd20
 def _text(folder: Path, pattern: str) -> tuple[str, datetime, list[str]]:  # file name, its start, lines of its body
-    "Read the one file of a name; raise `ArrayError` where there is none, or several."
+    "Read the one file of a pattern; raise `ArrayError` where there is none, or several."
     paths = sorted(folder.glob(pattern))
     if len(paths) != 1:
         raise ArrayError(pattern, "one file", str(len(paths)))
@@ -104,7 +104,7 @@ _LONGEST_S = 600  # of an event
 
 
 def _events(lines: list[str], start: datetime, length_s: float) -> tuple[list[tuple[float, float]], list[str]]:
-    "Read apneas and hypopneas, in s from the signal's start; what is none, or lies outside, is counted in notes."
+    "Read apneas and hypopneas, in s from the signal's start; others, or those outside, are counted in notes."
     found, odd = [], Counter()
     for line in lines:
         span, *rest = (part.strip() for part in line.split(";"))
@@ -138,7 +138,7 @@ def _filled(spans: list[tuple[float, float]], n: int, shift_s: float) -> np.ndar
 
 # %% ../../nbs/library/mae/respiration.ipynb #1cd11286
 def _cut(signal: np.ndarray, hz: int, n: int, shift_s: float) -> np.ndarray:  # float32 (n, 30 * hz)
-    "Cut a signal into the epochs of the stages, which begin so many seconds after it."
+    "Cut a signal into the epochs of the stages, which begin `shift_s` seconds after it."
     found = np.full(n * EPOCH_S * hz, np.nan, np.float32)
     first = round(shift_s * hz)
     own = signal[max(first, 0) : max(first + len(found), 0)]
@@ -148,7 +148,7 @@ def _cut(signal: np.ndarray, hz: int, n: int, shift_s: float) -> np.ndarray:  # 
 
 # %% ../../nbs/library/mae/respiration.ipynb #c504551c
 def read_night(folder: Path | str, name: str) -> Breathing:
-    "Read a night by its name, such as AP01; raise `ArrayError` for files that are missing or no such files."
+    "Read a night by its name, such as AP01; raise `ArrayError` for missing or other files."
     folder = Path(folder)
     kinds = {"flow": "iuf", "thorax": "iuf", "spo2": "iuf"}
     signals = read_arrays(folder / f"{name}_signals.npz", kinds, MAX_SAMPLES, "signals")
@@ -234,7 +234,7 @@ def within_night(rows: np.ndarray) -> np.ndarray:  # (n, k), float32
 
 # %% ../../nbs/library/mae/respiration.ipynb #5f06b7f0
 def as_examples(night: Breathing) -> tuple[np.ndarray, np.ndarray]:  # float32 (n, 16, 3840), bool (n, 16)
-    "Lay a night out in the montage, with what it lacks absent."
+    "Put a night into the montage; the modalities it lacks are absent."
     places = {modality.name: i for i, modality in enumerate(MODALITIES)}
     signals = np.zeros((len(night), len(MODALITIES), WIDTH), np.float32)
     present = np.zeros(signals.shape[:2], bool)
@@ -252,13 +252,13 @@ def as_examples(night: Breathing) -> tuple[np.ndarray, np.ndarray]:  # float32 (
 
 # %% ../../nbs/library/mae/respiration.ipynb #422b7961
 def embedding_rows(embedding: np.ndarray) -> np.ndarray:  # float32 (n, width)
-    "Scale an embedding within its night; what is not known counts as usual."
+    "Scale an embedding within its night; NaN counts as the median."
     middle = np.nanmedian(np.where(np.isfinite(embedding).any(axis=0), embedding, 0), axis=0)
     return within_night(np.where(np.isfinite(embedding), embedding, middle))
 
 
 def blend(hand: np.ndarray, embedded: np.ndarray, share: float) -> np.ndarray:  # probabilities (n,)
-    "Average the logarithms of the odds that two probes give, the second by its share."
+    "Average the logarithms of the odds that two probes give, the second with weight `share`."
     return expit((1 - share) * _odds(hand) + share * _odds(embedded))
 
 

@@ -44,7 +44,7 @@ class Study:
 
 # %% ../../nbs/library/mae/simulate.ipynb #5e999a09
 def simulate_study(patient: str, number: int = 1, hours: float = 8.0, seed: int = 1) -> Study:
-    "Simulate a study of a patient, the same for the same arguments."
+    "Simulate a study of a patient; the same arguments give the same study."
     child = draw_child(patient, seed)
     rng = np.random.default_rng([seed, number, *patient.encode()])
     sleep = draw_sleep(child, hours, rng)
@@ -168,7 +168,7 @@ _REMARKS = ("Lights Off", "Body Position: Supine", "Gain/Filter Change", "tech i
 
 
 def tsv_content(study: Study, lead_s: float, rng: np.random.Generator) -> bytes:
-    "Write annotations of a study whose signals were cut by so many seconds at the start, with a file's habits."
+    "Write a study's annotations with the quirks of real files; the first `lead_s` of its signals were cut."
     rows = [(i * EPOCH_S, EPOCH_S, _STAGE_WORDS[code]) for i, code in enumerate(study.stages)]
     rows += [(event.onset_s, event.duration_s, _WORDS[event.name]) for event in study.events]
     span = len(study.stages) * EPOCH_S
@@ -196,7 +196,7 @@ def write_study(folder: str | Path, name: str, hours: float = 8.0, seed: int = 1
 
 
 def patient_names(n_patients: int) -> list[str]:
-    "Name patients as a hospital's key does, with numbers that say nothing."
+    "Name patients as a hospital's key does, by meaningless numbers."
     return [str(10031 + 119 * i) for i in range(n_patients)]
 
 # %% ../../nbs/library/mae/simulate.ipynb #abb63743
@@ -214,7 +214,7 @@ def simulate_studies(
     n_jobs: int | None = None,  # processes; None: one for each core
     on_study: Callable[[str], object] = lambda study: None,  # called for each that is there
 ) -> list[str]:  # names of studies
-    "Simulate patients' studies and write them; those that are there already stay; raises as `claim_folder` for others."
+    "Simulate patients' studies and write them; existing ones stay; raises as `claim_folder` for other files."
     folder = Path(folder)
     claim_folder(folder, f"simulated studies, hours {hours}, seed {seed}", "edf")
     children = [draw_child(name, seed) for name in patient_names(n_patients)]
@@ -280,7 +280,7 @@ _AFTER_S = 40
 
 
 def oxygen_around(spo2: np.ndarray, onset_s: float, duration_s: float) -> tuple[float, float] | None:  # %, s
-    "Measure the depth of the fall behind an event and the delay of its lowest point; None where the probe is off."
+    "Measure the depth of the fall after an event and the delay of its lowest point; None where the probe is off."
     start, stop = int(onset_s), int(onset_s + duration_s + _AFTER_S)
     before, after = spo2[max(start - 15, 0) : start + 6], spo2[start:stop]
     seen = np.concatenate([before, after])
