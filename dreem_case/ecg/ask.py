@@ -46,7 +46,7 @@ def questions(
 ) -> tuple[np.ndarray, np.ndarray]:  # int (k,), int (n_beats,)
     """Choose the beats whose labels tell most; the same beats for the same record.
 
-    The beats in the middle of each group, the largest group first, and each beat's group, -1 where it is not scored.
+    Returns the beat in the middle of each group, the largest group first, and each beat's group, -1 if not scored.
     """
     from sklearn.cluster import KMeans
 
@@ -66,7 +66,7 @@ def questions(
 def adapted(
     asked: np.ndarray,  # int (k,), as `questions` gives
     groups: np.ndarray,  # int (n_beats,)
-    labels: Mapping[int, int],  # beat -> class 0 to 3; others say nothing
+    labels: Mapping[int, int],  # beat -> class 0 to 3; others are ignored
     given: np.ndarray,  # int (n_beats,) classes by the model
 ) -> np.ndarray:  # int (n_beats,)
     "Let each label hold for its group."
@@ -79,13 +79,13 @@ def adapted(
 # %% ../../nbs/library/ecg/ask.ipynb #a9ac3622
 NEAR_S = 0.15  # a label belongs to a beat within this
 MIN_LABELS, USUAL_LABELS = 2, 10
-TRUSTED = 0.8  # how much a label says of its group, and the model the rest: calibrated to .002 on patient folds of DS1
+TRUSTED = 0.8  # weight of a label for its group; the model has the rest: calibrated to .002 on patient folds of DS1
 
 
 def labels_of(record: str, said: object) -> tuple[int, dict[float, str]]:  # how many were asked for, s -> class
     """Read labels by time, as a file or a request has them, None where none is given; raise `EcgError`.
 
-    Where nobody says how many beats were asked for, they are those that are named here, and ten at least.
+    If how many beats were asked for is not said, it is the number named here, and ten at least.
     """
     try:
         given = {float(t): str(label) for t, label in said.items() if label is not None}
@@ -114,7 +114,7 @@ def with_labels(
     n: int,
     labels: Mapping[float, str],  # s -> one of CLASSES
 ) -> BeatAnswers:
-    "Name beats by the labels of some; raise `EcgError` for a label that is none, of no beat, or one more of a beat."
+    "Name beats by the labels of some; raise `EcgError` for an unknown label, one of no beat, or two of a beat."
     by_beat = {}
     for t, label in labels.items():
         beat = int(np.abs(answers.time_s - t).argmin())

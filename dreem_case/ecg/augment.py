@@ -63,7 +63,7 @@ def _strung(signals: Signals, time_s: np.ndarray, order: list[int]) -> tuple[Sig
     return Signals(signals.names, x, np.zeros(x.shape, bool)), np.array(places) / FS_HZ
 
 # %% ../../nbs/library/ecg/augment.ipynb #cec55374
-QRS_T = (8, 45)  # samples of a beat that are kept, before and behind its R peak
+QRS_T = (8, 45)  # samples of a beat that are kept, before and after its R peak
 
 
 def fibrillating(

@@ -63,7 +63,7 @@ ONE_LEAD = 0.4  # weight of a beat seen in one lead
 def training_rows(
     examples: Sequence[Example],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # rows, classes, weights
-    "Gather beats with their weights; raise `EcgError` where all are of one class, or none is of any."
+    "Gather beats with their weights; raise `EcgError` unless there are two classes."
     random = np.random.default_rng(0)
     rows, classes, weights, owners = [], [], [], []
     for owner, example in enumerate(examples):
@@ -85,7 +85,7 @@ def training_rows(
 def balanced(
     y: np.ndarray,  # int (n,) classes
     weight: np.ndarray,  # (n,) of each beat, beforehand
-    owner: np.ndarray,  # int (n,) whose it is
+    owner: np.ndarray,  # int (n,) of each beat
 ) -> np.ndarray:  # (n,) with a mean of 1
     "Let a class weigh the root of its beats, and a patient in it the fourth root of theirs."
     weight = weight.astype(float)
@@ -119,12 +119,12 @@ N_ROUNDS = 80
 SHARE_LINEAR = 0.5
 BIAS = (1.0, 1.0, 1.0, 4.0)  # F has to be a quarter as probable as the others: it is rare, and seldom sure
 FLAGGED = 0.10  # share of beats that a person should look at
-SOFTNESS = (0.05, 20.0)  # what that of probabilities may be: few patients, all named rightly, would make it nothing
+SOFTNESS = (0.05, 20.0)  # limits of softness: few patients, all named rightly, would make it nothing
 
 
 @dataclass(frozen=True, eq=False)
 class BeatModel:
-    "Whatever names beats, a `BeatClassifier` or a network: by `weighted`, and with a `version` by its content."
+    "A model that names beats, `BeatClassifier` or network, by `weighted`; its `version` is that of its content."
 
     sees_waves: ClassVar[bool] = False  # it looks at whole beats, beside the rows of a table
 
@@ -156,7 +156,7 @@ class BeatClassifier(BeatModel):
     offset: np.ndarray  # float32 (4,)
 
     def weighted(self, table: FeatureTable) -> np.ndarray:  # (n, 4)
-        "Give the trees' probabilities, in which rare classes weigh more than they are frequent."
+        "Give probabilities in which rare classes weigh more than their frequency."
         self.check_names(table)
         both = (1 - SHARE_LINEAR) * self.trees.predict(table.rows)
         both += SHARE_LINEAR * softmax(table.rows @ self.weights.T + self.offset)
@@ -175,7 +175,7 @@ def confidence_of(weighted: np.ndarray, honest: np.ndarray) -> np.ndarray:  # (n
 
 
 def fit_both(examples: Sequence[Example], n_rounds: int = N_ROUNDS) -> BeatClassifier:
-    "Fit trees and regression, without their honesty."
+    "Fit trees and regression, without calibration."
     import lightgbm
 
     rows, classes, weights = training_rows(examples)
@@ -186,7 +186,7 @@ def fit_both(examples: Sequence[Example], n_rounds: int = N_ROUNDS) -> BeatClass
 
 # %% ../../nbs/library/ecg/classifier.ipynb #9e8d4d3f
 def _shortened(trees: Trees) -> Trees:
-    "Round to what the file holds, six digits: nearly what rows of float32 do."
+    "Round to the six digits that the file holds, nearly the precision of float32."
     short = np.vectorize(lambda value: float(f"{value:.6g}"), otypes=[float])
     return replace(trees, threshold=short(np.clip(trees.threshold, -9, 9)), value=short(trees.value))
 
@@ -208,9 +208,9 @@ def held_out(
     patients: Sequence[str],  # one for each example
     n_folds: int,
     fit: Callable[[list[Example]], BeatModel],
-    n_threads: int = 1,  # fits at a time; more only for trees, as networks draw from what is common to all threads
+    n_threads: int = 1,  # fits at a time; more only for trees: networks share random numbers between threads
 ) -> list[np.ndarray]:  # weighted probabilities (n_beats, 4), by a model that has not seen the patient
-    "Have every record's beats named by a model that was fitted to other patients."
+    "Name every record's beats by a model that was fitted to other patients."
     from threadpoolctl import threadpool_limits
 
     found: list[np.ndarray] = [np.empty((0, GUESSED))] * len(examples)
@@ -250,7 +250,7 @@ def calibrated(model: BeatModel, weighted: np.ndarray, classes: np.ndarray) -> B
 def fit_classifier(
     examples: Sequence[Example], patients: Sequence[str], n_folds: int = 6, n_rounds: int = N_ROUNDS
 ) -> BeatClassifier:
-    "Fit trees to all examples, and their honesty on patients held out in turn."
+    "Fit trees and regression to all examples, and calibrate them on patients held out in turn."
     weighted = held_out(examples, patients, n_folds, lambda learn: fit_both(learn, n_rounds=n_rounds))
     real = [i for i, example in enumerate(examples) if not example.made]
     classes = np.concatenate([examples[i].classes for i in real])
@@ -289,7 +289,7 @@ def save_classifier(model: BeatClassifier, path: Path | str) -> None:
 
 # %% ../../nbs/library/ecg/classifier.ipynb #6c33f05f
 def load_classifier(path: Path | str) -> BeatClassifier:
-    "Read a model; raise `EcgError` for a file that is none."
+    "Read a model; raise `EcgError` for any other file."
     path = Path(path)
     if not path.is_file() or path.stat().st_size > MAX_FILE_BYTES:
         raise EcgError(path.name, f"a model file of at most {MAX_FILE_BYTES} bytes", "none, or a larger one")
@@ -301,7 +301,7 @@ def load_classifier(path: Path | str) -> BeatClassifier:
 
 # %% ../../nbs/library/ecg/classifier.ipynb #1b206d44
 def model_of(state: dict, card: dict) -> BeatClassifier:
-    "Build a model of plain values; raise `ValueError`, `KeyError` or `TypeError` for others."
+    "Build a model from plain values; raise `ValueError`, `KeyError` or `TypeError` for unfit ones."
     if state["kind"] != KIND or state["classes"] != list(CLASSES[:GUESSED]) or not isinstance(card, dict):
         raise ValueError(f"expected kind {KIND}")
     names = tuple(str(name) for name in state["names"])

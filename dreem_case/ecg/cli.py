@@ -191,9 +191,9 @@ def train(folder: Path, out: Path, kind: str, everyone: bool, mlflow: bool) -> N
 @click.option("--shifts/--no-shifts", default=True, show_default=True)
 @_named
 def evaluate(folder: Path, results: Path, shifts: bool) -> None:
-    """Judge the method on annotated records: train on one half of the patients, judge the other, and all the rest.
+    """Judge the method on annotated records: train on half of the patients, judge on the others; give all figures.
 
-    Whose a record is says patients.csv (record,patient) beside the records, else a comment `# patient 1` of its header.
+    A record's patient is in patients.csv (record,patient) beside the records, or in a header comment `# patient 1`.
     """
     from dreem_case.ecg.findings import study
     from dreem_case.ecg.study import records_said, split_of
@@ -228,7 +228,7 @@ def search(folder: Path, history: Path, trials: int, epochs: int) -> None:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="JSON file.")
 @_named
 def folds(folder: Path, out: Path) -> None:
-    "Measure what each augmentation gives, and what flags catch, on folds of the patients that are learned from."
+    "Measure what each augmentation gives, and what flags catch, on folds of the training patients."
     from dreem_case.ecg.findings import measure_on_folds
 
     found = measure_on_folds(folder, out)
@@ -301,7 +301,7 @@ def score(store: str, out: str, model_file: Path | None, jobs: int | None, recor
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_named
 def watch(scored: str, as_json: bool) -> None:
-    "Tell what monitoring says of scored records; ends with 1 where more of them stand out than chance would have."
+    "Tell what monitoring says of scored records; ends with 1 if more of them stand out than by chance."
     from dreem_case.ecg.places import watched_table
 
     found = watched_table(scored)

@@ -16,7 +16,7 @@ from .filtering import FS_HZ, SPIKE_FS_HZ, Signals, bridged
 from .recording import Recording
 
 # %% ../../nbs/library/ecg/detect.ipynb #a709a234
-HIGH, LOW = 0.44, 0.18  # share of the usual height: of a beat, and of one that is looked for
+HIGH, LOW = 0.44, 0.18  # share of the usual height: of a beat, and of a late one that is searched for
 REFRACTORY_S, T_WAVE_S = 0.2, 0.36
 LATE = 1.5  # times the local median interval
 SLOW = 0.4  # share of the usual height, where most seconds have no beat
@@ -28,7 +28,7 @@ def detect_beats(signals: Signals) -> np.ndarray:  # s, of the steepest moment o
 
 
 def detected(signals: Signals) -> tuple[np.ndarray, np.ndarray]:  # as `detect_beats`; bool (n_beats,): as `_clear`
-    "Find beats, and tell which of them stand out of what lies around."
+    "Find beats, and tell which of them stand out from what lies around."
     band, steep = _slopes(signals)
     curve = _together(steep, signals.missing)
     peaks, found = find_peaks(curve, height=LOW, distance=int(REFRACTORY_S * FS_HZ))
@@ -74,7 +74,7 @@ def _usual(height: np.ndarray, reach_s: int = 6) -> np.ndarray:
 
 # %% ../../nbs/library/ecg/detect.ipynb #c1ea0b19
 def _between_samples(curve: np.ndarray, peaks: np.ndarray) -> np.ndarray:
-    "Place peaks by a parabola through three samples: of 8 ms each, they are too coarse for intervals."
+    "Place peaks by a parabola through three samples: 8 ms apart, these are too coarse for intervals."
     at = np.clip(peaks, 1, len(curve) - 2)
     before, there, behind = curve[at - 1], curve[at], curve[at + 1]
     return at + np.clip((before - behind) / (2 * np.minimum(before - 2 * there + behind, -1e-9)), -1, 1)
@@ -165,7 +165,7 @@ CLEAR, QUIET_SHARE = 2.5, 0.3  # times the steepness that so much of two seconds
 
 
 def _clear(curve: np.ndarray, beats: np.ndarray) -> np.ndarray:  # bool (n_beats,)
-    "Tell which beats stand out of what lies around; a detection in noise does not."
+    "Tell which beats stand out from what lies around; a detection in noise does not."
     around = curve[np.clip(beats[:, None] + np.arange(-FS_HZ, FS_HZ + 1, 5), 0, len(curve) - 1)]
     return curve[beats] > CLEAR * (np.quantile(around, QUIET_SHARE, axis=1) + 0.05)
 
@@ -208,7 +208,7 @@ def looking_like(
     time_s: np.ndarray,  # (n,) of R peaks
     some: np.ndarray,  # bool (n,)
 ) -> np.ndarray:  # bool (n,)
-    "Tell which beats look like the median of some."
+    "Tell which beats look like the median of `some`."
     at = np.round(time_s * FS_HZ).astype(int)[:, None] + np.arange(-15, 16)
     waves = signals.x[:, np.clip(at, 0, signals.x.shape[1] - 1)]  # (n_leads, n, 31)
     waves = np.moveaxis(waves - waves.mean(axis=-1, keepdims=True), 0, 1).reshape(len(time_s), -1)

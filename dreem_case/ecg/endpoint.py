@@ -145,7 +145,7 @@ _DRAWN_HZ = 250  # about so many samples a second are enough for a picture
 
 
 def _seconds(record: str, name: str, default: float) -> float:
-    "Read a time of the query; raise `EcgError` for what is none."
+    "Read a time of the query; raise `EcgError` for anything else."
     given = request.args.get(name, str(default))
     try:
         value = float(given)

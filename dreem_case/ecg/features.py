@@ -81,7 +81,7 @@ def aligned(
     time_s: np.ndarray,  # (n_beats,)
     usual: np.ndarray,  # bool (n_beats,): beats that come on time
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    "Give beats in place, their template, what of their QRS is missing (n_leads, n_beats), and by how much they moved."
+    "Give beats in place, their template, where their QRS is missing (n_leads, n_beats), and by how much they moved."
     wide, missing = cut(signals, time_s)
     usual = usual & ~missing[:, :, MOVE + QRS.start : MOVE + QRS.stop].any(axis=(0, 2))
     usual = usual if usual.sum() >= 20 else ~missing[:, :, MOVE + QRS.start : MOVE + QRS.stop].any(axis=-1).all(axis=0)
@@ -230,7 +230,7 @@ class FeatureTable:
     names: tuple[str, ...]
     rows: np.ndarray  # float32 (n_beats, n_features)
     time_s: np.ndarray  # (n_beats,)
-    unscored: np.ndarray  # bool (n_beats,): the QRS lies in a gap, or may be none
+    unscored: np.ndarray  # bool (n_beats,): the QRS lies in a gap, or may be no beat
     shapes: np.ndarray  # float32 (n_beats, n) the QRS of all leads side by side, to see which beats are alike
     waves: np.ndarray | None = None  # float16 (n_beats, n_leads, 2, n_samples at 125 Hz), for networks: whole beats in
     # QRS heights, and these less the patient's median beat; NaN where a lead's QRS is in a gap
@@ -263,7 +263,7 @@ def beat_features(
     time_s: np.ndarray,  # (n,) of R peaks, rising
     record: str = "recording",  # for the error
     with_waves: bool = False,  # 700 bytes more for each beat of two leads
-    doubtful: np.ndarray | None = None,  # bool (n,): what may be no beat
+    doubtful: np.ndarray | None = None,  # bool (n,): detections that may be no beats
 ) -> FeatureTable:
     "Make the table of a record, or of half an hour of one; raise `EcgError` for fewer than two beats."
     time_s = np.asarray(time_s, float)
@@ -288,7 +288,7 @@ def beat_features(
 
 # %% ../../nbs/library/ecg/features.ipynb #0b3d4ab0
 def _waves(beats: np.ndarray, far: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    "Lay whole beats beside what they differ by."
+    "Put whole beats beside their differences from the template."
     found = np.full((len(seen), len(beats), 2, beats.shape[-1]), np.nan, np.float16)
     both = np.stack([np.where(np.isnan(far), np.nan, beats), far], axis=2)
     found[seen] = np.clip(both, -8, 8).transpose(1, 0, 2, 3)

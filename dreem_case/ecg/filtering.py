@@ -51,7 +51,7 @@ def bridged(
     lead: np.ndarray,  # (n,)
     gaps: np.ndarray,  # bool (n,)
 ) -> np.ndarray:  # (n,)
-    "Draw a line through gaps; a lead that is nothing else is zero."
+    "Draw a line through gaps; a lead that is all gap becomes zero."
     if not gaps.any():
         return lead
     known = np.flatnonzero(~gaps)
@@ -74,7 +74,7 @@ def _flat(lead: np.ndarray, fs_hz: float) -> np.ndarray:
     return found
 
 # %% ../../nbs/library/ecg/filtering.ipynb #6a95f521
-SPIKE_FS_HZ = 200.0  # below such a rate there is none left
+SPIKE_FS_HZ = 200.0  # below this rate no spike is left
 SPIKE_S, SPIKE, NOT_NOISE = 0.012, 0.75, 10.0
 FEW_SPIKES, MANY_SPIKES = 1e-4, 0.05  # shares of the samples
 
@@ -103,7 +103,7 @@ FLAT_MV = 0.005
 
 
 def second_quality(recording: Recording) -> dict[str, np.ndarray]:  # lead -> uint8 (n_seconds,)
-    "Name the quality of every whole second of every lead, but for noise, which is told between beats."
+    "Name the quality of every whole second of every lead, except noise, which is found by beats."
     return {name: _of_lead(lead, recording.fs_hz) for name, lead in recording.leads.items()}
 
 
@@ -126,7 +126,7 @@ def _of_seconds(lead: np.ndarray, starts: np.ndarray, n: int, low: float, high: 
     return found
 
 # %% ../../nbs/library/ecg/filtering.ipynb #21b3eefd
-QUIET_FROM_S, QUIET_TO_S = 0.10, 0.06  # what of a beat is left out, behind and before its R peak
+QUIET_FROM_S, QUIET_TO_S = 0.10, 0.06  # time of a beat that is left out, after and before its R peak
 NOISE_S = 1.0
 
 

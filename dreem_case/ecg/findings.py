@@ -98,7 +98,7 @@ def held_out_answers(
     fit: Callable[[list[Example]], BeatModel],
     n_threads: int = 1,
 ) -> Answers:
-    "Have every record's beats named by a model of other patients; what is made up is learned from only."
+    "Name every record's beats by a model of other patients; made-up records are only learned from."
     named = held_out(examples, patients, n_folds, fit, n_threads)
     return judged(cases, {one.record: own for one, own in zip(examples, named, strict=True) if not one.made})
 
@@ -142,7 +142,7 @@ def both_ways(
 def trees_without(
     cases: Mapping[str, Case], records: Sequence[str], n_folds: int = 6, n_rounds: int = 80
 ) -> dict[str, dict[str, np.ndarray]]:  # what is left out -> confusions by patient
-    "Have trees and regression learn without a kind of made-up rhythms, on folds of patients."
+    "Train trees and regression without each kind of made-up rhythms, on folds of patients."
     examples, patients = with_made(cases, records)
     left_out: dict[str, tuple[str, ...]] = {
         "nothing": (), "reordered": ("-reordered",), "fibrillating": ("-fibrillating",),
@@ -164,7 +164,7 @@ def network_without(
     seeds: Sequence[int] = (0, 1, 2),  # whose confusions are added
     **settings: int,
 ) -> dict[str, dict[str, np.ndarray]]:  # what is left out -> confusions by patient
-    "Have a network learn without a change of its beats, on folds of patients."
+    "Train a network without each change of its beats, on folds of patients."
     from dreem_case.ecg.network_training import CHANGES, BeatNetSettings, fit_beat_network
 
     examples, patients = with_made(cases, records)
@@ -264,7 +264,7 @@ def of_shifts(
     n_jobs: int | None = 1,  # processes, None: one for each core; one gives each shift's figures as they come
     groups: Mapping[str, Sequence[str]] | None = None,  # of records, to be judged as they are
 ) -> Iterator[tuple[str, float]]:
-    "Judge every shift against the recordings as they are, on the same beats; and whether monitoring saw it."
+    "Judge every shift against the recordings as they are, on the same beats, and tell whether monitoring saw it."
     looked_at = dict.fromkeys([*learn, *judge, *(r for own in (groups or {}).values() for r in own)])
     calm = {r: look_at(model, cases[r].recording, cases[r].signals, cases[r].beats.time_s) for r in looked_at}
     reference = make_reference([calm[r].sight for r in learn])
@@ -354,7 +354,7 @@ FOUND = (
 def of_found_beats(
     model: BeatModel, cases: Mapping[str, Case], judge: Sequence[str], n_jobs: int | None = 1
 ) -> dict[str, float]:
-    "Judge what is answered of recordings as they are and shifted, where no R peak is known."
+    "Judge the answers to recordings as they are and shifted, where no R peak is known."
     bare = {r: replace(cases[r], example=replace(cases[r].example, tables=())) for r in judge}
     work = partial(_of_found_beats, model, bare)
     return {key: value for found in run_all(work, list(FOUND), n_jobs).values() for key, value in found.items()}
@@ -389,7 +389,7 @@ def _alarm(reference: Reference, seen: Collection[Seen]) -> float:
     return float(np.mean([stands_out(reference, watched(reference, record.sight)) for record in seen]))
 
 
-HURT = 0.02  # of the beats that a record's answers are wrong for, and were right for before
+HURT = 0.02  # loss of accuracy beyond which a shift hurts a record
 
 
 def _alarms_of_hurt(
@@ -460,7 +460,7 @@ def study(
     "Work out every figure of a folder of annotated records; gives the model of its first half."
     learn, judge = split_of(folder)
     data = data_of(folder)
-    write_findings(results, {}, data)  # a file that takes none is told before hours are spent
+    write_findings(results, {}, data)  # an unusable file shows before hours are spent
     cases = open_cases(folder, [*learn, *judge])
     model = train(cases, learn, n_rounds=n_rounds)
     write_findings(results, of_judged(model, cases, judge), data)

@@ -77,7 +77,7 @@ def _read_edf(path: Path, chosen: Mapping[str, str]) -> Recording:
         notes += [f"{name}: {said}" for said in (*channel.notes, about if factor == 1 else "") if said]
         stop, number = round(timeline.span_s * fs_hz), header.channels.index(channel)
         leads[name] = EdfSignal(header, timeline, number, factor / 1000, fs_hz, 0, stop).load().values
-    dated = header.start is not None and header.start.year > 1985  # 1985 is what a writer puts that was not told
+    dated = header.start is not None and header.start.year > 1985  # 1985 is what writers put if they do not know
     began = [f"starts {header.start:%Y-%m-%d %H:%M:%S}"] if dated else []
     return make_recording(record, fs_hz, leads, [*began, *header.notes, *timeline.notes, *notes])
 
@@ -88,7 +88,7 @@ def record_of(path: Path) -> str:
 
 
 def _check_length(record: str, seconds: float, fs_hz: float, n_leads: int, n_stored: int) -> None:
-    "Raise `EcgError` for what lasts too long, or is nearly all gap, before there is memory for it."
+    "Raise `EcgError` for what lasts too long, or is nearly all gap, before memory is allocated."
     n = seconds * fs_hz * n_leads
     if not seconds <= MAX_HOURS * 3600 or n > max(MOST_SAMPLES, 2 * n_stored):
         expected = f"at most {MAX_HOURS:g} h, of which gaps are not the most"
@@ -122,7 +122,7 @@ class _Table(NamedTuple):
 
 # %% ../../nbs/library/ecg/importing.ipynb #7bd9f595
 def _table_of(record: str, head: bytes) -> _Table:
-    "Find out how a table is written; raise `EcgError` for what is none."
+    "Find out how a table is written; raise `EcgError` for anything else."
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in head:
         raise EcgError(record, "EDF, BDF or a table of text in UTF-8", "UTF-16 or no text")
     try:
@@ -165,7 +165,7 @@ _CLOCK = (
 
 
 def _clock_s(record: str, column: object) -> np.ndarray:
-    "Read clock times, which go on behind midnight where there is no date; raise `EcgError` for what is none."
+    "Read clock times, which go on after midnight if there is no date; raise `EcgError` for anything else."
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -219,7 +219,7 @@ def _time_place(names: Sequence[str]) -> tuple[int | None, float | None]:  # and
 
 
 def _columns(path: Path, record: str, table: _Table, wanted: Sequence[int], clock: int | None) -> tuple[object, int]:
-    "Read columns, and count the rows that are left out since their length is another; raise `EcgError`."
+    "Read columns, and count the rows left out for another length; raise `EcgError`."
     import pyarrow as pa
     import pyarrow.csv as pc
 
@@ -292,7 +292,7 @@ def import_recording(
     rate: float | None = None,  # of a table whose times are not to be used
     unit: str | None = None,  # of a table's leads, V, mV or uV; None: as the table says
 ) -> Recording | None:
-    "Make a record of a file, and give it, None where it was there; raise `EcgError`, or `CaseFileError` for an EDF."
+    "Make a record of a file and return it, or None if it was there; raise `EcgError`, or `CaseFileError` for an EDF."
     path, folder, record = Path(path), Path(folder), record_of(Path(path))
     asked = (stored_file(path), sorted((chosen or {}).items()), rate, unit, result_version("ecg.importing"))
     origin, state = f"file {_digest(path.resolve())}", f"state {_digest(asked)}"

@@ -88,7 +88,7 @@ def filled(signals: Signals, time_s: np.ndarray, way: str) -> Signals:
 
 
 def distance(signals: Signals, truth: Signals, gone: np.ndarray) -> float:
-    "Give the root mean square of what was put wrong, in usual heights of the lead (98 % of its samples)."
+    "Give the root mean square error of what was put, in usual heights of the lead (98 % of its samples)."
     height = np.quantile(np.abs(truth.x), 0.99, axis=1, keepdims=True)
     wrong = ((signals.x - truth.x) / np.maximum(height, 1e-6))[gone]
     return float(np.sqrt(np.square(wrong).mean())) if wrong.size else 0.0

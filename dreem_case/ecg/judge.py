@@ -191,7 +191,7 @@ class Compared:
     record: str
     patient: str
     n_beats: int
-    changed: float  # share of the beats that another class, or none, would be given
+    changed: float  # share of the beats that would be given another class, or none
     # shares of the beats, "flagged", "refused", and "right" where they are annotated; counts of N, S, V, F
     in_use: dict[str, float]
     candidate: dict[str, float]

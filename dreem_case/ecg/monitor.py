@@ -20,7 +20,7 @@ from .recording import CLASSES, EcgError
 from .score import MODEL_FILE, BeatAnswers
 
 # %% ../../nbs/library/ecg/monitor.ipynb #4ec78c10
-BEATS_OF_RECORD = 500  # that the tenths are made of, at least where there are as many
+BEATS_OF_RECORD = 500  # that the tenths are made of, at most
 
 
 class Sight(NamedTuple):
@@ -39,7 +39,7 @@ class Reference:
     names: tuple[str, ...]
     edges: np.ndarray  # (n_features, 9) tenths of the training
     limits: Mapping[str, float]  # figure -> highest value of 95 % of the training records, each against the others
-    n_usual: int = 0  # figures beyond limits set on the others that 95 % of these have at most
+    n_usual: int = 0  # most figures beyond limits, set on the others, that 95 % of these have
     model: str = ""  # version of the model whose answers these are; "": any
 
 # %% ../../nbs/library/ecg/monitor.ipynb #e5113d16
@@ -56,7 +56,7 @@ def psi_by_group(reference: Reference, table: FeatureTable) -> dict[str, float]:
 
 # %% ../../nbs/library/ecg/monitor.ipynb #b42d1786
 def watched(reference: Reference, sight: Sight) -> dict[str, float]:
-    "Give the figures that are watched; each is the worse the higher it is."
+    "Give the figures that are watched; higher is worse."
     given = sight.classes >= 0
     found = {
         "doubt": float(1 - sight.confidence[given].mean()) if given.any() else 1.0,
@@ -100,7 +100,7 @@ def _edges(tables: Sequence[FeatureTable]) -> np.ndarray:  # (n_features, 9)
 
 
 def _most(values: Sequence[float]) -> float:
-    "Give the value that 19 of 20 keep to, and of fewer records the highest."
+    "Give the value that 19 of 20 do not exceed, and of fewer records the highest."
     return float(np.quantile(values, 0.95, method="higher"))
 
 
@@ -122,7 +122,7 @@ def sight_of(answers: BeatAnswers) -> Sight:
 
 def told(reference: Reference, answers: BeatAnswers) -> dict[str, object]:
     """Tell what monitoring says of a record: the share of classes expected to be right, the figures beyond their
-    limits, and whether these are more than training records have. Of paced beats alone nothing is told.
+    limits, and whether these are more than training records have. If all beats are paced, nothing is told.
     """
     if answers.paced.all():
         return {"expected_right": None, "beyond": [], "stands_out": False}
@@ -133,7 +133,7 @@ def told(reference: Reference, answers: BeatAnswers) -> dict[str, object]:
 
 # %% ../../nbs/library/ecg/monitor.ipynb #260d8a50
 def reference_path(model_file: Path | str | None) -> Path:  # None: the shipped model
-    "Say where the limits of a model lie, to which a link may lead: in a network's folder, or beside a file of trees."
+    "Give the file of a model's limits, following a link: in a network's folder, or beside a file of trees."
     path = Path(model_file or MODEL_FILE).resolve()
     return path / "monitor.json" if path.is_dir() else path.with_name(f"{path.stem}.monitor.json")
 
@@ -146,7 +146,7 @@ def save_reference(path: Path | str, reference: Reference) -> None:
 
 
 def load_reference(model_file: Path | str | None, version: str) -> Reference | None:
-    "Read the limits of a model; None where none lie there, or those of another version; raise `EcgError` for others."
+    "Read the limits of a model; None if there are none, or of another version; raise `EcgError` for other files."
     path = reference_path(model_file)
     if not path.is_file():
         return None

@@ -91,14 +91,14 @@ class NetworkClassifier(BeatModel):
         return np.array([self.names.index(name) for name in self.used])
 
     def weighted(self, table: FeatureTable) -> np.ndarray:  # (n, 4)
-        "Give the network's or the blend's probabilities, in which rare classes weigh more than they are frequent."
+        "Give the network's or the blend's probabilities, in which rare classes weigh more than their frequency."
         self.check_names(table)
         both = np.exp(self.logits(table)) * BIAS
         both /= both.sum(axis=1, keepdims=True)
         return both if self.trees is None else self.share * both + (1 - self.share) * self.trees.weighted(table)
 
     def logits(self, table: FeatureTable) -> np.ndarray:  # (n, 4), normalized
-        "Give logarithms of what the network says."
+        "Give the logarithms of the network's probabilities."
         inputs, found = network_inputs(table, self.columns), []
         with torch.inference_mode():
             for start in range(0, max(len(table.rows), 1), BATCH):

@@ -26,7 +26,7 @@ from .recording import EcgError
 # %% ../../nbs/library/ecg/network_training.ipynb #49641db8
 @dataclass(frozen=True)
 class BeatNetSettings:
-    "What a network is and how it learns: the best of a search on patient folds of DS1, with rhythm alone, and briefer."
+    "What a network is and how it learns: the best of a search on patient folds of DS1, but rhythm alone, and shorter."
 
     groups: tuple[str, ...] = ("rhythm",)  # of features that go in beside the shape; empty: all
     n_filters: int = 40
@@ -61,7 +61,7 @@ CHANGES = {
 
 # %% ../../nbs/library/ecg/network_training.ipynb #c6524371
 def changed(waves: np.ndarray, settings: BeatNetSettings, random: np.random.Generator) -> np.ndarray:
-    "Change beats (n, n_leads, 2, n_samples) as bodies and electrodes do, their distance from the median alike."
+    "Change beats (n, n_leads, 2, n_samples) as bodies and electrodes do, and their distance from the median with them."
     n, n_leads, _, n_samples = waves.shape
     of_lead, along = (n, n_leads, 1, 1), np.linspace(-1, 1, n_samples)
     gain = np.exp(random.normal(0, settings.gain, of_lead))
@@ -75,7 +75,7 @@ def changed(waves: np.ndarray, settings: BeatNetSettings, random: np.random.Gene
 
 # %% ../../nbs/library/ecg/network_training.ipynb #a4c6524b
 def _stretched(waves: np.ndarray, factor: np.ndarray) -> np.ndarray:  # (n, n_leads, 2, n_samples), (n,)
-    "Draw beats out around their R peak, which stays where it is; beyond the ends the last sample holds."
+    "Stretch beats around their R peak, which stays where it is; beyond the ends the last sample holds."
     last = waves.shape[-1] - 1
     at = np.clip(BEFORE + (np.arange(last + 1) - BEFORE) / factor[:, None], 0, last)[:, None, None]
     low = np.minimum(at.astype(int), last - 1)
@@ -140,10 +140,10 @@ def fit_beat_network(
     examples: Sequence[Example],
     settings: BeatNetSettings = BeatNetSettings(),
     judged: Sequence[Example] = (),  # of other patients, to decide when to stop
-    folder: Path | str | None = None,  # for a checkpoint behind each epoch
+    folder: Path | str | None = None,  # for a checkpoint after each epoch
     resume: Path | str | None = None,  # a checkpoint to go on from
 ) -> tuple[NetworkClassifier, Learned]:
-    "Have a network learn to name beats; without its honesty."
+    "Train a network to name beats, without calibration."
     names = examples[0].tables[0].names
     used = tuple(name for name in names if not settings.groups or group_of(name) in settings.groups)
     seed_all(settings.seed)
@@ -192,7 +192,7 @@ def network_held_out(
     settings: BeatNetSettings = BeatNetSettings(),
     n_folds: int = 6,
 ) -> tuple[list[np.ndarray], list[Learned]]:  # as `held_out` gives, and how each fold's network learned
-    "Have every record's beats named by a network that learned of other patients until it named these best."
+    "Name every record's beats by a network that learned from other patients until it named these best."
     went: list[Learned] = []
 
     def fit(learn: list[Example]) -> NetworkClassifier:
@@ -212,7 +212,7 @@ def fit_network_classifier(
     share: float = 1.0,  # of the network; below one it is blended with trees
     n_rounds: int = N_ROUNDS,  # of these
 ) -> tuple[NetworkClassifier, list[Learned]]:
-    "Fit a network, or a blend with trees, to all examples, and its honesty on patients held out in turn."
+    "Fit a network, or a blend with trees, to all examples, and calibrate it on patients held out in turn."
     said, went = network_held_out(examples, patients, settings, n_folds)
     epochs = int(np.median([course.best_epoch + 1 for course in went]))
     model, _ = fit_beat_network(examples, replace(settings, epochs=epochs))

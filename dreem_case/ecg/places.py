@@ -48,7 +48,7 @@ def download(
     """Fetch records, all or some, with their checksums, and give the name of each file that is new.
 
     A record may lie in a folder, as the list of a database has it: records500/00000/00001_hr. Raises `NoRecord` for
-    what is not there.
+    a record that is not there.
     """
     from dreem_case.core.open_data import fetch_open_data
 
@@ -96,14 +96,14 @@ def _of_record(place: str, files: Mapping[str, StoredFile], record: str) -> dict
     header = f"{record}.hea"
     if header not in own or any(name.endswith(SAMPLES) for name in own):
         return own
-    with suppress(EcgError), places.fetched(place, {header: own[header]}) as folder:  # who reads it tells what is wrong
+    with suppress(EcgError), places.fetched(place, {header: own[header]}) as folder:  # its reader tells what is wrong
         named = {lead.file for lead in read_header(folder, record).leads}
         own |= {name: file for name, file in places.files_in(place, begins=tuple(named)).items() if name in named}
     return own
 
 
 def record_files(place: str, record: str) -> tuple[str, dict[str, StoredFile]]:  # the folder, and files by name
-    "Find the files of a record and whose it is, with their versions; raise `NoRecord` without a header."
+    "Find the files of a record and the table of patients, with their versions; raise `NoRecord` without a header."
     homes = [place]
     begins = (check_record(record), PATIENTS)
     files = _of_record(place, places.files_in(place, begins=begins), record)
@@ -157,7 +157,7 @@ def answers_as_annotations(answers: BeatAnswers, fs_hz: float) -> bytes:
 
 # %% ../../nbs/library/ecg/places.ipynb #671fbbb5
 def _made_by(model: str | None, named: BeatModel) -> str:
-    "Tell what answers hang on beside a record's files: the model, its limits and the code."
+    "Tell what answers depend on beside a record's files: the model, its limits and the code."
     limits = reference_path(model)
     content = limits.read_bytes() if limits.is_file() else b""
     return f"{named.version} {hashlib.sha256(content).hexdigest()} {result_version('ecg.monitor')}"
@@ -196,7 +196,7 @@ def score_in(
 
 # %% ../../nbs/library/ecg/places.ipynb #97b86445
 def read_table(outputs: Outputs) -> dict[str, dict]:  # by record
-    "Read the rows that runs before have left; none of a table that is another."
+    "Read the rows that earlier runs have left; none from any other table."
     text = (outputs.read(TABLE) or b"").decode("utf-8-sig", errors="replace")
     try:
         rows = list(csv.DictReader(StringIO(text)))
@@ -212,7 +212,7 @@ def _table(rows: Mapping[str, Mapping]) -> bytes:
 def score_many(
     place: str, out: str, records: Sequence[str], workers: Workers, model: str | None = None
 ) -> Iterator[tuple[str, dict[str, object] | str, bool]]:  # record, its row or why there is none, whether that is new
-    "Name the beats of stored records, those first that are there already."
+    "Name the beats of stored records; those that are done already come first."
     named, outputs = load_model(model), open_outputs(out)
     rows, there, by_home = read_table(outputs), outputs.names(), _by_home(place, records)
     made_by = _made_by(model, named)
@@ -243,7 +243,7 @@ def score_many(
 
 
 def _by_home(place: str, records: Sequence[str]) -> dict[str, list[str]]:  # folder -> records
-    "Put records together that lie in one folder; of the place itself are those that lie in none, or in several."
+    "Group records by their folder; those in none, or in several, go with the place itself."
     homes, found = _homes(place), {}
     for record in records:
         own = homes.get(record, [])

@@ -193,7 +193,7 @@ def make_beats(
     time_s: Sequence[float],
     symbols: Sequence[str],  # one each; those of no beat are left out
 ) -> Beats:
-    "Sort annotated beats, and drop double ones and what is no beat."
+    "Sort annotated beats, and drop duplicates and letters of no beat."
     kept = [(float(t), symbol) for t, symbol in zip(time_s, symbols, strict=True) if class_of(symbol) is not None]
     notes = [] if kept == sorted(kept, key=lambda beat: beat[0]) else ["annotations were not in order; sorted"]
     kept.sort(key=lambda beat: beat[0])

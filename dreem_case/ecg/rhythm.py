@@ -7,7 +7,7 @@ __all__ = ['SHORTEST_S', 'LONGEST_S', 'log_intervals', 'rhythm_features']
 import numpy as np
 
 # %% ../../nbs/library/ecg/rhythm.ipynb #d147b59e
-SHORTEST_S, LONGEST_S = 0.15, 3.0  # intervals beyond are taken for these
+SHORTEST_S, LONGEST_S = 0.15, 3.0  # intervals are clipped to these
 
 
 def _around(values: np.ndarray, k: int) -> np.ndarray:  # (n, 2k + 1)

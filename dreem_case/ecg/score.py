@@ -23,10 +23,10 @@ from .recording import CLASSES, Q, EcgError, Recording
 
 # %% ../../nbs/library/ecg/score.ipynb #1ac41572
 PIECE_S = 1800.0
-SILENT_S, MAX_SILENT = 10.0, 5  # a stretch without beats that is told; so many of them
+SILENT_S, MAX_SILENT = 10.0, 5  # a stretch without beats that is noted; at most so many of them
 OVERLAP_S = 20.0  # of two pieces, for the filters and the neighbours of the first and last beats
 SHORT_S = 30.0  # below, there are few beats to compare with
-PACED_SHARE, _FEW_SPIKES = 0.06, 5  # of beats behind a spike, from which a recording is paced; to look like
+PACED_SHARE, _FEW_SPIKES = 0.06, 5  # of beats after a spike, from which on a recording is paced; to look like
 NOISY, UNSURE = 0.15, 0.92  # noise between beats in QRS heights, and confidence, at which no class is given
 WHY = ("", "in a gap", "in noise", "hardly above noise")  # a beat gets no class
 TOLD_SHARE, TOLD_BEATS = 0.2, 0.05  # of a lead's seconds, and of the beats, from which on a note tells of it
@@ -121,7 +121,7 @@ def score_recording(
 
 # %% ../../nbs/library/ecg/score.ipynb #1b274171
 def _without_beats(time_s: np.ndarray, duration_s: float) -> list[str]:
-    "Say where nothing was taken for a beat for long."
+    "Note long stretches in which no beat was found."
     edges = np.concatenate([[0], time_s, [duration_s]])
     long = np.flatnonzero(np.diff(edges) > SILENT_S)
     found = [f"no beats from {edges[i]:.0f} s to {edges[i + 1]:.0f} s" for i in long[:MAX_SILENT]]
@@ -157,7 +157,7 @@ def _unnamed(why: np.ndarray) -> list[str]:
 def _pieces(recording: Recording) -> Iterator[tuple[Recording, float, float, float]]:
     """Cut a recording into pieces of half an hour that overlap; a short rest belongs to the last one.
 
-    Each with when it begins, and from when to when its beats are answered, in seconds of the whole recording.
+    Each comes with its start and the times from and to which its beats are answered, in s of the whole recording.
     """
     fs_hz, n = recording.fs_hz, recording.n_samples
     size, overlap = int(PIECE_S * fs_hz), int(OVERLAP_S * fs_hz)

@@ -83,12 +83,12 @@ def swapped(recording: Recording) -> Recording:
 
 
 def only_last(recording: Recording) -> Recording:
-    "Leave the last lead."
+    "Keep only the last lead."
     return replace(recording, leads=dict([list(recording.leads.items())[-1]]))
 
 
 def only_named(recording: Recording, name: str) -> Recording:
-    "Leave the lead of a name; a record without it stays the same object."
+    "Keep only the lead of a name; a record without it stays the same object."
     return replace(recording, leads={name: recording.leads[name]}) if name in recording.leads else recording
 
 

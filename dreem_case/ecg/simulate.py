@@ -28,7 +28,7 @@ class Patient:
     fused: float  # share of ventricular beats that meet a normal one
     resets: bool  # a ventricular beat resets the sinus node: no compensatory pause
     shape: int  # seed of the shapes
-    axis: tuple[float, float]  # what of a normal beat each lead sees
+    axis: tuple[float, float]  # share of a normal beat that each lead sees
 
 # %% ../../nbs/library/ecg/simulate.ipynb #7e5d7501
 def draw_patient(random: np.random.Generator, rhythm: str) -> Patient:

@@ -62,7 +62,7 @@ def open_case(folder: Path | str, record: str) -> Case:
 def open_cases(
     folder: Path | str,
     records: Iterable[str],
-    n_jobs: int | None = 1,  # processes, None: one for each core; nothing depends on it
+    n_jobs: int | None = 1,  # processes, None: one for each core; results do not depend on it
 ) -> dict[str, Case]:  # by record
     "Open records; raise `EcgError`."
     return run_all(partial(open_case, folder), list(records), n_jobs)
@@ -83,7 +83,7 @@ def split_of(folder: Path | str) -> tuple[list[str], list[str]]:  # to learn fro
 
 
 def records_said(folder: Path | str, records: Sequence[str]) -> str:
-    "Say how many patients records are of, what tells it, and what is unusual about the records."
+    "Say how many patients the records are of, what tells so, and what is unusual about the records."
     found = [patient_in(folder, record) for record in records]
     told = " or ".join(dict.fromkeys(way for _, way in found))
     n = f"records: {len(records)}; patients: {len({patient for patient, _ in found})}, each by {told}"
@@ -143,7 +143,7 @@ def model_with_card(folder: Path | str, records: Sequence[str], kind: str = "tre
 
 
 def limits_of(folder: Path | str, records: Sequence[str], model: BeatModel) -> Reference:
-    "Set the limits of monitoring by what a model says of records that it has learned from, as the product asks it."
+    "Set the limits of monitoring by a model's answers to its training records, given as the product gives them."
     answers = [score_recording(read_wfdb(folder, record), model) for record in records]
     return make_reference([sight_of(one) for one in answers if not one.paced.all()], model.version)
 
@@ -307,7 +307,7 @@ def alone(cases: Mapping[str, Case], kind: int) -> np.ndarray:  # (n_records, n_
 
 
 def alone_together(cases: Mapping[str, Case], kind: int) -> np.ndarray:  # (n_features,)
-    "Tell the same with the beats of all records in one."
+    "Tell the same for the beats of all records together."
     rows, ours = zip(*(_of_class_or_normal(case, kind) for case in cases.values()), strict=True)
     return _areas(np.concatenate(rows), np.concatenate(ours))
 
@@ -363,7 +363,7 @@ def five_minutes(cases: Mapping[str, Case], weighted: Mapping[str, np.ndarray]) 
 
 # %% ../../nbs/library/ecg/study.ipynb #c593e203
 def end_to_end(model: BeatModel, cases: Mapping[str, Case], records: Iterable[str]) -> Answers:
-    "Name the beats that are found: a beat that is missed counts as N, one that is none is a true N."
+    "Name the beats that are found: a missed beat counts as called N, a false one as truly N."
     found = {}
     for record in records:
         case = cases[record]
@@ -437,7 +437,7 @@ def without_signal(
 
 # %% ../../nbs/library/ecg/study.ipynb #97eefbc4
 def look_at(model: BeatModel, recording: Recording, signals: Signals, time_s: np.ndarray) -> Seen:
-    "Name a recording's beats, of the signals that were filtered, and tell which of them get no class."
+    "Name a recording's beats from its filtered signals, and tell which of them get no class."
     table = beat_features(signals, time_s, recording.record, model.sees_waves)
     weighted = model.weighted(table)
     sure = confidence_of(weighted, model.probabilities(weighted))

@@ -81,13 +81,13 @@ def check_record(record: str) -> str:
 
 
 def is_of_record(name: str, record: str) -> bool:
-    "Tell by its name, without an end, whether a file belongs to a record, or may."
+    "Tell by a file's name, without its suffix, whether it may belong to a record."
     return name == record or (name.startswith((f"{record}_", f"{record}-")) and NAME.fullmatch(name) is not None)
 
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #e53d576b
 def parse_header(record: str, text: str) -> Header:
-    "Read a header that has been fetched as text; raise `EcgError` for whatever leads elsewhere or cannot be."
+    "Read a header that has been fetched as text; raise `EcgError` if it leads elsewhere or is impossible."
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     first = _RECORD.fullmatch(lines[0]) if lines else None
     if first is None or first[1] != check_record(record):
@@ -95,7 +95,7 @@ def parse_header(record: str, text: str) -> Header:
         raise EcgError(record, expected, ascii((lines or [""])[0])[:60])
     n_segments, n_leads, n_samples = int(first[2] or 0), int(first[3]), int(first[5] or 0) or None  # 0 tells nothing
     try:
-        fs_hz = float(first[4] or 250)  # 250 is what the format means by none
+        fs_hz = float(first[4] or 250)  # 250 is the format's default
     except ValueError:
         raise EcgError(record, "a rate", ascii(first[4])) from None
     if not 1 <= n_leads <= MAX_LEADS or len(lines) - 1 != (n_segments or n_leads):
@@ -136,7 +136,7 @@ def _signal(record: str, line: str) -> Lead:
     if format_ not in FORMATS:
         raise EcgError(record, f"samples of format {', '.join(FORMATS)}", format_[:20])
     try:
-        per_mv = float(gain or 0) or 200.0  # 200 is what the format means by none
+        per_mv = float(gain or 0) or 200.0  # 200 is the format's default
     except ValueError:
         raise EcgError(record, "a gain", ascii(gain)) from None
     unit = unit or ""
@@ -168,7 +168,7 @@ _WHOLE = {"16": ("<i2", 0), "61": (">i2", 0), "160": ("<u2", 32768), "80": ("u1"
 
 
 def decode(format_: str, content: bytes) -> np.ndarray:  # integers (n,)
-    "Read samples of one of the formats; what of a sample is missing at the end is zero."
+    "Read samples of one of the formats; bytes that a last sample lacks are zero."
     size = FORMATS[format_][0]
     content += bytes(-len(content) % size)
     if format_ in _WHOLE:  # a sample has bytes of its own
@@ -268,7 +268,7 @@ def _read_leads(folder: Path, header: Header) -> tuple[float, dict[str, np.ndarr
 
 
 def _frames(path: Path, header: Header, leads: Sequence[Lead]) -> int:
-    "Tell how many frames of a file there are to read; raise `EcgError` for more than can be."
+    "Tell how many frames of a file there are to read; raise `EcgError` for too many."
     n_bytes, n_samples = FORMATS[leads[0].format]
     width = sum(lead.per_frame for lead in leads)
     n = max(path.stat().st_size - leads[0].skip, 0) * n_samples // n_bytes // width
@@ -278,7 +278,7 @@ def _frames(path: Path, header: Header, leads: Sequence[Lead]) -> int:
 
 
 def _fill(path: Path, leads: Sequence[Lead], n: int, found: Mapping[str, np.ndarray]) -> list[int]:
-    "Read a file's samples piece by piece into those rows that there are; gives each lead's sum, for its checksum."
+    "Read a file's samples piece by piece into the rows that there are; gives each lead's sum, for its checksum."
     n_bytes, n_samples = FORMATS[leads[0].format]
     ends = np.cumsum([lead.per_frame for lead in leads]).tolist()
     sums, none = [0] * len(leads), NONE.get(leads[0].format, -32768)
@@ -314,7 +314,7 @@ def _held(folder: Path, header: Header) -> dict[str, int]:  # file -> frames
 
 
 def _check_filled(record: str, n: int, parts: Sequence[tuple[Header, Mapping[str, int]]]) -> None:
-    "Raise `EcgError` where rows of so many frames would be nearly empty: what a header says costs no memory."
+    "Raise `EcgError` where rows of so many frames would be nearly empty: a header alone must not cost memory."
     samples = sum(lead.per_frame * held[lead.file] for own, held in parts for lead in own.leads)
     leads = {lead.name: lead.per_frame for own, _ in parts for lead in own.leads}
     if (wanted := n * max(leads.values(), default=0) * len(leads)) > _MOST_GAP * samples:
@@ -362,7 +362,7 @@ def patient_in(folder: Path | str, record: str) -> tuple[str, str]:  # patient, 
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #b63de246
 def read_beats(folder: Path | str, record: str) -> Beats | None:  # None: nobody has annotated one
-    "Read a record's annotated beats; raise `EcgError` for a file that is none of annotations."
+    "Read a record's annotated beats; raise `EcgError` for a file of anything else."
     found = read_annotations(folder, record)
     if found is None:
         return None
@@ -432,7 +432,7 @@ def flutter_in(folder: Path | str, record: str) -> list[tuple[float, float]]:  #
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #db43c918
 @contextmanager
 def _wfdb() -> Iterator[object]:
-    "Give the package when it is needed: it brings pandas, and uses it as one no longer should."
+    "Import the package when it is needed: it loads pandas, and uses deprecated parts of it."
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
@@ -442,7 +442,7 @@ def _wfdb() -> Iterator[object]:
 
 
 def whole_records(names: Collection[str]) -> list[str]:
-    "Leave out what by its name is a segment or the layout of another: x_0001 and x_layout where there is x."
+    "Leave out segments and layouts of another record, by their names: x_0001 and x_layout where there is x."
     parts = {name: re.fullmatch(r"(.+)_(\d{4}|layout)", name) for name in names}
     return [name for name, part in parts.items() if not (part and part[1] in names)]
 
@@ -485,7 +485,7 @@ _MOST = {"212": 2047, "16": 32767}  # below its negative stands what is no sampl
 
 
 def _scale(lead: np.ndarray) -> tuple[float, int]:
-    "Choose gain and baseline of a lead by what it usually spans; a lead that rests is given 0.3 mV."
+    "Choose gain and baseline of a lead by what it usually spans; a flat lead is given 0.3 mV."
     low, high = (0.0, 0.0) if np.isnan(lead).all() else usual_span(lead).astype(float)
     gain = float(f"{_MOST['16'] / (10 * max(high - low, 0.3)):.4g}")
     return gain, -round((low + high) / 2 * gain)
