@@ -197,7 +197,7 @@ def train(
 def evaluate(store, zone, marks, diary, model, found) -> None:
     """Judge events against marks or a diary, of all series and of each.
 
-    Says where --model has learned from the series that are judged.
+    Says so if --model has learned from series that are judged.
     """
     from functools import partial
 
@@ -259,7 +259,7 @@ def _tell_outside(truth: EventTable, series: Series) -> None:
 
 
 def _tell_unfitted(odds: tuple[float, float]) -> None:
-    "Say where nobody has told a model how sure it may be."
+    "Say so if a model's confidence is not fitted."
     from dreem_case.core.calibration import AS_SAID, LEAST_CASES
 
     if odds == AS_SAID:
@@ -268,7 +268,7 @@ def _tell_unfitted(odds: tuple[float, float]) -> None:
 
 
 def _tell_unmarked(names: set[str], truth: EventTable) -> None:
-    "Say how many series and marks do not meet, and teach nothing."
+    "Say how many series have no marks, and marks no series."
     marked = set(truth.series.tolist())
     if more := len(names - marked):
         click.echo(f"{more} of {len(names)} series have no marks, and teach nothing", err=True)
@@ -281,7 +281,7 @@ VALIDATED, ONE_IN = 3, 6  # series that decide when to stop and are not learned 
 
 
 def _train_networks(store, zone, marks, n_simulated, mlflow, runs) -> Iterator[tuple[Path, str, float]]:
-    "Train a network for each folder and configuration; yield the folder, the model's version and what it was judged."
+    "Train a network for each folder and configuration; yield the folder, the model's version and its judgement."
     from dataclasses import asdict
 
     from dreem_case.events.marks import read_events
@@ -302,7 +302,7 @@ def _train_networks(store, zone, marks, n_simulated, mlflow, runs) -> Iterator[t
         click.echo(f"learning from {len(wearers)} simulated wearers", err=True)
         truth = joined([wearer.events for wearer in wearers])
         tables = [minute_table(wearer.series) for wearer in wearers]
-    marked = set(truth.series.tolist())  # who has no marks teaches nothing, and could not be judged
+    marked = set(truth.series.tolist())  # a series without marks teaches nothing, and cannot be judged
     tables = [table for table in tables if table.series.name in marked]
     every = max(len(tables) // VALIDATED, ONE_IN)
     judged = tables[every - 1 :: every]

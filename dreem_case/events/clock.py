@@ -16,7 +16,7 @@ def parse_stamps(
     series: str,  # for the messages
     stamps: np.ndarray,  # bytes (n,), as in a file: `2018-08-14T15:30:00-0400`, `14/08/2018 15:30:00`
 ) -> tuple[np.ndarray, np.ndarray]:  # float (n,) seconds as the stamp's clock has them; float (n,) offset in s, or NaN
-    "Read time stamps; raise `EventsError` naming the first one that is none."
+    "Read time stamps; raise `EventsError` naming the first that cannot be read."
     stamps = np.asarray(stamps, "S")
     seconds, offset = np.full((2, len(stamps)), np.nan), np.full(len(stamps), np.nan)  # day first, and month first
     lengths = np.char.str_len(stamps)
@@ -97,13 +97,13 @@ _YEARS = (-86_400.0, 4_102_444_800.0)  # 1970 to 2100: a clock that was never se
 
 
 def check_years(series: str, clock: np.ndarray) -> None:  # float (n,) s
-    "Raise `EventsError` for times that no watch has, and for none."
+    "Raise `EventsError` for times that no watch has, and for missing ones."
     if (bad := np.flatnonzero(~((clock > _YEARS[0]) & (clock < _YEARS[1])))).size:
         raise EventsError(series, "times from 1970 to 2100", f"{bad.size} others, first in row {bad[0] + 1}")
 
 
 def zone_of(series: str, name: str) -> ZoneInfo:
-    "Open a time zone such as Europe/Berlin; raise `EventsError` for a name that is none."
+    "Open a time zone such as Europe/Berlin; raise `EventsError` for any other name."
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
@@ -125,7 +125,7 @@ def _offset(quarter: int, zone: ZoneInfo) -> float:
 
 
 def utc_of_wall(wall: np.ndarray, zone: ZoneInfo) -> np.ndarray:  # float (n,) s -> float (n,) s
-    "Turn what a clock on the wall shows into UTC; of an hour that is there twice, the first."
+    "Turn what a clock on the wall shows into UTC; of an hour that comes twice, the first."
     guess = wall - wall_offsets(wall, zone)
     early = wall - wall_offsets(guess - 7200, zone)
     return np.where(early + wall_offsets(early, zone) == wall, early, wall - wall_offsets(guess, zone))
@@ -171,7 +171,7 @@ _CHANGING = (
 
 
 def kept_offset(series: str, utc: np.ndarray, offset_s: np.ndarray) -> tuple[str, ...]:  # float (n,) s; notes
-    "Say so where one offset on all rows passes a change of summer time in a zone that begins with it."
+    "Note where one offset on all rows passes a change of summer time in a zone that begins with it."
     first, last = float(utc.min()), float(utc.max())
     if offset_s.min() < offset_s.max():
         return ()

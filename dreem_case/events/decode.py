@@ -42,7 +42,7 @@ def peaks(
 # %% ../../nbs/library/events/decode.ipynb #29e200ac
 OF_ANOTHER = "its sleep is of the day beside"  # why a day has no night of its own
 BEGINS_ASLEEP, ENDS_ASLEEP = "the record begins asleep", "the record ends asleep"  # why a night lacks an event
-EDGE_MIN = 2  # sleep that comes so near to an edge of a record goes on beyond
+EDGE_MIN = 2  # sleep this near to an edge of a record goes on beyond it
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class NightFound:
 
 # %% ../../nbs/library/events/decode.ipynb #6a1d2c31
 def _whole(parts: Sequence[tuple[int, int] | None]) -> list[tuple[int, int] | None]:
-    "Put together a sleep that the edge of a day cuts; it is the night of the day that holds more of it."
+    "Join a sleep that the edge of a day cuts; it is the night of the day that holds more of it."
     found = list(parts)
     for i in range(1, len(found)):
         before, after = found[i - 1 : i + 1]
@@ -68,7 +68,7 @@ def _whole(parts: Sequence[tuple[int, int] | None]) -> list[tuple[int, int] | No
 
 
 def nights_of(table: MinuteTable, said: Likelihoods) -> list[NightFound]:
-    "Find the night of each of the wearer's days, or why there is none; a clock put back begins no day again."
+    "Find the night of each of the wearer's days, or why there is none; a clock that is put back begins no day twice."
     start = day_start(said.asleep, table.local_min) if said.asleep.any() else 720
     days = days_by(np.maximum.accumulate(table.local_min), start)
     shown = (table.local_min[days[:, 0]] - start) // DAY_MIN
@@ -138,7 +138,7 @@ def place_event(near: np.ndarray, around: int) -> Placed:  # near: (n,)
 
 # %% ../../nbs/library/events/decode.ipynb #c13e8941
 def place_night(said: Likelihoods, night: NightFound) -> tuple[Placed | None, Placed | None]:  # onset, wakeup
-    "Put the events of a night, as far as it has them; what would end before it begins keeps the interval's ends."
+    "Place the events that a night has; a night that would end before it begins keeps the interval's ends."
     if not night.interval:
         return None, None
     placed = (place_event(near, at) for near, at in zip(said.near, night.interval, strict=True))

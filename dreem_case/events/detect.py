@@ -55,8 +55,8 @@ def events_json(found: Detection) -> list[dict]:
     ]
 
 # %% ../../nbs/library/events/detect.ipynb #a327f63a
-def sleep_by_minute(table: MinuteTable) -> np.ndarray | None:  # (n,) share asleep; None: no rule is for this device
-    "Tell sleep from wake by the rules of the field; this means something within a night only."
+def sleep_by_minute(table: MinuteTable) -> np.ndarray | None:  # (n,) share asleep; None: no rule fits this device
+    "Tell sleep from wake by the rules of the field; this is meaningful only within a night."
     series = table.series
     if "anglez" in series.channels and series.epoch_s <= MAX_SHORT_EPOCH_S:
         minute = (series.utc // 60).astype(np.int64) - table.first_min
@@ -98,7 +98,7 @@ def night_rows(found: Detection) -> list[dict]:
     return rows
 
 # %% ../../nbs/library/events/detect.ipynb #3422eb8d
-EVERY_MIN = 5  # of what stands behind the events
+EVERY_MIN = 5  # between values behind the events
 
 
 def details_json(found: Detection) -> dict:

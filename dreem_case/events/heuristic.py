@@ -80,7 +80,7 @@ def heuristic_events(series: Series) -> EventTable:
     "Find one onset and one wakeup a day by a rule; none where no block is long enough."
     if "anglez" in series.channels:
         still = angle_stillness(series)
-    else:  # a break of some minutes is none
+    else:  # a break of some minutes does not count
         counts = series.channels[next(key for key in COUNTED if key in series.channels)]
         width = max(round(WIDTH_MIN * 60 / series.epoch_s), 1)
         still = median_filter(cole_kripke(counts.astype(np.float64)), width, mode="nearest")

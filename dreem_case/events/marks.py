@@ -36,7 +36,7 @@ def _rows(path: Path, what: str, columns: Sequence[str]) -> list[dict[str, str]]
 
 # %% ../../nbs/library/events/marks.ipynb #4d0c7e13
 def read_events(path: Path | str) -> EventTable:
-    "Read `series_id, event, step` (marks, a submission); what has no step, or is there twice, is left out."
+    "Read `series_id, event, step` (marks, a submission); rows without a step, and duplicates, are left out."
     path, columns = Path(path), ("series_id", "event", "step")
     rows = [row for row in _rows(path, "a table of events", columns) if (row["step"] or "") not in NO_VALUE]
     if strange := {str(row["event"]) for row in rows} - set(EVENTS):
@@ -120,7 +120,7 @@ def read_wrists(folder: Path | str, zone: str = ZONE) -> dict[str, Series]:
 
 # %% ../../nbs/library/events/marks.ipynb #2ae25803
 def written_events(nights: Sequence[tuple[str, ...]], series: Series) -> EventTable:
-    "Turn what the wearer of a series wrote down into its steps; raise `EventsError` for what is no date and time."
+    "Turn what the wearer of a series wrote down into its steps; raise `EventsError` for other texts."
     stamps = np.array([time.encode() for times in nights for time in times])
     clock, offset = parse_stamps(series.name, stamps)
     shown = np.maximum.accumulate(series.utc + series.offset_s)

@@ -24,12 +24,12 @@ class EventsError(Unusable):
 # %% ../../nbs/library/events/metric.ipynb #a2235066
 @dataclass(frozen=True, eq=False)
 class EventTable:
-    "Events of some series; raises `EventsError` for columns of different lengths, or an event that is none."
+    "Events of some series; raises `EventsError` for columns of different lengths, or an unknown event."
 
     series: np.ndarray  # (n,) names
     event: np.ndarray  # (n,) "onset" or "wakeup"
     step: np.ndarray  # float (n,) since the start of the series, of 5 s
-    score: np.ndarray  # float (n,) the higher the surer; ones for what is true
+    score: np.ndarray  # float (n,) higher is surer; ones for what is true
 
     def __post_init__(self):
         columns = (self.series, self.event, self.step, self.score)
@@ -124,7 +124,7 @@ def event_ap(
     truth: EventTable,
     found: EventTable,
     tolerances: Sequence[float] = TOLERANCES,  # steps
-) -> dict[str, np.ndarray]:  # event -> AP by tolerance; an event that is nowhere true is left out
+) -> dict[str, np.ndarray]:  # event -> AP by tolerance; a kind of event that is never true is left out
     "Work out the average precision of each kind of event at each tolerance."
     true = np.isfinite(truth.step)
     known = np.unique(truth.series[true])
@@ -150,7 +150,7 @@ def event_ap(
 
 # %% ../../nbs/library/events/metric.ipynb #05cfbefc
 def mean_ap(truth: EventTable, found: EventTable, tolerances: Sequence[float] = TOLERANCES) -> float:
-    "Average over tolerances, then over the kinds of events; raise `EventsError` where nothing is true."
+    "Average over tolerances, then over the kinds of events; raise `EventsError` without a true event."
     precision = event_ap(truth, found, tolerances)
     if not precision:
         raise EventsError("events", "a true event at least", "none")
@@ -216,7 +216,7 @@ def event_errors(truth: EventTable, found: EventTable) -> EventErrors:
 
 # %% ../../nbs/library/events/metric.ipynb #ce8a4515
 def _nearest_pairs(truth: np.ndarray, found: np.ndarray) -> tuple[list[tuple[int, float]], int]:
-    "Pair what is nearest first; give the pairs and how many detections are left."
+    "Pair the nearest first; give the pairs and how many detections are left."
     distance = np.abs(truth[:, None] - found[None]) * STEP_S / 60
     pairs, rows, columns = [], set(), set()
     for flat in np.argsort(distance, axis=None, kind="stable"):

@@ -43,7 +43,7 @@ class MinuteTable:
         return event_table([(self.series.name, event, float(self.step_of(at)), score) for event, at, score in found])
 
 # %% ../../nbs/library/events/minutes.ipynb #3ca869a7
-def minute_table(series: Series, worn: np.ndarray | None = None) -> MinuteTable:  # worn: None: found
+def minute_table(series: Series, worn: np.ndarray | None = None) -> MinuteTable:  # worn: None: detected
     "Bring a series to minutes."
     worn = worn_mask(series) if worn is None else worn
     first_min = int(series.start_s // 60)
@@ -181,7 +181,7 @@ SPANS = (5, 15, 30, 60, 120, 240)
 FEW_SPANS = (10, 30, 60, 180)
 MOVE_SPANS = (3, 8, 20, 45, 90)
 FAR_MIN = 240  # a last or next move is no farther
-NEAR_TURNS = 5  # minutes before and after whose turns are told one by one
+NEAR_TURNS = 5  # minutes before and after whose turns are given one by one
 ANGLE = ("angle",)
 GROUPS = ("movement", "temperature", "light")
 
@@ -278,7 +278,7 @@ def _movement_features(table: MinuteTable) -> dict[str, np.ndarray]:
 
 # %% ../../nbs/library/events/minutes.ipynb #84343698
 def _move_features(table: MinuteTable) -> dict[str, np.ndarray]:
-    "Describe moves by their size: who settles down makes small ones, who sleeps a few large ones and none between."
+    "Describe moves by their size: settling down makes small ones, sleep a few large ones and none between."
     found = {}
     measures = {name: table.channels[name] for name in ("small moves", "large moves", "largest move")}
     known = table.worn & np.isfinite(measures["small moves"])
@@ -295,7 +295,7 @@ def _move_features(table: MinuteTable) -> dict[str, np.ndarray]:
 
 # %% ../../nbs/library/events/minutes.ipynb #828ecdb2
 def _rough_features(table: MinuteTable, degrees: bool) -> dict[str, np.ndarray]:
-    "Say where each minute lies to the nearest rough night."
+    "Say where each minute lies relative to the nearest rough night."
     nights = rough_nights(table, degrees)
     places = np.arange(len(table))
     nearest = np.abs(places[:, None] - np.array([(a + b) / 2 for a, b in nights] or [np.nan])).argmin(axis=1)
@@ -316,7 +316,7 @@ def _angle_features(table: MinuteTable) -> dict[str, np.ndarray]:
 
 # %% ../../nbs/library/events/minutes.ipynb #e9927b4f
 def _turn_features(way: np.ndarray) -> dict[str, np.ndarray]:  # degrees (n,) from one minute's mean to the next
-    """Describe the turns around: a move within a minute shows in two of them, in shares that say when it was."""
+    """Describe the turns nearby: a move within a minute shows in two of them, in shares that say when it was."""
     there = np.pad(way, NEAR_TURNS, constant_values=np.nan)
     around = {k: there[NEAR_TURNS + k : len(there) - NEAR_TURNS + k] for k in range(-NEAR_TURNS, NEAR_TURNS + 1)}
     found = {f"turn {k} min later": np.log10(np.abs(values) + 0.03) for k, values in around.items()}
@@ -332,7 +332,7 @@ def minute_features(
     table: MinuteTable,
     groups: tuple[str, ...] = GROUPS,  # the others are empty
 ) -> tuple[np.ndarray, tuple[str, ...]]:  # float32 (n, n_columns), names
-    "Describe every minute; for any device by the same columns, or with `ANGLE` by others."
+    "Describe every minute, for any device by the same columns, or with `ANGLE` by others."
     empty = np.full(len(table), np.nan)
     found = _angle_features(table) if groups == ANGLE else _movement_features(table)
     found |= _rough_features(table, groups == ANGLE)

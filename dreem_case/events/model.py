@@ -29,7 +29,7 @@ from .series import Series, check_name
 AWAKE, SLEEP, NEAR_ONSET, NEAR_WAKEUP, UNKNOWN = 0, 1, 2, 3, -1
 NEAR_MIN, NEAR_DIARY_MIN = 3, 10
 KNOWN_AROUND_MIN = 11 * 60  # of a marked night
-DENSE_MIN, ONE_IN = 120, 4  # all minutes as near to an event are learned from, and one in so many of the others
+DENSE_MIN, ONE_IN = 120, 4  # all minutes this near to an event are learned from, and one in so many of the others
 
 
 def marked_nights(events: EventTable, name: str) -> list[tuple[float, float]]:  # onset and wakeup, steps
@@ -104,7 +104,7 @@ class MinuteModel:
         return Likelihoods(asleep, found[:, NEAR_ONSET:].T, self.odds)
 
     def with_odds(self, odds: Odds) -> Self:
-        "Give the model that says by these odds how sure it is."
+        "Copy the model, with these odds for how sure it is."
         return replace(self, odds=odds, version=_version(self.trees, self.columns, odds))
 
 # %% ../../nbs/library/events/model.ipynb #c4405c49
@@ -173,7 +173,7 @@ def write_prepared(folder: Path | str, series: Series) -> None:
 def read_prepared(
     folder: Path | str,
 ) -> tuple[list[MinuteTable], Sequence[np.ndarray], tuple[str, ...]]:  # the last: groups of channels
-    "Map what was prepared; raise `EventsError` for what another version wrote, and for devices of two kinds."
+    "Map prepared features; raise `EventsError` for those of another version, and for devices of two kinds."
     tables, rows, kinds = [], [], {}
     for path in sorted(Path(folder).glob("*.json")):
         name = check_name(path.stem)
@@ -265,7 +265,7 @@ def _together(names: tuple[str, ...]) -> MinuteModel:
     "Average models that come with the package."
     parts = [shipped_minutes(name) for name in names]
     trees, version = tuple(trees for part in parts for trees in part.trees), "+".join(part.version for part in parts)
-    odds = AS_SAID if len(parts) > 1 else parts[0].odds  # what was fitted to one is not so of an average
+    odds = AS_SAID if len(parts) > 1 else parts[0].odds  # odds fitted to one model do not hold for an average
     return replace(parts[0], trees=trees, version=version, odds=odds)
 
 # %% ../../nbs/library/events/model.ipynb #8d598c8f

@@ -183,7 +183,7 @@ def fit_events(
     judged: Sequence[MinuteTable] = (),  # of other people, to decide when to stop
     judged_events: EventTable | None = None,
 ) -> tuple[NetworkModel, Learned]:
-    "Have a network learn events."
+    "Train a network on events."
     seed_all(config.seed)
     network = new_network(config)
     examples = [make_example(table, events, config) for table in tables]

@@ -75,7 +75,7 @@ def check_config(config: NetworkConfig) -> NetworkConfig:
 
 # %% ../../nbs/library/events/network_config.ipynb #bd0f7593
 def compose(overrides: Sequence[str]) -> NetworkConfig:
-    "Make one configuration of overrides; raise `EventsError` for a name, type or combination that cannot be."
+    "Make a configuration from overrides; raise `EventsError` for a wrong name, type or combination."
     import hydra
     from hydra.core.config_store import ConfigStore
     from hydra.errors import HydraException
@@ -114,7 +114,7 @@ def sweep(overrides: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 # %% ../../nbs/library/events/network_config.ipynb #8a715344
 def config_of(content: dict) -> NetworkConfig:  # of a manifest
-    "Read a configuration back; raise `EventsError` for one that is none."
+    "Read a configuration back; raise `EventsError` for anything else."
     kinds = {field.name: field.type for field in fields(NetworkConfig)}
     if not isinstance(content, dict) or set(content) != set(kinds):
         raise EventsError("configuration", f"{len(kinds)} settings of a network", ascii(content)[:60])

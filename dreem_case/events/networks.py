@@ -237,7 +237,7 @@ class Spec1D(nn.Module):
         return self.decoder(self.features(x))
 
     def loss(self, x: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-        "Hold a batch against what is true."
+        "Compare a batch with the truth."
         return dense_loss(self(x), target, known)
 
 # %% ../../nbs/library/events/networks.ipynb #7ffac890
@@ -293,7 +293,7 @@ class CenterNet(Spec2DCNN):
         return torch.logit(best)
 
     def loss(self, x: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-        "Hold likelihoods and offsets against what is true."
+        "Compare likelihoods and offsets with the truth."
         found = self.decoder(self.features(x))
         value = dense_loss(found[:, :3], target, known)
         distance, near = _offsets(target[:, 1:], self.REACH)
@@ -345,7 +345,7 @@ class DETR2DCNN(Spec2DCNN):
         return torch.cat([dense[:, :1], torch.logit(mixed)], dim=1)
 
     def loss(self, x: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-        "Pair answers with events, and hold them against each other."
+        "Pair answers with events, and compare them."
         features = self.features(x)
         kinds, places = self.answers(features)
         value = dense_loss(self.decoder(features), target, known)

@@ -31,7 +31,7 @@ def _is_table(place: str) -> bool:
 
 # %% ../../nbs/library/events/places.ipynb #7741f146
 def _files(place: str, begins: str = "") -> tuple[dict[str, dict[str, StoredFile]], list[str]]:
-    "List the files of a folder or bucket that may be series, by series and name, and those that no reader is for."
+    "List the files of a folder or bucket that may be series, by series and name, and those that have no reader."
     found: dict[str, dict[str, StoredFile]] = {}
     unread = []
     for name, file in files_in(place, begins=(begins,)).items():
@@ -48,7 +48,7 @@ def list_series(place: str) -> list[str]:
 
 
 def list_store(place: str) -> tuple[list[str], list[str]]:
-    "List the series of a store, and the files that no reader is for."
+    "List the series of a store, and the files that have no reader."
     if _is_table(place):
         return series_in(place), []
     files, unread = _files(place)
@@ -72,7 +72,7 @@ def open_series(place: str, name: str, zone: str | None = None) -> Series:
 
 # %% ../../nbs/library/events/places.ipynb #5634e03f
 def series_version(place: str, name: str) -> str:
-    "Tell which content of a series is there; raise `NoSeries` if none is."
+    "Identify the stored content of a series; raise `NoSeries` if none is."
     if not _is_table(place):
         return _file(place, name)[1].version
     try:
@@ -123,7 +123,7 @@ def load_model(path: str):  # MinuteModel or NetworkModel
 
 # %% ../../nbs/library/events/places.ipynb #c4673d95
 def detect_in(place: str, zone: str | None, model: str | None, name: str) -> Detection | str:  # or why not
-    "Find the events of one series of a store, in whatever process."
+    "Find the events of one series of a store, in any process."
     try:
         return detect_events(open_series(place, name, zone), load_model(model) if model else None)
     except EventsError as error:
@@ -143,7 +143,7 @@ def _key(version: str, how: str) -> str:
 
 
 def details_in(place: str, zone: str | None, model: str | None, how: str, name: str) -> dict | str:  # or why not
-    "Find the events of one series of a store, in whatever process, and give what is left of them."
+    "Find the events of one series of a store, in any process, and give the result to keep."
     try:
         key = _key(series_version(place, name), how)
     except (EventsError, OSError) as error:
@@ -160,10 +160,10 @@ def detect_all(
     workers: Workers,
     zone: str | None = None,
     model: str | None = None,
-    out: str | None = None,  # a folder, or s3://bucket/prefix; None: nothing is left
+    out: str | None = None,  # a folder, or s3://bucket/prefix; None: nothing is written
 ) -> Iterator[tuple[str, dict | str, bool]]:  # series, what was found or why nothing, whether that is new
-    "Find the events of many series, those first that are there already."
-    how = _how(zone, model) if out or model else ""  # where nothing is left, no shipped model need be known
+    "Find the events of many series; those that are done already come first."
+    how = _how(zone, model) if out or model else ""  # if nothing is written, no shipped model need be known
     outputs, new = open_outputs(out) if out else None, []
     there = outputs.names() if outputs else set()
     if _is_table(place):

@@ -26,7 +26,7 @@ MOVEMENT = ("enmo", "anglez", "pim", "tat", "zcm")
 COUNTED = ("pim", "zcm", "tat", "enmo")  # what stands in for an angle, the best first
 MIN_EPOCH_S, MAX_EPOCH_S = 1.0, 120.0
 MAX_DAYS, MAX_GAP_DAYS = 400, 60
-ONE_AFTER_ANOTHER = 60  # so many longer steps of one length are no rows that were lost but another epoch
+ONE_AFTER_ANOTHER = 60  # so many longer steps of one length are another epoch, not lost rows
 MAX_OUTSIDE = 0.01  # share of values outside the limits that is a device's hiccup and not another unit
 
 
@@ -153,7 +153,7 @@ def _epoch(name: str, utc: np.ndarray) -> float:
 
 # %% ../../nbs/library/events/series.ipynb #75d69109
 def _checked(name: str, channels: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    "Hold channels against what they can be."
+    "Check channels against their limits."
     kept, notes = {}, []
     for key, values in channels.items():
         low, high = LIMITS[key]

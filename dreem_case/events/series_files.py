@@ -34,7 +34,7 @@ class NoSeries(EventsError):
 
 
 def stem_of(name: str) -> str | None:  # of a file
-    "Give the name of a file without its ending; None where it has none that is read."
+    "Give the name of a file without its ending; None for an ending that is not read."
     ending = next((ending for ending in SUFFIXES if name.lower().endswith(ending)), "")
     return name[: -len(ending)] if ending else None
 
@@ -78,7 +78,7 @@ def series_in(path: Path | str) -> list[str]:
 
 # %% ../../nbs/library/events/series_files.ipynb #b34cf9e0
 def _read(path: Path, name: str | None, columns: tuple[str, ...] = COLUMNS):
-    "Read the columns that are known; raise `EventsError` for what is no table."
+    "Read the columns that are known; raise `EventsError` unless it is a table."
     import pyarrow as pa
 
     if not (stem := stem_of(path.name)):
@@ -106,7 +106,7 @@ def _text_table(path: Path, version: str):
 
 # %% ../../nbs/library/events/series_files.ipynb #dd48f1ef
 def _read_parquet(path: Path, stem: str, name: str | None, columns: tuple[str, ...]):
-    "Read a series, or all where it has no name; or, of the column of names, each name once."
+    "Read the series of a name, or all if it is None; if only names are wanted, each name once."
     import pyarrow as pa
     import pyarrow.dataset as ds
     import pyarrow.parquet as pq
@@ -320,7 +320,7 @@ def _clock(table, stem: str, head: str) -> np.ndarray:  # int64 (n,) s, as the d
 
 # %% ../../nbs/library/events/series_files.ipynb #8c9014ea
 def _told(head: str, *names: str) -> str:
-    "Give what a header says after one of some names, without what a terminal obeys; empty where it says nothing."
+    "Give what a header says after one of some names, without control characters; empty where it says nothing."
     found = re.search(rf'(?:{"|".join(map(re.escape, names))})[",; \t]*([^",;\r\n]+)', head)
     return ascii(found[1].strip())[1:-1][:60] if found else ""
 
@@ -336,7 +336,7 @@ def _moment(stem: str, texts: Sequence[str], form: str) -> int:  # a date and a 
 
 # %% ../../nbs/library/events/series_files.ipynb #732b2b3e
 def _days(stem: str, texts: Sequence[str], form: str) -> list[int]:  # form: M/d/yyyy; empty: unknown
-    "Read dates as days since 1970; raise `EventsError` for what is none."
+    "Read dates as days since 1970; raise `EventsError` for anything else."
     orders = ["".join(part[0].lower() for part in re.findall("[A-Za-z]+", form))] if form else ["ymd", "dmy", "mdy"]
     ways = [[_day(text, order, bool(form)) for text in texts] for order in orders]
     whole = sorted((days for days in ways if None not in days), key=np.ptp)
@@ -360,7 +360,7 @@ def _day(text: str, order: str, short: bool) -> int | None:  # short: years of t
 
 # %% ../../nbs/library/events/series_files.ipynb #c6a61dbd
 def _times_of_day(stem: str, texts: Sequence[str]) -> list[int]:  # s since midnight
-    "Read the clock, of 24 hours or of 12; raise `EventsError` for what is none."
+    "Read the clock, of 24 hours or of 12; raise `EventsError` for anything else."
     found = []
     for text in texts:
         parts = re.fullmatch(r"(\d{1,2}):(\d\d)(?::(\d\d)(?:\.\d+)?)?(?:\s*([ap])\.?m\.?)?", text.strip().lower())
@@ -392,7 +392,7 @@ def _series_of(table, name: str, zone: str | None) -> Series:
 
 
 def _check_steps(step: np.ndarray, due: np.ndarray, name: str) -> None:
-    "Raise `EventsError` where steps count anything else than 5 s, as rows: an event's step would be of another time."
+    "Raise `EventsError` if steps count anything but 5 s, such as rows: an event's step would mean another time."
     if (bad := np.flatnonzero(np.abs(step - due) > TOLERANCES[0])).size:
         found = f"{step[bad[0]]:.0f} where {due[bad[0]]:.0f} is due, and {bad.size - 1} others"
         raise EventsError(name, f"steps of {STEP_S} s by the time stamps, or no column step", found)

@@ -45,7 +45,7 @@ def as_epochs(series: Series, epoch_s: float) -> Series:
 
 # %% ../../nbs/library/events/study.ipynb #8fc1c390
 def with_channels(series: Series, keys: Sequence[str]) -> Series:
-    "Leave only some channels."
+    "Keep only some channels."
     return replace(series, channels={key: series.channels[key] for key in keys})
 
 
@@ -75,7 +75,7 @@ BREAK_STEPS = 360  # an interruption of more than half an hour ends a rater's wi
 
 
 def causes(wearer: Wearer) -> EventTable:
-    "Give what somebody would mark who knew when a simulated wearer slept: each day's longest stretch."
+    "Mark each day's longest stretch of sleep, as somebody would who knew when a simulated wearer slept."
     asleep = wearer.asleep.copy()
     for first, last in runs_of(~asleep):
         asleep[first:last] = first > 0 and last < len(asleep) and last - first <= BREAK_STEPS
@@ -118,7 +118,7 @@ def lead_up(wearers: Sequence[Wearer], event: str) -> np.ndarray:  # (8,) shares
 
 # %% ../../nbs/library/events/study.ipynb #e2e30f44
 def describe(wearers: Sequence[Wearer]) -> dict[str, float]:
-    "Compute of simulated wearers what is known of the real ones."
+    "Compute for simulated wearers the figures that are known of real ones."
     turns, enmo = {True: [], False: []}, {True: [], False: []}
     clock, length, plateaus, counts, n_days = {"onset": [], "wakeup": []}, [], [], [], 0.0
     for wearer in wearers:
@@ -226,7 +226,7 @@ def confidence(
     said: Sequence[Likelihoods],
     truth: EventTable,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # (n,) series; likelihood of being within 15 minutes; whether it is
-    "Hold how sure a model is of each event of a marked night against what happens."
+    "Compare how sure a model is of each event of a marked night with what is true."
     found = []
     for table, one in zip(tables, said, strict=True):
         own = truth.of([table.series.name])
@@ -248,7 +248,7 @@ def held_out_odds(
     rows: Sequence[np.ndarray] | None = None,  # features of the tables, if somebody has them
     near_min: int = NEAR_DIARY_MIN,  # how far from a mark is near
 ) -> Odds:
-    "Fit how sure a model of these people may be; fewer than two move nothing."
+    "Fit how sure a model of these people may be; fewer than two change nothing."
     if len(tables) < 2:
         return AS_SAID
     said = out_of_fold(tables, events, groups, n_rounds, min(N_FOLDS, len(tables)), rows=rows, near_min=near_min)

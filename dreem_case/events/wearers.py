@@ -248,7 +248,7 @@ def _movement(doing: Doing, restless: float, random: np.random.Generator) -> tup
 
 # %% ../../nbs/library/events/wearers.ipynb #7fa0b2b4
 def _spread(starts: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    "Make bouts of some steps of the places where they start."
+    "Make bouts of some steps from the places where they start."
     found = starts.astype(np.float32)
     at = np.flatnonzero(starts)
     for further in range(1, 12):
