@@ -85,7 +85,7 @@ TRUSTED = 0.8  # weight of a label for its group; the model has the rest: calibr
 def labels_of(record: str, said: object) -> tuple[int, dict[float, str]]:  # how many were asked for, s -> class
     """Read labels by time, as a file or a request has them, None where none is given; raise `EcgError`.
 
-    If how many beats were asked for is not said, it is the number named here, and ten at least.
+    If nobody says how many beats were asked for, their number is that of the labels here, and ten at least.
     """
     try:
         given = {float(t): str(label) for t, label in said.items() if label is not None}
