@@ -99,7 +99,7 @@ def _fit_forest(
         random_state=seed,
     )
     forest.fit(rows, stages, sample_weight=night_weight / night_weight.mean())
-    return forest.set_params(n_jobs=1)  # threads sum the trees in any order, so the last digit would vary
+    return forest.set_params(n_jobs=1)  # threads add up the trees in any order, so the last digit would vary
 
 # %% ../../nbs/library/staging/forest.ipynb #16f26907
 def _forest_version(stager: ForestStager) -> str:
