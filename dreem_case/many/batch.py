@@ -104,7 +104,7 @@ class _Tools:
 # %% ../../nbs/library/many/batch.ipynb #47d45202
 @dataclass(frozen=True)
 class _Scorer:
-    "Scores records, each of its threads with tools of its own; travels to other processes."
+    "Scores records, with separate tools per thread; can be sent to other processes."
 
     job: ScoringJob
     versions: tuple[str, str]
@@ -144,7 +144,7 @@ CANNOT_BEGIN = (
     BatchError, StoreError, StoreUnavailable, OutputError, ModelError, PoolError, CacheError, WorkersError
 )  # fmt: skip
 _LOG = logging.getLogger(__name__)
-SCORED, REFUSED, FAILED = "scored", "refused", "failed"  # what a line's `status` can be
+SCORED, REFUSED, FAILED = "scored", "refused", "failed"  # values of a line's `status`
 OUTPUT_REFUSES, WORKER_LOST, UNEXPECTED = "output_refuses", "worker_lost", "unexpected"
 _CODES = (  # of errors that are not the night's or its store's; the first kind that fits
     (OutputError, "output_unavailable"),

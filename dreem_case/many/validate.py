@@ -68,7 +68,7 @@ _SHOWN = ("record", "kappa", "macro_f1", "ece", "review_gain", "flagged_share")
 
 
 def _plain(found: dict) -> dict[str, float | None]:
-    "Round the single numbers; what is undefined becomes None."
+    "Round the single numbers; undefined values become None."
     single = {name: float(value) for name, value in found.items() if np.ndim(value) == 0}
     return {name: round(value, 4) if math.isfinite(value) else None for name, value in single.items()}
 
@@ -173,7 +173,7 @@ _SCORINGS = (".json", *TABLES)
 def read_scorings(
     place: str,  # a folder, or s3://bucket/prefix
     endpoint: str | None = None,
-) -> tuple[dict[str, np.ndarray], list[str]]:  # stage codes by record, and what is wrong with other files
+) -> tuple[dict[str, np.ndarray], list[str]]:  # stage codes by record, and problems of other files
     "Read the hypnograms of a place; raise `PlaceError` where there is none."
     found: dict[str, np.ndarray] = {}
     problems = []

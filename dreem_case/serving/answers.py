@@ -27,7 +27,7 @@ class Answer:
     version: str  # of the record's file, as the store has it
     hypnogram: bytes  # a JSON list of stage names
     details: bytes  # the JSON of `score.score_document`
-    from_cache: bool  # nobody had to compute it
+    from_cache: bool  # the cache already had it
 
 
 def _entry(scored: Scored) -> bytes:

@@ -129,7 +129,7 @@ def on_starting(server) -> None:
 
 
 def child_exit(server, worker) -> None:
-    "Forget what a process that has ended had in progress."
+    "Drop the in-progress numbers of an ended process."
     from prometheus_client.multiprocess import mark_process_dead
 
     _mark(worker.pid).unlink(missing_ok=True)

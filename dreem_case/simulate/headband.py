@@ -99,7 +99,7 @@ def add_contact(
     rng: np.random.Generator,
     ac_coupled: bool = False,  # the front end blocks offset, settling and drift, and most of a pop
 ) -> None:
-    "Add what a contact adds: offset, settling, drift, pops, mains hum."
+    "Add a contact's effects: offset, settling, drift, pops, mains hum."
     slow = _slow_voltage(len(potential) // FS_HZ, rng)
     slow *= not ac_coupled
     seconds = potential.reshape(-1, FS_HZ)

@@ -31,7 +31,7 @@ from ..nights.stages import EPOCH_S, UNSCORED
 # %% ../../nbs/library/simulate/nights.ipynb #990796f8
 @dataclass(frozen=True)
 class SimulatedNight:
-    "A simulated night with what a real one hides."
+    "A simulated night, hidden stages included."
 
     night: Night  # with the labels of the first scorer
     truth: np.ndarray  # int8 (n_epochs,) the stages that the signals were made from

@@ -32,7 +32,7 @@ GAP_S = 2.0  # good stretches shorter than this between artefacts are bridged to
 
 
 class Mark(IntEnum):
-    "What is wrong with a block of signal; 0 where nothing is."
+    "The fault of a block of signal; 0 for none."
     NONE = 0
     SWING = 1
     JUMP = 2
@@ -398,7 +398,7 @@ def in_pieces(n_epochs: int) -> Iterator[slice]:
 
 # %% ../../nbs/library/staging/clean.ipynb #c9f8fd65
 def count(rows: np.ndarray) -> np.ndarray:  # bool (n, m), m below 65 536 -> (n,)
-    """Count what is true in each row."""
+    """Count the true values in each row."""
     return np.add.reduce(rows, axis=1, dtype=np.uint16)
 
 
@@ -445,7 +445,7 @@ def epoch_quality(
 
 # %% ../../nbs/library/staging/clean.ipynb #2f96448d
 USUAL_UV = (0.1, 600.0)  # a usual amplitude outside this is not EEG in µV
-_LOOKS_LIKE = (  # from, to, and what it may be in truth
+_LOOKS_LIKE = (  # from, to, and the likely unit or cause
     (1e-12, 2e-3, "volts"), (2e-3, 0.3, "millivolts, or an amplifier without an electrode"),
     (0.3, 2, "a very low gain"), (150, 600, "a very high gain, or counts"), (600, np.inf, "nanovolts or counts"),
 )

@@ -66,7 +66,7 @@ def _band(power: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
 
 
 def _mean_of_good(values: np.ndarray, good: np.ndarray) -> np.ndarray:
-    """Average (n_freqs, n_epochs, n_windows) over the good windows; NaN where none is."""
+    """Average (n_freqs, n_epochs, n_windows) over the good windows; NaN without any."""
     with np.errstate(invalid="ignore"):
         share = good / good.sum(axis=1, keepdims=True, dtype=np.float32)
     return np.einsum("few,ew->fe", values, share)

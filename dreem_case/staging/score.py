@@ -27,7 +27,7 @@ from ..nights.stages import EPOCH_S, STAGES, UNSCORED, Stage, format_hypnogram
 
 # %% ../../nbs/library/staging/score.ipynb #845e8507
 class NoUsableEEG(ValueError):
-    "A night without any EEG that could be staged."
+    "A night without EEG that can be staged."
 
 # %% ../../nbs/library/staging/score.ipynb #9b99c23d
 @dataclass(frozen=True, eq=False)
@@ -304,7 +304,7 @@ def _statistics(statistics: SleepStatistics) -> dict:
 
 # %% ../../nbs/library/staging/score.ipynb #2179d429
 def _number(value: float) -> float | None:
-    "Round to four decimals; what is undefined becomes None."
+    "Round to four decimals; undefined values become None."
     return round(value, 4) if math.isfinite(value) else None
 
 # %% ../../nbs/library/staging/score.ipynb #2ea76541

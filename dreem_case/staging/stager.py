@@ -121,7 +121,7 @@ class TimeOfNightStager(Stager):
         return PROGRAM_BYTES
 
     def save(self, folder: Path | str, metrics: Mapping | None = None) -> None:
-        "Write the shares; raise `ModelError` if there are none."
+        "Write the shares; raise `ModelError` if not fitted."
         if self.shares is None:
             raise ModelError(f"{folder}: expected a fitted model, found one that was never fitted")
         manifest = {
