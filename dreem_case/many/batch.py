@@ -53,13 +53,13 @@ class BatchError(ValueError):
 
 @dataclass(frozen=True)
 class ScoringJob:
-    "Which nights to score, by what, and where to leave the results."
+    "Which nights to score, with which model, and where to put results."
 
     store: StorePlace
-    model: str  # of a saved model: a folder, or s3://bucket or s3://bucket/prefix, as `out`
+    model: str  # of a saved model: a folder, s3://bucket or s3://bucket/prefix, as `out`
     out: str  # a folder, or s3://bucket or s3://bucket/prefix with the endpoint and the region of the store
     cache: str = USUAL_CACHE  # a folder on each machine
-    cache_mb: int = 20_000  # most that features may take there
+    cache_mb: int = 20_000  # limit on the features there
     memory_mb: int = 1500  # of the process that scores a night
     time_limit_s: float = 60.0  # for one night
 
@@ -77,7 +77,7 @@ class ScoringJob:
         return ScoringPool(model, 1, self.memory_mb, self.time_limit_s)
 
     def from_anywhere(self) -> "ScoringJob":
-        "Give the same job with addresses that hold in every working directory; a home is each machine's own."
+        "Give the job with addresses valid in any working directory; `~` stays, as each machine has its own."
         def absolute(address: str) -> str:
             return address if not address or "://" in address else str(Path(address).resolve())
 
@@ -104,7 +104,7 @@ class _Tools:
 # %% ../../nbs/library/many/batch.ipynb #47d45202
 @dataclass(frozen=True)
 class _Scorer:
-    "Scores records, each of its threads with tools of its own; travels to other processes."
+    "Scores records, with separate tools per thread; can be sent to other processes."
 
     job: ScoringJob
     versions: tuple[str, str]
@@ -113,7 +113,7 @@ class _Scorer:
         return _score_record(self.job, self.versions, record)
 
     def close(self) -> None:
-        "Put away the tools of all threads of this process; what they work at fails, and nobody wants to know why."
+        "Close the tools of all threads of this process; nights in work fail, and their errors do not matter."
         _ENDED.set()
         while _OPEN:
             _OPEN.pop().pool.close()
@@ -125,7 +125,7 @@ _ENDED = threading.Event()  # set when a run is over, cleared when the next one 
 
 
 def _tools(job: ScoringJob, versions: tuple[str, str]) -> _Tools:
-    "Return this thread's tools, made anew where the last night was another job's, or where they were put away."
+    "Return this thread's tools, new ones if the last night was another job's or the tools were closed."
     kept, told = getattr(_KEPT, "tools", None), (job, versions)
     if kept not in _OPEN or _KEPT.told != told:
         if kept in _OPEN:
@@ -144,9 +144,9 @@ CANNOT_BEGIN = (
     BatchError, StoreError, StoreUnavailable, OutputError, ModelError, PoolError, CacheError, WorkersError
 )  # fmt: skip
 _LOG = logging.getLogger(__name__)
-SCORED, REFUSED, FAILED = "scored", "refused", "failed"  # what a line's `status` can be
+SCORED, REFUSED, FAILED = "scored", "refused", "failed"  # values of a line's `status`
 OUTPUT_REFUSES, WORKER_LOST, UNEXPECTED = "output_refuses", "worker_lost", "unexpected"
-_CODES = (  # of what is no fault of the night or its store; the first kind that fits
+_CODES = (  # of errors that are not the night's or its store's; the first kind that fits
     (OutputError, "output_unavailable"),
     (ModelChanged, "model_changed"),
     ((PoolError, ModelError, StoreError, CacheError), "worker_not_ready"),
@@ -166,7 +166,7 @@ def _code(error: Exception) -> str:
 
 
 def _failed(record: str, code: str, detail: str, seconds: float | None = None) -> dict:
-    "Say that a night failed; what an older file of it gave is no figure of this one."
+    "Say that a night failed; figures of an older file are not kept."
     seconds = None if seconds is None else round(seconds, 3)
     return {"record": record, "status": FAILED, "error_code": code, "error": detail, "seconds": seconds}
 
@@ -194,7 +194,7 @@ def _score_record(job: ScoringJob, versions: tuple[str, str], record: str) -> tu
 
 # %% ../../nbs/library/many/batch.ipynb #2961a891
 def _score(tools: _Tools, record: str, is_known: bool, start: float, version: str) -> dict:
-    "Score a record, write its files (the line last, if it has one already) and return its line; may be tried again."
+    "Score a record, write its files (the line last, if it has one already) and return its line; may be repeated."
     row = {"record": record, "version": version, "key": tools.key(record, version)}
     try:
         scored = score_record(tools.store, tools.pool, record, version, tools.features)
@@ -224,7 +224,7 @@ _NEEDED = {SCORED: ("key", "hypnogram_bytes", "details_bytes"), REFUSED: ("key",
 
 
 def read_row(outputs: Outputs, record: str) -> dict:
-    "Read a night's line; empty where there is none that can be used."
+    "Read a night's line; empty if there is no usable one."
     row = outputs.read_json(f"rows/{record}.json")
     if not is_row(row) or row.get("record") != record or row.get("status") not in _NEEDED:
         return {}
@@ -240,7 +240,7 @@ def _is_done(outputs: Outputs, row: dict, key: str) -> bool:
 
 # %% ../../nbs/library/many/batch.ipynb #184f54bf
 TABLE, STORE = "nights.parquet", "store.txt"
-_LOOKS = 16  # at records of the store, at a time
+_LOOKS = 16  # records looked at, at a time
 
 
 def _parts(address: str) -> list[str]:
@@ -248,7 +248,7 @@ def _parts(address: str) -> list[str]:
 
 
 def _check_apart(job: ScoringJob) -> None:
-    "Raise `BatchError` where the results would lie among the files that the store reads."
+    "Raise `BatchError` if the results would lie among the files that the store reads."
     store, out = _parts(job.store.uri), _parts(job.out)
     if out[: len(store)] == store and out[len(store) : len(store) + 1] in (["h5"], ["hypnograms"]):
         found = f"{job.out}, where results could be taken for labels of the store {job.store.uri}"
@@ -256,7 +256,7 @@ def _check_apart(job: ScoringJob) -> None:
 
 
 def _check_place(job: ScoringJob, outputs: Outputs, table: NightTable, records: list[str]) -> None:
-    "Raise `BatchError` where the results could not be kept apart from each other or from those of others."
+    "Raise `BatchError` if results could not be told apart from each other or from those of others."
     first: dict[str, str] = {}
     same = [(other, record) for record in records if (other := first.setdefault(record.casefold(), record)) != record]
     if same and not outputs.keeps_case:
@@ -276,7 +276,7 @@ def _check_place(job: ScoringJob, outputs: Outputs, table: NightTable, records: 
 def _current(
     store: Store, pool: ScoringPool, outputs: Outputs, table: NightTable, records: list[str]
 ) -> dict[str, dict]:
-    "Find the nights whose results are there and current, with their rows."
+    "Find the nights with current results, and their rows."
     known = table.rows("status", "key", "error_code", "error", "hypnogram_bytes", "details_bytes")
     hypnograms, details = outputs.sizes(), outputs.sizes("details")
 
@@ -307,8 +307,8 @@ class Summary:
     n_scored: int = 0
     n_refused: int = 0  # now or before
     n_failed: int = 0
-    problems: list[dict] = field(default_factory=list)  # of those refused and failed: record, code, detail
-    stopped: str = ""  # why the run ended before it was through; empty if it was not
+    problems: list[dict] = field(default_factory=list)  # refused and failed nights: record, code, detail
+    stopped: str = ""  # why the run ended early; empty if it did not
     seconds: float = 0.0
 
     @property
@@ -343,8 +343,8 @@ def score_store(
 ) -> Summary:
     """Score the nights of a store that have no current result, and write a table of all.
 
-    An interrupt (Ctrl-C) ends the run early and well, as does everything that goes wrong once it has begun; the
-    summary says so. Raises one of `CANNOT_BEGIN` where it cannot begin.
+    An interrupt (Ctrl-C), or an error once the run has begun, ends it early but in good order, and the summary says
+    so. Raises one of `CANNOT_BEGIN` if it cannot begin.
     """
     start, job = time.perf_counter(), job.from_anywhere()
     store, outputs = job.store.open(), job.open_outputs()
@@ -356,8 +356,8 @@ def score_store(
     table.keep(records)
     _check_place(job, outputs, table, records)
     with ExitStack() as started:
-        job.open_features()  # what cannot be written to is found out here, as below
-        with interrupts_held(), one_thread_each():  # a pool that starts is not disturbed, and ends well afterwards
+        job.open_features()  # finds a place that cannot be written to, as below does
+        with interrupts_held(), one_thread_each():  # a starting pool is not disturbed, and ends well
             pool = started.enter_context(job.start_pool())
         versions = (pool.model_version, pool.scoring_version)
         outputs.write(STORE, os.fsencode(f"{job.store.uri}\n"))
@@ -388,7 +388,7 @@ _OF_THE_NIGHT = (TOO_EXPENSIVE, WORKER_LOST, "file_unavailable", "record_not_fou
 
 
 def _collect(run: Iterable[Done], table: NightTable, summary: Summary, on_night: Callable) -> None:
-    "Take what becomes of the nights, until the run is through or has no sense any more."
+    "Collect results until the run is done, or it makes no sense to go on."
     n_in_a_row = 0
     for record, value, lost in run:
         if lost:
@@ -406,7 +406,7 @@ def _collect(run: Iterable[Done], table: NightTable, summary: Summary, on_night:
 
 
 def _write_table(outputs: Outputs, table: NightTable, records: list[str]) -> None:
-    "Write the table, with the lines that a run before left and that it does not know."
+    "Write the table, with lines of earlier runs that it lacks."
     unknown = {name.removesuffix(".json") for name in outputs.names("rows")} & set(records) - set(table.rows())
     with ThreadPoolExecutor(_LOOKS) as threads:
         for row in threads.map(partial(read_row, outputs), sorted(unknown)):

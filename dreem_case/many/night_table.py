@@ -28,7 +28,7 @@ _N_WAITING = 1000  # rows that are not packed yet
 
 
 def is_row(
-    row: object,  # out of a JSON file
+    row: object,  # from a JSON file
 ) -> bool:
     "Tell whether something is a row of a night: a dict whose values have the types of their columns, or are None."
     if not isinstance(row, dict):
@@ -52,8 +52,8 @@ def _is_weight(name: str) -> bool:
 
 # %% ../../nbs/library/many/night_table.ipynb #0495c207
 def _packed(rows: list[dict]):
-    "Pack rows into an Arrow table; columns that a row does not have are null."
-    import pyarrow  # here, since a worker that scores nights has no use for it
+    "Pack rows into an Arrow table; columns that a row lacks are null."
+    import pyarrow  # here, since a worker that scores nights does not need it
 
     weights = sorted({name for row in rows for name in row if _is_weight(name)})
     schema = pyarrow.schema(COLUMNS | dict.fromkeys(weights, "double"))
@@ -76,13 +76,13 @@ def _read(content: bytes):
 
 # %% ../../nbs/library/many/night_table.ipynb #cceeffd1
 class NightTable:
-    "Rows of nights, of which the last one of each record counts."
+    "Rows of nights; the last one of each record counts."
 
     def __init__(self, content: bytes | None = None):  # of a file to go on from
         self._parts, self._waiting = [_packed([]) if content is None else _read(content)], []
 
-    def add(self, row: dict[str, object]) -> None:  # what is no column is left out
-        "Add a row, which has a record at least."
+    def add(self, row: dict[str, object]) -> None:  # other keys are left out
+        "Add a row, which has at least a record."
         self._waiting.append(row)
         if len(self._waiting) == _N_WAITING:
             self._pack()

@@ -47,7 +47,7 @@ _CGROUPS = (  # versions 2 and 1: files with the limit, with what is used, and t
 def available_memory(
     groups: Path = Path("/sys/fs/cgroup"),  # what the kernel says about the container
 ) -> int:  # bytes
-    "Say what the machine, the container or the process has left; files that the kernel keeps in memory count as free."
+    "Return what machine, container and process limits leave; files that the kernel keeps in memory count as free."
     left = psutil.virtual_memory().available
     for limit, used, freed in _CGROUPS:
         if (groups / limit).is_file() and (text := (groups / limit).read_text(encoding="utf-8").strip()).isdigit():
@@ -62,7 +62,7 @@ def available_memory(
 
 # %% ../../nbs/library/many/train.ipynb #17d2620a
 def check_room(nights: NightTables) -> None:
-    "Raise `TrainingError` unless the cache holds the features of the nights: each pass would compute them again."
+    "Raise `TrainingError` if the features do not fit into the cache: each pass would compute them again."
     n_bytes, room = sum(night.n_bytes for night in nights.nights), nights.cache.max_bytes
     if n_bytes * 1.01 > room:
         raise TrainingError(
@@ -74,7 +74,7 @@ def check_room(nights: NightTables) -> None:
 def check_memory(
     stager: Stager, nights: NightTables, available: int  # bytes
 ) -> int:  # bytes that fitting takes, about
-    "Raise `TrainingError` unless a stager can be fitted to the nights, and the cache holds their features."
+    "Raise `TrainingError` unless memory suffices to fit a stager, and the cache to hold the features."
     check_room(nights)
     needed = stager.needed_memory(sum(night.n_scored for night in nights.nights), nights[0])
     if needed > available:
@@ -110,14 +110,14 @@ def train(
     seed: int = 0,
     n_folds: int = 0,  # of the cross-validation; 0: none
     settings: Mapping[str, object] = MappingProxyType({}),  # of the stager
-    n_jobs: int = 2,  # threads, each with memory of its own; the model does not depend on it
+    n_jobs: int = 2,  # threads, each with its own memory; the model does not depend on it
     available: int | None = None,  # bytes of memory; None: what the machine has left
-    on_step: Callable[[str], object] = lambda step: None,  # is told what comes next
+    on_step: Callable[[str], object] = lambda step: None,  # is told the next step
 ) -> Training:
     """Fit a stager to nights, and judge its kind on folds of them.
 
-    Raises `TrainingError` without nights or without the memory, `ModelError` or `EvaluationError` where the stager
-    or the folds need others, and `RecordChanged` for a night that is replaced meanwhile.
+    Raises `TrainingError` without nights or enough memory, `ModelError` or `EvaluationError` if the stager or the
+    folds need other nights, and `RecordChanged` for a night that is replaced meanwhile.
     """
     if not len(nights):
         reasons = "".join(f"; {night['record']}: {night['detail']}" for night in left_out[:3])
@@ -127,7 +127,7 @@ def train(
     stager = new_stager(name, **settings, **threads)
     nights = nights.read_by(stager)
     needed = check_memory(stager, nights, available_memory() if available is None else available)
-    data, found = _data(nights), None  # the store is asked before the work, which its silence would cost
+    data, found = _data(nights), None  # ask the store first: its failure later would cost the work
     if n_folds:
         on_step(f"judging {name} by {n_folds} folds of {len(nights)} nights")
         settled = {**settings, **threads}
@@ -144,17 +144,17 @@ def train(
 
 # %% ../../nbs/library/many/train.ipynb #68124875
 def _settings(stager: Stager) -> dict:
-    "Name what a stager was made with, and leave out what its model does not depend on."
+    "Name a stager's settings, except those that its model does not depend on."
     return {part.name: getattr(stager, part.name) for part in fields(stager) if part.init and part.name != "n_jobs"}
 
 
 # %% ../../nbs/library/many/train.ipynb #c68d7526
-MAX_LISTED = 1000  # nights; of more, there is the hash
-MAX_PIECES = 256  # of each night's signals, of which 20 minutes have a handful
+MAX_LISTED = 1000  # nights; for more, only the hash
+MAX_PIECES = 256  # of each night's signals; 20 minutes have a handful
 
 
 def _data(nights: NightTables) -> dict:
-    "Name the nights, their versions and labels, by a hash of all, and one by one where they are few."
+    "Name the nights, versions and labels by a hash, and one by one if there are few."
     listed = [[night.record, night.version, night.n_scored, night.labels_sha256] for night in nights.nights]
     pieces = [[f"{piece:016x}" for piece in night.pieces[:MAX_PIECES].tolist()] for night in nights.nights]
     found = {
@@ -178,7 +178,7 @@ def _versions() -> dict[str, str]:
 
 # %% ../../nbs/library/many/train.ipynb #2646bbce
 def draw_records(records: Sequence[str], n: int, seed: int = 0) -> list[str]:
-    "Draw so many records, or all if there are no more; the same ones whatever their order."
+    "Draw `n` records, or all if there are fewer; the same ones whatever their order."
     drawn = np.random.default_rng(seed).permutation(len(records))[:n]
     ordered = sorted(records)
     return [ordered[i] for i in sorted(drawn)]
@@ -189,19 +189,19 @@ _PROBE = "training.probe"
 
 
 def check_place(out: Outputs) -> None:
-    "Raise `OutputError` where nothing can be written."
+    "Raise `OutputError` if nothing can be written."
     out.write(_PROBE, bytes(100_000))
     out.remove(_PROBE)
 
 
 def check_model_place(out: Outputs) -> None:
-    "Raise `OutputError` where no model can be written, or where something else than a model lies."
+    "Raise `OutputError` if no model can be written, or if something other than a model lies there."
     _model_file(out)
     check_place(out)
 
 # %% ../../nbs/library/many/train.ipynb #bf1d6377
 def _model_file(out: Outputs) -> str | None:
-    "Name the file of the model that lies in a place, None without one; raise `OutputError` for another's manifest."
+    "Name the model file in a place, None without one; raise `OutputError` for a manifest that is not a model's."
     if (content := out.read(MANIFEST)) is None:
         return None
     try:
@@ -215,9 +215,9 @@ def write_training(
     training: Training,
     out: Outputs,
 ) -> None:
-    """Write the model, what it was made from, and its manifest, and remove the file of the model that lay there.
+    """Write the model, what it was made from, and its manifest, and remove the file of a previous model.
 
-    Raises `OutputError` where the place fails, or where something else than a model lies.
+    Raises `OutputError` if the place fails, or if something other than a model lies there.
     """
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -228,17 +228,17 @@ def write_training(
     old, manifest = _model_file(out), files.pop(MANIFEST)
     for name, content in [*files.items(), (MANIFEST, manifest)]:
         out.write(name, content)
-    for name in files.keys() - out.names():  # an old model's, and another training took its place meanwhile
+    for name in files.keys() - out.names():  # with an old model's name, removed by another training meanwhile
         out.write(name, files[name])
-    if old and old not in files and out.read(MANIFEST) == manifest:  # nobody else's now
+    if old and old not in files and out.read(MANIFEST) == manifest:  # not another training's by now
         out.remove(old)
 
 # %% ../../nbs/library/many/train.ipynb #ead2591c
 def rescue_training(
     training: Training,
     folders: Sequence[Path],  # to try
-) -> Path | None:  # the new folder; None where nobody took it
-    "Keep a training in a new folder within the first of these that takes it."
+) -> Path | None:  # the new folder; None if none worked
+    "Save a training to a new folder in the first of these that takes it."
     for folder in folders:
         try:
             kept = Path(tempfile.mkdtemp(prefix="dreem-case-model-", dir=folder))
@@ -263,7 +263,7 @@ def _save(training: Training, folder: Path) -> None:
 def training_pieces(
     out: Outputs,  # of a model
 ) -> dict[str, np.ndarray]:  # record -> pieces of its signals; empty where the model does not say
-    "Read what a model says about the signals of its training nights; raise `OutputError`."
+    "Read the hashed signals of a model's training nights; raise `OutputError`."
     try:
         nights = out.read_json(TRAINING).get("data", {}).get("nights") or []
         return {

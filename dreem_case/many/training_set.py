@@ -40,7 +40,7 @@ class ScoredNight(NamedTuple):
     record: str
     version: str  # of its file in the store
     labels: np.ndarray  # int8 (n_epochs,) stage codes, below zero where not scored
-    n_bytes: int  # that its features take in memory
+    n_bytes: int  # size of its features in memory
     pieces: np.ndarray = np.zeros(0, np.uint64)  # of its signals, as `NightFeatures` has them
 
     @property
@@ -55,7 +55,7 @@ class ScoredNight(NamedTuple):
 
 # %% ../../nbs/library/many/training_set.ipynb #694dd829
 class _Places(NamedTuple):
-    "What a process has to open that looks at nights."
+    "What a process that looks at nights has to open."
 
     store: StorePlace
     cache: Path
@@ -84,7 +84,7 @@ class _NoChannel(ValueError):
 
 # %% ../../nbs/library/many/training_set.ipynb #44336e95
 def _look(store: Store, cache: FeatureCache, record: str) -> ScoredNight:
-    "Look at a night; raise what the store and the cache raise, and for one that cannot be used."
+    "Look at a night; raise what store and cache raise, and an error if it is unusable."
     content = store.labels(record)
     if content is None:
         raise _NotScored(f"{record}: expected a hypnogram, found none")
@@ -117,7 +117,7 @@ def survey_store(
     records: Iterable[str] | None = None,  # None: all of the store
     on_night: Callable[[str], object] = lambda record: None,  # is told each record that was looked at
 ) -> Survey:
-    "Look at the records of a store; raise `StoreError`, `WorkersError`, or `StoreUnavailable` where it is away."
+    "Look at the records of a store; raise `StoreError`, `WorkersError`, or `StoreUnavailable`."
     return _collect(_look, place, cache, workers, records, on_night)
 
 # %% ../../nbs/library/many/training_set.ipynb #a7ba9fab
@@ -128,13 +128,13 @@ def compute_features(
     records: Iterable[str] | None = None,
     on_night: Callable[[str], object] = lambda record: None,
 ) -> tuple[int, list[dict[str, str]]]:  # nights whose features are kept, and those that have none, as in a `Survey`
-    "Compute the features of a store's nights, scored or not, where they are not there; raise as `survey_store` does."
+    "Compute missing features of a store's nights, scored or not; raise as `survey_store` does."
     found = _collect(_describe, place, cache, workers, records, on_night)
     return sum(cache.holds(*night) for night in found.nights), found.left_out
 
 
 def _describe(store: Store, cache: FeatureCache, record: str) -> tuple[str, str]:  # and its version
-    "See to it that a night's features are in the cache; give its name and the version of its file."
+    "Make sure that a night's features are in the cache; give its name and the version of its file."
     version = store.version(record)
     cache.features(store, record, version)
     return record, version
@@ -178,7 +178,7 @@ def _collect(
 # %% ../../nbs/library/many/training_set.ipynb #04d45d11
 @contextmanager
 def _marked(folder: Path) -> Iterator[str]:
-    "Leave a file in a folder for a while; raise `CacheError` where that is not possible."
+    "Leave a file in a folder for a while; raise `CacheError` if that is impossible."
     mark = folder / f".seen-{uuid4().hex}"
     try:
         mark.touch()
@@ -191,7 +191,7 @@ def _marked(folder: Path) -> Iterator[str]:
 
 # %% ../../nbs/library/many/training_set.ipynb #d4911521
 class NightTables(Sequence):
-    "What a stager reads of scored nights, as a list read when asked; raises `RecordChanged` for a replaced file."
+    "Scored nights as a stager reads them, loaded on access; raises `RecordChanged` for a replaced file."
 
     def __init__(
         self, store: Store, cache: FeatureCache, nights: Sequence[ScoredNight],
@@ -210,7 +210,7 @@ class NightTables(Sequence):
             return self.prepare(open_night(path))
 
     def read_by(self, stager: Stager) -> "NightTables":
-        "Give the same nights as a stager reads them: by features, or as it prepares each night itself."
+        "Give the same nights as a stager reads them: as features, or as it prepares each night."
         if stager.reads == "features":
             return self
         return NightTables(self.store, self.cache, self.nights, stager.prepare)

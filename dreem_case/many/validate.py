@@ -40,7 +40,7 @@ def figures(
     probabilities: Sequence[np.ndarray],  # per night float (n_epochs, 5) by a stager that has not seen it
     flagged: Sequence[np.ndarray],  # per night bool (n_epochs,): to be reviewed
 ) -> dict:  # of what JSON holds
-    "Judge staged nights, each by itself and all together; raise `EvaluationError` if there are none."
+    "Judge staged nights, each alone and all together; raise `EvaluationError` if there are none."
     if not nights:
         raise EvaluationError("expected scored nights to judge, found none")
     labels = [night.labels for night in nights]
@@ -68,7 +68,7 @@ _SHOWN = ("record", "kappa", "macro_f1", "ece", "review_gain", "flagged_share")
 
 
 def _plain(found: dict) -> dict[str, float | None]:
-    "Round the single numbers; what is undefined becomes None."
+    "Round the single numbers; undefined values become None."
     single = {name: float(value) for name, value in found.items() if np.ndim(value) == 0}
     return {name: round(value, 4) if math.isfinite(value) else None for name, value in single.items()}
 
@@ -77,7 +77,7 @@ def figures_table(
     found: dict,  # what `figures` or `compare` returned
     shown: Sequence[str] = _SHOWN,  # columns
 ) -> str:
-    "Write out figures as a table: a line for each night, then one for all."
+    "Format figures as a table: a line for each night, then one for all."
     together = {**found, "record": "all nights", "kappa": found["kappa_per_night_mean"]}
     width = max(len(night["record"]) for night in [*found["nights"], together])
     lines = [f"{shown[0]:{width}}" + "".join(f"  {name:>13}" for name in shown[1:])]
@@ -89,7 +89,7 @@ def figures_table(
 
 # %% ../../nbs/library/many/validate.ipynb #8b83b116
 def check_folds(n_folds: int, n_nights: int) -> None:
-    "Raise `EvaluationError` unless there can be so many folds."
+    "Raise `EvaluationError` if so many folds are impossible."
     if n_nights < 2:
         raise EvaluationError(f"expected two scored nights for folds, or more, found {n_nights}")
     if not 2 <= n_folds <= n_nights:
@@ -104,7 +104,7 @@ def cross_validate(
     settings: Mapping[str, object] = MappingProxyType({}),  # of the stager
     on_fold: Callable[[int], object] = lambda n_done: None,  # is told how many folds are done
 ) -> dict:  # as `figures` returns
-    "Judge a kind of stager on each fold, fitted to the others; raise `EvaluationError` where there are no folds."
+    "Judge a kind of stager on each fold, fitted to the others; raise `EvaluationError` without folds."
     check_folds(n_folds, len(nights))
     same = same_recordings([night.pieces for night in nights.nights])
     people = rows_by_group([person_of(night.record) for night in nights.nights]).values()
@@ -138,7 +138,7 @@ def judge_model(
     on_night: Callable[[str], object] = lambda record: None,  # is told each record that is done
     pieces: Mapping[str, np.ndarray] = MappingProxyType({}),  # of the training nights' signals, by record
 ) -> dict:  # as `figures` returns, with "model_version", "trained_on" and "same_recordings": what was left out, and why
-    "Judge a model on the nights that it was not trained on; raise `EvaluationError` if that is none, or not known."
+    "Judge a model on nights it was not trained on; raise `EvaluationError` if there are none, or they are unknown."
     known = set(map(person_of, (*getattr(stager, "trained_on", ()), *pieces)))
     same = _same_as(pieces, nights.nights)
     if not known:
@@ -158,7 +158,7 @@ def judge_model(
 
 # %% ../../nbs/library/many/validate.ipynb #77010cfd
 def _same_as(pieces: Mapping[str, np.ndarray], nights: Sequence[ScoredNight]) -> dict[str, str]:
-    "Name the nights that are recordings of the training, with the training night that each is the same as."
+    "Name the nights that are training recordings, with the training night of the same signals."
     found = {}
     for night in nights:
         shared = {record: len(np.intersect1d(of, night.pieces)) for record, of in pieces.items()}
@@ -173,7 +173,7 @@ _SCORINGS = (".json", *TABLES)
 def read_scorings(
     place: str,  # a folder, or s3://bucket/prefix
     endpoint: str | None = None,
-) -> tuple[dict[str, np.ndarray], list[str]]:  # stage codes by record, and what is wrong with other files
+) -> tuple[dict[str, np.ndarray], list[str]]:  # stage codes by record, and problems of other files
     "Read the hypnograms of a place; raise `PlaceError` where there is none."
     found: dict[str, np.ndarray] = {}
     problems = []
@@ -208,7 +208,7 @@ def compare(
     reference: Mapping[str, np.ndarray],  # stage codes by record
     other: Mapping[str, np.ndarray],
 ) -> dict:  # of what JSON holds; "differ" of a night: epoch, and the two stages
-    "Compare two scorings night by night; raise `EvaluationError` where they have no night in common."
+    "Compare two scorings night by night; raise `EvaluationError` if they have no night in common."
     lengths = {record: min(len(reference[record]), len(other[record])) for record in reference if record in other}
     if not lengths:
         hint = "" if reference and other else "; those of a store lie in its folder hypnograms"

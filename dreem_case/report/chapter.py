@@ -38,7 +38,7 @@ from ..staging.stagers import load_stager, new_stager, stager_module
 # %% ../../nbs/library/report/chapter.ipynb #f42c3ff2
 def read_results(
     path: Path | str,  # a results file
-) -> dict[str, dict]:  # name -> {"value", "data", "n_nights", "date"}; empty where there is no file
+) -> dict[str, dict]:  # name -> {"value", "data", "n_nights", "date"}; empty without a file
     "Read a results file."
     path = Path(path)
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -56,7 +56,7 @@ def write_results(
 
 # %% ../../nbs/library/report/chapter.ipynb #64444201
 def _plain(value):
-    "Turn numpy scalars and arrays into what JSON holds, unrounded, so that all round alike; undefined becomes None."
+    "Turn numpy scalars and arrays into JSON types, without rounding; undefined becomes None."
     value = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
@@ -65,19 +65,19 @@ def _plain(value):
     return value
 
 # %% ../../nbs/library/report/chapter.ipynb #205c8e91
-BUDGETS = ("ci", "full")  # what a run may cost: little, to see that all of it runs; or what its figures need
+BUDGETS = ("ci", "full")  # of a run: little, just to see that all of it runs; or what its figures need
 
 
 def record_results(
     figures: Mapping[str, object],  # name without its data ("forest.kappa_per_night_mean") -> value
     data: str,  # what the figures were computed on: "simulated", "real_headband", ...
     n_nights: int,
-    path: Path | str = "build/results.json",  # relative: to the project's folder
-    budget: str = "full",  # that the chapter was run with
+    path: Path | str = "build/results.json",  # relative to the project's folder
+    budget: str = "full",  # of the chapter's run
 ) -> None:
     """Merge a chapter's figures into the results file, each under `<data>.<name>`; undefined ones stay out.
 
-    Raises ValueError for a budget that is none.
+    Raises ValueError for an unknown budget.
     """
     if budget not in BUDGETS:
         raise ValueError(f"budget: expected one of {', '.join(BUDGETS)}, found {budget!r}")
@@ -109,26 +109,26 @@ def skipped(
 def take_away(
     text: str,  # Markdown
 ) -> None:
-    "Show in a box what a reader should keep of a chapter."
+    "Show the main points of a chapter in a box."
     say(f'::: {{.callout-tip title="What to take away"}}\n{cleandoc(text)}\n:::')
 
 
 def show_table(
     rows: Sequence[Mapping[str, object]],  # column -> cell, the same columns in each
 ) -> None:
-    "Show a table as Markdown, which needs no scripts; a number that is not defined becomes a dash."
+    "Show a table as Markdown, which needs no scripts; an undefined number becomes a dash."
     names = list(rows[0]) if rows else []
     lines = [names, ["---"] * len(names), *([_cell_text(row[name]) for name in names] for row in rows)]
     say("\n".join("| " + " | ".join(line) + " |" for line in lines))
 
 # %% ../../nbs/library/report/chapter.ipynb #7d7dff91
 def _cell_text(value: object) -> str:
-    "Write a cell so that it stays one."
+    "Escape a cell's text."
     undefined = isinstance(value, float) and not math.isfinite(value)
     return "-" if undefined else " ".join(str(value).replace("|", r"\|").split())
 
 # %% ../../nbs/library/report/chapter.ipynb #fd4d6123
-N_TRIED = {"forest": 25, "boosted": 80, "blended": 20}  # configurations looked at before the figures were made, about
+N_TRIED = {"forest": 25, "boosted": 80, "blended": 20}  # configurations tried before the figures were made, about
 # Agreement of five experts on the 25 healthy nights of DOD-H, recomputed from the published labels: mean over all
 # pairs of scorers of a night, mean and standard deviation over nights.
 DODH_KAPPA, DODH_KAPPA_SD = 0.70, 0.11
@@ -153,7 +153,7 @@ DATA_NAMES = {
 def data_name(
     source: str,  # a store's .source
 ) -> str:  # "simulated" or "nights"
-    "Name the data of a store, as the figures' names begin."
+    "Name the data of a store, as in figures' names."
     return "simulated" if source.startswith("simulated") else "nights"
 
 # %% ../../nbs/library/report/chapter.ipynb #5cf8fb27
@@ -161,14 +161,14 @@ def best_stager(
     results: Mapping[str, dict],  # from read_results
     data: str,  # "real_headband"
 ) -> str:  # "boosted" or "blended"
-    "Name the stager whose figures stand as `best`: the one of the two that has none under its own name."
+    "Name the stager behind the figures `best`: the one without figures under its own name."
     return "blended" if f"{data}.boosted.kappa_per_night_mean" in results else "boosted"
 
 
 def headline_table(
     results: Mapping[str, dict],  # from read_results
 ) -> str:  # a Markdown table
-    "Lay out the headline figures, each with the data that it comes from."
+    "Format the headline figures, each with its data."
     rows = ["| Cohen's kappa, mean over nights | kappa | data | nights |", "|---|---|---|---|"]
     for data, source in DATA_NAMES.items():
         for name, words in HEADLINES.items():
@@ -180,7 +180,7 @@ def headline_table(
 # %% ../../nbs/library/report/chapter.ipynb #504da6ca
 def real_caveat(
     results: Mapping[str, dict],  # from read_results
-) -> str:  # a sentence; empty where there is no figure on real nights
+) -> str:  # a sentence; empty without a figure on real nights
     "Say what the figure on real headband nights is, and what it is not."
     if not (row := results.get("real_headband.best.kappa_per_night_mean")):
         return ""
@@ -214,7 +214,7 @@ def _cell(words: str, figures: Mapping[str, float]) -> str:
 def promise_table(
     results: Mapping[str, dict],  # from read_results
 ) -> str:  # a Markdown table; empty where nothing was computed
-    "Lay out what the stager gives, for each kind of nights; rows and columns without figures are left out."
+    "Format what the stager gives, for each kind of nights; omit rows and columns without figures."
     figures = {
         f"{DATA_NAMES[data]}: {best_stager(results, data)}": {
             name.removeprefix(f"{data}.best.").removeprefix("kappa_drop."): row["value"]
@@ -235,7 +235,7 @@ def promise_table(
 def headlines(
     results: Mapping[str, dict],  # from read_results
 ) -> str:  # Markdown
-    "Lay out the headline figures, as the README and the landing page show them."
+    "Format the headline figures, as the README and the landing page show them."
     return "\n\n".join(filter(None, [headline_table(results), real_caveat(results)]))
 
 # %% ../../nbs/library/report/chapter.ipynb #d2c4840e
@@ -267,13 +267,13 @@ def open_nights(
 
 # %% ../../nbs/library/report/chapter.ipynb #38b9d0c9
 def _literal(text: str) -> str:
-    "Show a text from outside as code, so that no page takes a file's name for markup."
+    "Show an outside text as code, so that a file's name is not taken for markup."
     return "`" + " ".join(text.replace("`", "'").split()) + "`"
 
 # %% ../../nbs/library/report/chapter.ipynb #cd6dd5bf
 def short_names(
     records: Iterable[str],
-) -> dict[str, str]:  # record -> what stands for it in figures and tables; no two are the same
+) -> dict[str, str]:  # record -> its unique name in figures and tables
     "Shorten the names of records alike."
     records = list(records)
     for part in (slice(8), slice(-8, None)):
@@ -309,7 +309,7 @@ def fit_once(
     seed: int = 0,
     folder: Path | str = "build/cache/folds",  # relative: to the project's folder
 ) -> Stager:
-    "Fit a stager, or read it if the same nights and code have fitted it before; raise `ModelError` as `fit` does."
+    "Fit a stager, or read the one that the same nights and code gave before; raise `ModelError` as `fit` does."
     entry = in_project(folder) / _fit_key(name, prepared, labels, seed)
     try:
         stager = load_stager(entry)
@@ -335,7 +335,7 @@ def _fit_key(name: str, prepared: Sequence[NightFeatures], labels: Sequence[np.n
 
 
 def _make_room(folder: Path) -> None:
-    "Delete all but the stagers that were used last."
+    "Delete all but the last used stagers."
     with FileLock(f"{folder}.lock"):
         entries = sorted((entry for entry in folder.iterdir() if entry.is_dir()), key=lambda e: -e.stat().st_mtime)
         for entry in entries[MAX_KEPT:]:

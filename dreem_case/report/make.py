@@ -18,7 +18,7 @@ from ..staging.embedded import default_data
 
 # %% ../../nbs/library/report/make.ipynb #70e0540d
 def _chapters(root: Path, part: str) -> list[Path]:
-    "List what a run executes; raise ReportError for a part that is none."
+    "List what a run executes; raise ReportError for an unknown part."
     parts = sorted({path.parent.name for path in (root / "nbs" / "report").glob("*/*.ipynb")})
     if part and part not in parts:
         raise ReportError(f"part: expected one of {', '.join(parts) or 'none, as there are none'}, found {part!r}")
@@ -26,7 +26,7 @@ def _chapters(root: Path, part: str) -> list[Path]:
 
 
 def _given(inputs: Mapping[str, str]) -> dict[str, str]:
-    "Make the paths of a run's inputs whole; raise ReportError for one where nothing is."
+    "Resolve the paths of a run's inputs; raise ReportError for one that does not exist."
     for name, given in inputs.items():
         if given and not Path(given).exists():
             raise ReportError(f"{name}: expected a folder or file, found nothing at {given}")
@@ -79,7 +79,7 @@ def make_report(
 
 # %% ../../nbs/library/report/make.ipynb #ef29fcc8
 def _costs(seconds: float, per_chapter: Mapping[str, float], renderer: str) -> dict[str, object]:
-    "Put together what a run took."
+    "Sum up a run's costs."
     return {
         "seconds": round(seconds), "seconds_per_chapter": {name: round(spent) for name, spent in per_chapter.items()},
         "peak_memory_mb": round(peak_memory(of_children=True) / 2**20), "n_cores": os.cpu_count(), "renderer": renderer,

@@ -28,7 +28,7 @@ _LOOKS_LIKE_A_PATH = re.compile(r"(?<![\w./<])/(?:home|root|Users|tmp|work|priva
 def machine_paths(
     text: str,
 ) -> list[str]:  # each path once, in order
-    "Find absolute paths that tell about the machine a text was made on."
+    "Find absolute paths that reveal the machine a text was made on."
     home = str(Path.home())
     found = _LOOKS_LIKE_A_PATH.findall(text) + [home] * (f"{home}/" in text)
     return list(dict.fromkeys(found))
@@ -37,7 +37,7 @@ def machine_paths(
 def output_problems(
     notebook: nbformat.NotebookNode,
     name: str,  # for the messages
-) -> list[str]:  # what stands against publishing it, in words; empty: nothing
+) -> list[str]:  # reasons not to publish it, in words; empty: none
     "Check a notebook's outputs for errors, warnings, machine paths, HTML and size."
     problems = []
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
@@ -62,7 +62,7 @@ def with_outputs(
     executed: nbformat.NotebookNode,  # a copy of it, executed
     name: str,  # for the messages
 ) -> nbformat.NotebookNode:  # the committed notebook with the copy's outputs
-    "Take the outputs of an executed copy. Raises ReportError where the copy is of another version."
+    "Take the outputs of an executed copy; raise ReportError if it is of another version."
     made = {cell.id: cell for cell in executed.cells}
     published = nbformat.from_dict(committed)
     for cell in published.cells:
@@ -85,7 +85,7 @@ def fill_markers(
     name: str,  # of the markers <!-- name --> and <!-- /name -->
     content: str,
 ) -> str:
-    "Replace what stands between a pair of markers. Raises ReportError where they are missing."
+    "Replace the text between a pair of markers; raise ReportError if they are missing."
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
     if not pattern.search(text):
         raise ReportError(f"expected the markers <!-- {name} --> and <!-- /{name} -->, found none")
@@ -130,7 +130,7 @@ _NEEDED = {  # real inputs, by part
 
 
 def _finished(build: Path, part: str) -> dict:
-    "Read what a run says of itself; raise ReportError for one that must not be published."
+    "Read a run's description; raise ReportError if it must not be published."
     if not (build / "run.json").is_file():
         raise ReportError("expected a finished report under build/, found none; make report first")
     run = json.loads((build / "run.json").read_text(encoding="utf-8"))
@@ -148,7 +148,7 @@ def publish(
     root: Path,  # the project's folder
     part: str = "",  # a folder of nbs/report; empty: the case
 ) -> list[Path]:  # the files written
-    "Put the last report into the repository. Raises ReportError, with nothing written, where it must not."
+    "Put the last report into the repository; raise ReportError and write nothing if it may not be."
     build = root / "build" / part
     run = _finished(build, part)
     pages = chapter_paths(root, part) + ([] if part else [root / "nbs" / "index.ipynb"])
@@ -179,7 +179,7 @@ _HIDDEN = re.compile(r"^#\|\s*hide\b", re.MULTILINE)
 
 
 def _shown(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
-    "Give what of an output stays; None for one that does not."
+    "Give the part of an output to keep; None for nothing."
     data = {kind: value for kind, value in output.get("data", {}).items() if kind != "text/html"}
     text = "\n".join([output.get("text", ""), *(str(v) for kind, v in data.items() if not kind.startswith("image/"))])
     foreign = machine_paths(text) or _ADDRESS.search(text)
@@ -189,7 +189,7 @@ def _shown(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
 
 
 def _run_examples(root: Path, name: str) -> str:  # why it failed; empty: it did not
-    "Run a notebook of the library, and keep in it what its examples give."
+    "Run a notebook of the library, and keep the outputs of its examples."
     path = root / name
     notebook = nbformat.read(path, 4)
     for cell in notebook.cells:
@@ -215,7 +215,7 @@ def _run_examples(root: Path, name: str) -> str:  # why it failed; empty: it did
 def publish_examples(
     root: Path,  # the project's folder
 ) -> dict[str, str]:  # notebook -> why its examples failed; empty: they did not
-    "Run the library's notebooks, two at a time, and keep what their examples give."
+    "Run the library's notebooks, two at a time, and keep their examples' outputs."
     names = [path.relative_to(root).as_posix() for path in sorted((root / "nbs" / "library").rglob("*.ipynb"))]
     found = run_all(partial(_run_examples, root), names, 2)
     clean = Path(sys.executable).with_name("nbdev_clean")
@@ -226,7 +226,7 @@ def publish_examples(
 def publish_benchmark(
     root: Path,  # the project's folder
 ) -> list[Path]:  # the files written; none if there was no benchmark
-    "Put the last benchmark of many nights into the repository. Raises ReportError for one that was cut short."
+    "Put the last benchmark of many nights into the repository; raise ReportError if it was cut short."
     found, kept, readme = root / "build/bench/batch.json", root / "benchmarks/batch.json", root / "README.md"
     if not found.is_file():
         return []

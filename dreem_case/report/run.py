@@ -23,7 +23,7 @@ N_COLORS = 96
 def shrink_pictures(
     notebook: Path,  # an executed notebook, rewritten in place
 ) -> None:
-    "Store the PNG pictures of a notebook with a palette, where that is smaller."
+    "Store the PNG pictures of a notebook with a palette, if that is smaller."
     import nbformat
     from PIL import Image
 
@@ -57,12 +57,12 @@ def copy_path(
     book: Path,  # holds the executed copies
     page: Path,  # a notebook under nbs/
 ) -> Path:
-    "Place a page's executed copy: as under nbs/, so that chapters of two parts may have one name."
+    "Place a page's executed copy as under nbs/: chapters of two parts may share a name."
     return book / page.relative_to(root / "nbs")
 
 # %% ../../nbs/library/report/run.ipynb #4619cae2
 def _own_kernel(folder: str) -> type:  # of kernel managers
-    "Make the kind of manager that starts this Python as the kernel; what it leaves in a home may lie in the folder."
+    "Make the class of manager that starts this Python as the kernel, with its home files in a folder if need be."
     from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpec
 
@@ -83,9 +83,9 @@ _LOST = "non-interactive, and thus cannot be shown"  # as Matplotlib has it
 
 
 def _check_pictures(name: str, copy: Path) -> None:
-    """Raise `ChapterFailed` if the executed chapter shows figures, and none or not all are there.
+    """Raise `ChapterFailed` if the executed chapter should show figures, and all or some are missing.
 
-    A figure inside an `if` is of data that a run may not have.
+    A figure inside an `if` does not count, since a run may lack its data.
     """
     import nbformat
 
@@ -101,10 +101,10 @@ def _check_pictures(name: str, copy: Path) -> None:
 def run_chapter(
     chapter: Path,
     copy: Path,  # the executed copy
-    parameters: Mapping[str, object],  # those that the chapter does not declare are left out
+    parameters: Mapping[str, object],  # those not declared by the chapter are left out
     cwd: Path,  # the working directory of the run
 ) -> float:  # seconds
-    "Execute a chapter as a copy. Raises ChapterFailed with the chapter's name and the error, or for lost pictures."
+    "Execute a chapter as a copy; raise ChapterFailed with its name and the error, or for lost pictures."
     import papermill
     from traitlets.config import Config
 
@@ -112,7 +112,7 @@ def run_chapter(
     given = {name: value for name, value in parameters.items() if name in declared}
     copy.parent.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
-    with TemporaryDirectory(dir=socket_folder()) as folder:  # no port for others, no socket of another run
+    with TemporaryDirectory(dir=socket_folder()) as folder:  # no port that others see, no other run's socket
         connection = {"transport": "ipc", "ip": f"{folder}/kernel", "connection_file": f"{folder}/kernel.json"}
         settings = {
             "cwd": str(cwd),

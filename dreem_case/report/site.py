@@ -36,16 +36,16 @@ def page_source(
     try:
         return nbdev_filter(nb_txt=text, printit=False)
     except Exception as error:
-        if isinstance(error.__cause__, ModuleNotFoundError):  # the extras of the book's other parts need not be there
+        if isinstance(error.__cause__, ModuleNotFoundError):  # extras of the book's other parts may be missing
             return _as_it_is(text)
         raise
     finally:
-        if (own := get_ipython()) is not shell:  # each page has one, and would sweep the memory once more at exit
+        if (own := get_ipython()) is not shell:  # each page has one, which would collect garbage once more at exit
             atexit.unregister(own.atexit_operations)
 
 # %% ../../nbs/library/report/site.ipynb #20db7d8e
 def _as_it_is(text: str) -> str:
-    "Filter a page without running it: it shows its code where running it would document that."
+    "Filter a page without running it: it shows its code instead of documentation."
     from execnb.nbio import dict2nb, nb2str
     from nbdev.processors import FilterDefaults, add_show_docs, exec_show_docs, rm_export
 
@@ -61,7 +61,7 @@ def _as_it_is(text: str) -> str:
 
 # %% ../../nbs/library/report/site.ipynb #008fb760
 def _number_figures(cells: list) -> None:
-    "Number the captions of labelled figures that are there, and put the numbers in the place of references."
+    "Number the captions of labelled figures that exist, and replace references by the numbers."
     numbers = {}
     for cell in cells:
         label = re.search(r"^#\| label: (fig-[\w-]+)$", cell.source, re.M)
@@ -86,7 +86,7 @@ _SOURCE_LINK = re.compile(r"\[source\]\(https://example\.org[^)]*\)(\{[^}]*\})?\
 
 
 def drop_source_links(cell):
-    "Take links to a placeholder code host out of a documentation cell's outputs."
+    "Remove links to a placeholder code host from a documentation cell's outputs."
     for output in cell.get("outputs", []):
         data = output.get("data", {})
         if "text/markdown" in data:
@@ -114,8 +114,8 @@ def stage_site(
     config.pop("ipynb-filters", None)
     if preview:
         note = f'<aside class="preview-note"><small>{PREVIEW_NOTE}</small></aside>'
-        config["format"]["html"]["include-after-body"] = [{"text": note}]  # above, it covers phones' menus
-        for mode, names in dict(config["format"]["html"].get("theme", {})).items():  # it compiles no Sass
+        config["format"]["html"]["include-after-body"] = [{"text": note}]  # at the top it would cover phones' menus
+        for mode, names in dict(config["format"]["html"].get("theme", {})).items():  # smalldocs compiles no Sass
             config["format"]["html"]["theme"][mode] = [name for name in names if not name.endswith(".scss")]
     for source in sorted((root / "nbs").rglob("*")):
         target = staged / source.relative_to(root)
@@ -186,7 +186,7 @@ class _Page(HTMLParser):
 # %% ../../nbs/library/report/site.ipynb #c020b59f
 def page_problems(
     page: Path,  # an HTML page of the site
-    n_pictures: int = 0,  # at least so many are expected
+    n_pictures: int = 0,  # expected at least
 ) -> list[str]:  # what is wrong, in words; empty: nothing
     "Check a rendered page for missing pictures, error output, warnings, dead links and requests to other hosts."
     if not page.is_file():

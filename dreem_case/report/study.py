@@ -25,11 +25,11 @@ from ..staging.stagers import load_stager
 # %% ../../nbs/library/report/study.ipynb #3ce5b181
 @dataclass(frozen=True)
 class Scope:
-    "What a set of nights allows; each `why_no_...` ends a sentence, and is empty where nothing is missing."
+    "What a set of nights allows; each `why_no_...` ends a sentence, and is empty if nothing is missing."
 
     blank: tuple[str, ...]  # records without an epoch of usable EEG: neither staged nor learned from
     scored: tuple[str, ...]  # records with labels and usable EEG
-    mixed: tuple[str, ...]  # those of them with labels of several stages
+    mixed: tuple[str, ...]  # those of `scored` with several stages
     n_labelled: int  # nights with labels, usable or not
     n_with_movement: int  # nights with an accelerometer
 
@@ -80,7 +80,7 @@ def scope_of(
 # %% ../../nbs/library/report/study.ipynb #eb7d0b87
 @dataclass(frozen=True, eq=False)
 class Study:
-    "The nights of a report, their features and labels, and what can be shown of them."
+    "The nights of a report, their features and labels, and what they allow."
 
     store: Store
     nights: Mapping[str, Night]  # by record, in the store's order
@@ -98,17 +98,17 @@ class Study:
 
     @property
     def kind(self) -> str:
-        "Name the data as the names of figures begin: `simulated` or `nights`."
+        "Name the data as in figures' names: `simulated` or `nights`."
         return data_name(self.store.source)
 
     @property
     def short(self) -> dict[str, str]:
-        "Give what stands for each record in figures and tables."
+        "Give each record's name in figures and tables."
         return short_names(self.nights)
 
     @property
     def labels(self) -> dict[str, np.ndarray | None]:
-        "Give each night's stage codes, and None where nothing is scored."
+        "Give each night's stage codes, None if not scored."
         return {record: night.hypnogram if night.n_scored else None for record, night in self.nights.items()}
 
     def training(self) -> tuple[list[NightFeatures], list[np.ndarray]]:
@@ -124,7 +124,7 @@ def open_study(
     data: str | Path | int = "",  # a folder in the case's layout (papermill makes 20260101 a number); empty: embedded
     seed: int = 1,  # of the embedded nights
     max_nights: int = 0,  # 0: all
-    cache: str | Path = "build/cache/features",  # folder; relative: to the project's folder
+    cache: str | Path = "build/cache/features",  # relative to the project's folder
 ) -> Study:
     "Open the nights of a report; raise `ReportError` if none can be read."
     store = open_store(str(data or default_data(seed)))
@@ -138,14 +138,14 @@ class Staged:
     model: str  # "boosted", "forest", or "saved": the default model
     words: str  # what staged them, within a sentence
     stagers: Mapping[str, Stager]  # by record
-    scores: Mapping[str, NightScore]  # by record; blank nights are not there
+    scores: Mapping[str, NightScore]  # by record, without blank nights
     judged: tuple[str, ...]  # records whose labels the stager has not seen
     seen: tuple[str, ...]  # scored records that the default model was trained on
-    why_not_judged: str  # empty where a night is judged
+    why_not_judged: str  # empty if a night is judged
 
 # %% ../../nbs/library/report/study.ipynb #6f614561
 def stage_study(study: Study, seed: int = 0) -> Staged:
-    "Stage every night that can be staged, each by a model that has not seen it where that is possible."
+    "Stage every night that can be staged, if possible by a model that has not seen it."
     scope = study.scope
     if scope.why_no_training:
         model, saved = "saved", load_stager()
@@ -169,7 +169,7 @@ _WHY_NOT_JUDGED = {
 
 # %% ../../nbs/library/report/study.ipynb #0d20716f
 def _held_out(study: Study, seed: int) -> Iterator[tuple[str, Stager]]:
-    "Pair each scored night with a stager of the other ones, and each other night with a stager of all of them."
+    "Pair each scored night with a stager of the others, and each unscored night with a stager of all."
     prepared, labels = study.training()
     for stager, nights in fold_models(study.scope.best, prepared, labels, seed=seed):
         yield from ((study.scope.scored[i], stager) for i in nights)

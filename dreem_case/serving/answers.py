@@ -27,7 +27,7 @@ class Answer:
     version: str  # of the record's file, as the store has it
     hypnogram: bytes  # a JSON list of stage names
     details: bytes  # the JSON of `score.score_document`
-    from_cache: bool  # nobody had to compute it
+    from_cache: bool  # the cache already had it
 
 
 def _entry(scored: Scored) -> bytes:
@@ -49,11 +49,11 @@ def _taken_apart(record: str, entry: bytes) -> tuple[bytes, bytes]:  # hypnogram
 
 # %% ../../nbs/library/serving/answers.ipynb #972d0f88
 _LOG = logging.getLogger(__name__)
-TOO_LARGE = "too_large"  # the code of a file that is larger than any that is read
+TOO_LARGE = "too_large"  # the code for a file above the size that is read
 
 
 class Busy(RuntimeError):
-    "More is asked for than can be taken on now."
+    "More is asked for than can be accepted now."
 
     def __init__(self, retry_after_s: int):  # when to come back
         super().__init__(retry_after_s)
@@ -65,15 +65,15 @@ class Busy(RuntimeError):
 # %% ../../nbs/library/serving/answers.ipynb #53fa400e
 @dataclass(frozen=True)
 class Computation:
-    "One night that was computed, or was not."
+    "One attempt to compute a night."
 
     outcome: str  # "scored", the code of a refusal, or "failed"
-    seconds: float  # with its time in line
+    seconds: float  # including time in line
     row: Mapping[str, object] | None = None  # of a night that was scored, as `score.night_row` sums it up
 
 
 def _tell(on_computation: Callable[[Computation], object], computation: Computation) -> None:
-    "Tell whoever counts; an error there is no error of the night."
+    "Report a computation; an error in the callback does not fail the night."
     try:
         on_computation(computation)
     except Exception:
@@ -81,7 +81,7 @@ def _tell(on_computation: Callable[[Computation], object], computation: Computat
 
 # %% ../../nbs/library/serving/answers.ipynb #7d9585fe
 def result_key(pool: ScoringPool, record: str, version: str) -> str:  # version: of the record's file
-    "Hash what a record's result rests on: its file, the model, and the code that scores."
+    "Hash what a record's result follows from: its file, the model, and the code that scores."
     return cache_key(record, version, pool.model_version, pool.scoring_version, __version__)
 
 # %% ../../nbs/library/serving/answers.ipynb #58e7d451
@@ -89,10 +89,10 @@ def score_record(
     store: Store,
     pool: ScoringPool,
     record: str,
-    version: str,  # that the record's file must have
-    features=None,  # a `FeatureCache`, where features are looked for and kept; the server itself loads none
+    version: str,  # which the record's file must have
+    features=None,  # a `FeatureCache` to look in and to keep them in; the server itself uses none
 ) -> Scored:
-    "Score a record, by its features where they are kept; raise what store and pool do, and `RecordChanged`."
+    "Score a record, from its kept features if any; raise what store and pool raise, and `RecordChanged`."
     keeps = features is not None and pool.scores_features
     if keeps and (packed := features.packed(record, version)):
         from dreem_case.staging.feature_cache import FeaturesDamaged
@@ -130,7 +130,7 @@ class Answers:
 
     @property
     def source(self) -> str:
-        "Say where the nights come from, as the store said when it was first asked; raise `StoreUnavailable`."
+        "Say where the nights come from, as the store said on first use; raise `StoreUnavailable`."
         if self._source is None:
             self._source = self.store.source
         return self._source
@@ -141,7 +141,7 @@ class Answers:
         return cache_key(result_key(self.pool, record, version), self.source)
 
     def get(self, record: str) -> Answer:
-        "Give the answer, computed if need be; raise `NightRefused`, `Busy`, `ModelChanged` or what the store does."
+        "Give the answer, computed if need be; raise `NightRefused`, `Busy`, `ModelChanged` or the store's errors."
         return of_current_version(self.store, record, partial(self._of_version, record))
 
     def _of_version(self, record: str, version: str) -> Answer:

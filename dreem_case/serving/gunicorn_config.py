@@ -23,7 +23,7 @@ from .settings import MAX_WAITING, Settings, SettingsError
 
 # %% ../../nbs/library/serving/gunicorn_config.ipynb #e3fe5b42
 def _keepalive_s() -> int:
-    "Read how long a connection without requests stays open; what is wrong in the settings is said by the check below."
+    "Read how long a connection without requests stays open; the check below reports wrong settings."
     try:
         return Settings.from_environment().keepalive_s
     except SettingsError:
@@ -33,22 +33,22 @@ def _keepalive_s() -> int:
 worker_class = "dreem_case.serving.gunicorn_config.Worker"
 workers = 2
 threads = MAX_WAITING + 32
-timeout = 120  # s, for a process that does not come up, or hangs as a whole; not for a request
+timeout = 120  # s, for a process that does not start, or hangs as a whole; not for a request
 graceful_timeout = 120  # s, to finish what is running
 keepalive = _keepalive_s()
 limit_request_line = 8190  # bytes; a longer one is refused by gunicorn itself
 control_socket_disable = True  # signals do
 
 # %% ../../nbs/library/serving/gunicorn_config.ipynb #33a2ee16
-HEAD_S = 10.0  # in which a request's first line and headers have to be there
-LOOK_S = 2.0  # between two looks for the files of a process
+HEAD_S = 10.0  # in which a request's first line and headers must arrive
+LOOK_S = 2.0  # between two checks for the files of a process
 
 
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def _mark(pid: int) -> Path:
-    "Name the file that a process makes in the folder of the numbers before any of them; it goes when they do."
+    "Name the file that a process makes first in the folder of the numbers; a cleanup of these removes it too."
     return Path(os.environ[_METRICS]) / f"{pid}.here"
 
 # %% ../../nbs/library/serving/gunicorn_config.ipynb #5da448cb
@@ -57,22 +57,22 @@ class Worker(ThreadWorker):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self._read_until = {}  # connections whose headers are being read, and the time when they are given up
-        self._look_at = 0.0  # when to look next whether the files of this process are still there
+        self._read_until = {}  # connections whose headers are being read, and until when they may be
+        self._look_at = 0.0  # when to check next that the files of this process are there
 
     def init_process(self):
-        "Mark the folder of the numbers, made again where somebody removed it, load the app, and serve."
+        "Mark the folder of the numbers, making it if it is gone; load the app, and serve."
         _mark(os.getpid()).parent.mkdir(parents=True, exist_ok=True)
         self._marked = _mark(os.getpid()).open("wb")
         super().init_process()
 
     def init_signals(self):
-        "Listen to signals, and hear of an end that was asked for since this process was forked."
+        "Listen to signals, including a SIGTERM that was sent since this process was forked."
         super().init_signals()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def _numbers_are_gone(self) -> bool:
-        "Tell whether somebody removed the files in which this process counts; those it began since are no sign."
+        "Tell whether somebody removed the files in which this process counts; newer files prove nothing."
         return os.fstat(self._marked.fileno()).st_nlink == 0
 
     def handle(self, conn):
@@ -89,7 +89,7 @@ class Worker(ThreadWorker):
         return super().handle_request(req, conn)
 
     def notify(self):
-        "Tell gunicorn that this process lives, and give up who is too slow; called at least once a second."
+        "Tell gunicorn that this process lives, and drop slow connections; called at least once a second."
         super().notify()
         now = time.monotonic()
         for conn, end in self._read_until.copy().items():
@@ -102,11 +102,11 @@ class Worker(ThreadWorker):
             self._look_at = now + LOOK_S
             if self.alive and (self._numbers_are_gone() or sockets_are_gone()):
                 self.log.warning("somebody removed this process's temporary files: another takes its place")
-                self.alive = False  # once it has answered what it has begun
+                self.alive = False  # once it has answered the running requests
 
 # %% ../../nbs/library/serving/gunicorn_config.ipynb #30a5ff72
 def _hear_the_end(how: int, master: int) -> None:
-    "Have the master hold SIGTERM back while it forks: a process that does not listen yet would miss it."
+    "Hold SIGTERM back in the master while it forks: a process that does not listen yet would miss it."
     if os.getpid() == master:
         signal.pthread_sigmask(how, {signal.SIGTERM})
 
@@ -114,7 +114,7 @@ def _hear_the_end(how: int, master: int) -> None:
 def on_starting(server) -> None:
     "Check that the app can be made, and make the folder of its numbers. Raises SystemExit."
     hear = partial(_hear_the_end, master=os.getpid())
-    hear(signal.SIG_UNBLOCK)  # a master that another one has started had it held back
+    hear(signal.SIG_UNBLOCK)  # a master started by another one inherits it held back
     os.register_at_fork(before=partial(hear, signal.SIG_BLOCK), after_in_parent=partial(hear, signal.SIG_UNBLOCK))
     os.environ.pop(_METRICS, None)
     check = subprocess.run([sys.executable, "-m", "flask", "--app", "dreem_case.api", "check"])
@@ -129,7 +129,7 @@ def on_starting(server) -> None:
 
 
 def child_exit(server, worker) -> None:
-    "Forget what a process that has ended had in progress."
+    "Drop the in-progress numbers of an ended process."
     from prometheus_client.multiprocess import mark_process_dead
 
     _mark(worker.pid).unlink(missing_ok=True)

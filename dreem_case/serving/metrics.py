@@ -25,7 +25,7 @@ _METHODS = {"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"}
 
 
 def _make_folder() -> None:
-    "Make the folder that processes share again, where there is one and somebody cleaned up."
+    "Make the folder that processes share, if one is set and a cleanup removed it."
     if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         Path(folder).mkdir(parents=True, exist_ok=True)
 
@@ -62,7 +62,7 @@ class Metrics:
 
     def serves(self, model_version: str) -> None:
         "Say which model scores."
-        _make_folder()  # the first number of its kind has a file of its own
+        _make_folder()  # the first number of a kind opens a new file
         self.model.labels(model_version).set(1)
 
     def night_scored(self, row: Mapping, seconds: float) -> None:  # row: as `score.night_row` sums up a night
@@ -93,7 +93,7 @@ class Metrics:
         self.in_progress.inc()
 
     def _answered(self, response: Response) -> Response:
-        endpoint = request.endpoint or "none"  # as the app names it: few of them, whatever is asked for
+        endpoint = request.endpoint or "none"  # as the app names it: there are few, whatever is asked for
         method = request.method if request.method in _METHODS else "other"
         self.requests.labels(endpoint, method, str(response.status_code)).inc()
         self.seconds.labels(endpoint).observe(time.perf_counter() - g.began)

@@ -56,7 +56,7 @@ CODES = {
     WrongRateError: "wrong_rate",
 }
 NO_USABLE_EEG = "no_usable_eeg"
-TOO_EXPENSIVE = "too_expensive"  # the only one that another attempt may change
+TOO_EXPENSIVE = "too_expensive"  # the only refusal that another attempt may change
 UNUSABLE_FILE = "unusable_file"  # any other `CaseFileError`
 
 
@@ -66,7 +66,7 @@ class NightRefused(ValueError):
     def __init__(
         self,
         record: str,
-        code: str,  # of those above
+        code: str,  # one of those above
         detail: str,  # what was expected, and what was found
     ):
         super().__init__(record, code, detail)
@@ -102,11 +102,11 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 # %% ../../nbs/library/serving/scoring_pool.ipynb #98fb78db
-_PATIENCE = 10  # so many times its limit a night may take where others keep the processor busy
+_PATIENCE = 10  # a night may take this many times its limit where others keep the processor busy
 
 
 def _limited(limit_s: float, function: Callable, *args):
-    "Call a function, and let the kernel end the process when it has used up its time, or waited far too long for it."
+    "Call a function; the kernel ends the process once its processor time is used up, or far too much time has passed."
     signal.setitimer(signal.ITIMER_PROF, limit_s)  # of all threads, whatever the clock on the wall says
     signal.alarm(math.ceil(_PATIENCE * limit_s) + 1)
     try:
@@ -129,7 +129,7 @@ def _load(folder: str):
 
 
 def _describe(folder: str) -> tuple[str, str, bool]:
-    "Load the model; return its version, that of the code that scores with it, and whether it reads features."
+    "Load the model; return its version, the version of the code that scores with it, and if it reads features."
     stager = _load(folder)
     code = result_version("serving.scoring_pool", type(stager).__module__.removeprefix("dreem_case."))
     if not type(stager).__module__.startswith("dreem_case."):
@@ -140,7 +140,7 @@ def _describe(folder: str) -> tuple[str, str, bool]:
 # %% ../../nbs/library/serving/scoring_pool.ipynb #7b3e31d1
 @contextmanager
 def _refusing(record: str) -> Iterator[None]:
-    "Raise `NightRefused` for what is wrong with a file, and end the process where its memory is used up."
+    "Turn what is wrong with a file into `NightRefused`, and end the process where its memory is used up."
     from dreem_case.staging.score import NoUsableEEG
 
     try:
@@ -166,7 +166,7 @@ def _memory_is_short() -> bool:
 
 
 class Scored(NamedTuple):
-    "What a night was scored to."
+    "What scoring a night gave."
 
     hypnogram: bytes  # a JSON list of stage names
     details: bytes  # the JSON of `score.score_document`, with an empty source
@@ -175,7 +175,7 @@ class Scored(NamedTuple):
 
 
 def with_source(details: bytes, source: str) -> bytes:  # source: where nights come from, in words
-    "Fill in where a scored night is from, which is nothing that its score depends on."
+    "Fill in where a scored night is from; its score does not depend on that."
     return details.replace(b'"source":""', b'"source":' + _json(source), 1)
 
 # %% ../../nbs/library/serving/scoring_pool.ipynb #d24a10be
@@ -206,12 +206,12 @@ def _json(value: object) -> bytes:
 # %% ../../nbs/library/serving/scoring_pool.ipynb #0710be73
 _LOG = logging.getLogger(__name__)
 _START_S = 30.0  # for a fork server with its libraries, and for the model
-_TASKS_PER_PROCESS = 100  # then a new one takes over, in case a library keeps memory
+_TASKS_PER_PROCESS = 100  # then a new process takes over, in case a library leaks memory
 _PRELOADED = ("dreem_case.staging.feature_cache", "dreem_case.staging.score", "dreem_case.serving.scoring_pool")
 
 
 def _choose_socket_folder() -> None:
-    "Have this process's sockets where their paths are short enough, which is decided once."
+    "Put this process's sockets where their paths are short enough; this is decided once."
     given, tempfile.tempdir = tempfile.tempdir, socket_folder()
     try:
         util.get_temp_dir()
@@ -220,7 +220,7 @@ def _choose_socket_folder() -> None:
 
 
 def sockets_are_gone() -> bool:
-    "Tell whether somebody removed the sockets of this process's pools, who can start no more processes then."
+    "Tell whether somebody removed the sockets of this process's pools, which then can start no more processes."
     return not any(Path(util.get_temp_dir()).glob("*"))
 
 
@@ -229,10 +229,10 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 class _Process(_FORK_SERVER.Process):
-    "A process that does not run the main script once more: what it does is nowhere in there."
+    "A process that does not run the main script again: it needs nothing from it."
 
     def start(self) -> None:
-        "Start, with no main script to be known."
+        "Start, with the main script hidden."
         with _ONE_AT_A_TIME:
             main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
             try:
@@ -246,7 +246,7 @@ class _Context(type(_FORK_SERVER)):
 
 # %% ../../nbs/library/serving/scoring_pool.ipynb #28683e44
 class _Pool(ProcessPool):
-    "A pool that leaves nobody waiting when it ends: what is not done then is cancelled."
+    "A pool that leaves nobody waiting when it ends: it cancels unfinished tasks."
 
     def __init__(self, n_processes: int, memory_mb: int, kind: str):
         _choose_socket_folder()
@@ -256,7 +256,7 @@ class _Pool(ProcessPool):
         self._open: set[ProcessFuture] = set()
 
     def begin(self, limit_s: float, function: Callable, *args) -> ProcessFuture:
-        "Have a function run in a process; raise `CancelledError` if the pool has ended."
+        "Run a function in a process; raise `CancelledError` if the pool has ended."
         try:
             future = self.schedule(_limited, args=(limit_s, function, *args), timeout=_PATIENCE * limit_s)
         except RuntimeError:
@@ -265,7 +265,7 @@ class _Pool(ProcessPool):
             raise CancelledError from None
         self._open.add(future)
         future.add_done_callback(self._open.discard)
-        if not self.active:  # it may have ended before it knew of this one
+        if not self.active:  # it may have ended before it knew of this task
             future.cancel()
         return future
 
@@ -286,7 +286,7 @@ class _Processes:
         self._pool: _Pool | None = _Pool(*self._settings)  # its processes start with the first task
 
     def run(self, limit_s: float, function: Callable, *args, attempts: int = 2):
-        """Run a function in a process, and in another if that one dies; return or raise what it does.
+        """Run a function in a process, and in another if that dies; return what it returns, raise what it raises.
 
         Raises `TimeoutError`, `ProcessExpired` or `BrokenProcessPool` for what happens to the process, and
         `PoolError` if the pool is closed.
@@ -302,7 +302,7 @@ class _Processes:
                 self._replace(pool)
             raise
         except (ProcessExpired, BrokenProcessPool) as error:
-            if self._pool is not None:  # or else it was closed, and nothing is wrong
+            if self._pool is not None:  # else it was closed, and nothing is wrong
                 _LOG.error("a scoring process was lost: %s", _cause(error))
             code = getattr(error, "exitcode", None)
             if code in (-signal.SIGALRM, -signal.SIGPROF):
@@ -312,7 +312,7 @@ class _Processes:
         return self.run(limit_s, function, *args, attempts=attempts - 1)
 
     def running(self) -> _Pool:
-        "Return the running pool, a new one if its processes have died; raise `PoolError` if it is closed."
+        "Return the running pool, or a new one if its processes have died; raise `PoolError` if closed."
         pool = self._pool
         try:
             if pool is not None and not pool.active:
@@ -334,7 +334,7 @@ class _Processes:
             pool.end()
 
     def _replace(self, broken: _Pool) -> None:
-        "Put a new pool in the place of a broken one, unless somebody has."
+        "Put a new pool in the place of a broken one, unless that is done."
         with self._lock:
             if self._pool is not broken:
                 return
@@ -352,16 +352,16 @@ def _cause(error: Exception) -> str:
 
 # %% ../../nbs/library/serving/scoring_pool.ipynb #4c6c596d
 class ScoringPool:
-    "Processes that score nights, with the model of a folder."
+    "Processes that score nights with the model in a folder."
 
     def __init__(
         self,
         model_folder: str | Path,
         n_processes: int = 1,
         memory_mb: int = 1500,  # of each process, 1 MB = 10^6 bytes; an 8 h night takes 500, a whole day 1000
-        time_limit_s: float = 60.0,  # of processor time for one night, its threads together
+        time_limit_s: float = 60.0,  # of processor time for one night, all threads together
     ):
-        "Start, and load the model in a process; raise what `stagers.load_stager` raises, or `PoolError`."
+        "Start, and load the model in a process; raise `PoolError` or what `stagers.load_stager` raises."
         self.n_processes, self.memory_mb, self.time_limit_s = n_processes, memory_mb, time_limit_s
         self._folder = str(Path(model_folder).resolve())
         self._free = threading.BoundedSemaphore(n_processes)
@@ -382,12 +382,12 @@ class ScoringPool:
         self,
         record: str,
         night: str | Path | bytes,  # the record's h5 file; or its packed features, if `scores_features`
-        keep_features: bool = False,  # give its features, too; of a file, and if `scores_features`
+        keep_features: bool = False,  # return its features too; needs a file, and `scores_features`
     ) -> Scored:
         """Score a night.
 
-        Raises `NightRefused`, `FileUnavailable`, `ModelChanged`, `feature_cache.FeaturesDamaged` for bytes that are no
-        features, or `PoolError` from a closed pool.
+        Raises `NightRefused`, `FileUnavailable`, `ModelChanged`, `feature_cache.FeaturesDamaged` for bytes that are not
+        features, or `PoolError` if it is closed.
         """
         given = night if isinstance(night, bytes) else str(night)
         return self._run(record, _score, self._folder, self.model_version, record, given, keep_features)
@@ -406,7 +406,7 @@ class ScoringPool:
 
     @property
     def alive(self) -> bool:
-        "Tell whether nights can be scored, by this model; processes that have died are replaced."
+        "Tell whether nights can be scored by this model; replace processes that have died."
         try:
             named = read_manifest(self._folder).get("version")
             return self._processes.running().active and named == self.model_version

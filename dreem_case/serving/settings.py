@@ -14,7 +14,7 @@ from typing import Self
 
 # %% ../../nbs/library/serving/settings.ipynb #81491ba3
 PREFIX = "DREEM_CASE_"
-MAX_WAITING = 160  # most requests of one server process that may wait for a night or for the store
+MAX_WAITING = 160  # upper limit on requests of a server process that wait for a night or the store
 
 
 class SettingsError(ValueError):
@@ -23,7 +23,7 @@ class SettingsError(ValueError):
 # %% ../../nbs/library/serving/settings.ipynb #fb079879
 @dataclass(frozen=True)
 class Settings:
-    "What the server is told."
+    "The server's settings."
 
     store: str = ""  # a folder of nights or an s3:// address; unset: simulated nights, made if absent
     model: str = ""  # a folder with a saved model; unset: the one that comes with the package
@@ -31,17 +31,17 @@ class Settings:
     cache_mb: int = 1000  # most that the results may take, downloads not counted
     s3_endpoint: str = ""  # address of the S3 server; unset: what the AWS configuration says, or AWS itself
     s3_region: str = ""  # unset: what the AWS configuration says
-    s3_anonymous: bool = False  # no credentials even where there are some; without any, none are used anyway
-    fresh_s: float = 0.0  # how long what an S3 store said about an object counts
-    processes: int = 1  # that score nights, for each server process
-    queue: int = 4  # nights that may wait for one of them, for each server process
-    waiting: int = 128  # requests that may wait for a night, for each server process
+    s3_anonymous: bool = False  # use no credentials even if there are some; without any, none are used anyway
+    fresh_s: float = 0.0  # for how long an S3 store's word about an object is trusted
+    processes: int = 1  # that score nights, per server process
+    queue: int = 4  # nights that may wait for one of them, per server process
+    waiting: int = 128  # requests that may wait for a night, per server process
     time_limit_s: float = 60.0  # for scoring one night
     memory_mb: int = 1500  # of a process that scores
-    metrics: str = ""  # a folder for what server processes count; unset: one in the folder for temporary files
+    metrics: str = ""  # a folder for the servers' counts; unset: one in the folder for temporary files
     keepalive_s: int = 75  # how long a connection without requests stays open; longer than the load balancer's
-    cors: str = ""  # web origins, with commas between, whose pages may ask: https://app.example.org, or *; unset: none
-    parts: str = ""  # other parts whose endpoints are served, with commas between: ecg, events, transfer; unset: none
+    cors: str = ""  # web origins, separated by commas, whose pages may ask: https://app.example.org, or *; unset: none
+    parts: str = ""  # other parts to serve endpoints of, separated by commas: ecg, events, transfer; unset: none
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -58,7 +58,7 @@ class Settings:
 # %% ../../nbs/library/serving/settings.ipynb #c337a4fe
 _OF_PARTS = ("ECG_STORE", "ECG_MODEL", "EVENTS_STORE", "EVENTS_MODEL", "EVENTS_ZONE", "TRANSFER_MODEL")
 _READ_ELSEWHERE = {PREFIX + name for name in ("DATA", *_OF_PARTS)}  # by the tests, and by the parts
-_OF_KUBERNETES = re.compile(f"{PREFIX}(SERVICE|PORT)(_|$)")  # it sets these where a service is named dreem-case
+_OF_KUBERNETES = re.compile(f"{PREFIX}(SERVICE|PORT)(_|$)")  # it sets these for a service named dreem-case
 
 # %% ../../nbs/library/serving/settings.ipynb #291a6e13
 _LIMITS = {  # lowest and highest
@@ -103,7 +103,7 @@ def _parsed(variable: str, text: str, field) -> object:
 
 # %% ../../nbs/library/serving/settings.ipynb #5764983a
 def _unknown(variable: str, names: list[str]) -> str:
-    "Say that there is no such variable, and which one may be meant."
+    "Say that there is no such variable, and which may be meant."
     endings = [*(name.removeprefix(PREFIX) for name in names), *_OF_PARTS]
     near = get_close_matches(variable.removeprefix(PREFIX), endings, 1)
     mend = f"did you mean {PREFIX}{near[0]}?" if near else f"there are {', '.join(names)}"

@@ -55,8 +55,8 @@ class Background:
 
     weights: np.ndarray  # (n_blocks, 4) level dB, slope dB per decade, alpha dB, sigma dB
     beyond: np.ndarray  # (n_blocks,) dB per decade that the slope changes by above 18 Hz
-    deviation: np.ndarray  # (n_epochs, 4) how far each epoch is from what its stage has on average
-    peaks_hz: tuple[float, float] = (ALPHA_HZ, SIGMA_HZ)  # where this head has alpha and sigma
+    deviation: np.ndarray  # (n_epochs, 4) distance of each epoch from the mean of its stage
+    peaks_hz: tuple[float, float] = (ALPHA_HZ, SIGMA_HZ)  # of this head's alpha and sigma
 
     def gain(self, f_hz: float) -> np.ndarray:  # (n_epochs,) amplitude ratio
         "Tell how much stronger each epoch is than usual around a frequency; events follow it."
@@ -127,7 +127,7 @@ def add_background(
     disturbance: Callable[[slice, np.random.Generator], np.ndarray],  # blocks -> (5, blocks, 751) µV²/Hz
     rng: np.random.Generator,
 ) -> None:
-    "Add brain background, and what muscles and movement put on each electrode, block by block."
+    "Add brain background, and muscle and movement noise on each electrode, block by block."
     window = np.sin(np.pi * (np.arange(_BLOCK) + 0.5) / _BLOCK).astype(np.float32)
     n_blocks, step = len(background.weights), 600
     for start in range(0, n_blocks, step):
@@ -161,7 +161,7 @@ def slow_wave(rng: np.random.Generator) -> np.ndarray:
 
 
 def k_complex(rng: np.random.Generator) -> np.ndarray:
-    "Make a K-complex: a sharp trough, then a slower peak, half a second and more in all (AASM)."
+    "Make a K-complex: a sharp trough, then a slower peak, at least half a second in all (AASM)."
     return rng.lognormal(np.log(75), 0.3) * _down_up(rng.uniform(0.2, 0.35), rng.uniform(0.4, 0.7), 0.6)
 
 # %% ../../nbs/library/simulate/eeg.ipynb #0856ee65
@@ -173,7 +173,7 @@ def alpha_train(rng: np.random.Generator, hz: float = 9.5) -> np.ndarray:
 
 # %% ../../nbs/library/simulate/eeg.ipynb #d36b7021
 def rapid_eye_movement(rng: np.random.Generator) -> np.ndarray:
-    "Make a rapid eye movement: a jump within 50 ms, held, then let go of by the amplifier's and the eye's drift."
+    "Make a rapid eye movement: a jump within 50 ms, held, then a decay by the amplifier's and the eye's drift."
     hold_s = rng.uniform(0.2, 1.0)
     t = np.arange(0, hold_s + 0.8, 1 / FS_HZ)
     jump = 1 / (1 + np.exp(-(t - 0.1) / 0.015))
@@ -194,7 +194,7 @@ def blink(rng: np.random.Generator) -> np.ndarray:
 # %% ../../nbs/library/simulate/eeg.ipynb #bd6a6242
 @dataclass(frozen=True)
 class EventKind:
-    "A waveform, where on the head it shows, and which background it grows and shrinks with."
+    "A waveform, where on the head it appears, and which background its size follows."
 
     make: Callable[[np.random.Generator], np.ndarray]
     electrodes: tuple[float, ...]  # share of the waveform that each of ELECTRODES sees

@@ -47,7 +47,7 @@ def disturbance_of(
     rng: np.random.Generator,
     table: dict | None = None,
 ) -> Callable[[slice, np.random.Generator], np.ndarray]:
-    "Return a function that gives, for a span of blocks, the density (µV²/Hz) on each electrode: (5, n, 751)."
+    "Return a function that gives the density (µV²/Hz) on each electrode for a span of blocks: (5, n, 751)."
     table = table or simulation_table()
     f_hz = np.fft.rfftfreq(2 * BLOCK_S * FS_HZ, 1 / FS_HZ)
     knee_hz, power = table["movement"]["knee_hz"], -table["movement"]["slope_db_per_decade"] / 10
@@ -69,9 +69,9 @@ def disturbance_of(
     return disturbance
 
 # %% ../../nbs/library/simulate/headband.ipynb #ea29c8ba
-PLATEAU_UV = -2.4e6  # where a derivation goes that uses a loose electrode
+PLATEAU_UV = -2.4e6  # where a derivation with a loose electrode goes
 _WANDER = 5000  # samples, 20 s: a plateau drifts as a random walk with steps this long
-RAIL_UV = 4e6  # where the amplifier ends
+RAIL_UV = 4e6  # the amplifier's limit
 _HUM_HZ = 50
 _AC_POP = 0.002  # share of a pop that an AC-coupled front end shows
 
@@ -97,9 +97,9 @@ def add_contact(
     potential: np.ndarray,  # float32 (n_samples,) µV of one electrode, whole seconds, changed in place
     movements: np.ndarray,  # (n_blocks,) dB at 1 Hz
     rng: np.random.Generator,
-    ac_coupled: bool = False,  # the front end lets no offset, settling or drift through, and little of a pop
+    ac_coupled: bool = False,  # the front end blocks offset, settling and drift, and most of a pop
 ) -> None:
-    "Add what a contact adds: offset, settling, drift, pops, mains hum."
+    "Add a contact's effects: offset, settling, drift, pops, mains hum."
     slow = _slow_voltage(len(potential) // FS_HZ, rng)
     slow *= not ac_coupled
     seconds = potential.reshape(-1, FS_HZ)
@@ -129,7 +129,7 @@ MONTAGE = {
 
 @dataclass(frozen=True)
 class LooseSpan:
-    "A time in which an electrode is off the skin."
+    "A span of time in which an electrode is off."
 
     electrode: str  # of ELECTRODES
     start_s: float
@@ -145,7 +145,7 @@ def derive(
     loose: Iterable[LooseSpan],
     rng: np.random.Generator,
 ) -> Iterator[tuple[str, np.ndarray]]:  # name and float32 (n_samples,) µV of each derivation
-    "Subtract electrodes from each other, and put derivations of a loose one on the plateau."
+    "Subtract electrodes from each other; put derivations of a loose one on the plateau."
     loose = list(loose)
     for name, pair in MONTAGE.items():
         plus, minus = (ELECTRODES.index(electrode) for electrode in pair)

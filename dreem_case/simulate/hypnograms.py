@@ -27,7 +27,7 @@ def simulation_table() -> dict:
 class NightPlan:
     "How long a night is, and how many epochs of each stage its labels hold."
 
-    n_epochs: int  # whole epochs in the signal; what lies past the labels stays unscored
+    n_epochs: int  # whole epochs in the signal; those past the labels are unscored
     stage_counts: tuple[int, ...]  # labels in the order WAKE, N1, N2, DEEP, REM
 
     def __post_init__(self):
@@ -58,12 +58,12 @@ DEFAULT_PLANS = (  # lengths and label counts of the case's seven nights
 )
 
 # %% ../../nbs/library/simulate/hypnograms.ipynb #b074be59
-_BOUND = 2.5  # standard deviations within which a person lies
+_BOUND = 2.5  # standard deviations that a person lies within
 
 
 @dataclass(frozen=True)
 class Sleeper:
-    "What makes a person's nights differ from the usual ones: factors, 1 for the usual."
+    "Factors by which a person's nights differ from the usual ones; 1 for the usual."
 
     age: float = 40.0  # years
     bouts: tuple[float, ...] = (1.0,) * len(Stage)  # on the lengths of bouts of WAKE, N1, N2, DEEP, REM
@@ -78,7 +78,7 @@ def draw_sleeper(
     rng: np.random.Generator,
     table: dict | None = None,
 ) -> Sleeper:
-    "Draw a person: age, how well they sleep, and what follows from both."
+    "Draw a person: age, sleep quality, and what follows from both."
     spread = (table or simulation_table())["sleepers"]["spread"]
     age, badly = rng.uniform(18, 75), rng.standard_normal()
     drawn = np.clip(rng.standard_normal(len(spread)), -_BOUND, _BOUND)
@@ -94,7 +94,7 @@ def draw_sleeper(
     return Sleeper(age, bouts, **factor)
 
 # %% ../../nbs/library/simulate/hypnograms.ipynb #4bb72662
-QUANTILES = (0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97, 1)  # that the table's lengths are given at
+QUANTILES = (0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97, 1)  # of lengths, in the table
 PHASES = ("first early", "first late", "second early", "second late", "later", "rem")
 EARLY_SHARE = 0.6  # of a period of NREM
 _LATEST_ONSET = 1 / 3  # share of the recording
@@ -141,7 +141,7 @@ def sleep_course(
     rng: np.random.Generator,
     sleeper: Sleeper | None = None,  # None: drawn
 ) -> np.ndarray:  # int8 (n_epochs,) stage codes
-    "Draw the hidden course of a night as it comes."
+    "Draw the hidden course of a night."
     table = simulation_table()
     night = _Course(n_epochs, sleeper or draw_sleeper(rng, table), rng, table)
     spans, stage = table["sleep_spans"], int(Stage.N1)
@@ -174,7 +174,7 @@ def _split(total: int, weights: np.ndarray) -> np.ndarray:
 
 
 # %% ../../nbs/library/simulate/hypnograms.ipynb #f8e0ddb9
-_N_TRIED = 12  # courses, of which the nearest is stretched
+_N_TRIED = 12  # courses; the nearest is stretched
 
 
 def sleep_truth(
@@ -186,7 +186,7 @@ def sleep_truth(
 
 
 def _nearest_course(counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    "Draw some courses, and return the one whose counts are nearest."
+    "Draw some courses, and return the one with the nearest counts."
     courses = [sleep_course(max(int(counts.sum()), 20), rng) for _ in range(_N_TRIED)]
     found = [np.bincount(course, minlength=len(Stage)) for course in courses]
     misses = [np.abs(np.log((count + 3) / (counts + 3))).sum() for count in found]
@@ -194,7 +194,7 @@ def _nearest_course(counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 # %% ../../nbs/library/simulate/hypnograms.ipynb #483ee4c1
 def _stretched(course: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    "Stretch and shorten bouts until the counts are right; what the course lacks goes into its middle."
+    "Stretch and shorten bouts until the counts are right; put a missing stage into the middle."
     starts = np.flatnonzero(np.diff(course, prepend=-1))
     stages, lengths = course[starts], np.diff(np.r_[starts, len(course)])
     for stage in np.flatnonzero(counts):
@@ -209,8 +209,8 @@ def _stretched(course: np.ndarray, counts: np.ndarray) -> np.ndarray:
 # %% ../../nbs/library/simulate/hypnograms.ipynb #ba54b43c
 def impression(
     truth: np.ndarray,  # int8 (n,) hidden stages
-    unlike: np.ndarray,  # (5, 5) how unlike a stage (row) looks to another (column)
-    blur: float,  # share that each neighbour has in how an epoch looks
+    unlike: np.ndarray,  # (5, 5) dissimilarity of a stage (row) to another (column)
+    blur: float,  # share of each neighbour in an epoch's looks
 ) -> np.ndarray:  # (n, 5) how much each epoch looks like each stage
     "Tell how each epoch looks: like its stage, and a little like its neighbours'."
     stages = np.eye(len(Stage))[truth]
@@ -220,18 +220,18 @@ def impression(
 
 
 def lasting_noise(n: int, k: int, keep: float, rng: np.random.Generator) -> np.ndarray:
-    "Draw (n, k) noise of unit variance in which each epoch keeps a share of the one before."
+    "Draw (n, k) noise of unit variance; each epoch keeps a share of the one before."
     fresh = rng.standard_normal((n, k))
     fresh[1:] *= np.sqrt(1 - keep**2)
     return lfilter([1], [1, -keep], fresh, axis=0)
 
 # %% ../../nbs/library/simulate/hypnograms.ipynb #35536137
-_NEAR_REM = 2  # epochs: REM is written only so near to eye movements
-_THROUGH_N1 = 0.7  # share of falls asleep after a wake that are written through N1
+_NEAR_REM = 2  # epochs: REM is written only this near to hidden REM
+_THROUGH_N1 = 0.7  # share of sleep onsets after wake that are written as N1
 
 
 def _errors(truth: np.ndarray, scorers: dict, rng: np.random.Generator) -> np.ndarray:  # (n, 5)
-    "Draw by how much an expert's impressions are off, some of it for minutes, the rest for a bout or a part of it."
+    "Draw the errors of an expert's impressions, some lasting for minutes, others for a bout or part of it."
     epoch, changes = np.arange(len(truth)), np.diff(truth, prepend=truth[:1]) != 0
     within_bout = epoch - np.maximum.accumulate(np.where(changes, epoch, 0))
     part = np.cumsum(changes | (within_bout % scorers["hold"] == scorers["hold"] - 1))
@@ -246,7 +246,7 @@ def _write_down(look: np.ndarray, habit: np.ndarray) -> np.ndarray:
 
 
 def _by_the_rules(stages: np.ndarray, through_n1: np.ndarray) -> np.ndarray:
-    "Take back what no expert writes: REM as the first sleep, DEEP straight from wake; and some N2 straight from wake."
+    "Undo what no expert writes: REM as first sleep, DEEP straight after wake; also some N2 straight after wake."
     stages, asleep = stages.copy(), np.flatnonzero(stages != Stage.WAKE)
     if len(asleep) and stages[asleep[0]] == Stage.REM:
         n_rem = int(np.argmax(np.append(stages[asleep[0] :] != Stage.REM, True)))
@@ -261,12 +261,12 @@ def _by_the_rules(stages: np.ndarray, through_n1: np.ndarray) -> np.ndarray:
 def score_truth(
     truth: np.ndarray,  # int8 (n,) hidden stages
     rng: np.random.Generator,
-    counts: tuple[int, ...] | None = None,  # label counts to come near to; None: habits are left alone
+    counts: tuple[int, ...] | None = None,  # label counts to approach; None: habits stay
     scorers: dict | None = None,  # numbers of the scorer model; None: those of the table
 ) -> np.ndarray:  # int8 (n,) labels
     """Score a night as an expert would.
 
-    With `counts`, the expert's habits are bent until they lead to about these label counts.
+    With `counts`, the expert's habits are adjusted until the label counts are about these.
     """
     scorers = scorers or simulation_table()["scorers"]
     habit = np.array(scorers["habit"]) * rng.uniform(-1, 1, len(Stage))

@@ -31,7 +31,7 @@ from ..nights.stages import EPOCH_S, UNSCORED
 # %% ../../nbs/library/simulate/nights.ipynb #990796f8
 @dataclass(frozen=True)
 class SimulatedNight:
-    "A simulated night with what a real one hides."
+    "A simulated night, hidden stages included."
 
     night: Night  # with the labels of the first scorer
     truth: np.ndarray  # int8 (n_epochs,) the stages that the signals were made from
@@ -42,7 +42,7 @@ def hidden_stages(
     plan: NightPlan,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # int8 (n_epochs,) truth, first scorer's labels, second scorer's
-    "Draw a night's hidden stages and what two experts make of them."
+    "Draw a night's hidden stages and the labels of two experts."
     truth, scored = scored_night(plan.stage_counts, rng)
     labels = np.full(plan.n_epochs, UNSCORED, dtype=np.int8)
     labels[: plan.n_labels] = scored
@@ -58,7 +58,7 @@ def electrode_potentials(
     rng: np.random.Generator,
     table: dict | None = None,  # numbers to build from; None: the project's
 ) -> np.ndarray:  # float32 (5, n_epochs * 7500) µV at 250 Hz, before the contacts
-    "Make what brain, eyes, muscles and movement put on the five electrodes."
+    "Make the potentials of brain, eyes, muscles and movement at the electrodes."
     potentials = np.zeros((len(ELECTRODES), len(truth) * EPOCH_S * FS_HZ), dtype=np.float32)
     background = draw_background(truth, rng, table)
     add_background(potentials, background, disturbance_of(truth, movements, rng, table), rng)
@@ -71,7 +71,7 @@ def simulate_night(
     seed: int = 1,
     plan: NightPlan = DEFAULT_PLANS[0],  # length and label counts
     loose: Sequence[LooseSpan] = (),  # electrodes that come off, and when
-    tail_s: float = 0.0,  # seconds of a last epoch that is not whole
+    tail_s: float = 0.0,  # seconds of an incomplete last epoch
 ) -> SimulatedNight:
     "Make one night of a usual person, the same for the same arguments."
     if not 0 <= tail_s < EPOCH_S:
@@ -126,7 +126,7 @@ def simulated_record(index: int, seed: int) -> str:
 def default_night(
     index: int,  # position in the set; from 7 on the plans repeat
     seed: int = 1,
-    hours: float | None = None,  # None: as long as the case's night; else about so long
+    hours: float | None = None,  # length, roughly; None: that of the case's night
 ) -> SimulatedNight:
     "Make the night at a position of the default set."
     turn = index % len(DEFAULT_PLANS)
@@ -142,7 +142,7 @@ def write_default_nights(
     folder: str | Path,  # gets h5/, hypnograms/, truth/ and manifest.json
     n_nights: int = 7,
     seed: int = 1,
-    hours: float | None = None,  # None: the case's lengths; else about so long
+    hours: float | None = None,  # length, roughly; None: the case's
 ) -> list[str]:  # the records
     "Write simulated nights in the case's layout, one at a time, with the hidden truth beside them."
     folder = Path(folder)

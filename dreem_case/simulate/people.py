@@ -20,7 +20,7 @@ _USUAL_AGE, _DELTA_DB_PER_YEAR = 40, -0.08
 
 @dataclass(frozen=True)
 class Person:
-    "What a recording owes to a head and its equipment; the usual one where nothing is said."
+    "The effects of a head and its equipment on a recording; defaults are the usual ones."
 
     gain: float = 1.0  # of all derivations
     channel_gains: tuple[float, ...] = (1.0,) * _N_DERIVATIONS
@@ -33,7 +33,7 @@ class Person:
     spindle_hz: float = 12.3
     spindle_rate: float = 1.0  # factor
     spindle_db: float = 0.0
-    movement: float = 1.0  # factor on how often
+    movement: float = 1.0  # factor on frequency
     muscle_db: float = 0.0
     slope_db: float = 0.0  # per decade, of the background in all stages
 
@@ -98,7 +98,7 @@ _STILL_NOISE_G, _NOISE_G = 0.001, 0.02
 
 
 def worn_accelerometer(
-    axes: np.ndarray,  # float32 (3, n) g, as of a working one
+    axes: np.ndarray,  # float32 (3, n) g, of a working one
     kind: str,  # of ACCELEROMETERS
     rng: np.random.Generator,
 ) -> np.ndarray:  # float32 (3, n) or (0, n)

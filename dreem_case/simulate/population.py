@@ -55,7 +55,7 @@ def recording_course(
 def population_night(
     index: int,  # which person
     seed: int,
-    kind: str | None = None,  # of KINDS; None: that of the place in the population
+    kind: str | None = None,  # of KINDS; None: that of `POPULATION` at the index
     person: Person | None = None,  # None: drawn
 ) -> SimulatedNight:
     "Make a recording of a person of a population."

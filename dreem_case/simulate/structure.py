@@ -17,7 +17,7 @@ _EPOCH_MIN = 0.5
 
 def sleep_structure(
     stages: Sequence[int],  # (n,) codes of `Stage`; below zero: not scored, left out
-) -> dict[str, float]:  # NaN where a figure is not defined, as the bouts of a stage that is not there
+) -> dict[str, float]:  # NaN for an undefined figure, such as the bouts of an absent stage
     "Describe a hypnogram by latencies, wake, bouts and transitions; raise `ValueError` for a night without sleep."
     stages = np.asarray(stages)
     stages = stages[stages >= 0]
@@ -48,7 +48,7 @@ def _bouts(codes: np.ndarray, lengths: np.ndarray) -> dict[str, float]:
 
 
 def _transitions(stages: np.ndarray) -> dict[str, float]:
-    "Give the share of each stage's epochs that each stage follows."
+    "Give, for each stage, the shares of stages that follow."
     counts = np.zeros((len(Stage), len(Stage)))
     np.add.at(counts, (stages[:-1], stages[1:]), 1)
     with np.errstate(invalid="ignore"):
@@ -57,7 +57,7 @@ def _transitions(stages: np.ndarray) -> dict[str, float]:
 
 # %% ../../nbs/library/simulate/structure.ipynb #56fdaf59
 _SPAN = (5, 95)  # percentiles
-_RARE = 0.02  # a transition whose real 95th percentile is below is too rare for its spread to be compared
+_RARE = 0.02  # with a real 95th percentile below it, a transition is too rare to compare its spread
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Resemblance:
     real: tuple[float, float]  # 5th and 95th percentile
     simulated: tuple[float, float]
     overlap: float  # share of the real span that the simulated one covers
-    spread: float  # standard deviation against that of the real nights; NaN where it is not compared
+    spread: float  # standard deviation over that of the real nights; NaN if not compared
 
 # %% ../../nbs/library/simulate/structure.ipynb #953f968d
 def _resemblance(real: np.ndarray, simulated: np.ndarray) -> Resemblance:
@@ -108,12 +108,12 @@ LEAST_PEOPLE = 4  # to compare halves
 
 
 def compare_halves(
-    people: Sequence[Sequence[Mapping[str, float]]],  # of each the nights or scorers, of `sleep_structure`
+    people: Sequence[Sequence[Mapping[str, float]]],  # each one's nights or scorers, of `sleep_structure`
     n_splits: int = 50,
 ) -> dict[str, float]:  # medians over the splits, as `structure_figures` names them
-    """Split people into halves at random and compare these: a yardstick for a comparison with so few people.
+    """Split people into halves at random and compare these: a yardstick for comparisons with so few people.
 
-    Raises `ValueError` for fewer than four, of whom a half does not vary.
+    Raises `ValueError` for fewer than four, since a half of them does not vary.
     """
     if len(people) < LEAST_PEOPLE:
         raise ValueError(f"expected {LEAST_PEOPLE} people at least, found {len(people)}")

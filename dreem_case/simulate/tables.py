@@ -39,7 +39,7 @@ def describe_nights(
     stages: np.ndarray,  # (n,) codes of `Stage`
     nights: np.ndarray,  # (n,) which night
 ) -> dict:
-    "Summarise spectra by stage: medians, how nights differ, how epochs differ, how often the sleeper moves."
+    "Summarise spectra by stage: medians, differences of nights and of epochs, how often the sleeper moves."
     medians, night_numbers, within, moving = {}, {}, {}, {}
     for stage in Stage:
         here = stages == stage
@@ -66,7 +66,7 @@ def _round_to(values: np.ndarray, step: float) -> list:
 
 
 def between_nights(described: dict) -> dict:
-    "Split how nights differ into a part common to all stages and a part of each stage."
+    "Split the differences of nights into a part common to all stages and one by stage."
     main = (Stage.N2, Stage.DEEP, Stage.REM)
     kept = sorted(set.intersection(*(set(described["night_numbers"][stage]) for stage in main)))
     numbers = np.array([[described["night_numbers"][stage][night] for night in kept] for stage in main])
@@ -88,7 +88,7 @@ def slow_share(
     keep: float,  # share that the lasting part keeps from epoch to epoch
     lag: int = 4,  # epochs
 ) -> dict[str, float]:  # by stage name
-    "Tell what share of an epoch's deviation lasts, from how alike epochs of a stage two minutes apart are."
+    "Estimate the lasting share of an epoch's deviation from how alike epochs two minutes apart are."
     shares = {}
     for stage in (Stage.N2, Stage.DEEP, Stage.REM):
         chosen = (stages == stage) & (bins_db[:, 0] < _STILL_DB[stage])
@@ -102,7 +102,7 @@ def slow_share(
     return {"WAKE": shares["REM"], "N1": shares["REM"], **shares}  # wake and N1 are too short to tell
 
 # %% ../../nbs/library/simulate/tables.ipynb #d843c168
-_TRIAL_COUNTS = (60, 40, 90, 80, 90)  # epochs of WAKE, N1, N2, DEEP and REM in a night of trial
+_TRIAL_COUNTS = (60, 40, 90, 80, 90)  # epochs of WAKE, N1, N2, DEEP and REM in a trial night
 
 
 def trial_nights(
@@ -153,7 +153,7 @@ def fit_background(
 def confusions(
     pairs: Sequence[tuple[np.ndarray, np.ndarray]],  # labels of two scorers of a night; negative: unscored
 ) -> np.ndarray:  # (5, 5) shares of all epochs, symmetric
-    "Count what two scorers make of the same epochs."
+    "Count the pairs of stages that two scorers give epochs."
     table = np.zeros((len(Stage), len(Stage)))
     for first, second in pairs:
         both = (first >= 0) & (second >= 0)
@@ -167,7 +167,7 @@ def fit_scorers(
     n_rounds: int = 60,
     n_nights: int = 30,
 ) -> dict:
-    "Move how unlike the stages look until two simulated scorers confuse them as often as real ones do."
+    "Adjust the dissimilarity of stages until simulated scorers confuse them as often as real ones."
     unlike = np.array(scorers["unlike"], dtype=float)
     counts = tuple(np.round(wanted.sum(axis=1) * 960).astype(int))  # eight hours
     for turn in range(n_rounds):
@@ -181,7 +181,7 @@ def fit_scorers(
     return {**scorers, "unlike": unlike.round(2).tolist()}
 
 # %% ../../nbs/library/simulate/tables.ipynb #c4c1d4c5
-_EPISODE_GAP, _LEAST_BOUTS = 30, 10  # epochs; bouts for quantiles to mean something
+_EPISODE_GAP, _LEAST_BOUTS = 30, 10  # epochs; bouts needed for quantiles
 
 
 def rem_episodes(stages: np.ndarray) -> list[tuple[int, int]]:  # first epoch, and the one after the last
@@ -206,7 +206,7 @@ def phases_of(stages: np.ndarray, onset: int) -> np.ndarray:  # (n,) places in P
 def fit_sleep(
     nights: Sequence[np.ndarray],  # (n_epochs,) stages, below zero: not scored, left out
 ) -> dict:  # the table's "bout_lengths", "next_stage" and "sleep_spans"
-    "Take statistics of how nights go."
+    "Compute statistics of sleep courses."
     bouts, following, spans = {}, {}, {"latency": [], "final wake": [], "recording": []}
     for stages in (np.asarray(night)[np.asarray(night) >= 0] for night in nights):
         asleep = np.flatnonzero(stages != Stage.WAKE)
@@ -238,7 +238,7 @@ def _quantiles(lengths: Sequence[int]) -> list[float]:
 
 # %% ../../nbs/library/simulate/tables.ipynb #50f4ef7e
 def fit_nights(path: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # bins, stages, nights
-    "Read the nights that may be fitted to, and drop the others at once."
+    "Read the nights for fitting, and drop the others at once."
     with np.load(path) as data:
         chosen = data["night"] < N_FIT_NIGHTS
         return data["log_psd_db"][chosen].astype(float), data["stage"][chosen], data["night"][chosen]

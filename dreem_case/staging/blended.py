@@ -63,8 +63,8 @@ class BlendedStager(MatchedStager):
     def fit(self, prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray], seed: int = 0) -> Self:
         """Fit both.
 
-        Raises `ModelError` for nights that either cannot learn from, and without the extra `nets`; `WorkersError`
-        where a process is lost.
+        Raises `ModelError` for nights that either cannot learn from, or without the extra `nets`; `WorkersError`
+        if a process is lost.
         """
         matched(prepared, labels)
         scored = [i for i, given in enumerate(labels) if (np.asarray(given) >= 0).any()]
@@ -108,7 +108,7 @@ def _parts(stager: BlendedStager) -> tuple[BoostedStager, RecurrentStager]:  # n
 
 
 def _join(stager: BlendedStager) -> None:
-    "Take over what both have learned alike, so that a night is matched once."
+    "Share what both have learned alike, so that a night is matched once."
     stager.rows, stager.farthest = stager.boosted.rows, stager.boosted.farthest
     stager.recurrent.rows = stager.rows
     stager.version = _version(stager)
@@ -120,7 +120,7 @@ def _mean(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _threshold(of_trees: float, trees: Sequence[np.ndarray], networks: Mapping[int, np.ndarray]) -> float:
-    "Choose the threshold that flags as much as the trees' own does, on nights that neither had seen."
+    "Choose the threshold that flags as much as the trees' own, on nights that neither had seen."
     if not networks:
         return of_trees
     alone = np.concatenate([trees[i] for i in networks])
@@ -169,7 +169,7 @@ def _load(folder: Path | str) -> BlendedStager:
             raise ValueError("a threshold that no fit gives")
         _join(stager)
         stager.trained_on, stager.metrics = tuple(manifest["trained_on"]), dict(manifest["metrics"])
-    except Exception as error:  # a file from somewhere can be wrong in any way
+    except Exception as error:  # an untrusted file can be wrong in any way
         found = f"something else: {str(error)[:200]}"
         raise ModelError(f"{folder}: expected boosted trees and recurrent networks, found {found}") from None
     if stager.version != manifest.get("version"):

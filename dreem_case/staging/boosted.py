@@ -33,7 +33,7 @@ class _Loss(NamedTuple):
 
     kept: tuple[str, ...]  # derivations that it still has
     failing: tuple[int, int, int] | None  # one of them, from an epoch to another
-    accelerometer: bool  # that it lacks
+    accelerometer: bool  # whether it lacks it
 
 
 def _draw_loss(night: NightFeatures, random: np.random.Generator) -> _Loss:
@@ -61,12 +61,12 @@ _KEPT_BYTES = 2**30
 
 
 class _Rows:
-    "The rows of nights and their copies: the first ones kept, the others made at each use."
+    "The rows of nights and their copies: the first ones kept, others made at each use."
 
     def __init__(
         self,
         make: Callable[[int, int], np.ndarray],  # of night and copy: float32 (n_epochs, n_columns)
-        counts: Sequence[int],  # copies of each night, itself among them
+        counts: Sequence[int],  # copies of each night, including itself
     ):
         self.make, self.counts = make, counts
         self._kept: dict[tuple[int, int], np.ndarray] = {}
@@ -85,13 +85,13 @@ class _Rows:
         return rows
 
     def of(self, nights: Sequence[int], labels: Sequence[np.ndarray]) -> tuple[Sequence[np.ndarray], list[np.ndarray]]:
-        "Line up nights and their copies, with their labels."
+        "List rows of nights and copies, with their labels."
         places = [(night, copy) for night in nights for copy in range(self.counts[night])]
         return _Lined(self, places), [labels[night] for night, _ in places]
 
 # %% ../../nbs/library/staging/boosted.ipynb #c1df99a7
 class _Lined(Sequence):
-    "Rows in a line, made when asked for."
+    "A list of rows, made when asked for."
 
     def __init__(self, rows: _Rows, places: Sequence[tuple[int, int]]):
         self.rows, self.places = rows, places
@@ -110,7 +110,7 @@ def second_rows(
     probabilities: np.ndarray,  # (n_epochs, 5) by the first step
     gap: np.ndarray,  # bool (n_epochs,): not recorded
 ) -> np.ndarray:  # float32 (n_epochs, 55)
-    "Put beside an epoch's probabilities those before it and after it, and the night's means."
+    "Add to an epoch's probabilities those before and after it, and the night's means."
     known = (~gap).astype(np.float32)
     asleep = np.where(gap, 0, 1 - probabilities[:, Stage.WAKE])
     night = known * in_span(night_span(asleep), len(gap))
@@ -129,7 +129,7 @@ def _blend(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 # %% ../../nbs/library/staging/boosted.ipynb #735addb0
 @dataclass(eq=False)
 class MatchedStager(Stager):
-    "What stagers share whose features are matched with a population."
+    "The common part of stagers that match features with a population."
 
     reads: ClassVar[str] = "features"
 
@@ -142,7 +142,7 @@ class MatchedStager(Stager):
         return self.rows.references if self.rows else {}
 
     def unlike_training(self, prepared: NightFeatures) -> tuple[float, tuple[str, ...]]:
-        "Return a night's distance from the training nights in spreads, and a note if none of them is as far."
+        "Return a night's distance from training in spreads, and a note if no training night is as far."
         offsets = self.rows.matching.offsets(prepared)
         shift = float(offsets.mean())
         if not shift > self.farthest:
@@ -164,11 +164,11 @@ def farthest_of(rows: RowMaker, prepared: Sequence[NightFeatures]) -> float:
 class BoostedStager(MatchedStager):
     "Boosted trees, a second look, a chain and calibration, fitted in turn on held-out training nights."
 
-    n_rounds: int = 160  # at most; held-out nights decide how many of them are kept
+    n_rounds: int = 160  # at most; held-out nights decide how many are kept
     n_leaves: int = 15
     n_folds: int = 4  # sets of trees, each fitted without one fold of the training nights
     n_copies: int = 2  # of each training night, with something missing
-    n_jobs: int = 2  # sets of trees fitted at a time; nothing depends on it
+    n_jobs: int = 2  # sets of trees fitted at a time; the model is the same
     trees: list[Trees] = field(default_factory=list, init=False)  # one per fold
     second: Trees | None = field(default=None, init=False)
     chain: Chain | None = field(default=None, init=False)
@@ -179,7 +179,7 @@ class BoostedStager(MatchedStager):
     metrics: dict = field(default_factory=dict, init=False)  # what the manifest states about accuracy
 
     def fit(self, prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray], seed: int = 0) -> Self:
-        "Fit all steps; raise `ModelError` for nights that do not fit their labels, a single one or a single stage."
+        "Fit all steps; raise `ModelError` if nights and labels do not match, or for one night or stage only."
         fit_boosted(self, prepared, labels, seed)
         return self
 
@@ -189,15 +189,15 @@ class BoostedStager(MatchedStager):
         return temper(self.chain.posterior(evidence), self.temperature)
 
     def evidence(self, prepared: NightFeatures) -> np.ndarray:  # (n_epochs, 5)
-        "Return what the first two steps say; an epoch that was not recorded says nothing."
+        "Return what the first two steps say; uniform for an epoch that was not recorded."
         return _evidence(self, prepared)
 
     def review(self, probabilities: np.ndarray) -> np.ndarray:  # (n_epochs, 5) -> bool (n_epochs,)
-        "Flag the epochs that a person should look at: a tenth of a recording at least, and less than half of it."
+        "Flag the epochs that a person should look at: at least a tenth of a recording, and less than half."
         return bounded_review(probabilities, self.review_threshold)
 
     def calibrate(self, prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray]) -> Self:
-        "Fit temperature and review threshold anew, to nights of people that the stager has not seen."
+        "Refit temperature and review threshold to nights of people that the stager has not seen."
         _calibrate(self, prepared, labels)
         return self
 
@@ -223,7 +223,7 @@ _REVIEW_SHARES = (0.12, 0.42)  # of a recording's epochs that are flagged, at le
 
 
 def bounded_review(probabilities: np.ndarray, threshold: float) -> np.ndarray:  # (n_epochs, 5) -> bool (n_epochs,)
-    "Flag what is less certain than a threshold, within the shares of a recording that are of use to a person."
+    "Flag epochs less certain than a threshold, within shares of a recording that are useful to a person."
     if not len(probabilities):
         return np.zeros(0, bool)
     limits = np.quantile(np.max(probabilities, axis=1), _REVIEW_SHARES)
@@ -248,11 +248,11 @@ def _evidence(stager: BoostedStager, prepared: NightFeatures) -> np.ndarray:
     return np.where(gap[:, None], 1 / len(STAGES), _blend(first, second))
 
 # %% ../../nbs/library/staging/boosted.ipynb #235c030f
-_BINNED_BYTES, _SAMPLED_BYTES, _PROBABILITIES_BYTES = 2.3, 18, 500  # a number; a number in a sample; an epoch
+_BINNED_BYTES, _SAMPLED_BYTES, _PROBABILITIES_BYTES = 2.3, 18, 500  # per number; number in a sample; epoch
 
 
 def _needed_memory(stager: BoostedStager, n_scored: int, example: NightFeatures) -> int:  # bytes
-    "Add up binned tables, rows that are kept, and probabilities."
+    "Add up binned tables, kept rows and probabilities."
     names = example.eeg_feature_names, example.accelerometer_feature_names
     n_columns, n_copies = len(matched_columns(*names)), 1 + stager.n_copies
     n_fitted, n_at_once = n_scored * n_copies * (1 - 1 / stager.n_folds), min(stager.n_jobs, stager.n_folds)
@@ -268,7 +268,7 @@ _AS_GOOD = 0.005
 
 def _fit_steps(
     stager: BoostedStager, prepared: Sequence[NightFeatures], labels: list, seed: int
-) -> list[np.ndarray]:  # float (n_epochs, 5) for each scored night: what is said by those that have not seen it
+) -> list[np.ndarray]:  # float (n_epochs, 5) for each scored night, by trees that have not seen it
     "Fit trees, second look, chain, temperature and threshold."
     used = [i for i, given in enumerate(labels) if (given >= 0).any()]
     labels = [labels[i] for i in used]
@@ -302,7 +302,7 @@ def _fit_steps(
 def fit_boosted(
     stager: BoostedStager, prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray], seed: int
 ) -> list[np.ndarray]:  # float (n_epochs, 5) for each scored night
-    "Fit a stager, and give what those of its trees say of each night that have not seen it; raise as `fit` does."
+    "Fit a stager, and give each night's probabilities by trees that have not seen it; raise as `fit` does."
     labels = [np.asarray(given) for given in labels]
     stager.rows = RowMaker.fit(matched(prepared, labels), labels)
     said = _fit_steps(stager, prepared, labels, seed)
@@ -313,7 +313,7 @@ def fit_boosted(
 
 # %% ../../nbs/library/staging/boosted.ipynb #ea29a278
 def _shortened(trees: Trees) -> Trees:
-    "Round to six digits, nearly what rows of float32 hold, for a file a third as large."
+    "Round to six digits, nearly those of float32 rows, for a file a third as large."
     short = np.vectorize(lambda value: float(f"{value:.6g}"), otypes=[float])
     return replace(trees, threshold=short(trees.threshold), value=short(trees.value))
 
@@ -321,7 +321,7 @@ def _shortened(trees: Trees) -> Trees:
 def _look(
     night: NightFeatures, n_copies: int, random: np.random.Generator
 ) -> tuple[np.ndarray, list[_Loss | None]]:
-    "Tell where a night was not recorded, and what it and its copies lack; no copy where there is nothing to lose."
+    "Tell where a night was not recorded, and what each copy lacks; no copy if there is nothing to lose."
     can_lose = len(night.channel_names) > 1 or np.isfinite(night.accelerometer).any()
     return _gap(night), [None, *(_draw_loss(night, random) for _ in range(n_copies * can_lose))]
 
@@ -331,14 +331,14 @@ def _variant(night: NightFeatures, loss: _Loss | None) -> NightFeatures:
 
 
 def with_losses(night: NightFeatures, n_copies: int, random: np.random.Generator) -> list[NightFeatures]:
-    "Give a night, and behind it copies that lack something; no copy where there is nothing to lose."
+    "Give a night, then copies that lack something; no copy if there is nothing to lose."
     return [_variant(night, loss) for loss in _look(night, n_copies, random)[1]]
 
 # %% ../../nbs/library/staging/boosted.ipynb #7d7e760c
 def _hold_out(
     rows: _Rows, labels: list, folds: np.ndarray, size: tuple[int, int], n_jobs: int, seed: int
 ) -> tuple[list, int, list[list[np.ndarray]]]:  # trees per fold, rounds; per night and copy the held-out probabilities
-    "Fit trees without each fold for as long as it gets more likely, and find the best number of rounds for all."
+    "Fit trees without each fold while its labels get more likely; find the best number of rounds for all."
     candidates, limit = sorted({max(1, round(share * size[0])) for share in _ROUND_SHARES}), size[0]
 
     def predict(booster: object, night: int, copy: int, n_rounds: int) -> np.ndarray:
@@ -380,7 +380,7 @@ def _choose_chain(labels: Sequence[np.ndarray], evidence: Sequence[np.ndarray]) 
     return whole.weighed(*max(as_good, key=lambda pair: (pair[0], merits[pair])))
 
 # %% ../../nbs/library/staging/boosted.ipynb #07be8a87
-BOOSTED_VERSION = 3  # of what is made of a model file, as FEATURES_VERSION
+BOOSTED_VERSION = 3  # of a model file's meaning, as FEATURES_VERSION
 _FITS = {
     "stages": list(STAGE_NAMES),
     "features_version": FEATURES_VERSION, "rows_version": ROWS_VERSION, "boosted_version": BOOSTED_VERSION,
@@ -417,7 +417,7 @@ def _save(stager: BoostedStager, folder: Path | str, metrics: dict) -> None:
 
 
 def boosted_state(stager: BoostedStager) -> dict:
-    "Give all that was learned as plain lists, for a model's file."
+    "Give everything learned as plain lists, for a model's file."
     chain = stager.chain
     return {
         **rows_state(stager.rows),
@@ -431,7 +431,7 @@ def boosted_state(stager: BoostedStager) -> dict:
 
 # %% ../../nbs/library/staging/boosted.ipynb #aebafd37
 def boosted_of(rows: RowMaker, state: Mapping) -> BoostedStager:
-    "Make a stager of what is foreign; raise whatever comes for what none can be made of."
+    "Make a stager from an untrusted file's state; raise any error if that fails."
     stager = BoostedStager(n_folds=len(state["trees"]))
     stager.rows = rows
     stager.trees = [Trees.from_state(len(rows.columns), len(STAGES), trees) for trees in state["trees"]]
@@ -451,7 +451,7 @@ def _load(folder: Path | str) -> BoostedStager:
     try:
         stager = boosted_of(rows_of(manifest, state), state)
         stager.trained_on, stager.metrics = tuple(manifest["trained_on"]), dict(manifest["metrics"])
-    except Exception as error:  # a file from somewhere can be wrong in any way
+    except Exception as error:  # an untrusted file can be wrong in any way
         found = f"something else: {str(error)[:200]}"
         raise ModelError(f"{folder}: expected boosted trees and their chain, found {found}") from None
     if stager.version != manifest.get("version"):
@@ -460,12 +460,12 @@ def _load(folder: Path | str) -> BoostedStager:
 
 # %% ../../nbs/library/staging/boosted.ipynb #4d381027
 def names_of(rows: RowMaker) -> dict[str, list[str]]:
-    "Name what rows are made of, for a manifest."
+    "Name the features of rows, for a manifest."
     return {"feature_names": list(rows.feature_names), "accelerometer_names": list(rows.accelerometer_names)}
 
 
 def rows_state(rows: RowMaker) -> dict:
-    "Give what matched rows are made with as plain lists, for a model's file."
+    "Give the state of matched rows as plain lists, for a model's file."
     return {
         "references": {n: [s.centre.tolist(), s.spread.tolist(), s.hours] for n, s in rows.references.items()},
         "accelerometer_typical": rows.accelerometer_typical.tolist(),
@@ -474,7 +474,7 @@ def rows_state(rows: RowMaker) -> dict:
 
 
 def rows_of(names: Mapping, state: Mapping) -> RowMaker:
-    "Make matched rows of a manifest's names and a file's lists; raise `ValueError`, `KeyError` or the like."
+    "Make matched rows from a manifest's names and a file's lists; raise `ValueError`, `KeyError` etc."
     features, movement = tuple(names["feature_names"]), tuple(names["accelerometer_names"])
     gain_free = int((gain_exponents(features) == 0).sum())
     return RowMaker(

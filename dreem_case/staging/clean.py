@@ -21,18 +21,18 @@ from ..nights.stages import EPOCH_S
 # %% ../../nbs/library/staging/clean.ipynb #19b2c313
 FS_HZ = 100  # rate of the cleaned signal
 BLOCK_S = 0.1  # length of the blocks in which artefacts are marked
-RAIL_UV = 5e5  # beyond this no electrode on skin can be (IEC 60601-2-25: ±300 mV offset)
+RAIL_UV = 5e5  # no electrode on skin can be beyond this (IEC 60601-2-25: ±300 mV offset)
 CLIP_UV = 300.0  # larger than any slow wave or blink on a frontal derivation
-CHANGE_RATIO = 20  # a change within 0.2 s this many times the usual one is no EEG
+CHANGE_RATIO = 20  # a change within 0.2 s this many times the usual one is not EEG
 BEND_RATIO = 50  # the same for the bend of the signal over 1 s
-JUMP_RATIO = 100  # and no movement of the head either
-FLAT_RATIO = 0.05  # less than this share of the usual change is no EEG either
+JUMP_RATIO = 100  # a change this large is no head movement either
+FLAT_RATIO = 0.05  # less than this share of the usual change is not EEG either
 MARGIN_S = 0.3  # bridged on both sides of an artefact
 GAP_S = 2.0  # good stretches shorter than this between artefacts are bridged too
 
 
 class Mark(IntEnum):
-    "What is wrong with a block of signal; 0 where nothing is."
+    "The fault of a block of signal; 0 for none."
     NONE = 0
     SWING = 1
     JUMP = 2
@@ -41,7 +41,7 @@ class Mark(IntEnum):
 
 # %% ../../nbs/library/staging/clean.ipynb #1e86ad7c
 def _usual(change: np.ndarray, usable: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the night's typical change, and per block the larger of it and the local one."""
+    """Return the night's typical change, and per block that or the local one, if larger."""
     per_window = round(EPOCH_S / BLOCK_S)
     n_windows = -(-len(change) // per_window)
     ordered = np.full(n_windows * per_window, np.inf, dtype=np.float32)
@@ -62,7 +62,7 @@ def _block_length(fs_hz: float) -> int:
 
 # %% ../../nbs/library/staging/clean.ipynb #160844cd
 def _spans(mask: np.ndarray) -> np.ndarray:
-    """Return (n_runs, 2): where each run of True starts, and where it has ended."""
+    """Return (n_runs, 2): the start of each run of True, and the index behind it."""
     edges = np.flatnonzero(mask[1:] != mask[:-1]) + 1
     return np.r_[[0] * int(mask[0]), edges, [len(mask)] * int(mask[-1])].astype(int).reshape(-1, 2)
 
@@ -91,7 +91,7 @@ def _join(values: np.ndarray, marked: np.ndarray, n_per_mark: int) -> np.ndarray
 def without_gaps(
     values: np.ndarray,  # (..., n_samples)
 ) -> np.ndarray:  # the same array where all is finite
-    """Replace what is no finite number by the last number before it, or else the first one behind; by 0 without any."""
+    """Replace each non-finite value by the last finite one before it, else by the first one after it, else by 0."""
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(np.vdot(values, values)):  # one quick pass
             return values
@@ -115,7 +115,7 @@ def bridge(
     values: np.ndarray,  # (n_samples,) raw µV
     marks: np.ndarray,  # int8 (n_blocks,) from `find_artefacts`
     fs_hz: float,
-) -> np.ndarray:  # float32 (n_samples,) µV, the same signal but for a constant per good stretch
+) -> np.ndarray:  # float32 (n_samples,) µV, the same signal up to a constant per good stretch
     """Replace the marked stretches by bridges that meet the signal on both sides."""
     return _join(values, marks > 0, _block_length(fs_hz))
 
@@ -177,7 +177,7 @@ def find_artefacts(
 ) -> np.ndarray:  # int8 (n_blocks,) codes of `Mark`, one per 0.1 s; margins included
     """Mark what cannot be EEG in the raw signal of one channel.
 
-    What is no finite number is marked like what no electrode can be.
+    Values that are not finite are marked like values beyond the rail.
     """
     return _marks(*_extremes(values, _block_length(fs_hz)))
 
@@ -187,7 +187,7 @@ def _marks(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     if len(low) == 0:
         return np.zeros(0, dtype=np.int8)
     second = round(1 / BLOCK_S)
-    beyond = ~((low >= -RAIL_UV) & (high <= RAIL_UV))  # NaN is neither
+    beyond = ~((low >= -RAIL_UV) & (high <= RAIL_UV))  # true for NaN
     if not (np.isfinite(low.min()) and np.isfinite(high.max())):
         low, high = (np.where(np.isfinite(part), part, 0) for part in (low, high))
     typical, usual = _usual(high - low, ~beyond)
@@ -208,12 +208,12 @@ def _marks(low: np.ndarray, high: np.ndarray) -> np.ndarray:
 BAND_HZ = (0.5, 35.0)  # what sleep staging looks at (AASM manual: 0.3 to 35 Hz for EEG)
 FILTER_ORDER = 4
 _PIECE_S = 240  # signal in one transform
-_OVERLAP_S = 12  # of it at each end that the neighbour knows better
+_OVERLAP_S = 12  # of it at each end, taken from the neighbour instead
 _N_AT_ONCE = 4  # transforms that the processor does side by side
 
 
 def _band_gain(freqs_hz: np.ndarray) -> np.ndarray:
-    """Return the gain of the band-pass, of which the one at half the rate is nothing."""
+    """Return the gain of the band-pass, which is 0 at half the rate."""
     low, high = np.tan(np.pi * np.array(BAND_HZ) / FS_HZ)
     warped = np.tan(np.pi * freqs_hz / FS_HZ)
     with np.errstate(divide="ignore"):
@@ -221,12 +221,12 @@ def _band_gain(freqs_hz: np.ndarray) -> np.ndarray:
 
 
 def _anti_alias_gain(freqs_hz: np.ndarray) -> np.ndarray:
-    """Return a gain that falls from 1 at 40 Hz to nothing at 50 Hz."""
+    """Return a gain that falls from 1 at 40 Hz to 0 at 50 Hz."""
     return np.cos(np.pi / 2 * np.clip((freqs_hz - 0.4 * FS_HZ) / (0.1 * FS_HZ), 0, 1)) ** 2
 
 # %% ../../nbs/library/staging/clean.ipynb #f7121057
 def _reach(values: np.ndarray, start: int, stop: int) -> np.ndarray:
-    """Return a span of samples, which may begin before the first one and end after the last one."""
+    """Return a span of samples, which may begin before the first one and end after the last."""
     inside = values[max(start, 0) : stop]
     beyond = (max(-start, 0), max(stop - len(values), 0))
     return np.pad(inside, beyond, mode="reflect", reflect_type="odd") if any(beyond) else inside
@@ -236,7 +236,7 @@ def _filtered(values: np.ndarray, fs_hz: float, gain: Callable[[np.ndarray], np.
     """Multiply the spectrum of a channel by a gain, and return the channel at `FS_HZ`."""
     values = np.asarray(values, dtype=np.float32)
     ratio = Fraction(EPOCH_S * FS_HZ, round(EPOCH_S * fs_hz))  # exact where an epoch has whole samples
-    after, before = ratio.numerator, ratio.denominator  # so many samples take as long, out and in
+    after, before = ratio.numerator, ratio.denominator  # numbers of samples of equal duration
     n_units, overlap = (-(-seconds * FS_HZ // after) for seconds in (_PIECE_S, _OVERLAP_S))
     hop = n_units - 2 * overlap
     n_pieces = -(-len(values) // (hop * before))
@@ -273,14 +273,14 @@ def band_pass(
 # %% ../../nbs/library/staging/clean.ipynb #866fce30
 USUAL_CHANGE_UV = 22.0  # within 0.1 s
 MAX_GAIN = 16
-_EVERY = 7  # blocks: one in so many is looked at
+_EVERY = 7  # blocks: one in seven is looked at
 
 
 def rough_gain(
     values: np.ndarray,  # (n_samples,) raw µV
     fs_hz: float,
 ) -> float:  # a power of two between 1 / MAX_GAIN and MAX_GAIN
-    """Tell about how many times larger than usual the EEG of a channel is; 1 where there is none."""
+    """Tell roughly how many times larger than usual a channel's EEG is; 1 where there is none."""
     return _rough_gain(*_extremes(values, _block_length(fs_hz)))
 
 
@@ -304,7 +304,7 @@ class Cleaned:
 
     values: np.ndarray  # float32 (n,) µV at `FS_HZ`
     marks: np.ndarray  # int8 (n_blocks,) codes of `Mark`, one per 0.1 s
-    gain: float = 1.0  # about how much larger than usual the channel's EEG is; see `rough_gain`
+    gain: float = 1.0  # roughly how much larger than usual the EEG is; see `rough_gain`
 
     @property
     def bridged(self) -> np.ndarray:  # bool (n,)
@@ -338,7 +338,7 @@ def clean_eeg(
 ) -> Cleaned:
     """Bridge artefacts, resample to 100 Hz, band-pass and clip one channel.
 
-    What is no finite number is a gap. Raises `ValueError` for values that are not one channel, or an unknown step.
+    Values that are not finite are gaps. Raises `ValueError` unless given one channel, or for an unknown step.
     """
     if unknown := set(skip) - set(STEPS):
         raise ValueError(f"expected steps among {STEPS}, found {sorted(unknown)}")
@@ -347,7 +347,7 @@ def clean_eeg(
         raise ValueError(f"expected one channel of at least 2 s, found shape {values.shape} at {fs_hz} Hz")
     low, high = _extremes(values, _block_length(fs_hz))
     gain = _rough_gain(low, high)
-    if gain != 1:  # a power of two, which moves no digit
+    if gain != 1:  # a power of two changes no digit
         values, low, high = (part / np.float32(gain) for part in (values, low, high))
     marks = _marks(low, high)
     values = without_gaps(values)
@@ -380,7 +380,7 @@ class Quality(IntEnum):
     OFF = 4
 
 
-HALF = 0.5  # an epoch more than half obscured is not scorable (AASM manual)
+HALF = 0.5  # an epoch more than half obscured is not scored (AASM manual)
 LOST_SHARE = 0.1  # 3 s, the shortest arousal
 NOISY_RATIO = 4.0  # fast amplitude against the channel's median
 WHITE_MOBILITY = 1.0  # rms of the first difference over rms; white noise up to 35 Hz has 1.2
@@ -389,7 +389,7 @@ FLAT_UV = 0.3  # rms of amplifier noise in this band
 EMPTY_RATIO = 0.2  # white noise below this share of the channel's large epochs is an amplifier without an electrode
 
 
-N_EPOCHS_AT_ONCE = 128  # whose values and their transforms stay in the cache
+N_EPOCHS_AT_ONCE = 128  # their values and transforms stay in the cache
 
 
 def in_pieces(n_epochs: int) -> Iterator[slice]:
@@ -398,7 +398,7 @@ def in_pieces(n_epochs: int) -> Iterator[slice]:
 
 # %% ../../nbs/library/staging/clean.ipynb #c9f8fd65
 def count(rows: np.ndarray) -> np.ndarray:  # bool (n, m), m below 65 536 -> (n,)
-    """Count what is true in each row."""
+    """Count the true values in each row."""
     return np.add.reduce(rows, axis=1, dtype=np.uint16)
 
 
@@ -417,7 +417,7 @@ def _amounts(epochs: np.ndarray, clip_uv: float) -> tuple[np.ndarray, np.ndarray
 def epoch_quality(
     cleaned: Cleaned,
 ) -> tuple[np.ndarray, np.ndarray]:  # int8 (n_epochs,) codes of `Quality`, float32 (n_epochs,) weights
-    """Judge each whole epoch of a cleaned channel; the weight runs from 0, nothing usable, to 1."""
+    """Judge each whole epoch of a cleaned channel; a weight runs from 0, nothing usable, to 1."""
     marks = cleaned.epoch_marks
     rail, flat, lost, bad = (  # marks are in the order of their weight
         count(marked) / np.float64(marks.shape[1])
@@ -444,8 +444,8 @@ def epoch_quality(
     return quality, weight.astype(np.float32)
 
 # %% ../../nbs/library/staging/clean.ipynb #2f96448d
-USUAL_UV = (0.1, 600.0)  # a usual amplitude outside this is no EEG in µV
-_LOOKS_LIKE = (  # from, to, and what it may be in truth
+USUAL_UV = (0.1, 600.0)  # a usual amplitude outside this is not EEG in µV
+_LOOKS_LIKE = (  # from, to, and the likely unit or cause
     (1e-12, 2e-3, "volts"), (2e-3, 0.3, "millivolts, or an amplifier without an electrode"),
     (0.3, 2, "a very low gain"), (150, 600, "a very high gain, or counts"), (600, np.inf, "nanovolts or counts"),
 )
@@ -455,7 +455,7 @@ def usual_amplitude(
     values: np.ndarray,  # (n_samples,) raw
     fs_hz: float,
 ) -> float:  # in the unit of the values; NaN without a whole epoch that begins with a second of finite numbers
-    """Measure the standard deviation within a second, one in each epoch, and take the median of those with a signal."""
+    """Return the median, over epochs with a signal, of the standard deviation within their first second."""
     per_epoch, second = round(EPOCH_S * fs_hz), round(fs_hz)
     n = len(values) // per_epoch
     seconds = values[: n * per_epoch].reshape(n, per_epoch)[:, :second]
@@ -468,5 +468,5 @@ def usual_amplitude(
 def looks_like(
     amplitude: float,  # from `usual_amplitude`
 ) -> str:  # empty where it is that of an EEG in µV
-    """Say what values of some amplitude may be, if not EEG in µV."""
+    """Say what values of an amplitude may be, if not EEG in µV."""
     return next((words for low, high, words in _LOOKS_LIKE if low <= amplitude < high), "")

@@ -17,9 +17,9 @@ from ..nights.night import Night
 # %% ../../nbs/library/staging/corruptions.ipynb #50d99063
 def keep_derivations(
     night: NightFeatures,
-    names: Sequence[str],  # in any order; the night's order stays
+    names: Sequence[str],  # in any order; the night's order is kept
 ) -> NightFeatures:
-    "Return a night with these derivations only; raise `ValueError` for one that it does not have, or for none."
+    "Return a night with only these derivations; raise `ValueError` for one that it lacks, or for none."
     if not names or set(names) - set(night.channel_names):
         found = ", ".join(names) or "none"
         raise ValueError(f"{night.record}: expected some of {', '.join(night.channel_names)}, found {found}")
@@ -45,7 +45,7 @@ def crop_features(night: NightFeatures, span: slice) -> NightFeatures:
 
 
 def without_accelerometer(night: NightFeatures) -> NightFeatures:
-    "Return a night in which nothing is known of movement."
+    "Return a night without its accelerometer."
     return replace(night, accelerometer=np.full_like(night.accelerometer, np.nan))
 
 # %% ../../nbs/library/staging/corruptions.ipynb #578f57c1
@@ -55,9 +55,9 @@ FAILING_SHARE = 0.3  # of the night
 
 def change_eeg(
     night: Night,
-    change: Callable[[str, np.ndarray], np.ndarray],  # derivation, a copy of its raw µV -> other µV
+    change: Callable[[str, np.ndarray], np.ndarray],  # derivation, a copy of its raw µV -> changed µV
 ) -> Night:
-    "Return a night whose EEG has gone through a change, derivation by derivation."
+    "Return a night whose EEG is changed, derivation by derivation."
     changed = {
         name: replace(signal, values=change(name, signal.values.copy())) if name in night.eeg_names else signal
         for name, signal in night.signals.items()
@@ -99,7 +99,7 @@ def faulty_versions(
 def _changed_nights(
     night: Night, names: Sequence[str], random: np.random.Generator
 ) -> Iterator[tuple[str, str, Night]]:  # fault, version, night
-    "Make the nights of other signals, one at a time, for each is as large as the night itself."
+    "Make nights with changed signals, one at a time: each is as large as the night itself."
     factors = dict(zip(names, (2 ** random.uniform(-1, 1, len(names))).tolist(), strict=True))
     fallen = random.choice(names, min(2, len(names)), replace=False)
     every_second = names[::2]

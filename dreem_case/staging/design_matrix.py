@@ -28,7 +28,7 @@ _TAIL_RANGE = 2 * 1.6449  # distance of the 5th and 95th percentile in standard 
 
 @dataclass(frozen=True, eq=False)
 class Scale:
-    "Centre and spread of each feature, and how many hours of usable signal they rest on."
+    "Centre and spread of each feature, and the hours of usable signal behind them."
 
     centre: np.ndarray  # (n_features,)
     spread: np.ndarray  # (n_features,), above zero
@@ -52,7 +52,7 @@ def measure_scale(
 def scale_within_night(
     values: np.ndarray,  # (n_epochs, n_features) of one channel
     weights: np.ndarray,  # (n_epochs,) in [0, 1]
-    reference: Scale | None = None,  # from the training nights; None: the night alone counts
+    reference: Scale | None = None,  # from the training nights; None: only the night counts
 ) -> np.ndarray:  # float32, same shape: deviations from the centre in spreads, within ±LIMIT
     "Scale one channel by its own night, drawn towards the reference below `FULL_HOURS` of usable signal."
     return _scaled(values, _night_scale(values, weights, reference))
@@ -88,7 +88,7 @@ def reference_scales(
 
 # %% ../../nbs/library/staging/design_matrix.ipynb #11031944
 def _median_scale(scales: list[Scale]) -> Scale:
-    "Take the median scale over those that rest on a full night, or over all if none does."
+    "Take the median of the scales with a full night of signal, or of all if none has it."
     full = [scale for scale in scales if scale.hours >= FULL_HOURS] or scales
     centre, spread = (
         np.median([getattr(scale, name) for scale in full], axis=0).astype(float) for name in ("centre", "spread")
@@ -119,7 +119,7 @@ def add_context(
     weight: np.ndarray,  # (n_epochs,) in [0, 1]
     gap: np.ndarray | None = None,  # bool (n_epochs,): not recorded
 ) -> np.ndarray:  # float32 (n_epochs, 4 * n_features), in the order of `CONTEXT`
-    "Put beside each epoch's own values their averages over the neighbours and how much they vary there."
+    "Add to each epoch's values their averages over the neighbours, and how much they vary there."
     values = fill_missing(values, weight, gap)
     averages = [_average(values, weight, gap, _triangle(reach))[0] for reach in REACHES]
     return np.hstack([values, *averages, _variation(values, weight, gap)])
@@ -151,7 +151,7 @@ def _triangle(reach: int) -> np.ndarray:  # (2 * reach + 1,)
 def _average(
     values: np.ndarray, weight: np.ndarray, gap: np.ndarray | None, kernel: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:  # (n_epochs, n_features), 0 where nothing has weight; bool (n_epochs,)
-    "Average over the neighbours with the weights of a kernel, run by run between gaps."
+    "Average over neighbours, weighted by a kernel, separately between gaps."
     gap = np.zeros(len(values), bool) if gap is None else gap
     average, seen = np.zeros(values.shape, np.float32), np.zeros(len(values), bool)
     runs = np.flatnonzero(np.diff(gap.astype(np.int8), prepend=1, append=1)).reshape(-1, 2)
@@ -181,7 +181,7 @@ def add_sides(
     gap: np.ndarray | None = None,  # bool (n_epochs,): not recorded
     sides: Sequence[int] = SIDES,
 ) -> np.ndarray:  # float32 (n_epochs, n_features * (2 + 2 * len(sides))), in the order of `SIDES_CONTEXT`
-    "Put beside each epoch's own values their averages before it and after it, and how much they vary around it."
+    "Add to each epoch's values their averages before it and after it, and how much they vary around it."
     values = fill_missing(values, weight, gap)
     averages = []
     for reach in sides:
@@ -202,7 +202,7 @@ def table_from_matrix(
     feature_names: Sequence[str],  # the prefix `log_` marks levels, which move with the gain
     epochs: np.ndarray | None = None,  # (n,) rising epoch numbers; None: without gaps
 ) -> NightFeatures:
-    "Make a night of one always usable channel; epochs that are not listed become gaps of weight 0."
+    "Make a night with one channel, always usable; epochs not listed become gaps of weight 0."
     epochs = np.arange(len(values)) if epochs is None else np.asarray(epochs)
     if len(epochs) != len(values) or np.any(np.diff(epochs) <= 0) or np.any(epochs < 0):
         raise ValueError(f"{record}: expected {len(values)} rising epoch numbers, found {len(epochs)}")
@@ -227,7 +227,7 @@ def table_from_bins(
     log_power_db: np.ndarray,  # (n, n_bins) log power in neighbouring bins of 1 Hz, from 1 Hz
     epochs: np.ndarray | None = None,  # (n,) rising epoch numbers; None: without gaps
 ) -> NightFeatures:
-    "Make a night of one channel from spectral bins: each bin's level, and its level against the median bin."
+    "Make a night of one channel from spectral bins: each bin's level, also relative to the median bin."
     relative = log_power_db - np.median(log_power_db, axis=1, keepdims=True)
     hz = range(1, log_power_db.shape[1] + 1)
     names = [*(f"level_{f}_hz_db" for f in hz), *(f"relative_{f}_hz_db" for f in hz)]
@@ -255,13 +255,13 @@ class RowMaker:
 
     feature_names: tuple[str, ...]  # of one EEG channel
     accelerometer_names: tuple[str, ...]
-    references: Mapping[str, Scale]  # by channel, "" for a channel that training nights lack
+    references: Mapping[str, Scale]  # by channel, "" for one that training nights lack
     accelerometer_typical: np.ndarray  # (n_accelerometer_features,) medians
-    matching: Matching | None = None  # with it: matched, past and future apart, NaN for an absent accelerometer
+    matching: Matching | None = None  # if given: matched rows with sides, NaN for an absent accelerometer
 
     @property
     def sided(self) -> bool:
-        "Tell whether rows are for models that bear an empty entry, and look at past and future apart."
+        "Tell whether rows have past and future apart, for models that accept NaN."
         return self.matching is not None
 
     @classmethod
@@ -270,7 +270,7 @@ class RowMaker:
         nights: Sequence[NightFeatures],
         labels: Sequence[np.ndarray] | None = None,  # int8 (n_epochs,) each; None: scaled within the night
     ) -> Self:
-        "Learn references from training nights, and with labels how to match nights with them."
+        "Learn references from training nights; given labels, also how to match nights to them."
         accelerometer = np.concatenate([night.accelerometer for night in nights])
         accelerometer = accelerometer[np.isfinite(accelerometer).all(axis=1)]
         typical = np.median(accelerometer, axis=0) if len(accelerometer) else np.zeros(accelerometer.shape[1])
@@ -285,7 +285,7 @@ class RowMaker:
 
     @property
     def gain_free(self) -> np.ndarray:  # bool (n_features,)
-        "Tell which features no gain can move."
+        "Tell which features no gain changes."
         return np.array([not name.startswith("log_") for name in self.feature_names], dtype=bool)
 
     @property
@@ -344,7 +344,7 @@ def _rows(maker: RowMaker, night: NightFeatures) -> np.ndarray:
 
 # %% ../../nbs/library/staging/design_matrix.ipynb #cb69ba32
 def _matched_rows(maker: RowMaker, night: NightFeatures, gap: np.ndarray) -> np.ndarray:
-    "Match the channels, fuse them, and add context, what was not matched, and the accelerometer."
+    "Match and fuse the channels; add context, the unmatched values, and the accelerometer."
     scaled, matched = maker.matching.match(night)
     fused, weight = fuse_channels(matched, night.weights)
     unmatched, _ = fuse_channels(scaled, night.weights)

@@ -22,7 +22,7 @@ class ProjectNotFound(RuntimeError):
 def project_root(
     start: Path | str | None = None,  # a folder in the project; None: the working directory
 ) -> Path:  # the folder that holds settings.ini
-    "Find the project's folder. Raises ProjectNotFound where there is none."
+    "Find the project's folder; raise `ProjectNotFound` if there is none."
     start = Path(start or Path.cwd()).resolve()
     for folder in (start, *start.parents):
         if _is_project(folder / "settings.ini"):
@@ -31,7 +31,7 @@ def project_root(
 
 # %% ../../nbs/library/staging/embedded.ipynb #3b65699a
 def _is_project(settings: Path) -> bool:
-    "Tell whether a file is the settings of this project; others have one of this name, too."
+    "Tell whether a file is this project's settings; other projects use the name too."
     parser = ConfigParser(interpolation=None)
     try:
         parser.read_string(settings.read_text(encoding="utf-8"))
@@ -44,7 +44,7 @@ def default_data(
     seed: int = 1,
     n_nights: int = 7,
     hours: float | None = None,  # length of a night; None: the case's lengths
-    folder: Path | str = "build/data/simulated",  # relative: to the project's folder
+    folder: Path | str = "build/data/simulated",  # relative to the project's folder
 ) -> Path:  # the folder, in the case's layout
     "Return the embedded default nights, making them if they are absent or out of date."
     from dreem_case.simulate.nights import write_default_nights
@@ -67,7 +67,7 @@ def default_data(
 def in_project(
     folder: Path | str,  # relative: to the project's folder
 ) -> Path:
-    "Resolve a folder against the project, and make the folder above it."
+    "Resolve a folder against the project, and make its parent folder."
     folder = Path(folder)
     folder = folder if folder.is_absolute() else project_root() / folder
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ _TEXTS = ("channel_names", "eeg_feature_names", "accelerometer_feature_names", "
 
 
 class FeaturesDamaged(ValueError):
-    "Bytes that are no night's features."
+    "Bytes that are not a night's features."
 
 
 def pack_features(night: NightFeatures) -> bytes:
@@ -38,7 +38,7 @@ def pack_features(night: NightFeatures) -> bytes:
 
 # %% ../../nbs/library/staging/feature_cache.ipynb #30eaaf11
 def unpack_features(record: str, content: bytes) -> NightFeatures:
-    "Read a night's features; raise `FeaturesDamaged` for what is none, or whose arrays do not fit together."
+    "Read a night's features; raise `FeaturesDamaged` for other bytes, or arrays that do not fit together."
     try:
         with np.load(BytesIO(content), allow_pickle=False) as file:
             arrays = {name: file[name] for name in (*_ARRAYS, *_TEXTS)}
@@ -72,14 +72,14 @@ def _key(record: str, version: str) -> str:
 
 # %% ../../nbs/library/staging/feature_cache.ipynb #fe2c07ad
 class FeatureCache:
-    "Features of nights in any store, computed when first asked for; for several threads, and several processes."
+    "Features of nights in any store, computed when first asked for; safe for several threads and processes."
 
     def __init__(
         self,
         folder: str | Path,  # on a local disk, made if absent; raises `CacheError` if it cannot be written
         max_bytes: int,  # of all nights together; 8 h of seven derivations take 2 MB
     ):
-        self.folder, self.max_bytes = Path(folder).absolute(), max_bytes  # wherever a process is that it is sent to
+        self.folder, self.max_bytes = Path(folder).absolute(), max_bytes  # valid in any process it is sent to
         self._entries = ResultCache(folder, max_bytes)
 
     def __reduce__(self) -> tuple:  # to another process: the same folder
@@ -89,7 +89,7 @@ class FeatureCache:
         self,
         store: Store,
         record: str,
-        version: str | None = None,  # that the record's file must have; None: the one that it has now
+        version: str | None = None,  # which the record's file must have; None: its current one
     ) -> NightFeatures:
         """Return a record's features.
 
@@ -114,7 +114,7 @@ class FeatureCache:
             return unpack_features(record, self._entries.compute_once(key, fetch_and_compute, _WAIT_S))
 
     def packed(self, record: str, version: str) -> bytes | None:
-        "Return a record's features as they lie here; None if they do not."
+        "Return a record's features as they are stored; None if they are not."
         return self._entries.get(_key(record, version))
 
     def keep(self, record: str, version: str, packed: bytes) -> None:  # as `pack_features` writes them
@@ -125,7 +125,7 @@ class FeatureCache:
             _LOG.error("features could not be written to the cache: %s", error)
 
     def holds(self, record: str, version: str) -> bool:
-        "Tell whether a record's features lie here."
+        "Tell whether a record's features are stored."
         return _key(record, version) in self._entries
 
 # %% ../../nbs/library/staging/feature_cache.ipynb #703df17c

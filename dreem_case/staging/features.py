@@ -42,7 +42,7 @@ def window_power(
 
 
 def _good_seconds(cleaned: Cleaned) -> np.ndarray:
-    """Return bool (n_epochs, 30): which seconds hold nothing bridged."""
+    """Return bool (n_epochs, 30): seconds without a bridged sample."""
     return ~(cleaned.epoch_marks > 0).reshape(cleaned.n_epochs, EPOCH_S, -1).any(axis=2)
 
 # %% ../../nbs/library/staging/features.ipynb #779cacab
@@ -66,7 +66,7 @@ def _band(power: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
 
 
 def _mean_of_good(values: np.ndarray, good: np.ndarray) -> np.ndarray:
-    """Average (n_freqs, n_epochs, n_windows) over the good windows; NaN where there is none."""
+    """Average (n_freqs, n_epochs, n_windows) over the good windows; NaN without any."""
     with np.errstate(invalid="ignore"):
         share = good / good.sum(axis=1, keepdims=True, dtype=np.float32)
     return np.einsum("few,ew->fe", values, share)
@@ -217,7 +217,7 @@ AMPLITUDE_LEVELS = ("log_amplitude", "log_slow_amplitude", "log_rise")
 def level_exponent(
     name: str,  # of a feature
 ) -> int:
-    """Tell with which power of the gain a feature grows: 2 for a power, 1 for an amplitude, 0 for a shape."""
+    """Return the power of the gain that a feature grows with: 2 for a power, 1 for an amplitude, else 0."""
     return 1 if name in AMPLITUDE_LEVELS else 2 if name.startswith("log_") else 0
 
 
@@ -279,8 +279,8 @@ ACCELEROMETER_FEATURES = (
     "posture_deg", "turn_deg", "breathing_per_min", "breathing_strength", "breathing_spread",
 )
 DEAD_G = 1e-5  # of movement; the noise of a sensor is ten times as large
-STILL_LEAST = 30  # epochs of a recording for its stillness to mean something
-STILL_PER_HOUR = 1.0  # seconds with movement in an hour: below it nobody wears the sensor, or it says nothing
+STILL_LEAST = 30  # epochs; the stillness of a shorter recording means nothing
+STILL_PER_HOUR = 1.0  # seconds with movement in an hour; with fewer, the sensor is not worn or of no use
 
 
 def accelerometer_features(
@@ -327,9 +327,9 @@ class NightFeatures:
     quality: np.ndarray  # int8 (n_channels, n_epochs) codes of `clean.Quality`
     accelerometer: np.ndarray  # float32 (n_epochs, 10); NaN if there is none
     accelerometer_feature_names: tuple[str, ...] = ACCELEROMETER_FEATURES
-    notes: tuple[str, ...] = ()  # what is odd about the record, as sentences
-    amplitudes: tuple[float, ...] = ()  # µV, usual one of each channel as it came; empty where nobody measured it
-    pieces: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))  # of its signals, sorted
+    notes: tuple[str, ...] = ()  # sentences on what is odd about the record
+    amplitudes: tuple[float, ...] = ()  # µV, usual one of each channel as recorded; empty if not measured
+    pieces: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))  # of signals, hashed, sorted
 
     @property
     def n_epochs(self) -> int:
@@ -341,14 +341,14 @@ SKIPPABLE = (*clean.STEPS, "weights", "accelerometer")
 
 
 def granted_threads() -> int:
-    "Take two threads, or one where the environment grants numerical libraries one, as workers beside others do."
+    "Give two threads, or one if the environment sets `OMP_NUM_THREADS=1`, as it does in parallel workers."
     return 1 if os.environ.get("OMP_NUM_THREADS") == "1" else 2
 
 
 def night_features(
     night: Night,
-    skip: Set[str] = frozenset(),  # names in `SKIPPABLE` to leave out, for measuring what they buy
-    n_threads: int | None = None,  # channels at work at a time, which no feature depends on; None: `granted_threads`
+    skip: Set[str] = frozenset(),  # names in `SKIPPABLE` to leave out, to measure what each gains
+    n_threads: int | None = None,  # channels at work at a time; changes no feature; None: `granted_threads`
 ) -> NightFeatures:
     """Clean and describe every channel of a night.
 
@@ -361,7 +361,7 @@ def night_features(
         raise ValueError(f"{night.record}: expected an EEG channel, found {found}")
     with ThreadPoolExecutor(n_threads or granted_threads()) as threads:
         described, cleaned = [], deque()
-        for name in night.eeg_names:  # each is let go when it is described, which happens while the next is cleaned
+        for name in night.eeg_names:  # each is freed once described, while the next one is cleaned
             cleaned.append(threads.submit(_cleaned, night, name, set(skip)))
             if len(cleaned) > 1:
                 described.append(threads.submit(_described, cleaned.popleft(), night.n_epochs, "weights" in skip))
@@ -379,9 +379,9 @@ def night_features(
 
 # %% ../../nbs/library/staging/features.ipynb #07e69016
 class _Channel(NamedTuple):
-    cleaned: Cleaned  # up to an epoch behind the last number, or one epoch of a flat one
-    beyond: Quality  # of the night's epochs behind these
-    amplitude: float  # the usual one as it came, in µV
+    cleaned: Cleaned  # up to an epoch after the last number, or one epoch if flat
+    beyond: Quality  # of the night's epochs after these
+    amplitude: float  # the usual one as recorded, in µV
     about: str = ""
     pieces: np.ndarray = np.zeros(0, np.uint64)  # of the signal, hashed
 
@@ -407,14 +407,14 @@ def _cleaned(night: Night, name: str, skip: set[str]) -> _Channel:
 
 # %% ../../nbs/library/staging/features.ipynb #3df77bf1
 def _flat(level: float) -> _Channel:
-    """Make the channel whose signal is one value, of which one epoch tells all."""
+    """Make the channel whose signal is a single value, as one epoch."""
     mark, beyond = (Mark.FLAT, Quality.FLAT) if abs(level) <= clean.RAIL_UV else (Mark.RAIL, Quality.OFF)
     marks = np.full(round(EPOCH_S / clean.BLOCK_S), mark, dtype=np.int8)
     return _Channel(Cleaned(np.zeros(EPOCH_S * FS_HZ, dtype=np.float32), marks), beyond, 0.0)
 
 
 def _n_to_clean(values: np.ndarray, per_epoch: int) -> int:
-    """Count the samples up to the end of the epoch behind the last number."""
+    """Count the samples up to the end of the epoch after the last number."""
     if np.isfinite(values[-1:]).all():
         return len(values)
     seen = np.isfinite(values[::-1])
@@ -428,7 +428,7 @@ _COUNTS_UV = 10.0  # usual amplitude of an EEG
 def _described(
     channel: Future, n_epochs: int, unweighted: bool
 ) -> tuple[dict, np.ndarray, np.ndarray, float, str, np.ndarray]:
-    """Describe one EEG channel once it is cleaned: table, weight and quality by epoch, and what is known besides."""
+    """Describe a cleaned EEG channel: table, weight and quality by epoch, amplitude, remark, pieces."""
     cleaned, beyond, amplitude, about, pieces = channel.result()
     behind = (0, n_epochs - cleaned.n_epochs)
     table = {name: np.pad(of, behind, constant_values=np.nan) for name, of in eeg_features(cleaned).items()}
@@ -456,7 +456,7 @@ _STATES = {
 def channel_state(
     quality: np.ndarray,  # int8 (n_epochs,) codes of `clean.Quality`
 ) -> str:
-    """Say in how much of the time a channel was what."""
+    """Say how often a channel had which fault."""
     percents = ((words, 100 * int(np.sum(quality == code)) // len(quality)) for code, words in _STATES.items())
     states = [f"{words} in {percent} % of the epochs" for words, percent in percents if percent]
     return ", ".join(states) or "nothing odd"
@@ -464,10 +464,10 @@ def channel_state(
 
 def by_channel(
     names: tuple[str, ...],
-    about: Sequence[str],  # what is said of each, empty for nothing
+    about: Sequence[str],  # remark on each, empty for none
     amplitudes: Sequence[float],  # µV, usual one of each
 ) -> list[str]:
-    """Put what is said of channels into sentences, one for all of which the same is said."""
+    """Put remarks on channels into sentences, one for all channels with the same remark."""
     saying: dict[str, dict[str, float]] = {}
     for name, words, amplitude in zip(names, about, amplitudes, strict=True):
         saying.setdefault(words, {})[name] = amplitude
@@ -475,7 +475,7 @@ def by_channel(
 
 
 def _sizes(amplitudes: list[float]) -> str:
-    """Say from what to what amplitudes are; nothing where nobody measured them."""
+    """Say the range of the amplitudes; nothing if they were not measured."""
     if not np.isfinite(amplitudes).all():
         return ""
     sizes = dict.fromkeys(f"{size:.2g}" for size in (min(amplitudes), max(amplitudes)))
@@ -483,7 +483,7 @@ def _sizes(amplitudes: list[float]) -> str:
 
 
 def _night_accelerometer(night: Night, skip: bool) -> tuple[np.ndarray, list[str]]:
-    """Describe the accelerometer, NaN if there is none; and note where it is dead, and in what unit it seems to be."""
+    """Describe the accelerometer, NaN if there is none; note if it is dead, and what its unit seems to be."""
     absent = np.full((night.n_epochs, len(ACCELEROMETER_FEATURES)), np.nan, dtype=np.float32)
     if skip or not night.accelerometer_names:
         return absent, []
@@ -506,11 +506,11 @@ def _night_accelerometer(night: Night, skip: bool) -> tuple[np.ndarray, list[str
 
 
 def _mostly_gaps(axes: np.ndarray, per_epoch: int, n_epochs: int) -> np.ndarray:  # bool (n_epochs,)
-    """Tell in which epochs a tenth of the samples or more are no numbers in some axis."""
+    """Mark epochs in which at least a tenth of the samples lack a number in some axis."""
     if np.isfinite(axes.min(initial=0)) and np.isfinite(axes.max(initial=0)):
         return np.zeros(n_epochs, dtype=bool)
     gaps = ~np.isfinite(axes).all(axis=0)
     return gaps[: n_epochs * per_epoch].reshape(n_epochs, per_epoch).mean(axis=1) >= clean.LOST_SHARE
 
 # %% ../../nbs/library/staging/features.ipynb #8a700ac6
-FEATURES_VERSION = 2  # of their meaning: a saved model fits features of its own number only
+FEATURES_VERSION = 2  # of their meaning: a saved model only fits features of its version

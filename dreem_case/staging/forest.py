@@ -24,7 +24,7 @@ from .stager import PROGRAM_BYTES, Stager, matched
 from ..nights.stages import STAGE_NAMES, STAGES
 
 # %% ../../nbs/library/staging/forest.ipynb #3e9b1512
-_TREE_BYTES = 30  # a row in a tree
+_TREE_BYTES = 30  # per row and tree
 
 
 @dataclass(eq=False)
@@ -43,7 +43,7 @@ class ForestStager(Stager):
     metrics: dict = field(default_factory=dict, init=False)  # what the manifest states about accuracy
 
     def fit(self, prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray], seed: int = 0) -> Self:
-        "Fit row maker and forest; raise `ModelError` if nights and labels do not belong together."
+        "Fit row maker and forest; raise `ModelError` if nights and labels do not match."
         self.rows = RowMaker.fit(matched(prepared, labels))
         self.forest = _fit_forest(self, prepared, labels, seed)
         self.trained_on = tuple(night.record for night in prepared)
@@ -62,7 +62,7 @@ class ForestStager(Stager):
         return self.rows.references if self.rows else {}
 
     def predict_rows(self, rows: np.ndarray) -> np.ndarray:  # (n, 5)
-        "Return stage probabilities of rows that `rows` made; 0 for a stage that no training night had."
+        "Return stage probabilities of rows made by `rows`; 0 for a stage that no training night had."
         probabilities = np.zeros((len(rows), len(STAGES)))
         probabilities[:, self.forest.classes_.astype(int)] = self.forest.predict_proba(rows)
         return probabilities
@@ -164,7 +164,7 @@ def _load_forest(cls: type[ForestStager], folder: Path | str) -> ForestStager:
         stager.trained_on, stager.metrics = tuple(manifest["trained_on"]), dict(manifest["metrics"])
         stager.version = _forest_version(stager)
         _try_out(stager)
-    except Exception as error:  # scikit-learn fails in many ways on an estimator that it has not made
+    except Exception as error:  # scikit-learn fails in many ways on a foreign estimator
         raise ModelError(
             f"{folder}: expected a forest and its references, found something else: {str(error)[:200]}"
         ) from None
@@ -174,7 +174,7 @@ def _load_forest(cls: type[ForestStager], folder: Path | str) -> ForestStager:
 
 # %% ../../nbs/library/staging/forest.ipynb #8470839c
 def _check_trees(forest: RandomForestClassifier, n_columns: int) -> None:
-    "Raise `ValueError` unless every node leads to later nodes of its tree, by a column that exists."
+    "Raise `ValueError` unless every node leads to later nodes of its tree, by an existing column."
     if not isinstance(forest, RandomForestClassifier) or not np.isin(forest.classes_, STAGES).all():
         raise ValueError("no forest over the five stages")
     for estimator in forest.estimators_:
@@ -190,7 +190,7 @@ def _check_trees(forest: RandomForestClassifier, n_columns: int) -> None:
 
 # %% ../../nbs/library/staging/forest.ipynb #9fa47bb3
 def _try_out(stager: ForestStager) -> None:
-    "Raise `ValueError`, or whatever comes, unless a night of zeros on every known channel gets probabilities."
+    "Raise `ValueError` or any error unless a night of zeros on every known channel gets probabilities."
     rows, channels = stager.rows, tuple(stager.rows.references) or ("",)
     shape = (len(channels), 2)
     zeros = NightFeatures(

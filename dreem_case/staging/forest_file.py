@@ -32,10 +32,10 @@ TRUSTED_TYPES = {
 
 
 def dump_estimators(state: Mapping) -> bytes:  # of arrays, numbers, texts, scikit-learn estimators
-    """Write out estimators and what belongs to them.
+    """Write estimators and what belongs to them.
 
-    The same fit gives the same bytes: skops names objects by where they lay in memory, and dates its members. Here
-    they are numbered, and have no date.
+    The same fit gives the same bytes: skops names objects by their memory addresses and dates its members; here
+    they are numbered and have no date.
     """
     numbers, names = {}, {}
     with zipfile.ZipFile(BytesIO(skops.io.dumps(dict(state)))) as made:
@@ -56,13 +56,13 @@ def load_estimators(
     content: bytes,
     folder: Path | str,  # where it comes from, for messages
 ) -> dict:
-    "Read them back; raise `ModelError` for what is damaged or unsafe."
+    "Read them back; raise `ModelError` for a damaged or unsafe file."
     try:
         _check_content(content, folder)
         state = skops.io.loads(content, trusted=sorted(TRUSTED_TYPES["TreeNode"]))
     except ModelError:
         raise
-    except Exception as error:  # skops fails in many ways on a file that is none
+    except Exception as error:  # skops fails in many ways on other files
         found = f"one that does not open: {str(error)[:200]}"
         raise ModelError(f"{folder}: expected a skops file, found {found}") from None
     if not isinstance(state, dict):
@@ -71,7 +71,7 @@ def load_estimators(
 
 # %% ../../nbs/library/staging/forest_file.ipynb #c901998c
 def _check_content(content: bytes, folder: Path | str) -> None:
-    "Raise `ModelError` for a file that holds more than a model may, before anything is made of it."
+    "Raise `ModelError` for a file with more than a model may hold, before anything is built."
     with zipfile.ZipFile(BytesIO(content)) as archive:
         sizes = {member.filename: member.file_size for member in archive.infolist()}
         if (found := sizes["schema.json"]) > MAX_SCHEMA_BYTES:
@@ -87,7 +87,7 @@ def _check_content(content: bytes, folder: Path | str) -> None:
 
 # %% ../../nbs/library/staging/forest_file.ipynb #580a4fbc
 def _check_repetitions(entries: list[dict], folder: Path | str) -> None:
-    "Raise `ModelError` unless entries of one object say the same: skops only looks at the first."
+    "Raise `ModelError` unless entries of one object are equal: skops looks only at the first."
     first = {}
     for entry in entries:
         if first.setdefault(entry["__id__"], entry) is not entry and _said(entry) != _said(first[entry["__id__"]]):
@@ -116,7 +116,7 @@ def _check_tree_arrays(tree: dict, archive: zipfile.ZipFile, folder: Path | str)
 
 # %% ../../nbs/library/staging/forest_file.ipynb #21420f5a
 def _entries(schema: object, folder: Path | str) -> Iterator[dict]:
-    "Give all entries of a schema, each after its kind and its type were found on the list."
+    "Give all entries of a schema, each once its kind and type were found on the list."
     for part in _parts(schema):
         name = f"{part['__module__']}.{part['__class__']}"
         if name not in TRUSTED_TYPES.get(part["__loader__"], ()):

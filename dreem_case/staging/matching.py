@@ -22,7 +22,7 @@ USABLE_WEIGHT = 0.5  # epochs below it do not count
 LIMIT = 6.0  # spreads: values are clipped there
 
 
-def gain_exponents(names: Sequence[str]) -> np.ndarray:  # (n_features,) change with the gain's decimal logarithm
+def gain_exponents(names: Sequence[str]) -> np.ndarray:  # (n_features,) change per decade of gain
     "Tell how much each feature grows when the gain grows tenfold."
     return np.array([20.0 if name.startswith("level_") else level_exponent(name) for name in names], float)
 
@@ -40,20 +40,20 @@ def mean_level(values: np.ndarray, exponents: np.ndarray) -> np.ndarray:  # (n, 
 # %% ../../nbs/library/staging/matching.ipynb #e6538512
 _ROUNDS = 4
 _STATE_EPOCHS = 11  # over which a state is averaged
-_EPOCHS_HEARD = 40.0  # of a stage, for half a say
-_RESERVE = 0.25  # of one stage's say, for what the population has: no offset, the usual spread
-_MILDER = 4.0  # the judge takes neighbouring epochs and features for independent, which they are not
-_SHARES = (0.25, 0.1, 0.35, 0.15, 0.15)  # what the judge expects, before it looks, in any recording
+_EPOCHS_HEARD = 40.0  # of a stage, to get half a say
+_RESERVE = 0.25  # say of the population, in stages: no offset, the usual spread
+_MILDER = 4.0  # tempers the judge, which takes neighbouring epochs and features as independent
+_SHARES = (0.25, 0.1, 0.35, 0.15, 0.15)  # of stages: what the judge expects of any recording
 
 
 @dataclass(frozen=True, eq=False)
 class Matching:
-    "What features are like in a population, for recordings to be matched with it."
+    "The features of a population, so that recordings can be matched with it."
 
-    shape_centre: np.ndarray  # (n_shapes,) of the features that no gain moves
+    shape_centre: np.ndarray  # (n_shapes,) of the features that no gain changes
     shape_spread: np.ndarray  # (n_shapes,)
-    slopes: np.ndarray  # (n_shapes,) level for a shape, in spreads
-    centre: np.ndarray  # (n_features,) after the gain
+    slopes: np.ndarray  # (n_shapes,) change of level per spread of a shape
+    centre: np.ndarray  # (n_features,) without the gain
     spread: np.ndarray  # (n_features,)
     means: np.ndarray  # (5, n_features) of the stages, in spreads, of a sleeper without offset
     totals: np.ndarray  # (5, n_features) mean square of each stage around the middle of all
@@ -81,7 +81,7 @@ class Matching:
         return np.stack(channels)
 
     def match(self, night: NightFeatures) -> tuple[np.ndarray, np.ndarray]:  # (n_channels, n_epochs, n_features) both
-        "Return a night's channels on the population's scale, and these matched with its stages."
+        "Return a night's channels on the population's scale, then the same matched by stages."
         return _match(self, night)[:2]
 
     def offsets(self, night: NightFeatures) -> np.ndarray:  # (n_features,) spreads; NaN without a usable epoch
@@ -96,7 +96,7 @@ NIGHT_EPOCHS = 960  # eight hours
 def night_span(
     asleep: np.ndarray,  # (n_epochs,) higher in sleep
     states: np.ndarray | None = None,  # (n_epochs, n_states)
-) -> slice:  # epochs; all of a recording that is not longer
+) -> slice:  # epochs; all of a shorter recording
     "Find the eight hours of a recording that are most like a night."
     if len(asleep) <= NIGHT_EPOCHS:
         return slice(None)
@@ -144,7 +144,7 @@ def _judge(matching: Matching, values: np.ndarray) -> np.ndarray:  # (n, n_featu
 
 # %% ../../nbs/library/staging/matching.ipynb #bb7a6615
 def _offset(means: np.ndarray, values: np.ndarray, stages: np.ndarray) -> np.ndarray:  # (n_features,)
-    "Tell a sleeper's offset from usable values (n, n_features) and the probabilities of their stages (n, 5)."
+    "Estimate a sleeper's offset from usable values (n, n_features) and stage probabilities (n, 5)."
     n = stages.sum(axis=0)
     apart = (stages.T @ values - (stages.T @ stages) @ means) / np.maximum(n, 1e-9)[:, None]
     say = n / (n + _EPOCHS_HEARD)
@@ -152,7 +152,7 @@ def _offset(means: np.ndarray, values: np.ndarray, stages: np.ndarray) -> np.nda
 
 
 def _spread(matching: Matching, values: np.ndarray, stages: np.ndarray) -> np.ndarray:  # (n_features,)
-    "Tell how a sleeper's values, their offset removed, spread against the population's."
+    "Compare the spread of a sleeper's values, without offset, with the population's."
     n, middle = stages.sum(axis=0), matching.means.mean(axis=0)
     found = (stages.T @ np.square(values - middle)) / np.maximum(n, 1e-9)[:, None]
     say, usual = n / (n + _EPOCHS_HEARD), _RESERVE * matching.totals.mean(axis=0)
@@ -160,7 +160,7 @@ def _spread(matching: Matching, values: np.ndarray, stages: np.ndarray) -> np.nd
 
 # %% ../../nbs/library/staging/matching.ipynb #96915d68
 def _night(matching: Matching, values: np.ndarray, weight: np.ndarray) -> slice:
-    "Find the night in channels that are fused; most recordings are no longer, and nothing is computed."
+    "Find the night in fused channels; a recording no longer than one needs no search."
     if len(values) <= NIGHT_EPOCHS:
         return slice(None)
     asleep = values @ matching.precision @ (matching.means[1:].mean(axis=0) - matching.means[0])
@@ -169,7 +169,7 @@ def _night(matching: Matching, values: np.ndarray, weight: np.ndarray) -> slice:
     return night_span(asleep, states @ (matching.means - matching.means.mean(axis=0)).T)
 
 # %% ../../nbs/library/staging/matching.ipynb #1878bf22
-@lru_cache(maxsize=1)  # a night's rows and its offsets are asked for one after the other
+@lru_cache(maxsize=1)  # a night's rows and then its offsets are asked for
 def _match(
     matching: Matching, night: NightFeatures
 ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:  # as `match`, and the offsets of channels with usable epochs
@@ -304,7 +304,7 @@ def _precision(channels: list, means: np.ndarray) -> np.ndarray:
 
 # %% ../../nbs/library/staging/matching.ipynb #0c3e65c3
 def matching_state(matching: Matching) -> dict[str, list]:
-    "Give the arrays as plain lists, to four digits."
+    "Give the arrays as plain lists, to six digits."
     return {part.name: _rounded(getattr(matching, part.name)).tolist() for part in fields(matching)}
 
 
@@ -313,7 +313,7 @@ def _rounded(values: np.ndarray) -> np.ndarray:
 
 # %% ../../nbs/library/staging/matching.ipynb #c279b0fe
 def matching_of(state: Mapping[str, list], n_features: int, n_shapes: int) -> Matching:
-    "Make a matching of plain lists; raise `ValueError`, `KeyError` or the like for anything else."
+    "Make a matching from plain lists; raise `ValueError`, `KeyError` etc. for anything else."
     shapes = {"shape_centre": (n_shapes,), "shape_spread": (n_shapes,), "slopes": (n_shapes,)}
     shapes |= {"centre": (n_features,), "spread": (n_features,), "precision": (n_features, n_features)}
     shapes |= {"means": (len(STAGES), n_features), "totals": (len(STAGES), n_features)}

@@ -45,7 +45,7 @@ def movement(
 def in_g(
     axes: np.ndarray,  # (k, n) accelerometer axes, finite
     fs_hz: float,
-) -> tuple[np.ndarray, str]:  # (k, n) g, and what was done; empty where nothing was
+) -> tuple[np.ndarray, str]:  # (k, n) g, and what was done; empty for nothing
     """Scale an accelerometer so that gravity is 1 g."""
     length = np.sqrt(np.square(axes[:, :: round(fs_hz)].astype(np.float64)).sum(axis=0))
     low, level, high = np.percentile(length, [10, 50, 90]) if length.size else (0.0, 1.0, 0.0)
@@ -83,7 +83,7 @@ _BREATHING_WINDOW_S = 60
 
 
 def _running_mean(values: np.ndarray, size: int) -> np.ndarray:
-    """Average each row over the `size` values around each, the ends going on as they are."""
+    """Average each row over the `size` values around each, with its ends held constant."""
     wide = np.pad(values, ((0, 0), (size // 2 + 1, size - size // 2 - 1)), mode="edge")
     total = np.cumsum(wide, axis=1, dtype=np.float64)
     return ((total[:, size:] - total[:, :-size]) / size).astype(values.dtype)

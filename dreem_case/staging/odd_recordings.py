@@ -27,7 +27,7 @@ from .stager import Stager
 # %% ../../nbs/library/staging/odd_recordings.ipynb #0f26637e
 @dataclass(frozen=True, eq=False)
 class Judged:
-    "What a stager says of one recording, beside what is right."
+    "What a stager says of one recording, and what is right."
 
     labels: np.ndarray  # int8 (n_epochs,), below zero: not scored
     probabilities: np.ndarray  # (n_epochs, 5)
@@ -41,21 +41,21 @@ class Judged:
 
     @property
     def accuracy(self) -> float:
-        "Tell the share of the scored epochs that is right."
+        "Give the share of scored epochs that are right."
         return float((self.stages == self.labels)[self.labels >= 0].mean())
 
     @property
     def kappa(self) -> float:  # NaN where it is not defined
-        "Tell the agreement beyond chance."
+        "Give the agreement beyond chance."
         return kappa(self.labels, self.stages)
 
     @property
     def kappa_of_truth(self) -> float:  # NaN where it is not defined
-        "Tell how well the labels agree with the hidden stages, which no stager can be expected to surpass."
+        "Give the kappa of labels and hidden stages, which no stager can be expected to surpass."
         return float("nan") if self.truth is None else kappa(self.labels, self.truth)
 
     def share_of(self, stage: Stage) -> float:
-        "Tell the share of the epochs that is given as a stage."
+        "Give the share of epochs that are given a stage."
         return float((self.stages == stage).mean())
 
 # %% ../../nbs/library/staging/odd_recordings.ipynb #54830bdf
@@ -71,7 +71,7 @@ def judge(
 
 
 def calibration_error(judged: Sequence[Judged]) -> float:
-    "Tell how far probabilities are from the share that is right, over recordings together."
+    "Tell how far probabilities are from the share that is right, over pooled recordings."
     labels, probabilities = (
         np.concatenate([getattr(one, name) for one in judged]) for name in ("labels", "probabilities")
     )
@@ -95,7 +95,7 @@ def odd_people(
 def judge_odd(
     stager: Stager,
     people: Iterator[tuple[str, SimulatedNight]],
-) -> dict[str, list[Judged]]:  # by kind, and by part and gain of those who sleep at night
+) -> dict[str, list[Judged]]:  # by kind, and for night sleepers by part and gain
     "Judge a stager on odd people."
     found: dict[str, list[Judged]] = {}
     for kind, made in people:
@@ -121,7 +121,7 @@ def gain_losses(
     nights: Sequence[Night],  # scored
     gains: Sequence[float] = GAINS,
 ) -> dict[str, float]:  # by "20min", "1h", "3h" and "night": accuracy lost at the worst gain
-    "Tell what another gain costs, over the nights."
+    "Tell the cost of another gain, over the nights."
     losses = {}
     for name, length in {**SPANS, "night": None}.items():
         parts = [night if length is None else night.crop(*_middle(night, length)) for night in nights]
@@ -141,7 +141,7 @@ def alone_losses(
     prepared: Sequence[NightFeatures],
     labels: Sequence[np.ndarray],
 ) -> dict[str, float]:  # by "20min" and "60min": accuracy lost
-    "Tell what it costs that a span is all there is, over all such spans of the nights."
+    "Tell the cost of staging a span by itself, over all such spans of the nights."
     losses = {}
     for name, length in (("20min", 40), ("60min", 120)):
         alone, within = [], []
@@ -194,7 +194,7 @@ _N_TRAINING = 40  # recordings
 
 
 def band_table(record: str, band_db: np.ndarray) -> NightFeatures:  # (n, 4) dB
-    "Make a night of four band powers and how each lies to their mean."
+    "Make a night of four band powers, each also relative to their mean."
     names = [f"{what}_{band}" for what in ("level", "relative") for band in _BANDS]
     band_db = band_db.astype(float)
     return table_from_matrix(record, np.hstack([band_db, band_db - band_db.mean(axis=1, keepdims=True)]), names)
@@ -204,7 +204,7 @@ def whole_day_figures(
     trimmed: Path | str,  # npz of many people's trimmed nights: band_db, stage, person, recording
     whole: Path | str,  # npz of whole days of some of them: band_db (n, 2, 5), stage, person, recording
 ) -> tuple[dict[str, float], int]:  # figures, and the number of days
-    "Tell what accuracy over the night a whole day costs, by a stager that has not seen these people."
+    "Tell how much accuracy a night loses within a whole day, for people new to the stager."
     with np.load(whole) as file:
         days = {name: file[name] for name in ("band_db", "stage", "person", "recording")}
     with np.load(trimmed) as file:

@@ -29,12 +29,12 @@ from .matching import fuse
 from .stager import matched
 
 # %% ../../nbs/library/staging/recurrent.ipynb #cc7d74c9
-_HALF = 2.0  # spreads that are one for the network
+_HALF = 2.0  # spreads per unit of the network
 _LIMIT = 3.0
 
 
 def night_inputs(rows: RowMaker, movement: Scale, night: NightFeatures) -> np.ndarray:  # float32 (n_epochs, n_inputs)
-    "Put together what the network sees; raise `FeaturesDiffer` for features that are not those of the training nights."
+    "Assemble the network's inputs; raise `FeaturesDiffer` for features that are not those of the training nights."
     rows.check(night)
     scaled, by_stage = rows.matching.match(night)
     channels, weight = zip(*(fuse(values, night.weights) for values in (by_stage, scaled)), strict=True)
@@ -54,7 +54,7 @@ def read_night(
     networks: Sequence[Weights],
     inputs: np.ndarray,  # float32 (n_epochs, n_inputs)
 ) -> np.ndarray:  # float32 (n_networks, n_epochs, 5)
-    "Say how likely each stage is, by every network."
+    "Return each network's stage probabilities."
     hidden = np.stack([np.maximum(inputs @ own["stem.weight"].T + own["stem.bias"], 0) for own in networks])
     for layer in range(_LAYERS):
         hidden = _over_time(networks, hidden, layer)
@@ -83,7 +83,7 @@ def _over_time(networks: Sequence[Weights], hidden: np.ndarray, layer: int) -> n
 # %% ../../nbs/library/staging/recurrent.ipynb #c2a36d87
 KIND = "recurrent"
 PASSES = 40  # over the nights, while it learns
-PIECES, LENGTH = 32, 200  # of a batch; epochs of a piece
+PIECES, LENGTH = 32, 200  # per batch; epochs per piece
 _PROGRAM_BYTES = 600_000_000  # a process with torch
 _HELD = 0.1  # of the people
 _MOST_NETWORKS, _MOST_WEIGHT = 20, 1e3
@@ -96,7 +96,7 @@ class RecurrentStager(MatchedStager):
     n_networks: int = 2  # one alone is not calibrated
     passes: int = PASSES
     n_copies: int = 1  # of each training night, with something missing
-    n_jobs: int = 2  # networks that learn at a time, each in a process; nothing depends on it
+    n_jobs: int = 2  # networks trained at a time, each in a process; the model is the same
     movement: Scale | None = field(default=None, init=False)  # of the accelerometer's features
     networks: list[Weights] = field(default_factory=list, init=False)
     temperature: float = field(default=1.0, init=False)
@@ -108,7 +108,7 @@ class RecurrentStager(MatchedStager):
     def fit(self, prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray], seed: int = 0) -> Self:
         """Learn from nights of at least two people.
 
-        Raises `ModelError` for others, and without the extra `nets`; `WorkersError` where a process is lost.
+        Raises `ModelError` for others, or without the extra `nets`; `WorkersError` if a process is lost.
         """
         scored = [i for i, given in enumerate(labels) if (np.asarray(given) >= 0).any()]
         matched(prepared, labels)
@@ -123,7 +123,7 @@ class RecurrentStager(MatchedStager):
         return temper(said.mean(axis=0, dtype=float), self.temperature)
 
     def review(self, probabilities: np.ndarray) -> np.ndarray:  # (n_epochs, 5) -> bool (n_epochs,)
-        "Mark what is less certain than four fifths of the held-out epochs were."
+        "Mark epochs that are less certain than four fifths of the held-out ones."
         return needs_review(probabilities, self.review_threshold)
 
     def needed_memory(self, n_scored: int, example: NightFeatures) -> int:  # bytes
@@ -131,11 +131,11 @@ class RecurrentStager(MatchedStager):
         n_inputs = 2 * example.eeg.shape[2] + example.accelerometer.shape[1] + 2
         inputs, layers = n_scored * (1 + self.n_copies) * n_inputs * 4, PIECES * LENGTH * WIDTH * 100
         at_once = _at_once(self)
-        copies = 1 if at_once == 1 else 1 + at_once  # this process's, and those of the ones that learn
+        copies = 1 if at_once == 1 else 1 + at_once  # this process's, and those of the training ones
         return copies * inputs + at_once * (_PROGRAM_BYTES + layers)
 
     def save(self, folder: Path | str, metrics: Mapping | None = None) -> None:
-        "Write the networks and what their inputs are made with; raise `ModelError` if not fitted."
+        "Write the networks and the scales of their inputs; raise `ModelError` if not fitted."
         _save(self, folder, metrics)
 
     @classmethod
@@ -156,8 +156,8 @@ def _held_out(nights: Sequence[NightFeatures], seed: int) -> np.ndarray:  # bool
 def fit_networks(
     stager: RecurrentStager, nights: Sequence[NightFeatures], labels: Sequence[np.ndarray], seed: int
 ) -> dict[int, np.ndarray]:  # by place of a night: float (n_epochs, 5)
-    "Fit a stager to scored nights, and give what its first network says of those that it has not seen."
-    from dreem_case.core.workers import run_all  # not above: who only scores starts no processes
+    "Fit a stager to scored nights; give its first network's probabilities for those it has not seen."
+    from dreem_case.core.workers import run_all  # not above: scoring alone starts no processes
 
     labels = [np.asarray(given, np.int64) for given in labels]
     _check_installed()
@@ -184,7 +184,7 @@ def fit_networks(
 
 # %% ../../nbs/library/staging/recurrent.ipynb #77d6dab2
 def _check_installed() -> None:
-    "Raise `ModelError` where what networks learn with is not installed."
+    "Raise `ModelError` if the training libraries are not installed."
     for needed in ("torch", "lightning"):
         if find_spec(needed) is None:
             raise ModelError(f"expected what networks learn with, pip install 'dreem_case[nets]', found no {needed}")
@@ -197,13 +197,13 @@ def _at_once(stager: RecurrentStager) -> int:
 def _learned(
     inputs: Sequence[Sequence[np.ndarray]],  # copies of each night: float32 (n_epochs, n_inputs)
     labels: Sequence[np.ndarray],
-    held: np.ndarray,  # bool (n_nights,): what the first network does not see
+    held: np.ndarray,  # bool (n_nights,): hidden from the first network
     n_moves: int,  # inputs of the accelerometer
     seed: int,
     passes: int,
     number: str,  # of the network
 ) -> Weights:
-    "Have one network learn."
+    "Train one network."
     from dreem_case.staging.recurrent_training import fit_recurrent
 
     chosen = range(len(inputs)) if int(number) else np.flatnonzero(~held)
@@ -252,7 +252,7 @@ def _save(stager: RecurrentStager, folder: Path | str, metrics: Mapping | None) 
 
 # %% ../../nbs/library/staging/recurrent.ipynb #374d6184
 def _shapes(n_inputs: int) -> dict[str, tuple[int, ...]]:
-    "Name the weights of a network."
+    "List a network's weights."
     shapes = {"stem.weight": (WIDTH, n_inputs), "stem.bias": (WIDTH,)}
     for layer in range(_LAYERS):
         for way in (f"l{layer}", f"l{layer}_reverse"):
@@ -263,7 +263,7 @@ def _shapes(n_inputs: int) -> dict[str, tuple[int, ...]]:
 
 
 def _unpacked(content: bytes, n_networks: object, n_inputs: int) -> list[Weights]:
-    "Read weights; raise `ValueError` for others than networks of these inputs have."
+    "Read weights; raise `ValueError` unless they fit networks of these inputs."
     if not (isinstance(n_networks, int) and 1 <= n_networks <= _MOST_NETWORKS):
         raise ValueError(f"not 1 to {_MOST_NETWORKS} networks")
     try:
@@ -279,7 +279,7 @@ def _unpacked(content: bytes, n_networks: object, n_inputs: int) -> list[Weights
 
 # %% ../../nbs/library/staging/recurrent.ipynb #5c33daa0
 def recurrent_of(rows: RowMaker, state: Mapping, content: bytes) -> RecurrentStager:
-    "Make a stager of what is foreign; raise `ValueError`, `KeyError` or the like for what none can be made of."
+    "Make a stager from an untrusted file's state; raise `ValueError`, `KeyError` etc. if that fails."
     n_inputs = 2 * len(rows.feature_names) + len(rows.accelerometer_names) + 2
     networks = _unpacked(content, state["n_networks"], n_inputs)
     stager = RecurrentStager(len(networks))

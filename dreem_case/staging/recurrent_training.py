@@ -61,7 +61,7 @@ def fit_recurrent(
     seed: int,
     passes: int,  # over the nights
 ) -> Weights:
-    "Have a network learn from nights, and give what it has learned."
+    "Train a network on nights, and return its weights."
     steps = passes * max(sum(map(len, labels)) // (PIECES * LENGTH), _LEAST_STEPS)
     rounds = min(_ROUNDS, steps)
 

@@ -27,7 +27,7 @@ from ..nights.stages import EPOCH_S, STAGES, UNSCORED, Stage, format_hypnogram
 
 # %% ../../nbs/library/staging/score.ipynb #845e8507
 class NoUsableEEG(ValueError):
-    "A night without any EEG that could be staged."
+    "A night without EEG that can be staged."
 
 # %% ../../nbs/library/staging/score.ipynb #9b99c23d
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class NightScore:
     probabilities: np.ndarray  # float (n_epochs, 5), columns in the order of `Stage`
     review: np.ndarray  # bool (n_epochs,): a person should look at this epoch
     usable: np.ndarray  # bool (n_epochs,): false in long spans without EEG, where WAKE stands in and nothing counts
-    bridged: np.ndarray  # bool (n_epochs,): no channel had signal, the neighbours within minutes decided
+    bridged: np.ndarray  # bool (n_epochs,): no channel had signal, neighbours within minutes decided
     channel_names: tuple[str, ...]
     quality: np.ndarray  # int8 (n_channels, n_epochs) codes of `clean.Quality`
     weights: np.ndarray  # float32 (n_channels, n_epochs): how much each channel counted, 0 to 1
@@ -79,15 +79,15 @@ def feature_shift(
 
 # %% ../../nbs/library/staging/score.ipynb #7c038e03
 GAP_EPOCHS = 6  # three minutes: a gap up to this is decided by its neighbours
-ISLAND_EPOCHS = 4  # less than two minutes of signal amid long gaps has no neighbours to go by
-SHORT_EPOCHS = 20  # ten minutes: up to this a recording is answered anyway, above it needs as much signal
-MIN_SHARE = 0.05  # of the epochs, which any recording needs
+ISLAND_EPOCHS = 4  # less than two minutes of signal between long gaps has too few neighbours
+SHORT_EPOCHS = 20  # ten minutes: a longer recording needs that much signal, a shorter one does not
+MIN_SHARE = 0.05  # of the epochs: any recording needs it
 
 
 def unscored_spans(
     seen: np.ndarray,  # bool (n_epochs,): some channel had signal
 ) -> np.ndarray:  # bool (n_epochs,)
-    "Mark the gaps that are too long to be decided by their neighbours, and what lies between two such for a moment."
+    "Mark gaps too long to be decided by their neighbours, and short stretches of signal between two of them."
     lost = np.zeros(len(seen), bool)
     for start, stop in runs_of(~seen).tolist():
         lost[start:stop] = stop - start > GAP_EPOCHS
@@ -100,9 +100,9 @@ def unscored_spans(
 # %% ../../nbs/library/staging/score.ipynb #009ae62b
 def check_usable(
     prepared: NightFeatures,
-    seen: np.ndarray,  # bool (n_epochs,): some channel had signal, and not for a moment only
+    seen: np.ndarray,  # bool (n_epochs,): some channel had signal, for more than a moment
 ) -> None:
-    "Raise `NoUsableEEG` where there is too little signal to stage by, with what was found in each channel."
+    "Raise `NoUsableEEG`, naming what was found in each channel, if there is too little signal to stage."
     n, found = len(seen), int(seen.sum())
     if found and found >= MIN_SHARE * n and (n <= SHORT_EPOCHS or found >= SHORT_EPOCHS):
         return
@@ -115,7 +115,7 @@ def check_usable(
 
 # %% ../../nbs/library/staging/score.ipynb #dd45cdb5
 def _found(prepared: NightFeatures) -> str:
-    "Say what was found in each channel, channels alike together, and what they look like."
+    "Say what was found in the channels, like ones together, and what they look like."
     amplitudes = prepared.amplitudes or (math.nan,) * len(prepared.channel_names)
     states = [
         channel_state(quality) + (f", looks like {looks}" if (looks := looks_like(amplitude)) else "")
@@ -132,7 +132,7 @@ def doubts(
     prepared: NightFeatures,
     seen: np.ndarray,  # bool (n_epochs,)
 ) -> list[str]:  # sentences
-    "Say where a recording does not look like an EEG, or is too short for what is usual in it to be known."
+    "Say if a recording does not look like an EEG, or is too short to know what is usual in it."
     said, n = [], int(seen.sum())
     if n < SHORT_EPOCHS:
         said.append(f"only {n / 2:g} min of usable EEG: too short to know what is usual in it, stages are a guess")
@@ -149,16 +149,16 @@ def doubts(
     return said
 
 # %% ../../nbs/library/staging/score.ipynb #bfcb3d4d
-MAX_SHIFT, SHIFT_GAIN = 40, 0.05  # epochs either way; kappa by which labels have to fit better elsewhere
+MAX_SHIFT, SHIFT_GAIN = 40, 0.05  # epochs either way; gain in kappa needed to call labels shifted
 
 
 class LabelShift(NamedTuple):
     "Where labels agree best with a stager."
 
     epochs: int  # by which the labels are late; below zero: early
-    kappa: float  # when they are moved by it
+    kappa: float  # once they are moved
     kappa_unmoved: float
-    is_edge: bool  # nothing further away was tried
+    is_edge: bool  # no larger shift was tried
 
     def __str__(self) -> str:
         late = f"{abs(self.epochs)} epochs {'late' if self.epochs > 0 else 'early'}"
@@ -193,7 +193,7 @@ def prepare_night(
     night: Night,  # at least one EEG channel; hypnogram and accelerometer are not needed
     stager: Stager,
 ) -> NightFeatures:
-    "Compute what a stager reads of a night; raise `NoUsableEEG` where there is nothing to stage."
+    "Compute what a stager reads from a night; raise `NoUsableEEG` if there is nothing to stage."
     if not night.eeg_names or night.n_epochs == 0:
         found = ", ".join(night.signals) or "no channel"
         raise NoUsableEEG(
@@ -206,8 +206,8 @@ def prepare_night(
 def score_night(
     night: Night,  # at least one EEG channel; hypnogram and accelerometer are not needed
     stager: Stager,  # fitted
-) -> NightScore:  # a hypnogram decides nothing; a note says so if it fits better when shifted
-    "Stage a night and sum it up; raise `NoUsableEEG` where nothing can be staged."
+) -> NightScore:  # its hypnogram changes no stage; a note says if it fits better shifted
+    "Stage a night and sum it up; raise `NoUsableEEG` if nothing can be staged."
     score = score_features(prepare_night(night, stager), stager)
     if night.hypnogram is None:
         return score
@@ -219,7 +219,7 @@ def score_features(
     prepared: NightFeatures,  # what the stager's `prepare` returned
     stager: Stager,
 ) -> NightScore:
-    "Stage a prepared night and sum it up; raise `NoUsableEEG` where nothing can be staged."
+    "Stage a prepared night and sum it up; raise `NoUsableEEG` if nothing can be staged."
     seen = (prepared.weights > 0).any(axis=0)
     usable = ~unscored_spans(seen)
     check_usable(prepared, seen & usable)
@@ -231,7 +231,7 @@ def score_features(
     if probabilities.shape != (len(seen), len(STAGES)) or not np.isfinite(probabilities[usable]).all():
         expected = f"{len(STAGES)} finite probabilities for each of {len(seen)} epochs"
         raise ModelError(f"{prepared.record}: expected {expected}, found an array of shape {probabilities.shape}")
-    probabilities = np.where(usable[:, None], probabilities, 1 / len(STAGES))  # of which WAKE is the first
+    probabilities = np.where(usable[:, None], probabilities, 1 / len(STAGES))  # argmax gives WAKE, the first
     stages = probabilities.argmax(axis=1).astype(np.int8)
     return NightScore(
         record=prepared.record,
@@ -264,9 +264,9 @@ def _about_gaps(seen: np.ndarray, usable: np.ndarray) -> list[str]:
 # %% ../../nbs/library/staging/score.ipynb #702ebe2c
 def score_document(
     score: NightScore,
-    source: str,  # what the night is from, in words
-) -> dict:  # of what JSON holds
-    "Write out a score."
+    source: str,  # where the night is from, in words
+) -> dict:  # of JSON types
+    "Turn a score into a document."
     return {
         "record": score.record,
         "source": source,
@@ -288,7 +288,7 @@ def score_document(
 
 # %% ../../nbs/library/staging/score.ipynb #95135e60
 def _channels(score: NightScore) -> list[dict]:
-    "Write out each channel's quality and weight by epoch."
+    "List each channel's quality and weight by epoch."
     weights = score.weights.astype(float).round(2)
     return [
         {"name": name, "quality": [Quality(code).name for code in quality], "weight": weight.tolist()}
@@ -297,14 +297,14 @@ def _channels(score: NightScore) -> list[dict]:
 
 
 def _statistics(statistics: SleepStatistics) -> dict:
-    "Write out sleep statistics."
+    "List sleep statistics by name."
     numbers = asdict(statistics)
     stage_min = {Stage(code).name: minutes for code, minutes in numbers.pop("stage_min").items()}
     return {name: _number(value) for name, value in numbers.items()} | {"stage_min": stage_min}
 
 # %% ../../nbs/library/staging/score.ipynb #2179d429
 def _number(value: float) -> float | None:
-    "Round to four decimals; what is undefined becomes None."
+    "Round to four decimals; undefined values become None."
     return round(value, 4) if math.isfinite(value) else None
 
 # %% ../../nbs/library/staging/score.ipynb #2ea76541

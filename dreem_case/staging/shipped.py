@@ -23,13 +23,13 @@ from .stagers import shipped_model_folder
 N_PEOPLE, SEED = 64, 11
 N_OTHERS, CALIBRATING_SEED, JUDGING_SEED = 12, 78, 77
 _SETTINGS = {"n_rounds": 100, "n_folds": 3, "n_copies": 1}
-_BLOCK, _LONG = 20, 400  # epochs: of a recording longer than this, every second block is learned from
+_BLOCK, _LONG = 20, 400  # epochs; every second block of a recording longer than `_LONG` is used
 
 
 def described_person(
     index: int, seed: int
 ) -> tuple[NightFeatures, np.ndarray, np.ndarray]:  # and int8 (n_epochs,) a scorer's labels, and hidden stages
-    "Simulate and describe a recording of a population."
+    "Simulate a recording and compute its features."
     from dreem_case.simulate.population import population_night
 
     made = population_night(index, seed)
@@ -37,7 +37,7 @@ def described_person(
 
 # %% ../../nbs/library/staging/shipped.ipynb #ea4278fd
 def thinned(labels: np.ndarray) -> np.ndarray:  # int8 (n_epochs,), below zero: not scored
-    "Leave out every second block of a long recording, whose neighbours say nearly the same."
+    "Leave out every second block of a long recording: its neighbours are nearly the same."
     labels = labels.copy()
     if len(labels) > _LONG:
         labels[np.arange(len(labels)) // _BLOCK % 2 == 1] = -1
@@ -67,7 +67,7 @@ def fit_shipped(
     calibrating: Sequence[tuple[NightFeatures, np.ndarray]],
     judging: Sequence[tuple[NightFeatures, np.ndarray]],
 ) -> BoostedStager:
-    "Fit a stager to described recordings, calibrate it on others, judge it on yet others, and write it."
+    "Fit a stager to features of recordings, calibrate and judge it on those of others, and write it."
     nights, labels = zip(*trained, strict=True)
     stager = BoostedStager(**_SETTINGS).fit(nights, [thinned(given) for given in labels], seed=SEED)
     stager.calibrate(*zip(*calibrating, strict=True))

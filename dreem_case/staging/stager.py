@@ -24,18 +24,18 @@ PROGRAM_BYTES = 300_000_000  # of a process that fits something: the program its
 
 
 class Stager(Protocol):
-    "What can be fitted to prepared nights, and stages a prepared night."
+    "A model that is fitted to prepared nights and stages prepared nights."
 
-    version: str  # of the fitted model; changes with whatever it has learned
-    references: Mapping[str, Scale]  # of each channel in training, "" for any other; none if it looks at no feature
-    reads: ClassVar[str]  # "features" if `prepare` is `night_features`, "night" if it looks at the signals itself
+    version: str  # of the fitted model; changes with anything it has learned
+    references: Mapping[str, Scale]  # of each channel in training, "" for any other; empty if it uses no feature
+    reads: ClassVar[str]  # "features" if `prepare` is `night_features`, "night" if it reads the signals itself
 
     def prepare(self, night: Night) -> NightFeatures:
         "Compute what this stager needs to know about a night: its features."
         return night_features(night)
 
     def fit(self, prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray], seed: int = 0) -> Self:
-        "Learn from nights and their labels, an int8 (n_epochs,) each."
+        "Learn from nights and their labels, int8 (n_epochs,) each."
 
     def predict_proba(self, prepared: NightFeatures) -> np.ndarray:
         "Return float (n_epochs, 5) probabilities, columns in the order of `Stage`."
@@ -49,7 +49,7 @@ class Stager(Protocol):
         return np.zeros(len(probabilities), bool)
 
     def needed_memory(self, n_scored: int, example: NightFeatures) -> int:
-        "Estimate the bytes of a process that fits this stager to so many scored epochs like those of a night."
+        "Estimate the bytes of a process that fits this stager to `n_scored` epochs like those of a night."
 
     def save(self, folder: Path | str, metrics: Mapping | None = None) -> None:
         "Write the model and its manifest, which names its `kind` and `version`."
@@ -60,7 +60,7 @@ class Stager(Protocol):
 
 # %% ../../nbs/library/staging/stager.ipynb #de7e448d
 def matched(prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray]) -> Sequence[NightFeatures]:
-    "Return the nights if each has its labels, and one is scored."
+    "Return the nights if each has labels and any epoch is scored."
     if not prepared or len(prepared) != len(labels):
         raise ModelError(
             f"expected nights with their labels, found {len(prepared)} nights and {len(labels)} labels"
@@ -99,7 +99,7 @@ class TimeOfNightStager(Stager):
         return replace(empty, notes=night.notes)
 
     def fit(self, prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray], seed: int = 0) -> Self:
-        "Count stages by half hour; each count gets an epoch's worth of the whole night's shares."
+        "Count stages by half hour, adding one epoch's worth of the whole night's shares to each."
         n_bins = -(-max(night.n_epochs for night in matched(prepared, labels)) // self.epochs_per_bin)
         counts = np.zeros((n_bins, len(STAGES)))
         for given in labels:
@@ -110,7 +110,7 @@ class TimeOfNightStager(Stager):
         return self
 
     def predict_proba(self, prepared: NightFeatures) -> np.ndarray:  # (n_epochs, 5)
-        "Return the shares of each epoch's half hour; past the longest training night, those of its last one."
+        "Return the shares of each epoch's half hour; past the longest training night, those of the last."
         if self.shares is None:
             raise ModelError(f"{prepared.record}: expected a fitted model, found one that was never fitted")
         bins = np.arange(prepared.n_epochs) // self.epochs_per_bin
@@ -121,7 +121,7 @@ class TimeOfNightStager(Stager):
         return PROGRAM_BYTES
 
     def save(self, folder: Path | str, metrics: Mapping | None = None) -> None:
-        "Write the shares; raise `ModelError` if there are none."
+        "Write the shares; raise `ModelError` if not fitted."
         if self.shares is None:
             raise ModelError(f"{folder}: expected a fitted model, found one that was never fitted")
         manifest = {

@@ -27,14 +27,14 @@ def stager_names() -> tuple[str, ...]:
 
 
 def stager_module(name: object) -> str:
-    "Name the module of a stager without importing it; raise `ModelError` for a name that nothing has."
+    "Name the module of a stager without importing it; raise `ModelError` for an unknown name."
     if name not in stager_names():
         raise ModelError(f"expected one of {', '.join(stager_names())}, found {str(name)[:80]!a}")
     return _kinds()[name].module
 
 # %% ../../nbs/library/staging/stagers.ipynb #0d8c7521
 def stager_class(name: object):  # a kind of `Stager`
-    "Import a kind of stager; raise `ModelError` for a name that nothing has, or behind which stands no stager."
+    "Import a kind of stager; raise `ModelError` for an unknown name, or one that is not a stager's."
     stager_module(name)
     expected = f"{name}: expected a stager at {_kinds()[name].value}"
     try:
@@ -64,7 +64,7 @@ def _lacking(found: object) -> list[str]:
 
 
 def new_stager(name: str, **settings):  # not yet fitted
-    "Make a stager by name; raise `ModelError` for a name that nothing has."
+    "Make a stager by name; raise `ModelError` for an unknown name."
     return stager_class(name)(**settings)
 
 # %% ../../nbs/library/staging/stagers.ipynb #a43f7327

@@ -13,12 +13,12 @@ import numpy as np
 from ..nights.stages import STAGES
 
 # %% ../../nbs/library/staging/transitions.ipynb #3b4f9701
-_FLOOR = 1e-6  # probability below which no evidence can push a stage
+_FLOOR = 1e-6  # no evidence makes a stage less probable than this
 
 
 @dataclass(frozen=True, eq=False)
 class Chain:
-    "How often stages are, how often each follows each, and how much both count."
+    "Shares of the stages, their transitions, and how much both count."
 
     shares: np.ndarray  # (5,) of the stages
     transitions: np.ndarray  # (5, 5), from row to column; rows sum to one
