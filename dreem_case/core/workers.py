@@ -35,7 +35,7 @@ from .code_version import library_versions, package_version
 
 # %% ../../nbs/library/core/workers.ipynb #40e0852b
 class WorkersError(RuntimeError):
-    "Workers that are missing or unusable."
+    "Workers that are not there, or are no use."
 
 
 class Done(NamedTuple):
