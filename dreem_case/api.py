@@ -41,7 +41,7 @@ from .staging.stagers import shipped_model_folder
 
 # %% ../nbs/library/api.ipynb #29a0df23
 class Problem(BaseModel):
-    "What went wrong, as RFC 9457 has it."
+    "What went wrong, in the form of RFC 9457."
 
     type: Literal["about:blank"] = "about:blank"
     title: str = Field(description="the status in words")
@@ -55,7 +55,7 @@ class Problem(BaseModel):
 
 # %% ../nbs/library/api.ipynb #7dfea1fc
 def _problem(status: int, title: str, code: str, detail: str) -> Response:
-    "Make a problem document about what was asked for."
+    "Make a problem document about the current request."
     record = (request.view_args or {}).get("record")
     try:
         record = record and check_record_name(record)
@@ -76,7 +76,7 @@ def _refused(error: NightRefused) -> Response:
 
 
 def _by_http(error: HTTPException) -> Response:
-    "Answer an error of HTTP itself: an unknown URL, a method that is not there, a failure of this server."
+    "Answer an error of HTTP itself: an unknown URL, a method that is not allowed, a failure of this server."
     title = error.name
     ours = {404: "expected an address of this server, found none", 500: "the server failed here, and has noted it"}
     detail = ours.get(error.code, error.description)
@@ -105,7 +105,7 @@ _LATER = {
 
 
 def _later(error: Exception) -> Response:
-    "Answer what is likely to work later."
+    "Answer an error that is likely to pass."
     code, after_s, detail = next(entry for kind, entry in _LATER.items() if isinstance(error, kind))
     _LOG.warning("%s: %s", code, error)
     return _unavailable(code, after_s, detail)
@@ -239,7 +239,7 @@ def _add_nights(app: OpenAPI, answers: Answers, metrics: Metrics, places: _Place
 
     def give(record: str, part: Callable[[Answer], bytes]) -> Response:
         known = request.if_none_match
-        with places:  # a star is known to nobody: it may be a record that cannot be staged
+        with places:  # for `*` too: the record may be one that cannot be staged
             if known and not known.star_tag and known.contains_weak(key := answers.key(record)):
                 response = Response(status=304)
             else:
@@ -270,7 +270,7 @@ def _add_nights(app: OpenAPI, answers: Answers, metrics: Metrics, places: _Place
 
 # %% ../nbs/library/api.ipynb #4cbf0125
 def _add_watching(app: OpenAPI, answers: Answers, metrics: Metrics, places: _Places) -> None:
-    "Add the endpoints for whoever runs the server."
+    "Add the endpoints for the operator of the server."
 
     @app.get("/healthz", responses={200: Status})
     def healthz():
@@ -300,7 +300,7 @@ _SWAGGER_FILES = (_SWAGGER / "css" / "swagger-ui.css", _SWAGGER / "js" / "swagge
 _POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
 _SWAGGER_POLICY = f"{_POLICY}; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 _HEADERS = {
-    "Cache-Control": "private, no-cache",  # nights are somebody's: no cache that others share may keep them
+    "Cache-Control": "private, no-cache",  # nights are private: no shared cache may keep them
     "Content-Security-Policy": _POLICY,
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -315,7 +315,7 @@ class _Files:
         self._etags = {name: sha256(content).hexdigest()[:16] for name, content in self._contents.items()}
 
     def give(self, name: str) -> Response:
-        "Answer with a file; raise `NotFound` where there is none of this name."
+        "Answer with a file; raise `NotFound` if there is none of this name."
         if name not in self._contents:
             raise NotFound
         response = Response(self._contents[name], mimetype=guess_type(name)[0])
@@ -324,7 +324,7 @@ class _Files:
 
 # %% ../nbs/library/api.ipynb #59944ba8
 def _add_pages(app: OpenAPI) -> None:
-    "Add what is for people with a browser."
+    "Add the pages for people with a browser."
     page, swagger = _Files(_PAGE.iterdir()), _Files(_SWAGGER_FILES)
     app.add_url_rule("/", "index", lambda: page.give("index.html"))
     app.add_url_rule("/page/<name>", "page_file", page.give)
@@ -349,11 +349,11 @@ def _add_pages(app: OpenAPI) -> None:
 
 # %% ../nbs/library/api.ipynb #b27f9c05
 def make_app(
-    answers: Answers,  # a stand-in will do that has the same methods
+    answers: Answers,  # or a stand-in with the same methods
     metrics: Metrics,
-    origins: Sequence[str] = (),  # whose pages may ask from a browser, beside its own: https://app.example.org, or *
+    origins: Sequence[str] = (),  # further sites whose pages may ask from a browser: https://app.example.org, or *
 ) -> OpenAPI:  # a Flask app
-    "Make the app around something that answers."
+    "Make the app around a source of answers."
     info = Info(title="dreem_case", version=__version__, description="Sleep stages of nights recorded by a headband")
     app = OpenAPI(
         "dreem_case",
@@ -363,9 +363,9 @@ def make_app(
         validation_error_status=400,
         validation_error_model=Problem,
         validation_error_callback=_bad_query,
-        operation_id_callback=lambda name, **_: name,  # what a generated client's functions are called
+        operation_id_callback=lambda name, **_: name,  # names of a generated client's functions
     )
-    app.url_map.merge_slashes = False  # no redirects to what somebody may have meant
+    app.url_map.merge_slashes = False  # no redirects to guessed URLs
     app.config["COMPRESS_ALGORITHM"] = ["gzip"]
     app.config["COMPRESS_STREAMS"] = False  # a part's files: compressed, each counts as another one each time
     app.extensions.update(answers=answers, metrics=metrics)
@@ -392,8 +392,8 @@ def _with_headers(response: Response) -> Response:
 
 
 def _mend_document(document: dict) -> None:
-    "Take out what the library puts in and is not so: 400 for endpoints without a query, and an empty entry."
-    document["servers"] = [{"url": "../"}]  # from where the document is: the service may live below a path
+    "Remove errors of the library: 400 for endpoints without a query, and an empty entry."
+    document["servers"] = [{"url": "../"}]  # relative to the document: the service may live below a path
     document["components"].pop("securitySchemes", None)
     for methods in document["paths"].values():
         for operation in methods.values():
@@ -402,7 +402,7 @@ def _mend_document(document: dict) -> None:
 
 # %% ../nbs/library/api.ipynb #4ec73e93
 class StartError(click.ClickException):
-    "A server that cannot start, and how to mend it."
+    "A server that cannot start, with advice on how to correct that."
 
 
 def create_app(settings: Settings | None = None) -> OpenAPI:  # None: from the environment
@@ -420,7 +420,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:  # None: from the e
     for part in dict.fromkeys(filter(None, map(str.strip, settings.parts.split(",")))):
         blueprint = _blueprint(part)
         app.register_blueprint(blueprint)
-        app.api_doc["paths"].update(getattr(blueprint, "openapi_paths", {}))  # what it says of its own endpoints
+        app.api_doc["paths"].update(getattr(blueprint, "openapi_paths", {}))  # the part's description of its endpoints
     metrics.serves(answers.pool.model_version)
     app.cli.command("check", help="Say whether the server can start.")(lambda: _check(answers))
     return app
@@ -436,7 +436,7 @@ def _blueprint(part: str) -> Blueprint:
     except ModuleNotFoundError as error:
         needed = f"the packages that {part} needs (README: four more parts), found no {error.name}"
         raise StartError(f"DREEM_CASE_PARTS: expected {needed}") from None
-    for variable, use in getattr(blueprint, "settings", {}).items():  # what opens what each variable names
+    for variable, use in getattr(blueprint, "settings", {}).items():  # use: opens what a variable names
         try:
             if os.environ.get(variable):
                 use()
@@ -448,8 +448,8 @@ def _blueprint(part: str) -> Blueprint:
 
 
 def _mend(error: Exception) -> str | None:
-    "Say what to do about an error that ends the start; None for one that is unknown."
-    from dreem_case.staging.embedded import ProjectNotFound  # loads scipy, which the server does without
+    "Say what to do about an error that ends the start; None for an unknown error."
+    from dreem_case.staging.embedded import ProjectNotFound  # loads scipy, which the server does not need
     from dreem_case.core.model_file import ModelError
 
     mends = {
@@ -472,7 +472,7 @@ def _open_answers(settings: Settings, metrics: Metrics) -> Answers:
         settings.s3_region or None,
         settings.s3_anonymous or None,
         settings.fresh_s,
-        cache.folder,  # a disk with room; the place for temporary files may be memory
+        cache.folder,  # a disk with room; the folder for temporary files may be in memory
     )
     model = settings.model or _default_model()
     pool = ScoringPool(model, settings.processes, settings.memory_mb, settings.time_limit_s)
@@ -488,7 +488,7 @@ def _open_answers(settings: Settings, metrics: Metrics) -> Answers:
 
 
 def _check(answers: Answers) -> None:
-    "Say what is served; raise `StartError` if the store does not tell."
+    "Print what is served; raise `StartError` if the store does not answer."
     try:
         source = answers.source
     except StoreUnavailable as error:

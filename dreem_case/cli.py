@@ -84,7 +84,7 @@ def _with_store(command: Callable) -> Callable:
 
 # %% ../nbs/library/cli.ipynb #3594e1f6
 def _with_cache(command: Callable) -> Callable:
-    "Give a command the options that lead to what need not be computed again."
+    "Give a command the options of the cache."
     command = click.option("--cache-mb", type=click.IntRange(1), default=20_000, show_default=True,
                            help="Most that features may take there; a night takes two.")(command)
     return click.option("--cache", default=USUAL_CACHE, show_default=True, envvar="DREEM_CASE_CACHE",
@@ -92,7 +92,7 @@ def _with_cache(command: Callable) -> Callable:
 
 
 def _with_numbering(command: Callable) -> Callable:
-    "Give a command the option that says what numbers among the labels of its `place` mean."
+    "Give a command the option for the numbering of numeric labels of its `place`."
 
     @wraps(command)
     def placed(place: StorePlace, numbering: str | None, **given) -> None:
@@ -103,7 +103,7 @@ def _with_numbering(command: Callable) -> Callable:
 
 # %% ../nbs/library/cli.ipynb #8dba6067
 class _Opened(NamedTuple):
-    "A store, what it holds, and which files it does not use."
+    "A store, its records, and the files that it does not use."
 
     store: Store
     records: list[str]
@@ -171,8 +171,8 @@ def _said(counts: dict[str, int]) -> str:
 
 def _copy_all(
     store: Store, records: list[str], out: Path
-) -> tuple[int, int, list[dict[str, str]]]:  # copied, current before, and what failed: record, code, detail
-    "Copy records with a bar of progress, naming those that fail; give up where the others would fail too."
+) -> tuple[int, int, list[dict[str, str]]]:  # copied, already current, and failures: record, code, detail
+    "Copy records with a progress bar, naming those that fail; give up if the others would fail too."
     n_copied = n_current = n_in_a_row = 0
     problems = []
     with tqdm(unit="B", unit_scale=True, disable=None) as bar:
@@ -197,7 +197,7 @@ def _copy_all(
 
 
 def _show(bar: tqdm, before: int, n_bytes: int) -> None:
-    "Move the bar to so many bytes of this record, forth, or back where a download starts over."
+    "Move the bar to `n_bytes` of this record, or back if a download starts over."
     bar.update(before + n_bytes - bar.n)
 
 # %% ../nbs/library/cli.ipynb #b35feed9
@@ -243,7 +243,7 @@ def score(
 
 # %% ../nbs/library/cli.ipynb #00c05dce
 def _workers(scheduler: str | None, n_jobs: int | None, local: Callable):  # local: workers of this machine
-    "Make the workers that were asked for."
+    "Make the requested workers."
     from dreem_case.core.workers import DaskWorkers
 
     if scheduler and n_jobs:
@@ -252,16 +252,16 @@ def _workers(scheduler: str | None, n_jobs: int | None, local: Callable):  # loc
 
 
 def _show_night(bar: tqdm, summary, row: dict | None) -> None:
-    "Move the bar to where a run is."
+    "Update the bar to the state of a run."
     n_done = summary.n_records - summary.n_left
     if row is None:
         bar.reset(summary.n_records)
-        bar.initial = n_done  # what was there before took no time
+        bar.initial = n_done  # results of an earlier run took no time
     bar.update(n_done - bar.n)
 
 
 def _tell_scored(summary, not_used: list[str], as_json: bool) -> None:
-    "Say what became of a store, night by night where something went wrong."
+    "Report the outcome for a store, and each night that went wrong."
     for problem in summary.problems:
         click.echo(f"{problem['record']}: {problem['detail'].removeprefix(problem['record'] + ': ')}", err=True)
     if summary.stopped:
@@ -323,22 +323,22 @@ def simulate(
     try:
         outputs = open_outputs(out, endpoint, region)
         _check_source(out, outputs, manifest)
-        outputs.write("manifest.json", manifest)  # first: no simulated night lies anywhere without it
+        outputs.write("manifest.json", manifest)  # first, so that no simulated night lies anywhere without it
         for index in tqdm(range(n_nights), unit=" nights", disable=None):
             night = default_night(index, seed, hours).night
             with TemporaryDirectory(prefix=".partial-", dir=getattr(outputs, "folder", None)) as folder:
                 h5 = write_night(night, folder).read_bytes()
                 labels = (Path(folder) / "hypnograms" / f"{night.record}.json").read_bytes()
             outputs.write(f"hypnograms/{night.record}.json", labels)
-            outputs.write(f"h5/{night.record}.h5", h5)  # last: where it is, the record is there
+            outputs.write(f"h5/{night.record}.h5", h5)  # last: once it exists, the record does
             records.append(night.record)
-    except OSError as error:  # of the place of the nights, or of that for temporary files
+    except OSError as error:  # from the place of the nights, or from the temporary folder
         raise (click.ClickException if records else _CannotBegin)(f"{out}: {error}") from error
     click.echo(json.dumps(records) if as_json else "\n".join(records))
 
 # %% ../nbs/library/cli.ipynb #3ec3ac87
 def _check_source(out: str, outputs, manifest: bytes) -> None:
-    "End the command where nights lie that come from somewhere else than this manifest says."
+    "End the command if the place holds nights of another source than this manifest's."
     expected = f"{out}: expected no nights, or simulated ones of this seed"
     if (found := outputs.read("manifest.json")) not in (None, manifest):
         raise _CannotBegin(f"{expected}, found the manifest.json of others")
@@ -391,7 +391,7 @@ def publish(part: str, library: bool) -> None:
 
 @contextmanager
 def _in_clone() -> Iterator[Path]:
-    "Find the clone of the project, and end a command that works on its report with what is wrong."
+    "Find the clone of the project; end the command with one line if anything is wrong with its report."
     try:
         from dreem_case.report.run import ChapterFailed
         from dreem_case.report.chapter import ReportError
@@ -423,12 +423,12 @@ def _with_labels(command: Callable) -> Callable:
 
 
 class _KindOfStager(click.Choice):
-    "The names of the stagers, looked up when they are asked for: what these need takes longer to load than all else."
+    "The names of the stagers, looked up on demand, since loading what they need takes longer than all else."
 
     case_sensitive = True
 
     def __init__(self):
-        "Know nothing yet."
+        "Look nothing up yet."
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -438,8 +438,8 @@ class _KindOfStager(click.Choice):
 
 # %% ../nbs/library/cli.ipynb #ceb4d185
 @contextmanager
-def _whole_or_not(out: str | None = None) -> Iterator[None]:  # out: where its results go
-    "End a command that leaves nothing unless all its steps can be done."
+def _whole_or_not(out: str | None = None) -> Iterator[None]:  # out: place of its results
+    "End the command with one line for a known error: it leaves a whole result or nothing."
     from dreem_case.core.cache import CacheError, StillComputing
     from dreem_case.core.agreement import EvaluationError
     from dreem_case.core.model_file import ModelError
@@ -464,7 +464,7 @@ def _feature_cache(cache: str, cache_mb: int):
 
 
 def _each_night(function: Callable, place, cache, workers: tuple, records: list[str]) -> tuple:
-    "Have workers look at records, with a bar of progress; name those that failed."
+    "Have workers process records, with a progress bar; name those that failed."
     from dreem_case.core.workers import LocalWorkers
     from dreem_case.many.training_set import NOT_SCORED
 
@@ -509,7 +509,7 @@ def features(
 
 # %% ../nbs/library/cli.ipynb #abb3558f
 def _keep(training, outputs, out: str, elsewhere: list[Path], mlflow: bool) -> None:
-    "Write a trained model where it goes, or else to one of the folders; log it if asked to."
+    "Write a trained model to its place, or else to one of the folders; log it if requested."
     from dreem_case.core.outputs import OutputError
     from dreem_case.core.tracking import TrackingError
     from dreem_case.many.tracking import log_training
@@ -527,7 +527,7 @@ def _keep(training, outputs, out: str, elsewhere: list[Path], mlflow: bool) -> N
 
 
 def _tell_trained(report: dict, failed: list[dict], n_not_scored: int, not_used: list[str], as_json: bool) -> None:
-    "Say what a model was trained on, and how good its kind is if that was asked."
+    "Report what a model was trained on, and how good its kind is if that was requested."
     from dreem_case.many.validate import figures_table
 
     if as_json:
@@ -583,8 +583,8 @@ def train(
     sys.exit(1 if failed else 0)
 
 # %% ../nbs/library/cli.ipynb #8e7eb6d5
-def _judged(found: dict, fitted) -> str:  # fitted: the model that was judged, None for a kind of model
-    "Write out how nights were staged, and what is odd about them."
+def _judged(found: dict, fitted) -> str:  # fitted: the judged model, None for a kind of model
+    "Format how nights were staged, with oddities."
     from dreem_case.many.validate import figures_table
 
     lines = [figures_table(found)]
@@ -597,7 +597,7 @@ def _judged(found: dict, fitted) -> str:  # fitted: the model that was judged, N
 
 
 def _judged_kind(name: str, nights, n_folds: int, seed: int, n_jobs: int | None) -> dict:
-    "Judge a kind of model by cross-validation, with a bar of progress."
+    "Judge a kind of model by cross-validation, with a progress bar."
     from joblib import cpu_count
 
     from dreem_case.many.train import available_memory, check_memory, thread_settings
@@ -612,7 +612,7 @@ def _judged_kind(name: str, nights, n_folds: int, seed: int, n_jobs: int | None)
 
 
 def _judged_model(fitted, nights, pieces: dict) -> dict:
-    "Judge a model on each night, with a bar of progress."
+    "Judge a model on each night, with a progress bar."
     from dreem_case.many.train import TrainingError, check_room
     from dreem_case.many.validate import judge_model
 
@@ -705,7 +705,7 @@ def compare(reference: str, other: str, endpoint: str | None, out: Path | None, 
             if out:
                 check_out(out, is_folder=False)
             scorings = [read_scorings(place, endpoint) for place in (reference, other)]
-        except OSError as error:  # of either place, or of the file
+        except OSError as error:  # from either place, or from the file
             raise _CannotBegin(str(error)) from error
         for problem in (problems := [problem for _, found in scorings for problem in found]):
             click.echo(problem, err=True)

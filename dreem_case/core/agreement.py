@@ -11,7 +11,7 @@ import numpy as np
 
 # %% ../../nbs/library/core/agreement.ipynb #f42e860d
 Codes = Sequence[int] | np.ndarray  # whole numbers, a list or an array of them
-Rows = Sequence | np.ndarray  # one entry for each row, of whatever kind
+Rows = Sequence | np.ndarray  # one entry of any kind for each row
 
 
 class EvaluationError(ValueError):
@@ -39,7 +39,7 @@ def confusion(
     predicted: Codes,  # (n,) codes; below zero: not scored
     labels: Codes,  # the codes, in the order of rows and columns
 ) -> np.ndarray:  # int (k, k) counts, truth in rows
-    "Count how often each label was taken for each; raise `EvaluationError` for a code not in `labels`."
+    "Count how often each label was predicted as each; raise `EvaluationError` for a code not in `labels`."
     of_truth, of_prediction = _scored(truth, predicted)
     codes = [int(label) for label in labels]
     unknown = [int(code) for code in _codes_in(of_truth, of_prediction) if code not in codes]
@@ -95,7 +95,7 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 def mean_of_known(values: Sequence[float] | np.ndarray) -> float:
-    "Average what is not NaN; NaN if nothing is."
+    "Average the values that are not NaN; NaN if there are none."
     values = np.asarray(values, float)
     return float(np.mean(values[~np.isnan(values)])) if not np.isnan(values).all() else float("nan")
 

@@ -22,11 +22,11 @@ class ArrayError(Unusable):
 # %% ../../nbs/library/core/array_files.ipynb #3955930b
 def read_arrays(
     path: Path | str,
-    kinds: Mapping[str, str],  # name of an array -> the kinds of NumPy that will do, such as "iu"
+    kinds: Mapping[str, str],  # name of an array -> accepted NumPy kinds, such as "iu"
     max_items: int,  # of one array
-    what: str = "arrays",  # for messages: what the file should be one of
-) -> dict[str, np.ndarray]:  # by name, all that are asked for
-    "Read arrays by name; raise `ArrayError` for a file that lacks one, holds another kind, or is no such file."
+    what: str = "arrays",  # for messages: what the file should hold
+) -> dict[str, np.ndarray]:  # by name, all requested ones
+    "Read arrays by name; raise `ArrayError` for a missing array, another kind, or a file that is not npz."
     path = Path(path)
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
@@ -41,7 +41,7 @@ def read_arrays(
         raise ArrayError(path.name, f"a file of {what} (npz)", error.strerror or "none") from None
     except ArrayError:
         raise
-    except Exception as error:  # zipfile, zlib and numpy have a dozen kinds for a damaged file
+    except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds for a damaged file
         raise ArrayError(path.name, f"a file of {what} (npz)", ascii(str(error))[1:-1][:80]) from None
     for name, kind in kinds.items():
         if name not in found:
@@ -52,7 +52,7 @@ def read_arrays(
 
 # %% ../../nbs/library/core/array_files.ipynb #4c7b10b9
 def _bounded(file: Any, name: str, of: str, max_items: int) -> np.ndarray:  # of an open npz
-    "Read an array, unless its header promises too much."
+    "Read an array; raise `ArrayError` if its header declares too large a size."
     with file.zip.open(f"{name}.npy") as head:
         version = np.lib.format.read_magic(head)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

@@ -25,17 +25,17 @@ USUAL_CACHE = "~/.cache/dreem-case"
 
 
 class CacheError(ValueError):
-    "A place where no cache can be, or a key that is none."
+    "A place where no cache can be, or an invalid key."
 
 
 class StillComputing(TimeoutError):
-    "A result that was not there within the time that the caller would wait."
+    "A result that was not ready within the time that the caller would wait."
 
 
 def cache_folder(
     name: str | Path,  # with ~ for the user's home
 ) -> Path:
-    "Give a cache's folder; raise `CacheError` for a home that nobody knows: a user without a name, in a container."
+    "Return a cache's folder; raise `CacheError` if the home is unknown, as for a nameless user in a container."
     try:
         return Path(name).expanduser()
     except RuntimeError:
@@ -45,7 +45,7 @@ def cache_folder(
 def cache_key(
     *parts: str,  # everything that decides the result
 ) -> str:  # 64 hexadecimal digits
-    "Hash what decides a result to the key it is kept under."
+    "Hash everything that decides a result to a key."
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 # %% ../../nbs/library/core/cache.ipynb #ed7d5518
@@ -59,11 +59,11 @@ class ResultCache:
 
     def __init__(
         self,
-        folder: str | Path,  # made if it is not there; raises `CacheError` if it cannot be written
+        folder: str | Path,  # made if missing; raises `CacheError` if it cannot be written
         max_bytes: int,  # of all entries together
     ):
         self.folder, self.max_bytes = Path(folder), max_bytes
-        self._flights: dict[str, Future] = {}  # what threads of this process wait for
+        self._flights: dict[str, Future] = {}  # computations that threads of this process wait for
         self._flights_lock = threading.Lock()
         try:
             _begin(self.folder, max_bytes)
@@ -86,7 +86,7 @@ class ResultCache:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
             return None
-        with suppress(OSError):  # it is gone by now, or takes no time: it will count as used less recently
+        with suppress(OSError):  # removed meanwhile, or its time cannot be set: it counts as used earlier
             os.utime(path, ns=(now, now))
         return content
 
@@ -150,7 +150,7 @@ def _digest(key: str, content: bytes) -> bytes:
 def _locked(folder: Path, name: str, wait_s: float) -> Iterator[None]:
     "Hold one of the lock files; raise `StillComputing` if it stays held."
     path = folder / "locks" / f"{name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)  # somebody may have emptied the folder
+    path.parent.mkdir(parents=True, exist_ok=True)  # the folder may have been emptied
     try:
         held = FileLock(path).acquire(timeout=wait_s)
     except Timeout:
@@ -160,24 +160,24 @@ def _locked(folder: Path, name: str, wait_s: float) -> Iterator[None]:
 
 
 def _write(path: Path, stored: bytes) -> None:
-    "Write an entry; needs the lock, so that one half at most lies in the folder."
+    "Write an entry; needs the lock, so that there is at most one unfinished file."
     with whole_file(path, durable=True, partial=path.parent / "partial") as partial:
         partial.write_bytes(stored)
 
 # %% ../../nbs/library/core/cache.ipynb #25a44474
-_SLACK = 0.01  # of the size, freed beyond what is needed
+_SLACK = 0.01  # share of the size that is freed in addition
 
 
 def _begin(folder: Path, max_bytes: int) -> None:
-    "Put a folder in order, and note what its entries take."
+    "Tidy a folder, and note the total size of its entries."
     with _locked(folder, "write", _WRITE_WAIT_S):
         total = _sweep(folder, max_bytes)
-        with suppress(OSError):  # a full disk: what is there can be read
+        with suppress(OSError):  # a full disk: existing entries can be read
             _note(folder, total)
 
 
 def _make_room(folder: Path, max_bytes: int, n_bytes: int) -> None:
-    "Note that an entry of so many bytes is to come, and remove others where it would not fit; needs the lock."
+    "Note a coming entry of `n_bytes`, and remove others if it would not fit; needs the lock."
     try:
         total = int((folder / "size").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -191,14 +191,14 @@ def _note(folder: Path, total: int) -> None:
     (folder / "size").write_text(str(total), encoding="utf-8")
 
 # %% ../../nbs/library/core/cache.ipynb #e7a0517a
-def _sweep(folder: Path, max_bytes: int, slack: int = 0) -> int:  # bytes that stay
-    "Remove what a killed writer left, and, beyond the size, the least recently used entries; needs the lock."
+def _sweep(folder: Path, max_bytes: int, slack: int = 0) -> int:  # remaining bytes
+    "Remove a killed writer's leftovers and, beyond the size, the least recently used entries; needs the lock."
     (folder / "partial").unlink(missing_ok=True)
     entries = []
     for path in folder.glob("*.entry"):
         try:
             entries.append((path.stat(), path))
-        except FileNotFoundError:  # a reader found it damaged
+        except FileNotFoundError:  # a reader found it damaged and removed it
             continue
     total = sum(state.st_size for state, _ in entries)
     keep = total if total <= max_bytes else max_bytes - slack
@@ -211,18 +211,18 @@ def _sweep(folder: Path, max_bytes: int, slack: int = 0) -> int:  # bytes that s
 
 # %% ../../nbs/library/core/cache.ipynb #8d11a2c9
 def _join(flight: Future, wait_s: float) -> bytes:
-    "Wait for what another thread of this process computes."
+    "Wait for the result of another thread of this process."
     try:
         return flight.result(wait_s)
     except TimeoutError:
-        if flight.done():  # just now, or it was the computation that ran out of time
+        if flight.done():  # finished just now, or the computation itself timed out
             return flight.result()
         raise StillComputing(f"expected a result within {wait_s:g} s, found it still computed") from None
 
 # %% ../../nbs/library/core/cache.ipynb #1eeb19dd
 @contextmanager
 def _alone(cache: ResultCache, key: str, wait_s: float) -> Iterator[None]:
-    "Hold a key, or go on without where no lock can be made: a night computed twice is better than none."
+    "Hold a key, or continue without if no lock can be made: a night computed twice is better than none."
     with ExitStack() as stack:
         try:
             stack.enter_context(cache.lock(key, wait_s))
@@ -234,7 +234,7 @@ def _alone(cache: ResultCache, key: str, wait_s: float) -> Iterator[None]:
 
 # %% ../../nbs/library/core/cache.ipynb #138d8631
 def _get_or_compute(cache: ResultCache, key: str, compute: Callable[[], bytes], wait_s: float) -> bytes:
-    "Compute a result unless another process has done so, holding its lock."
+    "Compute a result while holding its lock, unless another process has done so."
     with _alone(cache, key, wait_s):
         content = cache.get(key)
         if content is None:

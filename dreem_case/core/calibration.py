@@ -19,7 +19,7 @@ N_BINS = 15
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    "What a stager says and what is true, by bins of the top probability; NaN for an empty bin."
+    "Stated probability and share of right epochs, by bins of the top probability; NaN for an empty bin."
 
     said: np.ndarray  # (n_bins,) mean top probability
     right: np.ndarray  # (n_bins,) share of epochs whose most probable stage is the label
@@ -27,7 +27,7 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        "Average the distance of both over the epochs: the expected calibration error."
+        "Average the difference of both over the epochs: the expected calibration error."
         used = self.counts > 0
         return float(np.average(np.abs(self.said - self.right)[used], weights=self.counts[used]))
 
@@ -59,7 +59,7 @@ def _scored(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, 
 
 # %% ../../nbs/library/core/calibration.ipynb #f8ba5634
 def softmax(
-    log: np.ndarray,  # (n, k) logarithms of what is likely, up to a constant of each row
+    log: np.ndarray,  # (n, k) log-likelihoods, up to a constant in each row
 ) -> np.ndarray:  # (n, k) rows that sum to one
     "Turn logits into probabilities."
     powers = np.exp(log - log.max(axis=1, keepdims=True))
@@ -68,9 +68,9 @@ def softmax(
 
 def temper(
     probabilities: np.ndarray,  # (n, k)
-    temperature: float,  # above 1: milder; below 1: bolder
+    temperature: float,  # above 1: less extreme; below 1: more extreme
 ) -> np.ndarray:  # (n, k)
-    "Make probabilities milder or bolder without changing their order."
+    "Make probabilities less or more extreme without changing their order."
     return softmax(np.log(np.maximum(probabilities, 1e-9)) / temperature)
 
 # %% ../../nbs/library/core/calibration.ipynb #6ed8ef23
@@ -90,7 +90,7 @@ def fit_temperature(
     "Find the temperature at which the labels are most likely."
     labels, probabilities = _scored(labels, probabilities)
 
-    from scipy.optimize import minimize_scalar  # here, since only a fit needs it
+    from scipy.optimize import minimize_scalar  # imported here, since only a fit needs it
 
     def at(log_temperature: float) -> float:
         return surprise(labels, temper(probabilities, np.exp(log_temperature)))
@@ -110,17 +110,17 @@ def _log_odds(likely: float | np.ndarray) -> np.ndarray:
 
 
 def moved(likely: float | np.ndarray, odds: Odds) -> float | np.ndarray:
-    "Move likelihoods by a slope and an offset of their odds."
+    "Correct likelihoods by a slope and an offset of their log odds."
     from scipy.special import expit
 
     return likely if odds == AS_SAID else expit(odds[0] * _log_odds(likely) + odds[1])
 
 
 def fit_odds(
-    right: np.ndarray,  # bool (n,): whether it was so
-    likely: np.ndarray,  # (n,) how likely it was called by models that have not seen the case
+    right: np.ndarray,  # bool (n,): whether the case was true
+    likely: np.ndarray,  # (n,) its likelihood by models that have not seen the case
 ) -> Odds:
-    "Find the slope and offset with which what is said holds; too few cases, or all alike, move nothing."
+    "Find the slope and offset that calibrate the odds; too few cases, or all alike, leave them unchanged."
     if len(right) < LEAST_CASES or right.all() or not right.any():
         return AS_SAID
     from sklearn.linear_model import LogisticRegression
@@ -130,7 +130,7 @@ def fit_odds(
 
 
 def checked_odds(values: Sequence[float]) -> Odds:
-    "Check foreign numbers; raise `ValueError` for what no fit gives."
+    "Check untrusted numbers; raise `ValueError` for values that no fit gives."
     slope, offset = map(float, values)
     if not (_SLOPES[0] <= slope <= _SLOPES[1] and _OFFSETS[0] <= offset <= _OFFSETS[1]):
         raise ValueError(f"odds moved by {slope:.3g} and {offset:.3g}")

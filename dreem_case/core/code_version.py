@@ -18,7 +18,7 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def _written_out(part: object) -> object:
-    "Name a node and all that it holds; what is empty is left out, for it differs between versions of Python."
+    "Convert a node and its content to text, without empty fields, which differ between versions of Python."
     if isinstance(part, ast.AST):
         held = ((name, value) for name, value in ast.iter_fields(part) if value is not None and value != [])
         return type(part).__name__, [(name, _written_out(value)) for name, value in held]
@@ -36,7 +36,7 @@ def _meaning(tree: ast.Module) -> str:
 
 # %% ../../nbs/library/core/code_version.ipynb #802313fa
 def _imported(tree: ast.Module, name: str) -> Iterator[str]:
-    "Name what a module may import from this package, modules and what may be none."
+    "Name all that a module imports from this package; some names may not be modules."
     above = name.split(".")[:-1]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -50,7 +50,7 @@ def _imported(tree: ast.Module, name: str) -> Iterator[str]:
 
 
 def _file(package: Path, name: str) -> Path | None:
-    "Find a module's file; None for what is no module."
+    "Find a module's file; None if there is no such module."
     base = package.joinpath(*name.split("."))
     return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
 
@@ -63,7 +63,7 @@ def _tables(tree: ast.Module, folder: Path) -> Iterator[Path]:
             yield folder / text
 
 
-_PARSING = Lock()  # Python 3.11 counts how deep it is in a syntax tree for all threads together
+_PARSING = Lock()  # Python 3.11 counts the depth of parsing for all threads together
 
 
 def _package() -> Path:
@@ -75,9 +75,9 @@ def _package() -> Path:
 # %% ../../nbs/library/core/code_version.ipynb #347f4906
 def code_version(
     *modules: str,  # of this package, such as "simulate.nights"
-    package: Path | None = None,  # its folder; None: that of this one
+    package: Path | None = None,  # its folder; None: this package's
 ) -> str:  # 12 hexadecimal digits
-    "Hash what modules mean, with all that they import from the package and the tables that they name."
+    "Hash the meaning of modules, with all that they import from the package and the tables that they name."
     package = package or _package()
     meanings, left = {}, list(modules)
     with _PARSING:
@@ -96,13 +96,13 @@ LIBRARIES = ("h5py", "lightgbm", "numpy", "scikit-learn", "scipy")
 
 @cache
 def library_versions() -> dict[str, str]:
-    "Give the versions of the libraries that decide figures."
+    "Return the versions of the libraries that affect figures."
     return {name: installed_version(name) for name in LIBRARIES}
 
 
 @cache
 def package_version() -> str:  # 12 hexadecimal digits
-    "Hash what all of the package means."
+    "Hash the meaning of the whole package."
     names = (path.relative_to(_package()).with_suffix("") for path in _package().rglob("*.py"))
     return code_version(*(".".join(name.parts) for name in names))
 
@@ -111,5 +111,5 @@ def package_version() -> str:  # 12 hexadecimal digits
 def result_version(
     *modules: str,  # of this package
 ) -> str:  # 12 hexadecimal digits
-    "Hash what decides the results of modules: their code, and the libraries."
+    "Hash everything that decides the results of modules: their code, and the libraries."
     return hashlib.sha256(repr((code_version(*modules), library_versions())).encode()).hexdigest()[:12]

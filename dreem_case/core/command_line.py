@@ -17,10 +17,10 @@ import click
 
 # %% ../../nbs/library/core/command_line.ipynb #d0ea6ea6
 def one_line(
-    errors: Callable[[], tuple[type[Exception], ...]],  # asked once something has gone wrong
-    extra: str = "",  # what brings the packages that may be missing; empty: a missing one is a fault of ours
+    errors: Callable[[], tuple[type[Exception], ...]],  # called only after an error
+    extra: str = "",  # the extra that installs packages that may be missing; empty: a missing one is a bug
 ) -> Callable[[Callable], Callable]:
-    "Make a decorator: a command ends with 1 and one line for the errors named, and where a package is missing."
+    "Make a decorator: a command ends with 1 and one line for the named errors, and for a missing package."
 
     def decorate(command: Callable) -> Callable:
         @wraps(command)
@@ -46,14 +46,14 @@ def all_or(
     store: str,
     expected: str,  # for the message: what a store holds
 ) -> list[str]:
-    "Give the names asked for, or all of the store; end the command where there are none."
+    "Return the requested names, or all of the store; end the command if there are none."
     if not (found := list(names or listed(store))):
         raise click.ClickException(f"{store}: expected {expected}, found none")
     return found
 
 # %% ../../nbs/library/core/command_line.ipynb #b86424bb
 def check_out(out: Path, is_folder: bool) -> None:
-    "End the command where a file is in the place of a folder, or the other way round; raise `OSError` for no access."
+    "End the command if `out` is a file instead of a folder, or vice versa; raise `OSError` without access."
     if out.exists() and out.is_dir() != is_folder:
         expected, found = ("a folder", "a file") if is_folder else ("a file", "a folder")
         raise click.ClickException(f"{out}: expected {expected} for the result, found {found}")
@@ -63,7 +63,7 @@ def check_out(out: Path, is_folder: bool) -> None:
         pass
 
 # %% ../../nbs/library/core/command_line.ipynb #5a0e77c4
-SEED = click.IntRange(0, 2**32 - 1)  # what every library takes
+SEED = click.IntRange(0, 2**32 - 1)  # accepted by every library
 
 
 class NumberRange(click.FloatRange):
@@ -76,28 +76,28 @@ class NumberRange(click.FloatRange):
 
 # %% ../../nbs/library/core/command_line.ipynb #b61698be
 def tell_known(
-    learned: object,  # whatever a model file says
+    learned: object,  # the entry of a model file, of any type
     judged: Iterable[str], what: str, who: str = "the model",
 ) -> None:
-    "Name what is judged and a model says that it has learned from."
+    "Print which judged recordings a model was trained on, by its own file."
     if known := [name for name in judged if isinstance(learned, list) and name in learned]:
         some = ", ".join(known[:5]) + ", ..." * (len(known) > 5)
         click.echo(f"{who} learned from {what} of these names: {some}; on them it is no stranger", err=True)
 
 # %% ../../nbs/library/core/command_line.ipynb #25fdded2
 def for_json(figures: Mapping[str, object]) -> dict[str, object]:
-    "Give None in the place of numbers that are not finite."
+    "Replace numbers that are not finite by None."
     undefined = {name for name, value in figures.items() if isinstance(value, float) and not math.isfinite(value)}
     return {name: None if name in undefined else value for name, value in figures.items()}
 
 # %% ../../nbs/library/core/command_line.ipynb #3fd74912
 class LazyGroup(click.Group):
-    "A group of which some commands stand in other modules."
+    "A group with some commands defined in other modules."
 
     def __init__(
         self,
         *args: Any,
-        elsewhere: Mapping[str, str],  # name -> the module that has a command of this name
+        elsewhere: Mapping[str, str],  # name -> module that defines a command of this name
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
@@ -117,11 +117,11 @@ class LazyGroup(click.Group):
             raise
 
     def list_commands(self, context: click.Context) -> list[str]:
-        "Name all commands, importing none."
+        "List all commands without importing them."
         return sorted([*super().list_commands(context), *self.elsewhere])
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        "Give a command, imported where it stands elsewhere."
+        "Return a command, importing its module if it is defined elsewhere."
         if name in self.elsewhere:
             return getattr(import_module(self.elsewhere[name]), name)
         return super().get_command(context, name)

@@ -41,8 +41,8 @@ Found = TypeVar("Found")
 
 
 def fit_folds(
-    fit: Callable[[np.ndarray], Fitted],  # of the rows inside, int (n_inside,): a new model
-    groups: Sequence,  # (n,) group of each row, such as `range(n)` where each stands for itself
+    fit: Callable[[np.ndarray], Fitted],  # training rows, int (n_inside,) -> a new model
+    groups: Sequence,  # (n,) group of each row, such as `range(n)` if each is its own
     folds: Sequence | None = None,  # (n,) fold of each row; None: leave one group out
 ) -> Iterator[tuple[Fitted, np.ndarray]]:  # a model, and the rows that it has not seen
     "Fit a model without each fold; raise `EvaluationError` for fewer than two folds, or a group in several."
@@ -52,7 +52,7 @@ def fit_folds(
 # %% ../../nbs/library/core/cross_validation.ipynb #905cfa94
 def predict_out_of_fold(
     fit: Callable[[np.ndarray], Fitted],
-    predict: Callable[[Fitted, np.ndarray], Iterable[Found]],  # of a model and rows: what it finds for each row
+    predict: Callable[[Fitted, np.ndarray], Iterable[Found]],  # model, rows -> a prediction for each row
     groups: Sequence,
     folds: Sequence | None = None,
 ) -> list[Found]:  # (n,) in the order of the rows

@@ -16,7 +16,7 @@ from torch import nn
 
 from .model_file import ModelError
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime would report its use to its maker
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else onnxruntime reports its use to its maker
 
 # %% ../../nbs/library/core/edge.ipynb #5d03108d
 _OPSET = 17
@@ -24,9 +24,9 @@ _OPSET = 17
 
 def export_onnx(
     network: nn.Module,
-    example: Sequence[np.ndarray],  # what `forward` takes; the last arguments may be absent
+    example: Sequence[np.ndarray],  # arguments of `forward`; the last ones may be absent
     path: Path | str,
-    axes: Mapping[str, Mapping[int, str]],  # of inputs and of "logits": the axes that may be of any length, and names
+    axes: Mapping[str, Mapping[int, str]],  # for inputs and "logits": axes of variable length, with names
 ) -> None:
     "Write a network as an ONNX file."
     names = list(inspect.signature(network.forward).parameters)[: len(example)]
@@ -43,7 +43,7 @@ MAX_ONNX_BYTES = 5_000_000
 
 
 class EdgeModel:
-    "An ONNX file, ready to run on one thread; raises `ModelError` for a file that is none of ours."
+    "An ONNX file, ready to run on one thread; raises `ModelError` for a file that is not one of ours."
 
     def __init__(self, path: Path | str):
         import onnxruntime
@@ -52,24 +52,24 @@ class EdgeModel:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
-        options.add_session_config_entry("session.x64quantprecision", "1")  # products of eight bits add up in full
+        options.add_session_config_entry("session.x64quantprecision", "1")  # sums of 8-bit products do not saturate
         try:
             self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the runtime has a dozen kinds of its own
+        except Exception as error:  # the runtime has a dozen exceptions of its own
             raise ModelError(f"{path}: expected a network, found {str(error)[:120]!a}") from None
         self.names, self.n_bytes = [one.name for one in self.session.get_inputs()], len(content)
 
     def named(self, inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        "Name inputs; what a network does not look at, the last ones, is not in its file."
+        "Map input names to values; trailing inputs that the network does not use are not in its file."
         return dict(zip(self.names, map(np.asarray, inputs), strict=False))
 
     def __call__(self, *inputs: np.ndarray) -> np.ndarray:  # as the network's `forward`
-        "Give the logits."
+        "Return the logits."
         return self.session.run(None, self.named(inputs))[0]
 
 # %% ../../nbs/library/core/edge.ipynb #52a3d5f5
 def _checked(path: Path) -> bytes:
-    "Read an ONNX file of limited size that needs nothing but itself."
+    "Read an ONNX file of limited size that is self-contained."
     import onnx
 
     try:
@@ -81,7 +81,7 @@ def _checked(path: Path) -> bytes:
     try:
         model = onnx.load_model_from_string(content)
         onnx.checker.check_model(model)
-    except Exception as error:  # of protobuf and of the checker, whose names have changed before
+    except Exception as error:  # errors of protobuf and the checker, whose names have changed before
         raise ModelError(f"{path}: expected an ONNX file, found {str(error)[:120]!a}") from None
     foreign = [node.op_type for node in model.graph.node if node.domain not in ("", "ai.onnx")]
     inner = [node.op_type for node in model.graph.node if any(one.HasField("g") for one in node.attribute)]
@@ -92,7 +92,7 @@ def _checked(path: Path) -> bytes:
 
 # %% ../../nbs/library/core/edge.ipynb #13b70b10
 def parity(network: nn.Module, edge: EdgeModel, inputs: Iterable[Sequence[np.ndarray]]) -> float:
-    "Give the largest difference between what a network and its file say, in logits."
+    "Return the largest difference between the outputs of a network and its file, in logits."
     worst = 0.0
     with torch.inference_mode():
         for one in inputs:

@@ -8,7 +8,7 @@ class Unusable(ValueError):
     "Something that cannot be used, in three parts: which, what was expected, what was found."
 
     def __init__(self, name: str, expected: str, found: str):
-        super().__init__(name, expected, found)  # of these another process makes it again
+        super().__init__(name, expected, found)  # from which another process rebuilds it
         self.name, self.expected, self.found = name, expected, found
 
     def __str__(self) -> str:

@@ -21,8 +21,8 @@ from .resampling import PairedDifference
 # %% ../../nbs/library/core/figures.ipynb #13a64bbc
 PAGE_WIDTH_IN = 7.2
 INK, MUTED, GRID = "#222222", "#666666", "#dddddd"
-ACCENT = "#2f6f9f"  # one series without a stage
-SECOND_ACCENT = "#c8602a"  # a second one beside it
+ACCENT = "#2f6f9f"  # for a single series that is not a stage
+SECOND_ACCENT = "#c8602a"  # for a second series
 _SERIES = (ACCENT, SECOND_ACCENT, "#5a8f4e", "#7b5ea7", MUTED)  # several models, each with a marker of its own
 
 
@@ -216,7 +216,7 @@ def difference_per_night(
     ax.axhline(0, color=MUTED, linewidth=0.8)
     ax.set_xticks(x, night_names, rotation=30 if len(x) > 5 else 0, fontsize=8)
     ax.set_ylabel(ylabel)
-    ax.legend(fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))  # a bar may reach any place inside
+    ax.legend(fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))  # bars may reach any place inside
     return ax
 
 # %% ../../nbs/library/core/figures.ipynb #940ef2a8
@@ -236,11 +236,11 @@ def score_by_step(
     return ax
 
 # %% ../../nbs/library/core/figures.ipynb #da48e6da
-_LEAST_EPOCHS = 10  # of a bin that is drawn: the share of fewer says little
+_LEAST_EPOCHS = 10  # fewest in a bin that is drawn: the share of fewer says little
 
 
 def reliability_diagram(
-    found: Mapping[str, Reliability],  # model -> what it says and what is true
+    found: Mapping[str, Reliability],  # model -> its reliability
     axes: Sequence[Axes],  # two: the diagram, and below it the epochs by bin
     title: str = "",
 ) -> Sequence[Axes]:

@@ -18,11 +18,11 @@ from filelock import FileLock, Timeout
 # %% ../../nbs/library/core/files.ipynb #4f2e45a9
 @contextmanager
 def whole_file(
-    path: str | Path,  # in a folder that is there
-    durable: bool = False,  # on the disk when the block ends, whatever happens to the machine
-    partial: Path | None = None,  # where the half lies, for who writes alone; None: a hidden name beside it
+    path: str | Path,  # in an existing folder
+    durable: bool = False,  # survives a power cut once the block has ended
+    partial: Path | None = None,  # path of the unfinished file, for a single writer; None: a hidden name beside it
 ) -> Iterator[Path]:  # where to write
-    "Give a path that takes the place of `path` if the block ends well, and is gone if it does not."
+    "Give a path whose file replaces `path` if the block ends well, and is removed otherwise."
     path = Path(path)
     partial = partial or path.with_name(f".{path.name[:80]}.{uuid4().hex}.part")
     try:
@@ -31,7 +31,7 @@ def whole_file(
             _sync(partial)
         partial.replace(path)
         if durable:
-            _sync(path.parent)  # the new name survives a power cut, too
+            _sync(path.parent)  # so that the new name survives a power cut, too
     finally:
         partial.unlink(missing_ok=True)
 
@@ -51,7 +51,7 @@ def write_whole(path: str | Path, content: bytes) -> None:
 
 # %% ../../nbs/library/core/files.ipynb #f11e5b02
 def files_below(folder: Path, pattern: str = "*") -> Iterator[Path]:
-    "Give the files in a folder and in the folders in it, but for hidden ones and what lies in hidden folders."
+    "Give the files in a folder and its subfolders, except hidden files and those in hidden folders."
     for path in folder.rglob(pattern):
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
             yield path
@@ -65,15 +65,15 @@ _PREFIX, _LOCK = "dreem-case-spool-", "lock"
 def spool_folder(
     parent: str | Path,  # where the folder is made, and where those of dead processes are removed
 ) -> Iterator[Path]:
-    "Make a folder for half-done files, which is gone after the block; raise `OSError` if there is no place for it."
+    "Make a folder for half-done files, removed after the block; raise `OSError` if it cannot be made."
     sweep(parent)
     folder = Path(mkdtemp(prefix=_PREFIX, dir=parent))
     lock = FileLock(folder / "new").acquire(timeout=0).lock
-    (folder / "new").rename(folder / _LOCK)  # a sweep sees the lock when it is held, and not before
+    (folder / "new").rename(folder / _LOCK)  # so a sweep sees the lock only once it is held
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)  # what is left is for the next sweep
+        shutil.rmtree(folder, ignore_errors=True)  # the next sweep removes what is left
         lock.release()
 
 # %% ../../nbs/library/core/files.ipynb #628c5f04
@@ -86,15 +86,15 @@ def sweep(parent: str | Path) -> None:
             with FileLock(path).acquire(timeout=0):
                 shutil.rmtree(path.parent, ignore_errors=True)
         except Timeout:
-            continue  # somebody is at work in it
-        except OSError as error:  # another user's
+            continue  # a process is at work in it
+        except OSError as error:  # belongs to another user
             _LOG.debug("%s stays: %s", path.parent, error)
 
 # %% ../../nbs/library/core/files.ipynb #2e042a87
-_LONGEST = 60  # bytes of a folder's path: with what lies in it, a socket may have 104 on some systems
+_LONGEST = 60  # bytes of a folder's path; a socket's whole path may have 104 on some systems
 
 
 def socket_folder() -> str:
-    "Give the folder for temporary files, or `/tmp` where a socket in it would have too long a path."
+    "Return the folder for temporary files, or `/tmp` if a socket in it would have too long a path."
     folder = gettempdir()
     return folder if len(os.fsencode(folder)) <= _LONGEST else "/tmp"

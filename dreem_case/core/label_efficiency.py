@@ -17,12 +17,12 @@ N_DRAWS = 5
 
 
 def draw_places(
-    people: Sequence[str],  # (n,) whose each thing is: two nights of a person are never in one draw
+    people: Sequence[str],  # (n,) person of each recording: no draw has two nights of one person
     size: int,  # people in a draw
     n_draws: int = N_DRAWS,
     seed: int = 0,
-) -> list[tuple[int, ...]]:  # places in `people`
-    "Draw what to learn from; raise `EvaluationError` where there are not so many people."
+) -> list[tuple[int, ...]]:  # positions in `people`
+    "Draw recordings to learn from; raise `EvaluationError` if there are too few people."
     names = list(dict.fromkeys(people))
     if size > len(names):
         raise EvaluationError(f"expected at most {len(names)} people to draw, found {size}")
@@ -36,13 +36,13 @@ def draw_places(
 # %% ../../nbs/library/core/label_efficiency.ipynb #e0a150ad
 @dataclass(frozen=True)
 class Curve:
-    "Kappas of a way of learning: size -> draw -> night -> kappa."
+    "Kappas of a method: size -> draw -> night -> kappa."
 
     kappas: Mapping[int, Sequence[Mapping[str, float]]]
     person: Mapping[str, str]  # of each night
 
     def first(self, n: int) -> "Curve":
-        "Give the same of the first draws of each size."
+        "Return the curve of only the first `n` draws of each size."
         return Curve({size: of[:n] for size, of in self.kappas.items()}, self.person)
 
     def by_person(self, size: int) -> dict[str, float]:
@@ -59,10 +59,10 @@ class Curve:
         return interval_over_groups(mean_of_known, range(len(values)), values)
 
     def spread(self, size: int) -> float:
-        "Tell how far draws lie apart: the standard deviation of their means."
+        "Return the spread of draws: the standard deviation of their means."
         return float(np.std([mean_of_known(list(draw.values())) for draw in self.kappas[size]]))
 
 # %% ../../nbs/library/core/label_efficiency.ipynb #e9727c06
 def gain(a: Curve, b: Curve, size: int) -> Interval:
-    "Tell how much higher `a` is than `b` with so many people, person by person."
+    "Return how much higher `a` is than `b` with `size` people, person by person."
     return paired_difference(a.by_person(size), b.by_person(size)).mean

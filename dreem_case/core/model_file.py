@@ -23,15 +23,15 @@ class ModelError(ValueError):
 # %% ../../nbs/library/core/model_file.ipynb #9ab8881e
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 1_000_000
-MAX_MODEL_BYTES = 400_000_000  # of the file; 76 million weights are 306 MB, most models have some megabytes
+MAX_MODEL_BYTES = 400_000_000  # of a model file; 76 million weights are 306 MB, most models have a few megabytes
 MAX_JSON_BYTES = 30_000_000  # of a file of plain JSON, which takes many times as much memory once it is read
 
 
 def write_model(
     folder: Path | str,
-    manifest: Mapping,  # about the model: its "kind", its classes, what it fits, what people want to know
+    manifest: Mapping,  # about the model: its "kind", its classes, the code that it fits, information for people
     content: bytes,  # what was learned
-    libraries: Sequence[str],  # that made it; their versions are noted
+    libraries: Sequence[str],  # that made the model; their versions are noted
     suffix: str = "json",  # of the model file
 ) -> None:
     "Write a model folder so that a reader sees the old model or the new one."
@@ -75,7 +75,7 @@ def _read_bounded(path: Path, max_bytes: int) -> bytes:
 
 # %% ../../nbs/library/core/model_file.ipynb #d1350f32
 def read_manifest(folder: Path | str) -> dict:
-    "Read what a model says about itself; raise `ModelError` if it says nothing."
+    "Read a model's manifest; raise `ModelError` without one."
     path = Path(folder) / MANIFEST
     try:
         text = _read_bounded(path, MAX_MANIFEST_BYTES)
@@ -109,10 +109,10 @@ def _read_model_file(folder: Path, manifest: dict) -> bytes:
 def fetch_model(
     address: str,  # a folder, or s3://bucket or s3://bucket/prefix
     cache: Path,  # a folder, made if absent
-    endpoint: str | None = None,  # of a bucket, as the region; see `open_outputs`
+    endpoint: str | None = None,  # endpoint and region are for buckets; see `open_outputs`
     region: str | None = None,
 ) -> Path:
-    "Give the folder of a model, fetched if it lies in a bucket; raise `ModelError` where there is none."
+    "Return the folder of a model, fetched if it lies in a bucket; raise `ModelError` if there is none."
     if "://" not in address:
         return Path(address)
     folder = cache / "models"
@@ -124,7 +124,7 @@ def fetch_model(
             kept = folder / hashlib.sha256((new / MANIFEST).read_bytes()).hexdigest()
             try:
                 _read_model_file(kept, read_manifest(kept))
-            except ModelError:  # not there, or damaged
+            except ModelError:  # missing or damaged
                 shutil.rmtree(kept, ignore_errors=True)
                 with suppress(FileExistsError):  # another process was first
                     new.rename(kept)
@@ -144,7 +144,7 @@ def _fetch(place: Outputs, folder: Path) -> None:
     def copy(name: str, max_bytes: int) -> None:
         if sizes.get(name, 0) > max_bytes:
             raise ModelError(f"{folder / name}: expected at most {max_bytes} bytes, found {sizes[name]}")
-        if name in sizes and (content := place.read(name)) is not None:  # no name that leads elsewhere
+        if name in sizes and (content := place.read(name)) is not None:  # ignores a name that leads elsewhere
             (folder / name).write_bytes(content)
 
     copy(MANIFEST, MAX_MANIFEST_BYTES)
@@ -154,12 +154,12 @@ def _fetch(place: Outputs, folder: Path) -> None:
 
 # %% ../../nbs/library/core/model_file.ipynb #0460014f
 def to_json(state: Mapping) -> bytes:  # of numbers, texts, and lists and mappings of them
-    "Write out what was learned."
+    "Write the learned state as JSON."
     return json.dumps(dict(state), allow_nan=False).encode()
 
 
 def from_json(content: bytes, folder: Path | str) -> dict:
-    "Read it back; raise `ModelError` for anything else than JSON with entries by name."
+    "Read a learned state; raise `ModelError` for anything but a JSON object."
     if len(content) > MAX_JSON_BYTES:
         raise ModelError(f"{folder}: expected at most {MAX_JSON_BYTES} bytes of JSON, found {len(content)}")
     try:

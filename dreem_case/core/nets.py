@@ -32,15 +32,15 @@ class LoopSettings:
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
     warm_up: float = 0.1  # share of all steps
-    clip: float = 1.0  # norm of the gradient, at most
+    clip: float = 1.0  # largest norm of the gradient
     patience: int = 6  # epochs without a better judgement
     seed: int = 0
-    half: bool = False  # bfloat16 in what multiplies, where the device has it
+    half: bool = False  # bfloat16 for multiplications, if the device has it
 
 # %% ../../nbs/library/core/nets.ipynb #9a8f4112
 @dataclass(frozen=True)
 class Learned:
-    "How a training went, an entry for each epoch."
+    "The course of a training, with an entry for each epoch."
 
     losses: tuple[float, ...]
     judgements: tuple[float, ...]  # higher is better; empty without a judge
@@ -56,7 +56,7 @@ def seed_all(seed: int) -> None:
 
 @contextmanager
 def torch_threads(n: int) -> Iterator[None]:
-    "Have torch use so many threads; small layers are too small for two, which would wait for each other."
+    "Have torch use `n` threads; layers can be too small for two, which would wait for each other."
     threads = torch.get_num_threads()
     torch.set_num_threads(n)
     try:
@@ -67,22 +67,22 @@ def torch_threads(n: int) -> Iterator[None]:
 # %% ../../nbs/library/core/nets.ipynb #24fe9bd0
 def fit_network(
     network: nn.Module,  # its weights are changed in place
-    batches: Callable[[int], Sequence],  # of the epoch's number: its batches, always as many
-    loss: Callable,  # of network and batch: a scalar tensor
+    batches: Callable[[int], Sequence],  # number of the epoch -> its batches, always equally many
+    loss: Callable,  # network, batch -> a scalar tensor
     settings: LoopSettings,
     judge: Callable[[nn.Module], float] | None = None,  # higher is better
-    resume: Path | str | None = None,  # a checkpoint of Lightning's to go on from
-    folder: Path | str | None = None,  # where checkpoints go, as `last.ckpt` behind each epoch; None: nowhere
-    about: Mapping | None = None,  # plain values that a checkpoint must say of itself, to be gone on from
-    together: bool = False,  # with the other processes of `torchrun`, each of which gives its share of every batch
-    on_card: bool = False,  # on a graphics card, where one is there: loss and judge follow the network
-    on_pass: Callable[[int, float], object] = lambda n_done, loss: None,  # is told each epoch that is done
+    resume: Path | str | None = None,  # a Lightning checkpoint to resume from
+    folder: Path | str | None = None,  # gets a checkpoint `last.ckpt` after each epoch; None: no checkpoints
+    about: Mapping | None = None,  # plain values that a checkpoint must contain to be resumed from
+    together: bool = False,  # with the other processes of `torchrun`, each taking its share of every batch
+    on_card: bool = False,  # use a graphics card if there is one: loss and judge follow the network
+    on_pass: Callable[[int, float], object] = lambda n_done, loss: None,  # called after each epoch
 ) -> Learned:
-    "Have a network learn, and leave it with its best weights; raise `ModelError` for a checkpoint that does not fit."
+    "Train a network, and leave it with its best weights; raise `ModelError` for a checkpoint that does not fit."
     import lightning
 
     seed_all(settings.seed)
-    n_batches = len(batches(0))  # once: making them can take long
+    n_batches = len(batches(0))  # called once: making batches can take long
     folder, about = Path(folder) if folder else None, dict(about or {})
     loop = _loop(network, loss, settings, n_batches, judge, folder, about, on_pass)
     if resume:
@@ -104,20 +104,20 @@ def fit_network(
 
 # %% ../../nbs/library/core/nets.ipynb #47e38c2e
 class _Epochs:
-    "The batches of the epoch that the trainer is at."
+    "The batches of the trainer's current epoch."
 
     def __init__(self, batches: Callable[[int], Sequence], n_batches: int, trainer: Any):
         self.batches, self.n_batches, self.trainer = batches, n_batches, trainer
 
     def __iter__(self) -> Iterator:
-        yield from self.batches(self.trainer.current_epoch)  # made when asked for: Lightning throws iterators away
+        yield from self.batches(self.trainer.current_epoch)  # made on demand: Lightning discards iterators
 
     def __len__(self) -> int:
         return self.n_batches
 
 # %% ../../nbs/library/core/nets.ipynb #9ab9e3e6
 def _quiet() -> ExitStack:
-    "Keep Lightning's advice on loaders and tips out of a program's output."
+    "Keep Lightning's advice and tips out of a program's output."
     import logging
     import warnings
 
@@ -151,7 +151,7 @@ def _loop(
 
         def training_step(self, batch: object) -> torch.Tensor:
             value = loss(self.network, batch)
-            self.total, self.count = self.total + value.detach().float(), self.count + 1  # a card is not waited for
+            self.total, self.count = self.total + value.detach().float(), self.count + 1  # without waiting for a card
             return value
 
         def on_train_epoch_end(self) -> None:
@@ -196,7 +196,7 @@ _COURSE = ("losses", "judgements", "best_epoch", "best_weights")
 
 
 def rate_at(step: int, n_steps: int, warm_up: float) -> float:  # share of the learning rate
-    "Warm up in a line, then fall as a cosine."
+    "Warm up linearly, then fall as a cosine."
     first = max(round(warm_up * n_steps), 1)
     if step < first:
         return (step + 1) / first
@@ -207,7 +207,7 @@ CHECKPOINT = "last.ckpt"
 
 
 def _keep_checkpoint(trainer: Any, folder: Path) -> None:
-    "Write a checkpoint beside the old one, and have it take its place."
+    "Write a checkpoint beside the old one, and then replace it."
     part = folder / f"{CHECKPOINT}.part"
     trainer.save_checkpoint(part, weights_only=False)
     if trainer.is_global_zero:
@@ -216,7 +216,7 @@ def _keep_checkpoint(trainer: Any, folder: Path) -> None:
 
 # %% ../../nbs/library/core/nets.ipynb #8526ac12
 def _random_state() -> dict:
-    "Give the state of all generators as numbers."
+    "Return the state of all random generators as numbers."
     version, words, gauss = standard_random.getstate()
     twister: dict[str, Any] = np.random.get_state(legacy=False)  # noqa: NPY002  as `seed_all`
     return {
@@ -227,7 +227,7 @@ def _random_state() -> dict:
 
 
 def _set_random_state(state: Mapping) -> None:
-    "Go on drawing where a checkpoint stopped."
+    "Restore the random generators from a checkpoint."
     version, words, gauss = state["standard"]
     standard_random.setstate((version, tuple(words), gauss))
     key, *rest = state["numpy"]
@@ -236,7 +236,7 @@ def _set_random_state(state: Mapping) -> None:
 
 # %% ../../nbs/library/core/nets.ipynb #b0b4dcf5
 def check_checkpoint(path: Path | str, about: Mapping) -> None:
-    "Raise `ModelError` for a file that is no safe checkpoint, or of another training."
+    "Raise `ModelError` for a file that is not a safe checkpoint, or is of another training."
     path = Path(path)
     try:
         with zipfile.ZipFile(path) as packed:
@@ -254,35 +254,35 @@ def check_checkpoint(path: Path | str, about: Mapping) -> None:
     found = found if isinstance(found, dict) else {}
     for name in sorted({*about, *found}):
         if (was := found.get(name)) != (wanted := about.get(name)):
-            if isinstance(was, Mapping) and isinstance(wanted, Mapping):  # of many settings, those that differ
+            if isinstance(was, Mapping) and isinstance(wanted, Mapping):  # report only the settings that differ
                 odd = [key for key in {**wanted, **was} if was.get(key) != wanted.get(key)]
                 was, wanted = ({key: of.get(key) for key in odd} for of in (was, wanted))
             said = f"expected a checkpoint of {name} {ascii(wanted)[:200]}, found {ascii(was)[:200]}"
             raise ModelError(f"{path}: {said}")
 
 # %% ../../nbs/library/core/nets.ipynb #6d4585e1
-def process_share() -> tuple[int, int]:  # which one, of how many
-    "Tell which of the processes of `torchrun` this one is."
+def process_share() -> tuple[int, int]:  # index of this one, number of all
+    "Return this process's index among the processes of `torchrun`, and their number."
     return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 
 
 def fastest_device() -> torch.device:
-    "Give the graphics card, where one is there."
+    "Return the graphics card if there is one, else the processor."
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def has_bfloat16() -> bool:
-    "Tell whether a graphics card is there that multiplies in bfloat16."
+    "Tell whether there is a graphics card that multiplies in bfloat16."
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
 
 
 def count_parameters(network: nn.Module) -> int:
-    "Count what is learned."
+    "Count the learned parameters."
     return sum(value.numel() for value in network.parameters())
 
 # %% ../../nbs/library/core/nets.ipynb #2b89563e
 def _machines(together: bool, on_card: bool) -> dict:
-    "Give what Lightning must know of the machine and the processes."
+    "Return Lightning's settings for the machine and the processes."
     card = on_card and fastest_device().type == "cuda"
     kind = {"accelerator": "gpu" if card else "cpu"}
     if not together or "RANK" not in os.environ:
@@ -301,7 +301,7 @@ LIBRARIES = ("torch", "safetensors", "numpy")
 
 
 def save_network(folder: Path | str, network: nn.Module, kind: str, about: Mapping) -> None:
-    "Write weights and what a reader must know to build the network again."
+    "Write the weights, and everything needed to rebuild the network."
     from safetensors.torch import save
 
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
@@ -313,7 +313,7 @@ def load_network(
     kind: str,
     build: Callable[[dict], nn.Module],  # of the manifest
 ) -> tuple[nn.Module, dict]:  # ready to predict, and the manifest
-    "Read a network; raise `ModelError` for a folder that holds none, or weights that do not fit."
+    "Read a network; raise `ModelError` for a folder without one, or weights that do not fit."
     from safetensors import SafetensorError
     from safetensors.torch import load
 

@@ -19,12 +19,12 @@ from .files import spool_folder
 
 # %% ../../nbs/library/core/outputs.ipynb #ed144b96
 class OutputError(OSError):
-    "A place that does not take results, or not now."
+    "A place that does not accept results, now or ever."
 
     def __init__(
         self,
-        found: str,  # instead of a place that takes them
-        lasting: bool,  # the next file will meet the same
+        found: str,  # what happened instead
+        lasting: bool,  # the next file will fail in the same way
     ):
         super().__init__(found, lasting)
         self.found, self.lasting = found, lasting
@@ -85,17 +85,17 @@ _LASTING = {
 
 
 def _failed(error: OSError) -> OutputError:
-    "Say what a file system answered."
+    "Turn a file system's error into an `OutputError`."
     found = _LASTING.get(error.errno or 0) or error.strerror or type(error).__name__
     return OutputError(found, error.errno in _LASTING)
 
 # %% ../../nbs/library/core/outputs.ipynb #ac192ae1
-_TURNS = 100  # at making a folder that others remove
+_TURNS = 100  # attempts to make a folder that others remove
 
 
 @contextmanager
 def _half_written(partial: Path) -> Iterator[Path]:
-    "Make a folder for half-written files in one that all writers share, and remove both, unless others write."
+    "Make a folder for half-written files in one shared by all writers; remove both unless others write."
     try:
         with ExitStack() as made:
             for turn in range(_TURNS):
@@ -103,7 +103,7 @@ def _half_written(partial: Path) -> Iterator[Path]:
                     partial.mkdir(parents=True, exist_ok=True)
                     spool = made.enter_context(spool_folder(partial))
                     break
-                except (FileNotFoundError, FileExistsError):  # another was done, and removed it in between
+                except (FileNotFoundError, FileExistsError):  # another writer finished and removed it in between
                     if turn == _TURNS - 1:
                         raise
             yield spool
@@ -113,7 +113,7 @@ def _half_written(partial: Path) -> Iterator[Path]:
 
 # %% ../../nbs/library/core/outputs.ipynb #a55c6fcd
 class FolderOutputs(Outputs):
-    "Results in a folder, made with the first file if it is not there."
+    "Results in a folder, which is made for the first file if it is missing."
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
@@ -126,7 +126,7 @@ class FolderOutputs(Outputs):
 
     @property
     def keeps_case(self) -> bool:
-        "Tell whether the file system does."
+        "Tell whether the file system distinguishes upper and lower case."
         try:
             with _half_written(self._partial) as spool:
                 (spool / "A").touch()
@@ -164,7 +164,7 @@ class FolderOutputs(Outputs):
             with os.scandir(self.folder / folder) as entries:
                 for entry in entries:
                     if entry.is_file() and not entry.name.startswith("."):
-                        with suppress(FileNotFoundError):  # it was removed meanwhile
+                        with suppress(FileNotFoundError):  # removed meanwhile
                             found[entry.name] = entry.stat().st_size
         except FileNotFoundError:
             return {}
@@ -185,7 +185,7 @@ def open_outputs(
     endpoint: str | None = None,  # of a bucket, as the region
     region: str | None = None,
 ) -> Outputs:
-    "Open a place for results; raise `OutputError` where there can be none."
+    "Open a place for results; raise `OutputError` if there can be none."
     if not (address := str(uri)):
         raise OutputError("an empty address", lasting=True)
     if address.startswith("s3://"):
@@ -198,7 +198,7 @@ def open_outputs(
 
 
 def csv_content(rows: Iterable[Mapping], columns: Collection[str]) -> bytes:
-    "Write rows as CSV; what a row lacks is empty."
+    "Write rows as CSV; a value that a row lacks is empty."
     text = StringIO()
     table = csv.DictWriter(text, columns, lineterminator="\n")
     table.writeheader()

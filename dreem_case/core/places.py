@@ -16,7 +16,7 @@ MAX_BYTES = 2_000_000_000  # of one file
 
 
 class PlaceError(OSError):
-    "An address that is none, a bucket that says no, or a file that is not what the list says."
+    "An invalid address, a bucket that refuses, or a file that differs from the list."
 
 
 class PlaceUnavailable(PlaceError):
@@ -27,18 +27,18 @@ class StoredFile(NamedTuple):
     "A file of a place."
 
     n_bytes: int
-    version: str  # changes with the content: the entity tag in a bucket, what the system knows of it in a folder
+    version: str  # changes with the content: the entity tag in a bucket, the file's status in a folder
 
 # %% ../../nbs/library/core/places.ipynb #325f8137
 def is_bucket(place: str | Path) -> bool:
-    "Tell an address from a folder."
+    "Tell whether a place is a bucket's address."
     return "://" in str(place)
 
 
 @contextmanager
 def asking(place: str | Path) -> Iterator[None]:
-    "Name what went wrong with a place."
-    from dreem_case.core.s3 import NO_ANSWER, ClientError, S3Error, says_no  # here, since it brings boto3
+    "Turn errors of a place into `PlaceError`, in the block."
+    from dreem_case.core.s3 import NO_ANSWER, ClientError, S3Error, says_no  # imported here, since it loads boto3
 
     try:
         yield
@@ -52,9 +52,9 @@ def asking(place: str | Path) -> Iterator[None]:
 def bucket_of(
     place: str,  # s3://bucket/prefix
     endpoint: str | None,
-    anonymous: bool | None = None,  # None: where there are no credentials
-) -> tuple[Callable[..., dict], str]:  # asks S3 by an operation's name, and the prefix
-    "Give a way to ask a bucket."
+    anonymous: bool | None = None,  # None: only without credentials
+) -> tuple[Callable[..., dict], str]:  # function that calls S3 by an operation's name; prefix
+    "Return a function that asks a bucket, and the prefix in it."
     from dreem_case.core.s3 import s3_client, split_address
 
     bucket, prefix = split_address(place)
@@ -64,10 +64,10 @@ def bucket_of(
 # %% ../../nbs/library/core/places.ipynb #67d48b8e
 def files_in(
     place: str | Path,  # a folder, or s3://bucket/prefix
-    endpoint: str | None = None,  # of a bucket; None: as the environment says
-    begins: tuple[str, ...] = ("",),  # of the names; for some of many thousand files
+    endpoint: str | None = None,  # of a bucket; None: from the environment
+    begins: tuple[str, ...] = ("",),  # beginnings of the names, to list some of many thousand files
 ) -> dict[str, StoredFile]:  # by name, in order
-    "List the files that lie right in a place, but for hidden ones; raise `PlaceError` where there is none."
+    "List the files directly in a place, except hidden ones; raise `PlaceError` if there is no such place."
     if is_bucket(place):
         with asking(place):
             files = _in_bucket(str(place), endpoint, begins)
@@ -78,15 +78,15 @@ def files_in(
         try:
             paths = (path for path in Path(place).iterdir() if path.name.startswith(begins))
             files = {path.name: stored_file(path) for path in paths if path.is_file()}
-        except OSError as error:  # one may go while it is looked at
+        except OSError as error:  # a file may vanish meanwhile
             raise PlaceUnavailable(f"{Path(place).name}: {error}") from error
     return {name: files[name] for name in sorted(files) if not name.startswith(".")}
 
 # %% ../../nbs/library/core/places.ipynb #71f47756
 def stored_file(path: Path) -> StoredFile:
-    "Tell size and version of a file."
+    "Return size and version of a file."
     status = path.stat()
-    version = f"{status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"  # a move keeps one time
+    version = f"{status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"  # a move keeps mtime
     return StoredFile(status.st_size, version)
 
 
@@ -103,10 +103,10 @@ def _in_bucket(place: str, endpoint: str | None, begins: tuple[str, ...]) -> dic
 @contextmanager
 def fetched(
     place: str | Path,
-    files: Mapping[str, StoredFile],  # of `files_in`
+    files: Mapping[str, StoredFile],  # from `files_in`
     endpoint: str | None = None,
 ) -> Iterator[Path]:
-    "Give a folder in which some files of a place lie: the place itself, or what is fetched of a bucket for so long."
+    "Give a folder with some files of a place: the place itself, or files of a bucket, fetched for this block."
     if not is_bucket(place):
         yield Path(place)
         return

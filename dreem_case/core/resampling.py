@@ -20,7 +20,7 @@ class Interval:
     value: float
     low: float
     high: float
-    n_groups: int  # how many groups stand behind it
+    n_groups: int  # number of groups behind it
 
     def __str__(self) -> str:
         return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f}, n = {self.n_groups})"
@@ -31,10 +31,10 @@ def interval_over_groups(
     groups: Sequence | np.ndarray,  # (n,) group of each row
     *arrays: Sequence | np.ndarray,  # (n,) rows of the groups
 ) -> Interval:
-    """Leave out one group after the other (jackknife), and take Student's t for the spread that this shows.
+    """Compute an interval by leaving out one group after the other (jackknife), with Student's t for the spread.
 
     A leave-out that gives NaN does not count. With one group there is a value and no interval. The limits
-    may lie outside what the statistic can be. Source: Mosteller and Tukey, Data Analysis and Regression (1977).
+    may lie outside the statistic's range. Source: Mosteller and Tukey, Data Analysis and Regression (1977).
     """
     whole, rows = rows_like(groups, arrays), list(rows_by_group(groups).values())
     if not rows:

@@ -19,12 +19,12 @@ from urllib3.exceptions import HTTPError
 
 # %% ../../nbs/library/core/s3.ipynb #0135923e
 TIMEOUT_S = 5.0  # for a connection, and for each piece of an answer
-ATTEMPTS = 3  # at a request, and at a download that breaks off
+ATTEMPTS = 3  # at a request, or at a download that breaks off
 OF_ENDPOINT, OF_REGION = "DREEM_CASE_S3_ENDPOINT", "DREEM_CASE_S3_REGION"  # environment
 
 
 class S3Error(ValueError):
-    "An address or settings that S3 does not take."
+    "An address or settings that S3 does not accept."
 
 
 def split_address(uri: str) -> tuple[str, str]:  # bucket, and prefix: empty or with a slash at its end
@@ -37,7 +37,7 @@ def split_address(uri: str) -> tuple[str, str]:  # bucket, and prefix: empty or 
 
 # %% ../../nbs/library/core/s3.ipynb #fc23adbc
 def s3_client(endpoint: str | None, region: str | None, anonymous: bool | None) -> BaseClient:
-    "Make a client that gives up in time; raise `S3Error` for settings that S3 does not take."
+    "Make a client that gives up in time; raise `S3Error` for settings that S3 does not accept."
     endpoint, region = endpoint or os.environ.get(OF_ENDPOINT), region or os.environ.get(OF_REGION)
     try:
         session = boto3.Session(region_name=region or None)
@@ -59,15 +59,15 @@ def s3_client(endpoint: str | None, region: str | None, anonymous: bool | None) 
         raise S3Error(f"expected settings that S3 takes, found: {error}") from error
 
 # %% ../../nbs/library/core/s3.ipynb #c68c25b4
-NO_ANSWER = (  # what a request raises, besides `ClientError`
-    BotoCoreError, ResponseParserError, HTTPError, ValueError  # the last: a time or a number that is none
+NO_ANSWER = (  # errors of a request, besides `ClientError`
+    BotoCoreError, ResponseParserError, HTTPError, ValueError  # ValueError: an invalid time or number
 )  # fmt: skip
-_LATER = (408, 429)  # besides 500 and more: too slow, too many
+_LATER = (408, 429)  # besides 500 and above: too slow, too many requests
 _SAYS_NO = (NoCredentialsError, PartialCredentialsError)
 
 
 def says_no(error: BaseException | None) -> bool:
-    "Tell whether the same question will get the same error again."
+    "Tell whether the same request will get the same error again."
     if isinstance(error, ClientError):
         status = error.response["ResponseMetadata"].get("HTTPStatusCode", 500)
         return status < 500 and status not in _LATER
@@ -75,24 +75,24 @@ def says_no(error: BaseException | None) -> bool:
 
 
 def refusal(error: ClientError) -> str:
-    "Say with which status and code a bucket refused: 403 (AccessDenied)."
+    "Return the status and code of a bucket's refusal: 403 (AccessDenied)."
     status, code = error.response["ResponseMetadata"].get("HTTPStatusCode"), error.response["Error"].get("Code")
     return f"{status}" if code in (None, "", f"{status}") else f"{status} ({ascii(code)[1:-1][:60]})"
 
 # %% ../../nbs/library/core/s3.ipynb #921ff420
 def _is_list(page: dict) -> bool:
-    "Tell a list from a web page, which the parser takes for an empty one, and from one whose entries say too little."
+    "Tell a valid list from a web page, which the parser takes for an empty one, and from incomplete entries."
     files, folders = page.get("Contents", []), page.get("CommonPrefixes", [])
     whole = all(file.keys() >= {"Key", "Size", "ETag"} for file in files)
     return "IsTruncated" in page and whole and all("Prefix" in folder for folder in folders)
 
 
 def list_pages(
-    ask: Callable[..., dict | None],  # calls S3 by the operation's name; None for what is not there
+    ask: Callable[..., dict | None],  # calls S3 by the operation's name; None for a missing object
     folder: str,  # empty, or with a slash at its end
-    start: str = "",  # only what lies behind this name
+    start: str = "",  # list only names after this one
 ) -> Iterator[dict]:
-    "List what lies right under a folder, a page at a time; raise `S3Error` for what is no list, or has no end."
+    "List the entries right under a folder, page by page; raise `S3Error` for an invalid or endless list."
     wanted: dict[str, str] | None = {"StartAfter": folder + start} if start else {}
     while wanted is not None:
         page = ask("list_objects_v2", Prefix=folder, Delimiter="/", **wanted)

@@ -17,7 +17,7 @@ _TYPES = {"json": "application/json", "parquet": "application/vnd.apache.parquet
 
 
 def _failed(error: Exception) -> OutputError:
-    "Say what a bucket answered."
+    "Turn a bucket's error into an `OutputError`."
     _LOG.warning("results: %s", error)
     found = "a bucket that does not answer within the limits"
     if isinstance(error, ClientError):

@@ -15,8 +15,8 @@ class TrackingError(RuntimeError):
 
 
 def load_mlflow() -> ModuleType:
-    "Import MLflow; raise `TrackingError` where it is not installed."
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # runs are told to who keeps them, and use to nobody
+    "Import MLflow; raise `TrackingError` if it is not installed."
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # runs go to the user's server, usage data to nobody
     try:
         return import_module("mlflow")
     except ImportError as error:
@@ -30,7 +30,7 @@ def log_run(
     metrics: Mapping[str, float],
     report: Mapping,  # kept with the run as training.json
 ) -> str:  # the run's identifier
-    "Tell MLflow of a training; raise `TrackingError` where it does not take the run."
+    "Log a training to MLflow; raise `TrackingError` if it does not accept the run."
     mlflow = load_mlflow()
     try:
         with mlflow.start_run(run_name=name) as run:

@@ -20,7 +20,7 @@ from .model_file import ModelError
 
 # %% ../../nbs/library/core/trees.ipynb #4ff1e997
 _COLUMNS_PER_TREE = 130
-BIN_ROWS = 5000  # drawn from all, to choose the bins of each column by
+BIN_ROWS = 5000  # sample of all rows from which each column's bins are chosen
 _PARAMETERS = {
     "objective": "multiclass", "learning_rate": 0.06, "min_data_in_leaf": 40,
     "bagging_fraction": 0.7, "bagging_freq": 1, "lambda_l2": 5.0, "max_bin": 63, "bin_construct_sample_cnt": BIN_ROWS,
@@ -29,7 +29,7 @@ _PARAMETERS = {
 
 
 class Booster(Protocol):
-    "What is asked of LightGBM's `Booster`, which nobody imports before trees are fitted."
+    "The used part of LightGBM's `Booster`, which is imported only to fit trees."
 
     def model_to_string(self, num_iteration: int | None = None) -> str: ...
     def num_feature(self) -> int: ...
@@ -37,22 +37,22 @@ class Booster(Protocol):
 
 # %% ../../nbs/library/core/trees.ipynb #2d768ad1
 def fit_trees(
-    rows: Sequence[np.ndarray],  # float32 (n_rows, n_columns) per recording, asked for a few times; NaN: empty
+    rows: Sequence[np.ndarray],  # float32 (n_rows, n_columns) per recording, read a few times; NaN: empty
     labels: Sequence[np.ndarray],  # class codes (n_rows,) per recording, below zero where not scored
-    n_classes: int,  # codes go from 0 to one less
+    n_classes: int,  # codes are 0 to n_classes - 1
     n_rounds: int,  # each adds a tree per class
     n_leaves: int,  # of a tree, at most
     seed: int,
-    enough: Callable[[Booster, int], bool] | None = None,  # asked after each round, of booster and number of rounds
+    enough: Callable[[Booster, int], bool] | None = None,  # called after each round: booster, rounds
 ) -> Booster:
     "Fit boosted trees to the scored rows; raise `ModelError` for other codes, or without LightGBM or OpenMP."
     _library()  # first, for the number of threads
     import lightgbm
-    lightgbm.register_logger(logging.getLogger(__name__))  # without, it prints to standard output, which is a program's
-    lightgbm.Dataset(np.zeros((2, 1)), params={"verbose": -1}).construct()  # a thread's log is loud until a first one
+    lightgbm.register_logger(logging.getLogger(__name__))  # else it prints to standard output, which is for results
+    lightgbm.Dataset(np.zeros((2, 1)), params={"verbose": -1}).construct()  # threads log loudly until a first one
     share = min(0.5, _COLUMNS_PER_TREE / rows[0].shape[1])
     parameters = _PARAMETERS | {"num_class": n_classes, "num_leaves": n_leaves, "feature_fraction": share, "seed": seed}
-    lightgbm.Sequence.register(_ScoredRows)  # LightGBM takes what it knows by name only
+    lightgbm.Sequence.register(_ScoredRows)  # LightGBM accepts registered classes only
     recordings = [_ScoredRows(rows, i, np.flatnonzero(given >= 0)) for i, given in enumerate(labels)]
     recordings = [part for part in recordings if len(part)]
     weight = np.concatenate([np.full(len(part), 1 / len(part)) for part in recordings])
@@ -193,7 +193,7 @@ _FLOAT32, _PROBABILITIES, _ROW_MAJOR = 0, 0, 1  # as in LightGBM's c_api.h
 
 @cache
 def _library() -> ctypes.CDLL:
-    "Load LightGBM's library, and nothing of its Python package; raise `ModelError` without it, or without OpenMP."
+    "Load LightGBM's C library without its Python package; raise `ModelError` without it, or without OpenMP."
     package = find_spec("lightgbm")
     folder = Path(package.origin).parent if package and package.origin else Path()
     found = next(folder.glob("**/lib_lightgbm.*"), None)
@@ -215,14 +215,14 @@ def _call(function: str, *arguments: object) -> None:
 
 
 def _open(text: str) -> ctypes.c_void_p:
-    "Have trees read by the library."
+    "Load trees into the library."
     booster, n_rounds = ctypes.c_void_p(), ctypes.c_int()
     _call("LGBM_BoosterLoadModelFromString", text.encode(), ctypes.byref(n_rounds), ctypes.byref(booster))
     return booster
 
 # %% ../../nbs/library/core/trees.ipynb #7e95230a
 def _predict(trees: Trees, rows: np.ndarray) -> np.ndarray:
-    "Have the library predict, by one thread: a thousand rows take some hundredths of a second."
+    "Predict by the library, on one thread: a thousand rows take some hundredths of a second."
     rows = np.ascontiguousarray(rows, np.float32)
     if rows.ndim != 2 or rows.shape[1] != trees.n_columns:
         raise ValueError(f"expected rows of {trees.n_columns} columns, found shape {rows.shape}")

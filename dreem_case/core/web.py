@@ -21,17 +21,17 @@ _LOG = logging.getLogger(__name__)
 
 
 def problem(
-    error: Exception,  # may be in three parts, as `Unusable` is
+    error: Exception,  # possibly in three parts, like `Unusable`
     status: int,  # of HTTP
-    about: str,  # what it names: "record", "series"
+    about: str,  # kind of thing that it names: "record", "series"
 ) -> tuple:  # the flask.Response, and the status again
-    "Say what is wrong as a problem document (RFC 9457)."
-    from flask import jsonify  # here: Flask is loaded by what serves alone
+    "Answer an error with a problem document (RFC 9457)."
+    from flask import jsonify  # here: only servers load Flask
 
     code = re.sub("(?<=[a-z])(?=[A-Z])", "_", type(error).__name__.strip("_")).lower()
     title = HTTPStatus(status).phrase
     detail = str(error)
-    if isinstance(error, PlaceError):  # its words may name folders and buckets
+    if isinstance(error, PlaceError):  # its text may name folders and buckets
         _LOG.warning("%s: %s", code, error)
         detail = "the server cannot answer this now; try again"
     said = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code}
@@ -54,7 +54,7 @@ def add_page(
     "Serve a part's page beside its endpoints."
     from flask import redirect, send_from_directory
 
-    # a part of an address alone: whatever host was asked for, and below whatever path
+    # relative, so that it holds for any host and below any path
     blueprint.add_url_rule(f"/{at}", f"{at} short", lambda: redirect(f"{at}/", 308))
     blueprint.add_url_rule(f"/{at}/", f"{at} list", lambda: send_from_directory(folder, "list.html"))
     blueprint.add_url_rule(f"/{at}/<_>", f"{at} page", lambda _: send_from_directory(folder, page))
@@ -78,12 +78,12 @@ def list_of(schema: Mapping) -> dict:
 
 
 def operation(
-    name: str,  # of the function that a generated client has
+    name: str,  # of the function in a generated client
     summary: str,
     answer: Mapping,  # schema
     problems: Iterable[int],  # statuses
     parameters: Iterable[Mapping] = (),
-    body: Mapping | None = None,  # schema by kind of content
+    body: Mapping | None = None,  # content type -> schema
 ) -> dict:
     "Describe an endpoint."
     schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
@@ -99,7 +99,7 @@ def operation(
 
 # %% ../../nbs/library/core/web.ipynb #dfb13002
 class BodyTooLong(ValueError):
-    "A request with more in it than is read: an answer of status 413."
+    "A request body beyond the limit; answered with status 413."
 
     def __init__(self, limit: int, found: object):
         super().__init__(limit, found)
@@ -112,11 +112,11 @@ class BodyTooLong(ValueError):
 def read_body(
     limit: int,  # bytes
 ) -> bytes:
-    "Read what was sent with the request at hand; raise `BodyTooLong` where it is longer."
+    "Read the body of the current request; raise `BodyTooLong` if it is longer than the limit."
     from flask import request
     from werkzeug.exceptions import RequestEntityTooLarge
 
-    request.max_content_length = limit + 1  # what comes in pieces ends at the limit without a word: one more byte tells
+    request.max_content_length = limit + 1  # a body in pieces is silently cut at the maximum: one more byte tells
     try:
         body = request.get_data(cache=False)
     except RequestEntityTooLarge:
@@ -129,10 +129,10 @@ def read_body(
     raise BodyTooLong(limit, request.content_length or "more")
 
 # %% ../../nbs/library/core/web.ipynb #7b0e6d14
-def one_by_one(kept: Callable) -> Callable:  # of arguments that can be hashed; keeps what it has computed
+def one_by_one(kept: Callable) -> Callable:  # kept: a cached function of hashable arguments
     "Let calls with the same arguments wait for each other, so that only the first computes."
     guard = threading.Lock()
-    locks: WeakValueDictionary = WeakValueDictionary()  # a lock goes with the last call that holds it
+    locks: WeakValueDictionary = WeakValueDictionary()  # a lock disappears with the last call that uses it
 
     @wraps(kept)
     def one(*arguments: Any) -> Any:
@@ -144,8 +144,8 @@ def one_by_one(kept: Callable) -> Callable:  # of arguments that can be hashed; 
     return one
 
 # %% ../../nbs/library/core/web.ipynb #5e0c1d22
-AT_ONCE = 2  # computations of a process
-WAIT_S = 30.0  # for one of them to end
+AT_ONCE = 2  # computations at a time in one process
+WAIT_S = 30.0  # longest wait for one of them to end
 _TURNS = threading.BoundedSemaphore(AT_ONCE)
 
 
@@ -157,7 +157,7 @@ _HERE = _Here()
 
 
 def few_at_once(compute: Callable) -> Callable:
-    "Let `AT_ONCE` calls compute, with what they call; raise `PlaceUnavailable` for one that waits for `WAIT_S`."
+    "Let `AT_ONCE` calls compute at a time, nested calls included; raise `PlaceUnavailable` after `WAIT_S` of waiting."
 
     @wraps(compute)
     def one(*arguments: Any) -> Any:

@@ -13,7 +13,7 @@ def window_starts(
     n: int,  # samples of the recording
     width: int,  # samples of a window
     overlap: float = 0.5,  # share of a window that the next one repeats
-) -> np.ndarray:  # int (n_windows,); one that begins at zero where the recording is shorter than a window
+) -> np.ndarray:  # int (n_windows,); a single 0 if the recording is shorter than a window
     "Place windows so that every sample is in one; the last one ends with the recording."
     step = max(round(width * (1 - overlap)), 1)
     starts = np.arange(0, max(n - width, 0) + 1, step)
@@ -25,7 +25,7 @@ def cut(
     start: int,
     width: int,
 ) -> np.ndarray:  # (n_channels, width)
-    "Take a window, with zeros where the recording has nothing."
+    "Take a window, with zeros beyond the recording."
     found = np.zeros((len(signal), width), signal.dtype)
     first, last = np.clip((start, start + width), 0, signal.shape[1])
     found[:, first - start : last - start] = signal[:, first:last]
@@ -37,7 +37,7 @@ def stitch(
     starts: np.ndarray,  # (n_windows,)
     n: int,  # samples of the whole
 ) -> np.ndarray:  # (n_outputs, n)
-    "Put what is said of windows together; the middle of a window counts most."
+    "Join the outputs of windows; the middle of a window counts most."
     width = parts[0].shape[1]
     weight = 0.02 + np.sin(np.pi * (np.arange(width) + 0.5) / width) ** 2
     total, weights = np.zeros((parts[0].shape[0], n + width)), np.zeros(n + width)
@@ -47,7 +47,7 @@ def stitch(
     return total[:, :n] / np.maximum(weights[:n], 1e-9)
 
 # %% ../../nbs/library/core/windows.ipynb #c3a17f61
-def runs_of(mask: np.ndarray, least: float = 1) -> np.ndarray:  # bool (n,) -> int (k, 2) first and end
+def runs_of(mask: np.ndarray, least: float = 1) -> np.ndarray:  # bool (n,) -> int (k, 2) start and end
     "Find the runs of true values that are long enough."
     runs = np.flatnonzero(np.diff(mask.astype(np.int8), prepend=0, append=0)).reshape(-1, 2)
     return runs[runs[:, 1] - runs[:, 0] >= least]
@@ -58,7 +58,7 @@ def mixup(
     targets: np.ndarray,  # (n, n_outputs, width_out)
     random: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    "Mix each window with another one."
+    "Mix each window, and its targets, with another one."
     order, share = random.permutation(len(inputs)), random.beta(0.4, 0.4, (len(inputs), 1, 1)).astype(np.float32)
     return share * inputs + (1 - share) * inputs[order], share * targets + (1 - share) * targets[order]
 
@@ -68,7 +68,7 @@ def cutmix(
     targets: np.ndarray,  # (n, n_outputs, width_out), the width a multiple of width_out
     random: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    "Put a stretch of time of another window into each."
+    "Replace a stretch of time in each window by that of another one."
     inputs, targets, order = inputs.copy(), targets.copy(), random.permutation(len(inputs))
     rate, n_out = inputs.shape[2] // targets.shape[2], targets.shape[2]
     before = inputs.copy(), targets.copy()

@@ -43,11 +43,11 @@ class Done(NamedTuple):
 
     item: str
     value: object  # what the function returned
-    lost: str = ""  # or why nobody could do it
+    lost: str = ""  # or why no worker could do it
 
 # %% ../../nbs/library/core/workers.ipynb #a3e81a7c
 class Workers(ABC):
-    "Whoever does the work."
+    "The workers that do the work."
 
     @abstractmethod
     def run(self, function: Callable, items: Iterable[str]) -> Iterator[Done]:
@@ -68,13 +68,13 @@ class Workers(ABC):
         self.close()
 
 # %% ../../nbs/library/core/workers.ipynb #857ab186
-_LOOK_S = 2.0  # between two looks whether the workers are still there
+_LOOK_S = 2.0  # interval between checks that the workers are still there
 
 
 class _Processes(Workers):
     "Workers that may die of an item."
 
-    _DIED: tuple[type[Exception], ...]  # what the result of such an item raises
+    _DIED: tuple[type[Exception], ...]  # errors from an item whose worker died
 
     @abstractmethod
     def _begin(self, function: Callable, item: str) -> Future:
@@ -82,7 +82,7 @@ class _Processes(Workers):
 
     @abstractmethod
     def _room(self) -> int:
-        "Say how many items may be in work; raise `WorkersError` where nobody is there for them."
+        "Return how many items may be in work; raise `WorkersError` if there are no workers."
 
     def run(self, function: Callable, items: Iterable[str]) -> Iterator[Done]:
         "Call a function of one item for each, and yield what becomes of them as they are done."
@@ -119,10 +119,10 @@ class _Processes(Workers):
 # %% ../../nbs/library/core/workers.ipynb #2f5065a2
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    "Keep Ctrl-C from processes that are started meanwhile, and from this thread until the end."
+    "Keep Ctrl-C from processes started in the block, and from this thread until its end."
     _start_tracker()
     is_main, came = threading.current_thread() is threading.main_thread(), []
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # what is started inherits it
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # new processes inherit it
     before = signal.signal(signal.SIGINT, lambda *_: came.append(True)) if is_main else None  # from other threads
     try:
         yield
@@ -134,11 +134,11 @@ def interrupts_held() -> Iterator[None]:
         raise KeyboardInterrupt
 
 # %% ../../nbs/library/core/workers.ipynb #5370238e
-_TRACKING = threading.Lock()  # the environment is that of all threads
+_TRACKING = threading.Lock()  # all threads share the environment
 
 
 def _start_tracker() -> None:
-    "Start Python's resource tracker unless it runs; starting, it would let Ctrl-C through."
+    "Start Python's resource tracker unless it runs; its own start would let Ctrl-C through."
     with _TRACKING:
         before = os.environ.get("PYTHONWARNINGS")
         os.environ["PYTHONWARNINGS"] = "ignore:resource_tracker"
@@ -155,7 +155,7 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 
 @contextmanager
 def one_thread_each() -> Iterator[None]:
-    "Give processes that are started meanwhile one thread each for numerical libraries."
+    "Give each process started in the block one thread for numerical libraries."
     before = {name: os.environ.get(name) for name in ONE_THREAD}
     os.environ.update(ONE_THREAD)
     try:
@@ -169,7 +169,7 @@ def _begin_work(parent: int) -> None:  # its process id
     "Make this process a worker that ends with its parent."
     threading.Thread(target=_end_with, args=[parent], daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    multiprocessing.set_start_method("spawn", force=True)  # loky's own is unknown to the children of its processes
+    multiprocessing.set_start_method("spawn", force=True)  # the children of loky's processes do not know its own method
 
 # %% ../../nbs/library/core/workers.ipynb #230f2601
 def _end_with(parent: int) -> None:
@@ -185,14 +185,14 @@ class LocalWorkers(_Processes):
 
     def __init__(self, n_jobs: int | None = None):  # processes; None: one for each core
         self.n_jobs = n_jobs or cpu_count()
-        self._idle: list[ProcessPoolExecutor] = []  # each with one process; none may be forgotten by an interrupt
+        self._idle: list[ProcessPoolExecutor] = []  # each with one process; an interrupt must not lose any
         self._busy: dict[Future, ProcessPoolExecutor] = {}
 
     def run(self, function: Callable, items: Iterable[str]) -> Iterator[Done]:
         "Call a function of one item for each, and yield what becomes of them as they are done."
         try:
             yield from super().run(function, items)
-            self._end(kill=False)  # they put their things away
+            self._end(kill=False)  # lets them clean up
         finally:
             self.close()
 
@@ -235,7 +235,7 @@ def run_all(
     items: Sequence[str],
     n_jobs: int | None = None,  # processes; 1: this one, None: one for each core
 ) -> dict[str, Any]:  # item -> what the function returned, in the order of the items
-    "Call a function of each item; raise what it raises, and `WorkersError` where nobody could do one."
+    "Call a function for each item; raise what it raises, and `WorkersError` if no worker could do an item."
     if n_jobs == 1:
         return {item: function(item) for item in items}
     found = {}
@@ -249,13 +249,13 @@ def run_all(
 # %% ../../nbs/library/core/workers.ipynb #88397042
 @runtime_checkable
 class Closing(Protocol):
-    "A function that has something open until it is closed."
+    "A function that holds resources until it is closed."
 
     def close(self) -> None: ...
 
 # %% ../../nbs/library/core/workers.ipynb #d7f76745
 class ThreadWorkers(_Processes):
-    "Threads of this process, for a function that has others work; what it has open it gives back when it is closed."
+    "Threads of this process, for a function whose work other processes do; closing it releases its resources."
 
     _DIED = ()
 
@@ -271,7 +271,7 @@ class ThreadWorkers(_Processes):
         finally:
             self._threads.shutdown(wait=False, cancel_futures=True)
             if isinstance(function, Closing):
-                function.close()  # whoever is waited for, by the threads that are left
+                function.close()  # ends the work that the remaining threads wait for
             self._threads.shutdown()
 
     def close(self) -> None:
@@ -285,7 +285,7 @@ class ThreadWorkers(_Processes):
 
 # %% ../../nbs/library/core/workers.ipynb #c3a90f02
 def peak_memory(of_children: bool = False) -> int:  # bytes
-    "Return the most memory that this process has had, or the largest of those that it has waited for."
+    "Return the peak memory of this process, or of the largest child process that it has waited for."
     used = resource.getrusage(resource.RUSAGE_CHILDREN if of_children else resource.RUSAGE_SELF)
     return used.ru_maxrss * (1 if sys.platform == "darwin" else 2**10)
 
@@ -300,12 +300,12 @@ def processor() -> str:
 # %% ../../nbs/library/core/workers.ipynb #bed499b7
 @cache
 def _versions() -> dict[str, str]:
-    "Name this package by what its code means, and the libraries by their versions."
+    "Return the version of this package's code, and those of the libraries."
     return {"dreem_case": f"{installed_version('dreem_case')} ({package_version()})", **library_versions()}
 
 
 def _check_versions(expected: dict[str, str]) -> None:
-    "Raise `WorkersError` unless this worker has the same."
+    "Raise `WorkersError` unless this worker has the same versions."
     if differ := [name for name, found in _versions().items() if found != expected.get(name)]:
         from distributed import get_worker
 
@@ -314,8 +314,8 @@ def _check_versions(expected: dict[str, str]) -> None:
 
 # %% ../../nbs/library/core/workers.ipynb #076aafad
 CONNECT_S = 5.0  # for a scheduler to answer
-ANSWER_S = 60.0  # for it to tell its workers, while it has much to do
-WORKERS_S = 60.0  # for a worker to come, at the start or where the last one has gone
+ANSWER_S = 60.0  # for it to list its workers, even when busy
+WORKERS_S = 60.0  # for a worker to come, at the start or after the last one has gone
 _SCHEDULER = re.compile(r"(tcp|tls|ucx|wss?)://[^/\s]+:\d{1,5}")
 
 
@@ -338,7 +338,7 @@ class DaskWorkers(_Processes):
         if not _SCHEDULER.fullmatch(address):
             raise WorkersError(f"expected a Dask scheduler's address, tcp://host:8786, found {ascii(address)[:200]}")
         self._address, self._DIED = address, (KilledWorker,)
-        for name in ("distributed.client", "tornado.application"):  # of a scheduler that dies; the errors here say it
+        for name in ("distributed.client", "tornado.application"):  # they log a dying scheduler, which is reported here
             logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
             self._client = Client(address, timeout=CONNECT_S, set_as_default=False)
@@ -350,7 +350,7 @@ class DaskWorkers(_Processes):
             self.close()
             raise self._no_workers() from None
         self._executor = self._client.get_executor(pure=False)
-        self._n_threads, self._seen, self._looked = 0, 0.0, 0.0  # when there was a worker, and the last look
+        self._n_threads, self._seen, self._looked = 0, 0.0, 0.0  # times: a worker was seen, and the last check
 
     def run(self, function: Callable, items: Iterable[str]) -> Iterator[Done]:
         "Call a function of one item for each, and yield what becomes of them as they are done."
@@ -379,7 +379,7 @@ class DaskWorkers(_Processes):
     def _count_threads(self) -> int:
         try:
             found = self._client.sync(self._client.scheduler.ncores, callback_timeout=ANSWER_S)
-        except TimeoutError:  # which is an OSError, too
+        except TimeoutError:  # a subclass of OSError, so caught first
             raise WorkersError(f"expected an answer of the scheduler {self._address}, found none") from None
         except OSError:
             raise self._gone() from None

@@ -49,7 +49,7 @@ _FORMAT = {
 
 # %% ../../nbs/library/nights/casefile.ipynb #a85bf12f
 class RecordNameError(CaseFileError):
-    "A record name that is no safe file name."
+    "A record name that is not a safe file name."
 
 
 class MissingSignalError(CaseFileError):
@@ -61,11 +61,11 @@ class TooShortError(CaseFileError):
 
 
 class WrongRateError(CaseFileError):
-    "A channel whose sampling rate, by its own attribute, is of no use."
+    "A channel whose own attribute gives an unusable sampling rate."
 
 
 class HypnogramFileError(CaseFileError):
-    "A hypnogram file that is no JSON list of stage names."
+    "A hypnogram file that is not a JSON list of stage names."
 
 
 class TooManyLabelsError(CaseFileError):
@@ -73,11 +73,11 @@ class TooManyLabelsError(CaseFileError):
 
 
 class NotInFormatError(CaseFileError):
-    "A signal that the case's format has no place for."
+    "A signal that the case's format cannot hold."
 
 
 class NotFiniteError(CaseFileError):
-    "A signal to be written with values that are no numbers."
+    "A signal to be written that has values that are not finite."
 
 # %% ../../nbs/library/nights/casefile.ipynb #b60a484d
 RECORD_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
@@ -97,17 +97,17 @@ def check_record_name(record: str) -> str:
 def open_night(
     h5_path: str | Path,  # the record's h5 file; its name without the ending is the record's name
     hypnogram_path: str | Path | None = None,  # the record's JSON file, if it has been scored
-    numbering: str | None = None,  # of its labels where they are numbers, one of `stages.NUMBERINGS`
-    keep_signals: bool = False,  # with a hypnogram that cannot be used the night is unscored, and a note says why
+    numbering: str | None = None,  # of numeric labels, one of `stages.NUMBERINGS`
+    keep_signals: bool = False,  # do not raise for an unusable hypnogram: leave the night unscored, with a note
 ) -> Night:  # signals are read at each access
     """Open a night: check every header now, read values when they are asked for.
 
-    A night has as many epochs as its longest derivation has whole ones; where a shorter one has ended, and where
-    there is no number, its values are NaN. An accelerometer that goes on for longer adds none, as stages are those of
-    an EEG.
+        A night has as many epochs as its longest derivation has whole ones. Values are NaN after the end of a shorter
+    derivation and wherever the file has no number. A longer accelerometer adds no epochs, since stages belong to the
+    EEG.
 
-    Raises a `CaseFileError` when a file cannot be used, and `FileUnavailable` where the system does not let it be read;
-    what is odd and usable is in `Night.notes`.
+    Raises a `CaseFileError` for a file that cannot be used, and `FileUnavailable` for one that the system does not let
+    be read; oddities that do no harm are in `Night.notes`.
     """
     path = Path(h5_path)
     record = path.stem
@@ -139,7 +139,7 @@ def read_night(
 MAX_FS_HZ = 1000  # of any channel
 UNITS = {
     "eeg": {"uv": 1.0, "uvolt": 1.0, "microvolt": 1.0, "mv": 1e3, "mvolt": 1e3, "millivolt": 1e3, "v": 1e6, "volt": 1e6,
-            "nv": 1e-3, "nanovolt": 1e-3, "microvol": 1.0, "millivol": 1e3},  # the last two in the 8 letters of EDF
+            "nv": 1e-3, "nanovolt": 1e-3, "microvol": 1.0, "millivol": 1e3},  # the last two as EDF's 8 letters
     "accelerometer": {"g": 1.0, "gravity": 1.0, "mg": 1e-3, "milli-g": 1e-3, "m/s2": 1 / 9.80665, "ms-2": 1 / 9.80665},
 }
 _COUNTS = ("count", "adc", "adu", "lsb", "raw", "digital")
@@ -155,7 +155,7 @@ def plain_unit(text: str) -> str:
 
 
 def _scale(kind: str, given: dict[str, str | float]) -> tuple[float, float, str, str]:
-    "Return scale and offset to the case's unit, the unit that results, and what to say of it."
+    "Return scale and offset to the case's unit, the resulting unit, and a note."
     case_unit = "µV" if kind == "eeg" else "g"
     own = next((value for name in _UNIT_NAMES if isinstance(value := given.get(name), str)), "")
     scale, offset = (
@@ -178,7 +178,7 @@ _RATE_NAMES = ("fs", "samplingrate", "samplerate", "samplingfrequency", "sfreq",
 
 
 def _number(value: str | float) -> float:
-    "Read a number, which may be written as a text; NaN for what is none."
+    "Read a number, which may be written as text; NaN for anything else."
     try:
         return float(value)
     except ValueError:
@@ -186,7 +186,7 @@ def _number(value: str | float) -> float:
 
 
 def _rate(record: str, name: str, kind: str, *given: dict[str, str | float]) -> float:  # Hz
-    "Return a channel's rate by its attributes or else the case's; raise `WrongRateError` for one that is of no use."
+    "Return a channel's rate by its attributes, or else the case's; raise `WrongRateError` for an unusable one."
     usual = EEG_FS_HZ if kind == "eeg" else ACCELEROMETER_FS_HZ
     plain = [{re.sub("[ _-]|hz$", "", name): value for name, value in found.items() if value != ""} for found in given]
     own = next((found[attribute] for found in plain for attribute in _RATE_NAMES if attribute in found), usual)
@@ -202,14 +202,14 @@ def _rate(record: str, name: str, kind: str, *given: dict[str, str | float]) -> 
 # %% ../../nbs/library/nights/casefile.ipynb #24526154
 class _Channel(NamedTuple):
     signal: StoredSignal
-    about: str  # what its header says that is unusual
+    about: str  # anything unusual in its header
 
 
 _ONE_CHANNEL = (WrongShapeError, WrongTypeError, TooLongError, TooShortError, WrongRateError)
 
 
 def _open_channels(record: str, path: Path, file: h5py.File) -> tuple[dict[str, _Channel], dict[str, CaseFileError]]:
-    "Open what the case knows of, and say what is of no use; raise `UnsafeFileError` for what could hurt."
+    "Open the case's channels, and collect the unusable ones; raise `UnsafeFileError` for a harmful file."
     channels: dict[str, _Channel] = {}
     left_out: dict[str, CaseFileError] = {}
     for name in _FORMAT:
@@ -237,7 +237,7 @@ def _open_channel(record: str, path: Path, name: str, file: h5py.File) -> _Chann
 
 
 def _about_headers(channels: dict[str, _Channel]) -> list[str]:
-    "Say what the headers say that is unusual, channels of one kind together."
+    "Report anything unusual in the headers, grouping channels with the same finding."
     saying: dict[str, list[str]] = {}
     for name, channel in channels.items():
         saying.setdefault(channel.about, []).append(name)
@@ -251,7 +251,7 @@ def _seconds(signal: StoredSignal) -> float:
 def _whole_epochs(
     eeg: dict[str, _Channel], left_out: dict[str, CaseFileError]
 ) -> tuple[dict[str, _Channel], int, list[str]]:
-    "Count the whole epochs of the longest derivation, let all others last as long, and note what is odd."
+    "Count the whole epochs of the longest derivation, extend all others to its length, and note oddities."
     longest = max(eeg.values(), key=lambda channel: _seconds(channel.signal)).signal
     per_epoch = round(EPOCH_S * longest.fs_hz)
     n_epochs, n_left = divmod(longest.n_samples, per_epoch)
@@ -274,7 +274,7 @@ def _whole_epochs(
 def _usable_accelerometer(
     channels: dict[str, _Channel], left_out: dict[str, CaseFileError], n_epochs: int
 ) -> tuple[dict[str, _Channel], list[str]]:
-    "Keep the accelerometer if all axes are there, and note what is odd about it."
+    "Keep the accelerometer if it has all axes, and note oddities."
     axes = {name: channels[name] for name in ACCELEROMETER_NAMES if name in channels}
     if not axes:
         return {}, [] if set(ACCELEROMETER_NAMES) & set(left_out) else ["no accelerometer"]
@@ -301,11 +301,11 @@ _USUAL_RATES = {
     "EEG": (100, 125, 128, 200, 250, 256, 500, 512, 1000),
     "an accelerometer": (10, 12.5, 25, 26, 32, 50, 52, 62.5, 64, 100, 200),
 }
-_FITS = 0.003  # share by which lengths may disagree with a rate
+_FITS = 0.003  # relative difference between lengths that still fits a rate
 
 
-def _fitting_rates(ratio: float, eeg_fs_hz: float, accelerometer_fs_hz: float) -> str:  # of the lengths in seconds
-    "Say at which usual rate of one of them EEG and accelerometer would be of one length; empty where at none."
+def _fitting_rates(ratio: float, eeg_fs_hz: float, accelerometer_fs_hz: float) -> str:  # ratio: of the lengths in s
+    "Name the usual rates of one of them at which EEG and accelerometer would be equally long; empty for none."
     fitting = [
         f"{kind} at {rate:g} Hz"
         for kind, fits in (("EEG", eeg_fs_hz * ratio), ("an accelerometer", accelerometer_fs_hz / ratio))
@@ -319,10 +319,10 @@ def _fitting_rates(ratio: float, eeg_fs_hz: float, accelerometer_fs_hz: float) -
 # %% ../../nbs/library/nights/casefile.ipynb #cf16e329
 def parse_labels(
     record: str,
-    content: bytes,  # of the record's hypnogram file
+    content: bytes,  # content of the hypnogram file
     n_epochs: int,  # of the signal
-    numbering: str | None = None,  # of labels that are numbers, one of `stages.NUMBERINGS`
-) -> np.ndarray:  # int8 (n_epochs,) stage codes, `UNSCORED` behind the last label
+    numbering: str | None = None,  # of numeric labels, one of `stages.NUMBERINGS`
+) -> np.ndarray:  # int8 (n_epochs,) stage codes, `UNSCORED` after the last label
     "Parse a hypnogram file; raise `HypnogramFileError` or `TooManyLabelsError`."
     return _labels_and_notes(record, content, n_epochs, numbering)[0]
 
@@ -330,7 +330,7 @@ def parse_labels(
 def _labels_and_notes(
     record: str, content: bytes, n_epochs: int, numbering: str | None
 ) -> tuple[np.ndarray, list[str]]:
-    "Parse a hypnogram file to stage codes for each epoch, and note what is odd about it."
+    "Parse a hypnogram file to stage codes for each epoch, and note oddities."
     codes, notes = _parse(record, content, numbering)
     if len(codes) > n_epochs + 1:
         expected = f"at most {n_epochs} labels for as many whole epochs"
@@ -368,7 +368,7 @@ def _parse(record: str, content: bytes, numbering: str | None) -> tuple[np.ndarr
 
 # %% ../../nbs/library/nights/casefile.ipynb #fc97b4e5
 def _read_labels(record: str, path: str | Path) -> bytes:
-    "Read the start of a hypnogram file; raise `HypnogramFileError` for none, `FileUnavailable` as the system does."
+    "Read the start of a hypnogram file; raise `HypnogramFileError` without one, `FileUnavailable` for an `OSError`."
     expected = "a JSON list of stage names"
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
@@ -396,12 +396,12 @@ def _padded_hypnogram(
 
 # %% ../../nbs/library/nights/casefile.ipynb #63c7ad01
 def write_night(
-    night: Night,  # with the case's channel names, rates and units
+    night: Night,  # a night with the case's channel names, rates and units
     folder: str | Path,  # gets `h5/<record>.h5` and, if scored, `hypnograms/<record>.json`
 ) -> Path:  # the h5 file
     """Write a night in the case's format: float32, uncompressed, each file whole or not at all.
 
-    Raises a `CaseFileError` for a night that the format cannot hold, `HypnogramError` for such stages.
+        Raises a `CaseFileError` for a night that the format cannot hold, and `HypnogramError` for invalid stage codes.
     """
     record = check_record_name(night.record)
     h5_path = Path(folder) / "h5" / f"{record}.h5"
@@ -421,7 +421,7 @@ def write_night(
 
 # %% ../../nbs/library/nights/casefile.ipynb #29119a70
 def _label_names(record: str, stages: np.ndarray) -> list[str | None]:
-    "Name the stages up to the last scored epoch, None where nobody scored; raise `HypnogramError` for what is no code."
+    "Name the stages up to the last scored epoch, None where unscored; raise `HypnogramError` for an invalid code."
     scored = np.flatnonzero(stages != UNSCORED)
     names = np.full(scored[-1] + 1 if len(scored) else 0, None)
     if len(odd := [int(epoch) for epoch in scored if stages[epoch] not in list(STAGES)]):

@@ -18,7 +18,7 @@ from ..core.files import spool_folder
 class Copied(NamedTuple):
     "What became of a copy."
 
-    is_new: bool  # the h5 was not there, or not current
+    is_new: bool  # the h5 was missing, or not current
     has_own_labels: bool  # the folder has a hypnogram of this record, and the store has none
 
 # %% ../../nbs/library/nights/download.ipynb #836e088d
@@ -26,9 +26,9 @@ def copy_record(
     store: Store,
     record: str,
     folder: Path,  # gets `h5/<record>.h5` and, if scored, `hypnograms/<record>.json`
-    on_bytes: Callable[[int], object],  # is told how many bytes of the h5 are there so far
+    on_bytes: Callable[[int], object],  # is told how many bytes of the h5 are written so far
 ) -> Copied:
-    """Copy a record's files to a folder if they are not there and current; each is whole or not there.
+    """Copy a record's files to a folder unless they are current; each is written whole or not at all.
 
     Raises what the store raises, and `OSError` if the folder cannot be written.
     """
@@ -49,7 +49,7 @@ def copy_record(
 
 # %% ../../nbs/library/nights/download.ipynb #4dcdee3e
 def _is_current(path: Path, found: StoredFile) -> bool:
-    "Tell whether a copy is there, with the length and the time of the store's file."
+    "Tell whether a copy exists with the length and the time of the store's file."
     if not path.is_file():
         return False
     own = path.stat()
@@ -61,8 +61,8 @@ def _move(path: Path, place: Path) -> None:
     path.replace(place)
 
 # %% ../../nbs/library/nights/download.ipynb #9a7a741e
-def copy_source(store: Store, folder: Path) -> str:  # what the folder says its nights are
-    "Write where the nights come from, unless the folder says so already, or holds nights that came from elsewhere."
+def copy_source(store: Store, folder: Path) -> str:  # the source that the folder states
+    "Write the nights' source, unless the folder already states one, or holds nights from elsewhere."
     manifest = folder / "manifest.json"
     if not manifest.exists() and not FolderStore(folder).records():
         with spool_folder(folder) as spool:

@@ -38,21 +38,21 @@ _EEG = re.compile(rf"EEG(?![a-z]).*|{_ELECTRODE}(?:\s*[-:/_]\s*\w+|\s*{_ELECTROD
 
 
 def looks_like_eeg(label: str) -> bool:
-    "Tell by its label whether a channel is an EEG derivation."
-    plain = re.sub(r" \(\d+\)$", "", label.strip())  # of several of one name
+    "Tell whether a channel is an EEG derivation, by its label."
+    plain = re.sub(r" \(\d+\)$", "", label.strip())  # the number of a repeated name
     return _EEG.fullmatch(plain) is not None and not re.search(r"EOG|ECG|EKG|EMG", plain, re.IGNORECASE)
 
 
 def plain_name(label: str) -> str:
-    "Name a derivation without what says that it is one: `Fpz-Cz` of `EEG Fpz-Cz`."
+    "Return a derivation's name without the word EEG: `Fpz-Cz` of `EEG Fpz-Cz`."
     return re.sub(r"^EEG[ _-]+", "", label.strip(), flags=re.IGNORECASE) or label
 
 # %% ../../nbs/library/nights/edf.ipynb #185e53da
 RESAMPLED_HZ = 250
 MOST_FS_HZ = 50_000  # of a channel that is resampled
-MOST_SAMPLES = 100_000_000  # of a derivation whose gaps are longer than itself: three days at 400 Hz
+MOST_SAMPLES = 100_000_000  # of a derivation with more gaps than data: three days at 400 Hz
 _MOST_TERM = 10_000  # of the ratio of two rates
-_SLOW_CLOCK = 0.99  # of the rate that is meant, which a device's clock keeps at least
+_SLOW_CLOCK = 0.99  # of the nominal rate: the least that a device's clock keeps
 
 # %% ../../nbs/library/nights/edf.ipynb #42f62b99
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class EdfSignal:
         return replace(self, start=start, stop=stop)
 
     def load(self) -> Signal:
-        "Read the values, NaN in gaps; raise an `EdfError` or `FileUnavailable` if that is not possible any more."
+        "Read the values, NaN in gaps; raise an `EdfError` or `FileUnavailable` if that has become impossible."
         if self.fs_hz == self.channel.fs_hz:
             return Signal(self._read(self.start, self.stop), self.fs_hz, self.unit, self.kind)
         n = round(self.timeline.span_s * self.channel.fs_hz)
@@ -94,11 +94,11 @@ class EdfSignal:
         return Signal(np.concatenate([values, missing]), self.fs_hz, self.unit, self.kind)
 
     def flat_value(self) -> float | None:
-        "Say that only reading tells whether it is flat."
+        "Return None: only reading tells whether it is flat."
         return None
 
     def _read(self, start: int, stop: int) -> np.ndarray:  # float32 (stop - start,) µV, at the file's rate
-        "Read a span of samples and put each data record to its place in time."
+        "Read a span of samples and put each data record at its place in time."
         channel = self.channel
         values = np.full(stop - start, np.nan, np.float32)
         for run in self.timeline.runs:
@@ -116,7 +116,7 @@ class EdfSignal:
 
 # %% ../../nbs/library/nights/edf.ipynb #20efa726
 def _resampled(values: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
-    "Bring a signal to another rate behind a low-pass; what was missing stays missing."
+    "Resample a signal with a low-pass; missing values stay missing."
     from scipy.signal import resample_poly
 
     ratio = (Fraction(to_hz) / Fraction(from_hz)).limit_denominator(_MOST_TERM)
@@ -129,7 +129,7 @@ def _resampled(values: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
 
 # %% ../../nbs/library/nights/edf.ipynb #8cd4d248
 def _chosen(header: EdfHeader, wanted: Sequence[str] | None) -> tuple[list[int], list[str]]:  # positions, notes
-    "Choose channels; raise `MissingSignalError` for one that is not there, `EdfChannelError` for one of no use."
+    "Choose channels; raise `MissingSignalError` for a missing one, `EdfChannelError` for an unusable one."
     usable: list[int] = []
     notes: list[str] = []
     if wanted is not None:
@@ -148,7 +148,7 @@ def _chosen(header: EdfHeader, wanted: Sequence[str] | None) -> tuple[list[int],
 
 # %% ../../nbs/library/nights/edf.ipynb #f97f0ad3
 def _find(header: EdfHeader, name: str) -> int:
-    "Find a channel by its name; raise as `_chosen`."
+    "Find a channel by its name; raise as `_chosen` does."
     for wish in (lambda label: label, lambda label: plain_name(label).casefold()):
         for number, channel in enumerate(header.channels):
             if wish(channel.label) == wish(name) and not channel.is_annotations:
@@ -170,28 +170,28 @@ def _why_not(channel: EdfChannel) -> str:
 
 # %% ../../nbs/library/nights/edf.ipynb #0671e1c2
 def _is_kept(fs_hz: float) -> bool:
-    "Tell whether a rate is one that nights may have."
+    "Tell whether a rate is kept as it is."
     return MIN_FS_HZ["eeg"] <= fs_hz <= MAX_FS_HZ and abs(EPOCH_S * fs_hz - round(EPOCH_S * fs_hz)) < 1e-6
 
 # %% ../../nbs/library/nights/edf.ipynb #f898fb69
 class EdfNight(NamedTuple):
-    "A night with what a `Night` has no place for."
+    "A night, and the facts about it that a `Night` cannot hold."
 
     night: Night
     header: EdfHeader
     timeline: Timeline
     scoring: Scoring | None
     scored: Scored | None  # on the night's epochs
-    shift_s: float  # the first sample, on the scoring's clock
+    shift_s: float  # time of the first sample on the scoring's clock
 
 # %% ../../nbs/library/nights/edf.ipynb #4b52f127
 _ANONYMOUS = (1985, 1, 1)
-NO_START = datetime(1985, 1, 1)  # what a writer puts there that was not told
-_LEAST_SHARED = 0.5  # of the shorter of recording and hypnogram
+NO_START = datetime(1985, 1, 1)  # what a writer without a date writes
+_LEAST_SHARED = 0.5  # share of the shorter of recording and hypnogram
 
 
 def _shift(header: EdfHeader, timeline: Timeline, scoring: Scoring) -> tuple[float, list[str]]:
-    "Find the recording's first sample on the hypnogram's clock; raise `HypnogramFileError` for another night's."
+    "Find the recording's first sample on the hypnogram's clock; raise `HypnogramFileError` if they are of two nights."
     starts = (header.start, scoring.start)
     if header.start is None or scoring.start is None or (header.start != scoring.start and NO_START in starts):
         return timeline.offset_s, ["no start of recording or hypnogram is known: both are taken to start together"]
@@ -212,7 +212,7 @@ def _shift(header: EdfHeader, timeline: Timeline, scoring: Scoring) -> tuple[flo
 
 # %% ../../nbs/library/nights/edf.ipynb #fafef90d
 def _check_person(header: EdfHeader, scoring: Scoring) -> None:
-    "Raise `HypnogramFileError` where recording and hypnogram name two people."
+    "Raise `HypnogramFileError` if recording and hypnogram name two people."
     own, other = header.patient.split()[:4], scoring.patient.split()[:4]
     differ = len(own) == len(other) == 4 and any(a != b and "X" not in (a, b) for a, b in zip(own, other, strict=True))
     names = [re.match(r"(S[CT][47]\d\d)[12]", name) for name in (header.record, scoring.record)]
@@ -229,8 +229,8 @@ def open_edf_night(
 ) -> EdfNight:
     """Open a recording as a night: check everything now, read samples when they are asked for.
 
-    Raises an `EdfError`, or `MissingSignalError`, `TooShortError` or `HypnogramFileError`; `FileUnavailable` where the
-    system does not let a file be read. What is odd and usable is in the night's notes.
+    Raises an `EdfError`, or `MissingSignalError`, `TooShortError` or `HypnogramFileError`; `FileUnavailable` if the
+    system does not let a file be read. Oddities that do no harm are in the night's notes.
     """
     header = read_header(psg)
     timeline = read_timeline(header)
@@ -259,7 +259,7 @@ def open_edf(
 
 # %% ../../nbs/library/nights/edf.ipynb #6909b4f4
 def trimmed(opened: EdfNight) -> EdfNight:
-    "Keep half an hour of wake around sleep, and say so; without any sleep all is kept."
+    "Keep half an hour of wake around sleep, with a note; keep everything if there is no sleep."
     if opened.scored is None or (span := sleep_span(opened.scored.stages)) is None:
         notes = (*opened.night.notes, "not trimmed: no sleep is scored")
         return opened._replace(night=replace(opened.night, notes=notes))
@@ -274,7 +274,7 @@ def trimmed(opened: EdfNight) -> EdfNight:
 
 # %% ../../nbs/library/nights/edf.ipynb #f6e27a0a
 def _signals(header: EdfHeader, timeline: Timeline, numbers: list[int]) -> tuple[dict[str, EdfSignal], list[str]]:
-    "Make signals of channels, and say what is odd about them, channels alike together."
+    "Make signals of channels, and note oddities, grouping channels with the same one."
     signals: dict[str, EdfSignal] = {}
     saying: dict[str, list[str]] = {}
     for number in numbers:
@@ -308,7 +308,7 @@ def _scoring_for(
             about = [f"annotations are no hypnogram: {error.found}"] if timeline.annotations else []
             return None, 0.0, about
     scoring = read_scoring(hypnogram)
-    if Path(hypnogram).suffix.lower() in TABLES:  # they count from the recording's start
+    if Path(hypnogram).suffix.lower() in TABLES:  # a table counts from the recording's start
         return scoring, timeline.offset_s, list(scoring.notes)
     _check_person(header, scoring)
     shift_s, notes = _shift(header, timeline, scoring)

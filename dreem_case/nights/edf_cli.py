@@ -31,9 +31,9 @@ def edf() -> None:
 
 # %% ../../nbs/library/nights/edf_cli.ipynb #72eb9283
 def summary(path: str | Path) -> dict[str, Any]:
-    """Say what a file is: its channels, what can be believed, its annotations as stages where they are some.
+    """Summarise a file: its channels, whether they are plausible, and its annotations as stages if it has any.
 
-    Raises an `EdfError`, or `FileUnavailable` where the system does not let it be read.
+    Raises an `EdfError`, or `FileUnavailable` if the system does not let it be read.
     """
     from dreem_case.nights.casefile import HypnogramFileError
     from dreem_case.nights.edf_hypnogram import put_on_epochs, scoring_of
@@ -60,7 +60,7 @@ def summary(path: str | Path) -> dict[str, Any]:
 
 # %% ../../nbs/library/nights/edf_cli.ipynb #d8eeef9d
 def _channel_row(header: EdfHeader, number: int) -> dict[str, Any]:
-    "Describe a channel in a line's worth."
+    "Describe a channel in one row."
     from dreem_case.nights.edf import looks_like_eeg
 
     channel = header.channels[number]
@@ -77,7 +77,7 @@ def _channel_row(header: EdfHeader, number: int) -> dict[str, Any]:
 @_AS_JSON
 @_with_extra
 def check(files: Sequence[Path], as_json: bool) -> None:
-    "Say what files are, and what is odd about them; end with 1 if one cannot be used."
+    "Describe files and anything odd about them; end with 1 if one cannot be used."
     rows, failed = [], 0
     for path in files:
         try:
@@ -106,7 +106,7 @@ def _counts(counts: dict[str, int]) -> str:
 
 
 def _written(row: dict[str, Any]) -> str:
-    "Write a summary out."
+    "Format a summary as text."
     if "error" in row:
         return f"{row['file']}: cannot be used. {row['error']}"
     lines = [f"{row['file']}: {row['format']}, {row['hours']:g} h from {row['start'] or 'an unknown time'}"]
@@ -122,7 +122,7 @@ def _written(row: dict[str, Any]) -> str:
 
 # %% ../../nbs/library/nights/edf_cli.ipynb #56c92332
 def _pairs_of(sources: Sequence[Path], hypnogram: Path | None) -> tuple[list[Pair], list[str], Path]:
-    "Find the recordings of folders and files; return them, what is to say, and where they lie."
+    "Find the recordings in folders and files; return them, notes, and the folder they lie in."
     pairs: list[Pair] = []
     notes: list[str] = []
     for source in sources:
@@ -153,7 +153,7 @@ def import_(
     sources: Sequence[Path], out: Path, hypnogram: Path | None, channels: tuple[str, ...], trim: bool,
     lights: Path | None, source: str, as_json: bool,
 ) -> None:  # fmt: skip
-    "Make nights of recordings, each with its hypnogram, in a folder that everything here reads."
+    "Turn recordings and their hypnograms into nights, in a folder that all commands read."
     from dreem_case.nights.edf_import import claim_folder, import_pair, record_name, source_of
 
     if hypnogram is not None and (len(sources) > 1 or sources[0].is_dir()):
@@ -194,13 +194,13 @@ def _read_lights(path: Path | None) -> dict[str, dict]:
 
 
 def _lights_of(name: str, pair: Pair, times: dict[str, dict]) -> dict:
-    "Pick a recording's times by its name, or by the night's as Sleep-EDF lists them: SC4001 of SC4001E0."
+    "Pick a recording's times by its name, or by the night's name in Sleep-EDF's list: SC4001 of SC4001E0."
     keys = [name, pair.record, *([pair.record[:6]] if pair.person != pair.record else [])]
     return next((times[key] for key in keys if key in times), {})
 
 # %% ../../nbs/library/nights/edf_cli.ipynb #84468b2f
 def _report(imported: dict[str, dict], problems: list[dict[str, str]], notes: list[str], as_json: bool) -> None:
-    "Say what became of recordings."
+    "Report what became of the recordings."
     if as_json:
         click.echo(json.dumps({"imported": list(imported.values()), "problems": problems, "notes": notes}))
         return
@@ -226,7 +226,7 @@ STUDIES = ("sleep-cassette", "sleep-telemetry")
 @click.option("--endpoint", envvar="DREEM_CASE_S3_ENDPOINT", help="URL of an S3 server other than Amazon's.")
 @click.argument("records", nargs=-1)
 def download(out: Path, study: str, store: str, endpoint: str | None, records: tuple[str, ...]) -> None:
-    """Fetch Sleep-EDF, unsigned, and compare checksums; goes on where it was stopped.
+    """Fetch Sleep-EDF, unsigned, and compare checksums; continue where an earlier call stopped.
 
     Fetches RECORDS by the first letters of their names (SC40 is ten people, SC4001 a night), or all: 8 GB of nights.
     """

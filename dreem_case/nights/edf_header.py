@@ -16,7 +16,7 @@ from .safe_h5 import CaseFileError, FileUnavailable
 
 # %% ../../nbs/library/nights/edf_header.ipynb #cd3b9c69
 MAX_CHANNELS = 4096
-MAX_RECORD_BYTES = 2**28  # read at once: a day of seven channels at 200 Hz in one data record has 242 MB
+MAX_RECORD_BYTES = 2**28  # most that is read at once; a day of seven channels at 200 Hz in one data record has 242 MB
 
 
 class EdfError(CaseFileError):
@@ -24,29 +24,29 @@ class EdfError(CaseFileError):
 
 
 class EdfHeaderError(EdfError):
-    "A header that is cut short, or holds what no header can."
+    "A header that is cut short, or holds impossible values."
 
 
 class EdfRecordsError(EdfError):
-    "Data records that are not there, or do not follow each other in time."
+    "Data records that are missing, or do not follow each other in time."
 
 
 class EdfChannelError(EdfError):
-    "A channel that was asked for, and has no values that could be believed."
+    "A requested channel without plausible values."
 
 # %% ../../nbs/library/nights/edf_header.ipynb #5511f13c
 @dataclass(frozen=True)
 class EdfChannel:
-    "A signal of the file, as its header has it."
+    "A signal of the file, as its header describes it."
 
-    label: str  # made different from the others'
+    label: str  # made unique in the file
     unit: str  # as in the file
     n_per_record: int  # samples in a data record
-    start: int  # samples before its own in a record
+    start: int  # samples before its own in a data record
     fs_hz: float  # 0 where records have no duration
-    gain: float  # of the file's numbers to its unit
+    gain: float  # the file's numbers times this, plus the offset, are in its unit
     offset: float  # in its unit
-    problem: str = ""  # why its values cannot be believed
+    problem: str = ""  # why its values are implausible
     notes: tuple[str, ...] = ()
 
     @property
@@ -57,28 +57,28 @@ class EdfChannel:
 # %% ../../nbs/library/nights/edf_header.ipynb #b8e2453d
 @dataclass(frozen=True)
 class EdfHeader:
-    "What a file says of itself."
+    "A file's header."
 
     path: Path
-    record: str  # the recording's name: the file's, without -PSG and the ending
+    record: str  # the recording's name: the file's name without -PSG and the ending
     format: str  # EDF, EDF+C, EDF+D, BDF, BDF+C or BDF+D
     n_bytes: int  # of the header
     n_records: int  # whole data records that are there
     record_s: float  # duration of a data record
-    start: datetime | None  # by the device's clock; None where no date and time can be made of it
+    start: datetime | None  # by the device's clock; None if date and time are unreadable
     patient: str
     recording: str
     channels: tuple[EdfChannel, ...]
-    notes: tuple[str, ...]  # what is odd and could be used
+    notes: tuple[str, ...]  # oddities that do no harm
 
     @property
     def sample_bytes(self) -> int:
-        "Give the bytes of a sample."
+        "Return the number of bytes of a sample."
         return 3 if self.format.startswith("BDF") else 2
 
     @property
     def record_bytes(self) -> int:
-        "Give the bytes of a data record."
+        "Return the number of bytes of a data record."
         return self.sample_bytes * sum(channel.n_per_record for channel in self.channels)
 
 # %% ../../nbs/library/nights/edf_header.ipynb #aed3cbc3
@@ -86,7 +86,7 @@ _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d{1,3})?")
 
 
 def _text(field: bytes) -> str:
-    "Decode a field, without what only fills it up: a NUL ends it, unless nothing stands before."
+    "Decode a field without its padding: a NUL ends it, unless nothing comes before."
     field = field.strip(b" \0\t\r\n").partition(b"\0")[0].rstrip()
     for encoding in ("ascii", "utf-8"):
         try:
@@ -110,11 +110,11 @@ def _shown(text: str) -> str:
     return ascii(text)[1:-1][:40] or "nothing"
 
 # %% ../../nbs/library/nights/edf_header.ipynb #0bd68718
-_MOST_VALUE = 1e30  # in any unit: beyond are numbers that a float32 of µV does not hold
+_MOST_VALUE = 1e30  # in any unit; a float32 of µV cannot hold larger ones
 
 
 def _scale(texts: dict[str, str], bits: int = 16) -> tuple[float, float, str, list[str]]:
-    "Make the line from a channel's numbers to its unit: gain, offset, problem, notes."
+    "Compute the line from a channel's numbers to its unit: gain, offset, problem, notes."
     names = ("physical minimum", "physical maximum", "digital minimum", "digital maximum")
     found = [number for name in names if (number := _number(texts[name])) is not None]
     if len(found) < len(names):
@@ -140,8 +140,8 @@ def _scale(texts: dict[str, str], bits: int = 16) -> tuple[float, float, str, li
     return gain, low - gain * digital_low, "", notes
 
 # %% ../../nbs/library/nights/edf_header.ipynb #08cfd6fc
-def microvolts(channel: EdfChannel) -> tuple[float, str]:  # factor, and what to say of it
-    "Tell how many µV one of the channel's unit is."
+def microvolts(channel: EdfChannel) -> tuple[float, str]:  # factor, and a note
+    "Return how many µV one of the channel's units is."
     factor = UNITS["eeg"].get(plain_unit(channel.unit))
     if factor is None:
         return 1.0, f"in {_shown(channel.unit)}, which is no unit known here: taken as µV" if channel.unit else (
@@ -156,7 +156,7 @@ _WIDTHS = {
 
 
 def _channels(record: str, content: bytes, n: int, record_s: float, bits: int) -> tuple[EdfChannel, ...]:
-    "Read the headers of all signals; raise `EdfHeaderError` where the length of a record cannot be known."
+    "Read the headers of all signals; raise `EdfHeaderError` if the length of a record is unknown."
     columns, place = {}, 0
     for name, width in _WIDTHS.items():
         columns[name] = [_text(content[place + i * width : place + (i + 1) * width]) for i in range(n)]
@@ -186,7 +186,7 @@ _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT",
 
 
 def _start(date: str, time: str, recording: str) -> tuple[datetime | None, list[str]]:
-    "Make a time of what a header says, and say what is odd about it."
+    "Parse the start time in a header, and note oddities."
     of_day = re.fullmatch(r" ?(\d{1,2})[.:\-/' ] ?(\d{1,2})[.:\-/' ] ?(\d{1,2})", time)
     of_year = re.fullmatch(r" ?(\d{1,2})[.:\-/' ] ?(\d{1,2})[.:\-/' ] ?(\d{1,2})", date)
     plus = re.match(r"Startdate (\d{1,2})-([A-Z]{3})-(\d{4})\b", recording)
@@ -211,14 +211,14 @@ def _start(date: str, time: str, recording: str) -> tuple[datetime | None, list[
 
 # %% ../../nbs/library/nights/edf_header.ipynb #2a2ee33a
 def edf_record(path: str | Path) -> str:
-    "Name a recording by its file: `SC4001E0` of `SC4001E0-PSG.edf`."
+    "Return a recording's name by its file: `SC4001E0` of `SC4001E0-PSG.edf`."
     return re.sub(r"[-_ ]PSG$", "", Path(path).stem, flags=re.IGNORECASE)
 
 # %% ../../nbs/library/nights/edf_header.ipynb #e74d2b22
 def read_header(path: str | Path) -> EdfHeader:
-    """Read and check a file's header, and how many whole records follow it.
+    """Read and check a file's header, and count the whole records that follow it.
 
-    Raises an `EdfError` for a file that cannot be used, and `FileUnavailable` where the system does not let it be read.
+    Raises an `EdfError` for a file that cannot be used, and `FileUnavailable` if the system does not let it be read.
     """
     path, record = Path(path), edf_record(path)
     try:
@@ -237,7 +237,7 @@ def read_header(path: str | Path) -> EdfHeader:
 
 # %% ../../nbs/library/nights/edf_header.ipynb #28283fc0
 def _n_channels(record: str, head: bytes, size: int) -> int:
-    "Check what every header begins with; raise `EdfHeaderError` for what is none, or has no room in the file."
+    "Check the fixed start of a header; raise `EdfHeaderError` if it is not one, or does not fit into the file."
     version = head[:8]
     if not (version.startswith(b"\xffBIOSEMI") or version.strip(b" \0") == b"0") or len(head) < 8:
         raise EdfHeaderError(record, "an EDF or BDF file", f"one that begins with {_shown(_text(version))}")
@@ -252,7 +252,7 @@ def _n_channels(record: str, head: bytes, size: int) -> int:
 
 # %% ../../nbs/library/nights/edf_header.ipynb #4c321c3e
 def _header(path: Path, record: str, head: bytes, content: bytes, n: int, size: int) -> EdfHeader:
-    "Put a header together; raise an `EdfError` for one that cannot be."
+    "Put a header together; raise an `EdfError` if that is impossible."
     patient, recording, date, time = (_text(head[a:b]) for a, b in ((8, 88), (88, 168), (168, 176), (176, 184)))
     record_s = _number(_text(head[244:252]))
     if record_s is None or record_s < 0:
@@ -282,7 +282,7 @@ def _header(path: Path, record: str, head: bytes, content: bytes, n: int, size: 
 
 # %% ../../nbs/library/nights/edf_header.ipynb #d3f4ef54
 def _sized(header: EdfHeader, length: str, declared: str, size: int) -> tuple[EdfHeader, list[str]]:
-    "Count the records that are there; raise `EdfRecordsError` if there are none, `EdfHeaderError` for a wrong length."
+    "Count the records in the file; raise `EdfRecordsError` if there are none, `EdfHeaderError` for a wrong length."
     notes, n_declared, declared_bytes = [], _whole(declared), _whole(length)
     if declared_bytes != header.n_bytes:
         rest = size - (declared_bytes or 0)
@@ -309,7 +309,7 @@ def _sized(header: EdfHeader, length: str, declared: str, size: int) -> tuple[Ed
 def header_bytes(
     n_records: int, record_s: str, channels: list[dict[str, str]], reserved: str = "", **of_file: str
 ) -> bytes:
-    "Write a header of given texts, whatever they are; what is not given is as usual."
+    "Write a header with the given texts, unchecked; all others get usual values."
     text = {"version": "0", "patient": "X X X X", "recording": "Startdate X X X X", "date": "01.01.85",
             "time": "00.00.00", "bytes": str(256 * (len(channels) + 1)), "n": str(len(channels))} | of_file
     usual = {"label": "EEG", "unit": "uV", "physical minimum": "-100", "physical maximum": "100",

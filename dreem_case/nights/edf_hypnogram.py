@@ -27,16 +27,16 @@ from .stages import EPOCH_S, UNSCORED, HypnogramError, Stage, understand_labels
 # %% ../../nbs/library/nights/edf_hypnogram.ipynb #85dcf997
 _PREFIXED = re.compile(r"\s*(sleep[ _-]*stage|stage|stadium|sleep)[ _-]+\S|\s*movement time\s*$", re.IGNORECASE)
 _LIGHTS = re.compile(r"\s*lights?[ _-]*(off|out|on)\b", re.IGNORECASE)
-_LETTER = re.compile(r"[WR\d]", re.IGNORECASE)  # a beat or an event more often than a stage, beside prefixed words
+_LETTER = re.compile(r"[WR\d]", re.IGNORECASE)  # beside prefixed words, more often a beat or an event than a stage
 _COUNTED = re.compile(r"(stage|stadium)[ _-]+[34]\s*$", re.IGNORECASE)
 
 
 def counted(n: int, thing: str) -> str:
-    "Put a number before a word, with the plural where it belongs."
+    "Put a number before a word, in the plural if needed."
     return f"{n} {thing}{'s' * (n != 1)}"
 
 
-def stage_of(text: str) -> int | None:  # a code of `Stage` or `UNSCORED`; None for what is no stage
+def stage_of(text: str) -> int | None:  # a code of `Stage` or `UNSCORED`; None if it is not a stage
     "Understand a word as a stage."
     try:
         return int(understand_labels([text])[0][0])
@@ -49,8 +49,8 @@ class Scoring:
     "A hypnogram as it was written."
 
     record: str
-    start: datetime | None  # that its seconds count from
-    labels: tuple[Annotation, ...]  # stages, and what stands in the place of one, in order of time
+    start: datetime | None  # from which its seconds count
+    labels: tuple[Annotation, ...]  # stages, or words in place of one, in order of time
     lights_off_s: float | None  # since the start
     lights_on_s: float | None
     patient: str
@@ -58,12 +58,12 @@ class Scoring:
 
     @property
     def stop_s(self) -> float:
-        "Give the end of the last label."
+        "Return the end of the last label."
         return max((label.onset_s + (label.duration_s or EPOCH_S) for label in self.labels), default=0.0)
 
 # %% ../../nbs/library/nights/edf_hypnogram.ipynb #3df01ed3
 def scoring_of(header: EdfHeader, timeline: Timeline) -> Scoring:
-    "Pick the stages out of a file's annotations; raise `HypnogramFileError` for a file without any."
+    "Pick the stages from a file's annotations; raise `HypnogramFileError` for a file without any."
     every = sorted(timeline.annotations, key=lambda annotation: annotation.onset_s)
     return _scoring_in(every, header.record, header.start, header.patient, [*header.notes, *timeline.notes])
 
@@ -91,7 +91,7 @@ def _scoring_in(
 
 # %% ../../nbs/library/nights/edf_hypnogram.ipynb #c0be7e11
 def _between(labels: Sequence[Annotation], every: Sequence[Annotation]) -> list[Annotation]:
-    "Find the words that stand where no label does, and no single letter of a stage; both lists are in order of time."
+    "Find the words where there is no label, except a stage's single letter; both lists are in order of time."
     found: list[Annotation] = []
     starts, own, stop_s = [label.onset_s for label in labels], set(map(id, labels)), float("-inf")
     for one in every:
@@ -116,7 +116,7 @@ class AnnotationsError(CaseFileError):
 def read_annotations(path: str | Path) -> tuple[list[Annotation], list[str]]:  # in order of time, notes
     """Read a table of onset, duration and description, in seconds since the recording's start.
 
-    Raises `AnnotationsError` for what is no table, `FileUnavailable` where the system refuses.
+    Raises `AnnotationsError` for anything but a table, `FileUnavailable` if the system refuses.
     """
     path = Path(path)
     try:
@@ -137,16 +137,16 @@ def read_annotations(path: str | Path) -> tuple[list[Annotation], list[str]]:  #
     return _rows([_cells(line, mark) for line in lines[1:]], places)
 
 # %% ../../nbs/library/nights/edf_hypnogram.ipynb #94c0be11
-_MOST_LINE = 10_000  # characters of a line that are read
+_MOST_LINE = 10_000  # most characters of a line that are read
 
 
 def _cells(line: str, mark: str) -> list[str]:
-    "Cut a line at its marks, and take off the quotation marks that some programs put around texts."
+    "Split a line at its separators, and remove the quotation marks that some programs put around texts."
     return [cell.strip() for cell in next(csv.reader([line[:_MOST_LINE]], delimiter=mark, skipinitialspace=True), [])]
 
 
 def _number(text: str) -> float | None:
-    "Read seconds, with a point or a comma; None for what are none."
+    "Read seconds, with a point or a comma; None for anything else."
     plain = text.replace(",", ".")
     return float(plain) if re.fullmatch(r"[+-]?\d{1,9}(\.\d{0,12})?", plain) else None
 
@@ -162,7 +162,7 @@ def _lines(content: bytes) -> list[str]:
 
 
 def _layout(first: str) -> tuple[str, list[int]]:
-    "Find the mark between a table's cells, and where onset, duration and description stand; nowhere without all."
+    "Find a table's separator, and the columns of onset, duration and description; none unless all exist."
     mark = next((mark for mark in "\t;" if mark in first), ",")
     columns = [name.casefold() for name in _cells(first, mark)]
     named = ("onset", "duration", "description")
@@ -170,14 +170,14 @@ def _layout(first: str) -> tuple[str, list[int]]:
 
 
 def has_annotations(path: Path) -> bool:
-    "Tell whether a table's first line names the columns of annotations."
+    "Tell whether a table is one of annotations, by the column names in its first line."
     with path.open("rb") as file:
         lines = _lines(file.read(_MOST_LINE))
     return bool(lines and _layout(lines[0])[1])
 
 # %% ../../nbs/library/nights/edf_hypnogram.ipynb #3f860a6c
 def _rows(rows: Sequence[list[str]], places: Sequence[int]) -> tuple[list[Annotation], list[str]]:
-    "Make annotations of rows, and count those of which none can be made."
+    "Turn rows into annotations, and count the rows that cannot be used."
     found: list[Annotation] = []
     lost = Counter[str]()
     for cells in rows:
@@ -197,7 +197,7 @@ def _rows(rows: Sequence[list[str]], places: Sequence[int]) -> tuple[list[Annota
 
 # %% ../../nbs/library/nights/edf_hypnogram.ipynb #2aa07530
 def read_scoring(path: str | Path) -> Scoring:
-    "Read a hypnogram in EDF+ or a table; raise `HypnogramFileError` or another `CaseFileError` for what is none."
+    "Read a hypnogram in EDF+ or a table; raise `HypnogramFileError` or another `CaseFileError` otherwise."
     if (path := Path(path)).suffix.lower() in TABLES:
         every, notes = read_annotations(path)
         return _scoring_in(every, edf_record(path), None, "", notes)
@@ -210,14 +210,14 @@ def read_scoring(path: str | Path) -> Scoring:
 # %% ../../nbs/library/nights/edf_hypnogram.ipynb #e2b0fff8
 @dataclass(frozen=True, eq=False)
 class Scored:
-    "Stages on epochs, with the reasons for those that have none."
+    "Stages of epochs, with the reasons for epochs without one."
 
     stages: np.ndarray  # int8 (n_epochs,) codes of `Stage` or `UNSCORED`
-    reasons: tuple[tuple[int, int, str], ...]  # first epoch, first one behind, word
+    reasons: tuple[tuple[int, int, str], ...]  # first epoch, first one after, word
     notes: tuple[str, ...]
 
     def counts(self, trim: bool = False) -> dict[str, int]:
-        "Count the epochs of each stage, in the whole recording or in half an hour around sleep."
+        "Count the epochs of each stage, in the whole recording or trimmed to half an hour around sleep."
         span = sleep_span(self.stages) if trim else None
         kept = self.stages[slice(*span)] if span else self.stages
         return {stage.name: int((kept == stage).sum()) for stage in Stage}
@@ -226,9 +226,9 @@ class Scored:
 def put_on_epochs(
     scoring: Scoring,
     n_epochs: int | None = None,  # of the recording; None: up to the end of the last label
-    shift_s: float = 0.0,  # the recording's first sample, on the hypnogram's clock
+    shift_s: float = 0.0,  # time of the recording's first sample on the hypnogram's clock
 ) -> Scored:
-    "Give each epoch its stage; raise `HypnogramFileError` where no label falls into the recording."
+    "Give each epoch its stage; raise `HypnogramFileError` if no label falls into the recording."
     if n_epochs is None:
         if scoring.stop_s > MAX_SPAN_S:
             raise HypnogramFileError(scoring.record, f"labels up to {MAX_SPAN_S} s", f"{scoring.stop_s:g}")
@@ -242,7 +242,7 @@ def put_on_epochs(
         if key in Stage.__members__:
             lost["before"] += max(0.0, min(stop, 0.0) - start)
             lost["behind"] += max(0.0, stop - max(start, n_epochs * EPOCH_S))
-        place = words.index(key) if key in words else len(words) - 1  # one of many words that are no stage
+        place = words.index(key) if key in words else len(words) - 1  # one of the many words that are not stages
         _add(cover[place], start / EPOCH_S, stop / EPOCH_S)
     if not cover.any():
         found = f"labels from {scoring.labels[0].onset_s - shift_s:g} to {scoring.stop_s - shift_s:g} s of it"
@@ -252,19 +252,19 @@ def put_on_epochs(
     return Scored(stages[:n_epochs], tuple(reasons), tuple(notes))
 
 # %% ../../nbs/library/nights/edf_hypnogram.ipynb #5cc20562
-_MOST_WORDS = 64  # different ones in a hypnogram
-_ALMOST = 1e-3  # of an epoch: writers round
-_TIE = 1e-9  # of two halves the earlier one counts
+_MOST_WORDS = 64  # most different words in a hypnogram
+_ALMOST = 1e-3  # of an epoch: writers round their times
+_TIE = 1e-9  # of two equal halves the earlier one counts
 
 
 def _key(text: str) -> str:
-    "Give the stage's name for each word that means it, and any other word as it is."
+    "Return the stage's name for a word that means it, and any other word unchanged."
     code = stage_of(text)
     return text if code in (None, UNSCORED) else Stage(code).name
 
 # %% ../../nbs/library/nights/edf_hypnogram.ipynb #31788d6a
 def _spans(scoring: Scoring) -> list[tuple[float, float]]:
-    "Give start and end of each label; one without a duration ends with the next."
+    "Return start and end of each label; a label without a duration ends where the next begins."
     onsets = [label.onset_s for label in scoring.labels]
     following = [*onsets[1:], float("inf")]
     return [
@@ -286,7 +286,7 @@ def _add(row: np.ndarray, start: float, stop: float) -> None:
 
 # %% ../../nbs/library/nights/edf_hypnogram.ipynb #5043a6ea
 def _decided(cover: np.ndarray, words: list[str]) -> tuple[np.ndarray, list[tuple[int, int, str]], list[str]]:
-    "Choose the stage of each epoch; return the reasons where there is none, and what is odd."
+    "Choose the stage of each epoch; return also the reasons for those without one, and notes."
     codes = np.array([UNSCORED if (code := stage_of(word)) is None else code for word in words], np.int8)
     total, kinds = cover.sum(axis=0), np.array([*Stage, UNSCORED], np.int8)
     of_code = np.stack([cover[codes == code].sum(axis=0) for code in kinds])
@@ -311,7 +311,7 @@ def _decided(cover: np.ndarray, words: list[str]) -> tuple[np.ndarray, list[tupl
 
 # %% ../../nbs/library/nights/edf_hypnogram.ipynb #3f016937
 def _reasons(stages: np.ndarray, words: np.ndarray) -> list[tuple[int, int, str]]:
-    "List the runs of unscored epochs of one reason."
+    "List the runs of unscored epochs that have one reason."
     keys = [word if stage == UNSCORED else None for stage, word in zip(stages, words, strict=True)]
     edges = [0, *(i for i in range(1, len(keys)) if keys[i] != keys[i - 1]), len(keys)]
     return [(a, b, str(keys[a])) for a, b in pairwise(edges) if keys[a] is not None]
@@ -322,9 +322,9 @@ EDGE_EPOCHS = 60  # half an hour
 
 def sleep_span(
     stages: np.ndarray,  # int8 (n_epochs,) codes of `Stage` or `UNSCORED`
-    n_wake: int = EDGE_EPOCHS,  # scored epochs to keep on both sides of sleep
-) -> tuple[int, int] | None:  # first epoch, first one behind; None without any sleep
-    "Find the span from some wake before the first epoch of sleep to some wake behind the last."
+    n_wake: int = EDGE_EPOCHS,  # scored epochs to keep on each side of sleep
+) -> tuple[int, int] | None:  # first epoch, first one after; None without any sleep
+    "Find the span from `n_wake` scored epochs before the first epoch of sleep to as many after the last."
     scored = np.flatnonzero(stages != UNSCORED)
     asleep = np.flatnonzero(stages[scored] != Stage.WAKE)
     if not len(asleep):
@@ -334,7 +334,7 @@ def sleep_span(
 
 # %% ../../nbs/library/nights/edf_hypnogram.ipynb #6e9061de
 def since_start(start: datetime | None, clock: str) -> float:  # seconds
-    "Give how long after the start a time of the day comes first; raise `ValueError` for what is none, or no start."
+    "Return when a time of day first occurs after the start; raise `ValueError` for no such time, or no start."
     if start is None:
         raise ValueError("expected a recording or a hypnogram that says when it started, found none")
     match = re.fullmatch(r"(\d{1,2})[:.](\d{2})(?:[:.](\d{2}))?", clock.strip())

@@ -25,11 +25,11 @@ from .store import MAX_MANIFEST_BYTES, manifest_source, plain_label
 
 # %% ../../nbs/library/nights/edf_import.ipynb #13985fcf
 class ImportPlaceError(EdfError):
-    "A folder that belongs to nights from somewhere else."
+    "A folder that holds nights of another source."
 
 
 def record_name(record: str) -> str:
-    "Make a recording's name one that a record may have: `my-night-1` of `my night (1)`."
+    "Turn a recording's name into a valid record name: `my-night-1` of `my night (1)`."
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", record).strip("-._")[:128]
     return check_record_name(plain)
 
@@ -39,8 +39,8 @@ def import_pair(
     folder: str | Path,  # gets h5/, hypnograms/ and imports/
     channels: Sequence[str] | None = None,  # by name; None: the first seven that look like EEG
     trim: bool = False,  # keep half an hour of wake around sleep
-    lights: Mapping[str, Any] | None = None,  # clock times `lights_off` and `lights_on`, where the hypnogram has none
-) -> dict[str, Any]:  # what stands in imports/<record>.json
+    lights: Mapping[str, Any] | None = None,  # clock times `lights_off` and `lights_on` if the hypnogram has none
+) -> dict[str, Any]:  # the content of imports/<record>.json
     """Write a recording as a night of a store, each file whole or not at all.
 
     Raises what `open_edf_night` raises, `RecordNameError`, and `EdfRecordsError` for more than a day.
@@ -71,7 +71,7 @@ def import_pair(
 
 # %% ../../nbs/library/nights/edf_import.ipynb #cb1d8a74
 def _write_h5(path: Path, opened: EdfNight, names: Mapping[str, str]) -> None:
-    "Write derivations with their rate, unit and name; values that no amplifier has are missing."
+    "Write derivations with their rate, unit and name; absurd values become gaps."
     with h5py.File(path, "w") as file:
         for own, name in names.items():
             signal = opened.night.signals[name]
@@ -82,7 +82,7 @@ def _write_h5(path: Path, opened: EdfNight, names: Mapping[str, str]) -> None:
 
 # %% ../../nbs/library/nights/edf_import.ipynb #e894e9a3
 def _about(opened: EdfNight, pair: Pair, names: Mapping[str, str], lights: Mapping[str, Any]) -> dict[str, Any]:
-    "Put together what the layout has no place for."
+    "Collect what the layout has no place for."
     night, header = opened.night, opened.header
     notes = list(night.notes)
     if left_out := list(night.signals)[len(names) :]:
@@ -101,11 +101,11 @@ def _about(opened: EdfNight, pair: Pair, names: Mapping[str, str], lights: Mappi
 
 # %% ../../nbs/library/nights/edf_import.ipynb #73454936
 def _lights(opened: EdfNight, lights: Mapping[str, Any]) -> tuple[dict[str, float | None], list[str]]:
-    "Give lights off and on in epochs of the night, by annotations or by a table of clock times."
+    "Return lights off and on in epochs of the night, by annotations or by a table of clock times."
     found: dict[str, float | None] = {}
     notes: list[str] = []
-    first_s = opened.shift_s  # the night's first sample, on the scoring's clock
-    own = opened.scoring.start if opened.scoring else None  # a table and a writer that was not told have none
+    first_s = opened.shift_s  # time of the first sample on the scoring's clock
+    own = opened.scoring.start if opened.scoring else None  # None for a table, or a writer without a date
     start = opened.header.start if own in (None, NO_START) else own
     for name in ("lights_off", "lights_on"):
         since_s = getattr(opened.scoring, f"{name}_s", None)
@@ -121,7 +121,7 @@ def _lights(opened: EdfNight, lights: Mapping[str, Any]) -> tuple[dict[str, floa
     return found, notes
 
 # %% ../../nbs/library/nights/edf_import.ipynb #6d569913
-def _own_source(folder: Path) -> str:  # empty where the folder does not say
+def _own_source(folder: Path) -> str:  # empty if the folder does not state one
     manifest = folder / "manifest.json"
     return manifest_source(manifest.read_bytes()[:MAX_MANIFEST_BYTES]) if manifest.is_file() else ""
 
@@ -131,7 +131,7 @@ def claim_folder(
     source: str,
     ending: str = "h5",  # of the files that hold nights; they lie in the folder or in its `h5/`
 ) -> None:
-    "Write where a folder's nights come from; raise `ImportPlaceError` if it holds nights from somewhere else."
+    "Write a folder's source to its manifest; raise `ImportPlaceError` if it holds nights of another source."
     folder = Path(folder)
     source, found = plain_label(source), _own_source(folder)
     holds = any(any(place.glob(f"*.{ending}")) for place in (folder, folder / "h5"))
@@ -143,5 +143,5 @@ def claim_folder(
 
 
 def source_of(folder: str | Path, named: str = "") -> str:
-    "Say where recordings come from: as their manifest.json has it, or else by the folder's name."
+    "Return the source of recordings: by their manifest.json, or else by the folder's name."
     return named or _own_source(Path(folder)) or f"EDF recordings in {plain_label(Path(folder).resolve().name)[:60]}"

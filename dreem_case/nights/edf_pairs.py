@@ -26,36 +26,36 @@ class Pair:
     "A recording with its hypnogram, if it has one."
 
     record: str
-    person: str  # SC400 of SC4001E0, SUB-07 of sub-07_ses-1; the record's name where nothing is known
+    person: str  # SC400 of SC4001E0, SUB-07 of sub-07_ses-1; else the record's name
     psg: Path
     hypnogram: Path | None
 
 # %% ../../nbs/library/nights/edf_pairs.ipynb #e3a91ca4
 @dataclass(frozen=True)
 class Pairs:
-    "What a folder holds."
+    "The pairs in a folder."
 
     pairs: tuple[Pair, ...]
-    notes: tuple[str, ...]  # what belongs to nothing, and nights that the database lost
+    notes: tuple[str, ...]  # unpaired files, and nights that the database lost
 
 
 def person_of(record: str) -> str:
-    "Name the person of a recording: all nights of a person have one name."
+    "Return the person of a recording; all nights of a person give the same name."
     match = _PERSON.match(record)
     return match[0].upper() if match else record
 
 
 def lost_nights(people: Iterable[str]) -> list[str]:
-    "Say of which people the database has one night only."
+    "List the people of whom the database has only one night."
     lost = sorted(set(people) & set(LOST_NIGHTS))
     return [f"{person}: one night only, as the database has lost {LOST_NIGHTS[person]}" for person in lost]
 
 # %% ../../nbs/library/nights/edf_pairs.ipynb #479c0111
 def find_pairs(
     folder: str | Path,
-    deep: bool = True,  # look into the folders in it, too
+    deep: bool = True,  # include its subfolders
 ) -> Pairs:
-    "Pair the EDF and BDF files of a folder; raise `EdfHeaderError` for what is no folder."
+    "Pair the EDF and BDF files of a folder; raise `EdfHeaderError` if it is not a folder."
     folder = Path(folder)
     if not folder.is_dir():
         raise EdfHeaderError(folder.name, "a folder of EDF files", "none")
@@ -88,14 +88,14 @@ def _is_edf(path: Path) -> bool:
 
 
 def _is_table(path: Path) -> bool:
-    "Tell whether a file is meant as a table of texts; a CSV beside a recording may hold anything."
+    "Tell whether a file is meant as a table of annotations; a CSV beside a recording may hold anything."
     try:
         return path.suffix.lower() == ".tsv" or (path.suffix.lower() == ".csv" and has_annotations(path))
-    except OSError:  # told when it is read
+    except OSError:  # reported when it is read
         return True
 
 
 def _key(record: str) -> str:
-    "Give what recording and hypnogram have in common."
+    "Return the part of the name that recording and hypnogram share."
     match = _SLEEP_EDF.match(record)
     return f"{match[1]}{match[2]}".upper() if match else record.casefold()

@@ -17,15 +17,15 @@ from .safe_h5 import FileUnavailable
 from .stages import EPOCH_S
 
 # %% ../../nbs/library/nights/edf_samples.ipynb #1888be4d
-PIECE_BYTES = 2**22  # of data records that are decoded at once
+PIECE_BYTES = 2**22  # data records are decoded in pieces of this size
 
 
 def read_digital(
     header: EdfHeader,
     channels: Sequence[int],  # positions in the file
-    first: int = 0,  # data record
+    first: int = 0,  # first data record
     stop: int | None = None,  # not included; None: all
-) -> Iterator[list[np.ndarray]]:  # pieces of int (n_records * n_per_record,), one a channel
+) -> Iterator[list[np.ndarray]]:  # pieces: for each channel int (n_records * n_per_record,)
     "Read the numbers of some channels, piece by piece; raise `EdfRecordsError` if the file has become shorter."
     stop = header.n_records if stop is None else min(stop, header.n_records)
     if not header.path.is_file():
@@ -47,13 +47,13 @@ def read_digital(
 
 # %% ../../nbs/library/nights/edf_samples.ipynb #2778c1d6
 def _clean_header(header: EdfHeader, n_records: int) -> bytes:
-    "Write a header that says where samples are, and nothing else; channels are named by their position."
+    "Write a header with the layout of samples and nothing else; channels are named by their position."
     samples = [{"label": str(i), "samples": str(c.n_per_record)} for i, c in enumerate(header.channels)]
     return header_bytes(n_records, "1", samples)
 
 # %% ../../nbs/library/nights/edf_samples.ipynb #c743dcac
 def _decoded(header: EdfHeader, content: bytearray, channels: Sequence[int]) -> list[np.ndarray]:
-    import edfio  # an extra, and loaded when it is needed
+    import edfio  # an extra, loaded only when needed
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a clean header gives no reason for one
@@ -74,7 +74,7 @@ class Annotation:
 
 # %% ../../nbs/library/nights/edf_samples.ipynb #4cade956
 def parse_annotations(content: bytes) -> tuple[list[Annotation], float | None, int]:
-    "Parse a record's list; return its annotations, its own onset in seconds if it says one, and how many are damaged."
+    "Parse a record's list; return its annotations, its own onset in seconds if given, and how many are damaged."
     found: list[Annotation] = []
     own, n_damaged = None, 0
     for entry in filter(None, content.split(b"\0")):
@@ -90,12 +90,12 @@ def parse_annotations(content: bytes) -> tuple[list[Annotation], float | None, i
     return found, own, n_damaged
 
 # %% ../../nbs/library/nights/edf_samples.ipynb #ffbc7535
-TOLERANCE_S = 0.01  # that an onset may be off without being a gap: writers round
+TOLERANCE_S = 0.01  # an onset may be off by this without a gap: writers round
 MAX_SPAN_S = 72 * 3600  # from the first sample to the last, gaps included
-MAX_RECORDS = 3_000_000  # with annotations: a day in records of a thirtieth of a second
+MAX_RECORDS = 3_000_000  # of a file with annotations; a day in records of a thirtieth of a second has fewer
 MAX_ANNOTATIONS, MAX_TEXT_BYTES = 200_000, 2**22
-SLOW_CLOCK = 0.99  # of a record, that a continuous file's onsets may lie apart: two clocks are never one
-MAX_DRIFT_S = EPOCH_S / 10  # between samples and onsets, by which no label comes into another epoch
+SLOW_CLOCK = 0.99  # least distance of a continuous file's onsets, in records: two clocks never agree exactly
+MAX_DRIFT_S = EPOCH_S / 10  # between samples and onsets: too little to move a label to another epoch
 
 
 @dataclass(frozen=True)
@@ -104,12 +104,12 @@ class Run:
 
     first: int  # record
     n_records: int
-    start_s: float  # since the first sample of the file
+    start_s: float  # time since the first sample of the file
 
 # %% ../../nbs/library/nights/edf_samples.ipynb #b90dfb23
 @dataclass(frozen=True)
 class Timeline:
-    "When the data records were, and what is written in them."
+    "The times of the data records, and their annotations."
 
     runs: tuple[Run, ...]
     offset_s: float  # of the first sample, since the header's start
@@ -119,7 +119,7 @@ class Timeline:
 
 # %% ../../nbs/library/nights/edf_samples.ipynb #1c4d7963
 def read_timeline(header: EdfHeader) -> Timeline:
-    "Read annotations and onsets of all records; raise `EdfRecordsError` where records overlap or last for days."
+    "Read annotations and onsets of all records; raise `EdfRecordsError` if records overlap or last for days."
     numbers = [i for i, channel in enumerate(header.channels) if channel.is_annotations and channel.n_per_record]
     _check_amount(header, numbers)
     annotations: list[Annotation] = []
@@ -146,7 +146,7 @@ def read_timeline(header: EdfHeader) -> Timeline:
 
 # %% ../../nbs/library/nights/edf_samples.ipynb #4bf78778
 def _check_amount(header: EdfHeader, numbers: list[int]) -> None:
-    "Raise `EdfRecordsError` for more texts or records than any recording has, before they are read."
+    "Raise `EdfRecordsError` for more annotations or records than any recording has, before reading them."
     if numbers and header.n_records > MAX_RECORDS:
         expected = f"at most {MAX_RECORDS} data records with annotations"
         raise EdfRecordsError(header.record, expected, str(header.n_records))
@@ -156,13 +156,13 @@ def _check_amount(header: EdfHeader, numbers: list[int]) -> None:
 
 # %% ../../nbs/library/nights/edf_samples.ipynb #29f17ed0
 def _raw_bytes(piece: np.ndarray, header: EdfHeader, number: int) -> np.ndarray:  # (n_records, n_bytes)
-    "Turn the numbers of an annotation channel back into the bytes that they are."
+    "Turn the numbers of an annotation channel back into bytes."
     raw = np.ascontiguousarray(piece).view(np.uint8).reshape(len(piece), -1)[:, : header.sample_bytes]
     return np.ascontiguousarray(raw).reshape(-1, header.sample_bytes * header.channels[number].n_per_record)
 
 # %% ../../nbs/library/nights/edf_samples.ipynb #92d02af0
 def _runs(header: EdfHeader, onsets: list[float | None]) -> tuple[float, list[Run], list[str]]:
-    "Join records that follow each other; raise `EdfRecordsError` where one begins before the end of the one before."
+    "Join consecutive records; raise `EdfRecordsError` if one begins before the end of the previous one."
     n_known = sum(onset is not None for onset in onsets)
     if n_known < header.n_records and header.format.endswith("D"):
         found = f"{n_known} of {header.n_records}"
@@ -172,7 +172,7 @@ def _runs(header: EdfHeader, onsets: list[float | None]) -> tuple[float, list[Ru
     n_silent = header.n_records - n_known
     notes = [f"{n_silent} of {header.n_records} data records do not say when they began"] if n_silent else []
     known: list[float] = []
-    for onset in onsets:  # a record that does not say when it began follows the one before
+    for onset in onsets:  # a record without an onset follows the previous one
         known.append(onset if onset is not None else known[-1] + header.record_s if known else 0.0)
     runs: list[Run] = []
     first, gaps, drift_s = 0, [], 0.0
@@ -200,7 +200,7 @@ def _runs(header: EdfHeader, onsets: list[float | None]) -> tuple[float, list[Ru
 
 # %% ../../nbs/library/nights/edf_samples.ipynb #c4e23fff
 def _drifts(header: EdfHeader, before_s: float, onset_s: float, expected_s: float) -> bool:
-    "Tell a record of a continuous file that begins a little early, since its clock runs slow, from an overlap."
+    "Tell whether a continuous file's record begins a little early through a slow clock, and not by an overlap."
     step_s = onset_s - before_s
     is_small = 0 < expected_s - onset_s <= MAX_DRIFT_S and step_s >= SLOW_CLOCK * header.record_s - TOLERANCE_S
     return is_small and not header.format.endswith("D")

@@ -11,16 +11,16 @@ import numpy as np
 
 # %% ../../nbs/library/nights/fingerprint.ipynb #5879107e
 PIECE = 32  # samples that are hashed
-MIN_VALUES = 12  # different ones in a piece
-MAX_STARTS = 20_000  # looked at in a signal; one of coarse steps may have many
-MIN_SHARED = 3  # pieces that two recordings have in common if they are one
-_RARITY = 2**15  # samples from piece to piece, on average
-_BLOCK = 2**15  # samples that stay in the cache
-_MIX = np.uint32(0x9E3779B1)  # odd, its bits without a pattern
+MIN_VALUES = 12  # different values in a piece
+MAX_STARTS = 20_000  # of pieces examined in a signal; a coarsely quantised one may have many
+MIN_SHARED = 3  # least number of common pieces that makes two recordings one
+_RARITY = 2**15  # average distance between pieces, in samples
+_BLOCK = 2**15  # samples that fit into the processor's cache
+_MIX = np.uint32(0x9E3779B1)  # odd, with no pattern in its bits
 
 
 def signal_pieces(
-    values: np.ndarray,  # (n_samples,) as they were read
+    values: np.ndarray,  # (n_samples,) exactly as read
 ) -> np.ndarray:  # uint64 (n_pieces,), sorted
     "Hash the pieces of one signal."
     bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
@@ -40,8 +40,8 @@ def _piece_starts(bits: np.ndarray) -> np.ndarray:
 
 # %% ../../nbs/library/nights/fingerprint.ipynb #cfc3772d
 def same_recordings(
-    pieces: Sequence[np.ndarray],  # of each recording, uint64, each piece once
-) -> list[list[int]]:  # places of two or more that are one recording, in order
+    pieces: Sequence[np.ndarray],  # for each recording uint64 (n_pieces,), without repeats
+) -> list[list[int]]:  # positions of two or more that are one recording, in order
     "Find the recordings that have pieces of signal in common."
     owners = np.repeat(np.arange(len(pieces)), [len(of) for of in pieces])
     hashes = np.concatenate([*map(np.asarray, pieces), np.zeros(0, np.uint64)]).astype(np.uint64)
@@ -58,13 +58,13 @@ def kept_together(
     folds: Sequence,  # of each recording
     together: Sequence[Sequence[int]],  # groups of recordings, which may share members
 ) -> list:
-    "Move each recording to the fold of the first one that it belongs together with, be it through others."
+    "Move each recording to the fold of the first one that it is grouped with, directly or through others."
     pairs = np.array([(group[0], place) for group in together for place in group], int)
     return [folds[first] for first in _joined(pairs, len(folds))]
 
 
 def _joined(pairs: np.ndarray, n: int) -> np.ndarray:  # (n_pairs, 2) of n places -> (n,)
-    "Give each place the first one that it is joined to, be it through others."
+    "Map each position to the first one that it is joined to, directly or through others."
     first = np.arange(n)
     for a, b in pairs:
         low, high = sorted((first[a], first[b]))

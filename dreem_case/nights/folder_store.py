@@ -31,7 +31,7 @@ from dreem_case.nights.store import (
 
 # %% ../../nbs/library/nights/folder_store.ipynb #04555bad
 TICK_S = 0.02  # the kernel's clock for file times moves at least so often
-MAX_LOOKS = 5  # at a file that keeps changing
+MAX_LOOKS = 5  # checks of a file that keeps changing
 
 # %% ../../nbs/library/nights/folder_store.ipynb #ef6c01a3
 class FolderStore(Store):
@@ -45,12 +45,12 @@ class FolderStore(Store):
 
     @property
     def source(self) -> str:
-        "Say where the nights come from, as `manifest.json` has it, or else by the folder's name."
+        "Say where the nights come from, by `manifest.json` or else by the folder's name."
         content = _read_own(self.folder / "manifest.json", MAX_MANIFEST_BYTES)
         return manifest_source(content) or f"nights in {plain_label(self.folder.resolve().name)}"
 
     def look(self, record: str) -> StoredFile:
-        "Look at a record's h5 file; raise `RecordChanged` for one that is being written."
+        "Return version, size and time of a record's h5 file; raise `RecordChanged` if it is being written."
         for _ in range(MAX_LOOKS):
             found = self._stat(record)
             if not 0 <= time.time_ns() - found.st_ctime_ns < TICK_S * 1e9:
@@ -61,7 +61,7 @@ class FolderStore(Store):
 
     @contextmanager
     def fetched(self, record: str, version: str) -> Iterator[Path]:
-        "Give the path of the record's h5 file; raise `RecordChanged` if it is not this version all along."
+        "Give the path of the record's h5 file; raise `RecordChanged` unless it stays at this version."
         check_size(record, self._unchanged(record, version).n_bytes, MAX_H5_BYTES)
         try:
             yield self._h5_path(record)
@@ -69,7 +69,7 @@ class FolderStore(Store):
             self._unchanged(record, version)
 
     def save(self, record: str, version: str, path: Path, on_bytes: Callable[[int], object]) -> None:
-        "Copy the record's h5 file of exactly this version to `path`, telling how many bytes are there so far."
+        "Copy the record's h5 file of exactly this version to `path`, telling `on_bytes` how many are written."
         with self.fetched(record, version) as own, own.open("rb") as file, path.open("wb") as copy:
             while chunk := file.read(2**20):
                 copy.write(chunk)
@@ -83,7 +83,7 @@ class FolderStore(Store):
         return content
 
     def open_night(self, record: str) -> Night:
-        "Open a record, with its hypnogram if it has one that can be used; its signals are read at each access."
+        "Open a record, with its hypnogram if there is a usable one; its signals are read at each access."
         check_size(record, self._stat(record).st_size, MAX_H5_BYTES)
         labels = self._place("hypnograms") / f"{record}.json"
         return open_night(self._h5_path(record), labels if _own_stat(labels) else None, self.numbering, True)
@@ -125,7 +125,7 @@ def _kind(entry: os.DirEntry) -> str:
 
 
 def _scan(folder: Path) -> list[tuple[str, str]] | None:
-    "List the names in a folder with their kinds; None where there is no folder."
+    "List the names in a folder with their kinds; None if there is no folder."
     try:
         with os.scandir(folder) as entries:
             return [(entry.name, _kind(entry)) for entry in entries]
@@ -136,7 +136,7 @@ def _scan(folder: Path) -> list[tuple[str, str]] | None:
 
 # %% ../../nbs/library/nights/folder_store.ipynb #12eb8823
 def _place_of_nights(folder: Path) -> Path | None:
-    "Say where h5 files lie: in `h5/`, or right in the folder where that holds none; None where there are none yet."
+    "Return where the h5 files lie: `h5/`, or the folder itself if `h5/` has none; None if there are none yet."
     places = (folder / "h5", folder)
     return next((place for place in places if any(looks_like_record(name) for name, _ in _scan(place) or [])), None)
 
@@ -146,7 +146,7 @@ def _inner_or(folder: Path) -> Path:
 
 
 def _read_labels(record: str, path: Path) -> bytes | None:
-    "Read a hypnogram file; raise `FileUnavailable` where the system does not let it be read: the store is there."
+    "Read a hypnogram file; raise `FileUnavailable`, and not `StoreUnavailable`, if the system refuses it."
     try:
         return _read_own(path, MAX_HYPNOGRAM_BYTES + 1)
     except StoreUnavailable as error:
@@ -154,7 +154,7 @@ def _read_labels(record: str, path: Path) -> bytes | None:
 
 # %% ../../nbs/library/nights/folder_store.ipynb #e9823929
 def _own_stat(path: Path) -> os.stat_result | None:
-    "Look at a regular file that is no link; None where there is none."
+    "Return the status of a regular file that is not a link; None if there is none."
     try:
         found = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -165,7 +165,7 @@ def _own_stat(path: Path) -> os.stat_result | None:
 
 # %% ../../nbs/library/nights/folder_store.ipynb #43fed706
 def _read_own(path: Path, max_bytes: int) -> bytes | None:
-    "Read the start of a regular file that is no link; None where there is none."
+    "Read the start of a regular file that is not a link; None if there is none."
     if _own_stat(path) is None:
         return None
     try:

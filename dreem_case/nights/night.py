@@ -15,11 +15,11 @@ from .stages import EPOCH_S, UNSCORED
 # %% ../../nbs/library/nights/night.ipynb #abcab1db
 @dataclass(frozen=True, eq=False)
 class Signal:
-    "One channel: its values, and what they mean."
+    "One channel: its values, with their rate, unit and kind."
 
-    values: np.ndarray  # (n_samples,) in `unit`; NaN where there is none
+    values: np.ndarray  # (n_samples,) in `unit`; NaN where a value is missing
     fs_hz: float  # sampling rate
-    unit: str  # "µV", "g", or "counts" of a size that nobody knows
+    unit: str  # "µV", "g", or "counts" of unknown size
     kind: str  # "eeg" or "accelerometer"
 
     @property
@@ -32,7 +32,7 @@ class Signal:
         start_s: float,  # from the start of the signal, in seconds
         stop_s: float,  # not included
     ) -> "Signal":
-        "Cut out a span of time; what lies past the end is not there."
+        "Cut out a span of time; a span that reaches past the end is cut short."
         start, stop = round(start_s * self.fs_hz), round(stop_s * self.fs_hz)
         return replace(self, values=self.values[start:stop])
 
@@ -41,12 +41,12 @@ class Signal:
         return self
 
     def flat_value(self) -> float | None:
-        "Give the one value of a signal that is known to be flat without being read; None here, where it is in memory."
+        "Return the one value of a signal known to be flat without reading it; always None for values in memory."
         return None
 
 # %% ../../nbs/library/nights/night.ipynb #5454b184
 class Header(Protocol):
-    "What is known of a signal that need not be read yet; a `Signal` is its own."
+    "What is known of a signal before it is read; a `Signal` is its own header."
 
     @property
     def fs_hz(self) -> float: ...
@@ -92,7 +92,7 @@ class Signals(Mapping[str, Signal]):
 
 # %% ../../nbs/library/nights/night.ipynb #6939b8b5
 class NightError(ValueError):
-    "A night that contradicts itself, or a part of it that is not there."
+    "A night that contradicts itself, or a request for a part that it lacks."
 
 # %% ../../nbs/library/nights/night.ipynb #600a482b
 @dataclass(frozen=True, eq=False)
@@ -103,7 +103,7 @@ class Night:
     signals: Signals  # by channel name; any mapping becomes one
     n_epochs: int  # whole epochs of `EPOCH_S` that the EEG covers
     hypnogram: np.ndarray | None = None  # int8 (n_epochs,) stage codes or `UNSCORED`; None: nobody scored it
-    notes: tuple[str, ...] = ()  # what is odd about the record as it was read
+    notes: tuple[str, ...] = ()  # what the reader found odd about the record
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "signals", Signals(self.signals))
@@ -119,12 +119,12 @@ class Night:
 
     @property
     def eeg_names(self) -> tuple[str, ...]:
-        "Name the EEG derivations that are there."
+        "Name the EEG derivations of this night."
         return self._names("eeg")
 
     @property
     def accelerometer_names(self) -> tuple[str, ...]:
-        "Name the accelerometer axes that are there."
+        "Name the accelerometer axes of this night."
         return self._names("accelerometer")
 
     def _names(self, kind: str) -> tuple[str, ...]:
@@ -132,7 +132,7 @@ class Night:
 
     @property
     def hours(self) -> float:
-        "Give the length of the whole epochs in hours."
+        "Return the length of all whole epochs in hours."
         return self.n_epochs * EPOCH_S / 3600
 
     @property
@@ -179,7 +179,7 @@ MIN_FS_HZ = {"eeg": 100, "accelerometer": 10}
 
 
 def _check_signals(night: Night) -> None:
-    "Raise `NightError` unless epochs have whole samples, the EEG as many as it should, and all axes one rate."
+    "Raise `NightError` unless epochs have whole samples, the EEG covers all epochs, and all axes have one rate."
     signals = {name: night.signals.header(name) for name in (*night.eeg_names, *night.accelerometer_names)}
     for name, signal in signals.items():
         least, per_epoch = MIN_FS_HZ[signal.kind], EPOCH_S * signal.fs_hz

@@ -59,9 +59,9 @@ def hypnogram_pair(
     predicted: np.ndarray,  # (n_epochs,) codes
     axes: Sequence[Axes],  # three: scored, predicted, disagreement; four with `flagged`
     title: str = "",
-    flagged: np.ndarray | None = None,  # bool (n_epochs,): for a person to look at
+    flagged: np.ndarray | None = None,  # bool (n_epochs,): epochs for a person to review
 ) -> Sequence[Axes]:
-    """Draw two hypnograms above each other, below them the epochs in which they disagree, and those flagged."""
+    """Draw two hypnograms above each other, and below them the epochs that disagree, and those flagged."""
     hypnogram(scored, axes[0], title)
     hypnogram(predicted, axes[1])
     axes[0].set_ylabel("scored")

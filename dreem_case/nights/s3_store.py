@@ -41,9 +41,9 @@ from dreem_case.nights.store import (
 from .night import Night
 
 # %% ../../nbs/library/nights/s3_store.ipynb #18de9837
-MAX_QUESTIONS = 32  # that wait for an answer at a time
-TURN_S = 0.5  # longest wait for a turn to ask
-FETCH_S = 300.0  # longest download that somebody waits for
+MAX_QUESTIONS = 32  # requests that may wait for an answer at a time
+TURN_S = 0.5  # longest wait to become one of them
+FETCH_S = 300.0  # longest download for a waiting caller
 SAVE_S = 3600.0  # longest download of a file to keep
 
 # %% ../../nbs/library/nights/s3_store.ipynb #9cb05ff7
@@ -51,7 +51,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def _away(action: str, error: Exception) -> StoreUnavailable:
-    "Log what went wrong, and return what may be said of it."
+    "Log what went wrong, and return an error without details."
     _LOG.warning("%s: %s", action, error)
     if isinstance(error, ClientError):
         return StoreUnavailable(f"status {error.response['ResponseMetadata'].get('HTTPStatusCode')}")
@@ -59,7 +59,7 @@ def _away(action: str, error: Exception) -> StoreUnavailable:
 
 
 def _described(answer: dict) -> StoredFile:
-    "Read what S3 says of an object."
+    "Read what S3 states about an object."
     try:
         version = f"{answer['ETag']} {answer['ContentLength']} {answer.get('VersionId', '')}"
         return StoredFile(version, answer["ContentLength"], answer["LastModified"].timestamp())
@@ -68,7 +68,7 @@ def _described(answer: dict) -> StoredFile:
 
 # %% ../../nbs/library/nights/s3_store.ipynb #c4cd9e9a
 class _Bucket:
-    "A part of a bucket, asked with limits; raises `StoreUnavailable` beyond them."
+    "The part of a bucket under a prefix; requests are limited, and raise `StoreUnavailable` beyond the limits."
 
     def __init__(self, name: str, prefix: str, client: BaseClient):
         self.name, self.prefix, self._client = name, prefix, client
@@ -76,7 +76,7 @@ class _Bucket:
         self._h5: str | None = None  # not known yet
 
     def ask(self, operation: str, **wanted: object) -> dict | None:
-        "Call S3; None for what is not there."
+        "Call S3; None for an object or a bucket that does not exist."
         if not self._turns.acquire(timeout=TURN_S):
             raise StoreUnavailable("too many questions at once")
         try:
@@ -91,29 +91,29 @@ class _Bucket:
             self._turns.release()
 
     def look(self, key: str) -> StoredFile | None:
-        "Ask what S3 knows of an object; None if it is not there."
+        "Ask what S3 knows of an object; None if it does not exist."
         answer = self.ask("head_object", Key=key)
-        if answer is None and self.ask("head_bucket") is None:  # a head says 404 of both
+        if answer is None and self.ask("head_bucket") is None:  # a head request answers 404 for both
             raise StoreUnavailable("no bucket")
         return None if answer is None else _described(answer)
 
     def names(self, folder: str, start: str = "") -> Iterator[tuple[str, str]]:
-        "Name what lies right under a folder behind `start`, with its kind; the files are in order."
+        "Yield name and kind of each entry right under a folder, behind `start`; the files are in order."
         try:
             for page in s3.list_pages(self.ask, folder, start):
                 files = (file["Key"].removeprefix(folder) for file in page.get("Contents", []))
-                yield from ((name, "file") for name in files if name)  # a console's empty folder is an object without
+                yield from ((name, "file") for name in files if name)  # a console's empty folder has no name
                 yield from ((inner["Prefix"][len(folder) : -1], "a folder") for inner in page.get("CommonPrefixes", []))
         except s3.S3Error as error:
             raise StoreUnavailable(str(error)) from error
 
     def h5_key(self, record: str) -> str:
-        "Give the key of a record's h5 file; raise `RecordNotFound` for a name that no record can have."
+        "Return the key of a record's h5 file; raise `RecordNotFound` for a name that no record can have."
         name = h5_name(record)
         return self.folder("h5") + name
 
     def folder(self, place: str) -> str:  # ends in a slash, or is empty
-        "Say where 'h5' or 'hypnograms' lies, or '', what is around them; h5 files right under the prefix work too."
+        "Return the prefix of 'h5', 'hypnograms', or '' (around both); h5 files right under the prefix work too."
         inner = f"{self.prefix}{place}/" if place else self.prefix
         if place != "h5":
             return inner
@@ -124,18 +124,18 @@ class _Bucket:
 
 # %% ../../nbs/library/nights/s3_store.ipynb #5e02b804
 def _unheard(n_bytes: int) -> None:
-    "Take no notice of how many bytes are there."
+    "Ignore the progress."
 
 # %% ../../nbs/library/nights/s3_store.ipynb #3505542a
 def _copy(
     bucket: _Bucket,
     key: str,
     file: BinaryIO,
-    limit_s: float,  # for all attempts together
+    limit_s: float,  # total for all attempts
     check: Callable[[StoredFile], object],  # raises if this is not the object wanted
-    on_bytes: Callable[[int], object] = _unheard,  # is told how many bytes are there so far
-) -> bool:  # whether the object is there
-    "Write an object to a file, whole; what is in the file is of no use if this raises."
+    on_bytes: Callable[[int], object] = _unheard,  # is told the number of bytes written so far
+) -> bool:  # whether the object exists
+    "Write a whole object to a file; if this raises, the file is useless."
     deadline = time.monotonic() + limit_s
     for _ in range(s3.ATTEMPTS):
         answer = bucket.ask("get_object", Key=key)
@@ -151,7 +151,7 @@ def _copy(
 def _pour(
     body: StreamingBody, file: BinaryIO, n_bytes: int, deadline: float, on_bytes: Callable[[int], object]
 ) -> bool:
-    "Write a body to a file from its start; False if it breaks off or has another length than it should."
+    "Write a body to a file from its start; False if it breaks off or has the wrong length."
     file.seek(0)
     file.truncate()
     try:
@@ -166,7 +166,7 @@ def _pour(
 
 # %% ../../nbs/library/nights/s3_store.ipynb #26d7d8ff
 def _read(bucket: _Bucket, name: str, owner: str, max_bytes: int) -> bytes | None:
-    "Read a small object; None if it is not there, and `RecordTooLarge` for its owner if it is not small."
+    "Read a small object, None without one; raise `RecordTooLarge`, naming its owner, if it is not small."
 
     def check(found: StoredFile) -> None:
         check_size(owner, found.n_bytes, max_bytes)
@@ -186,7 +186,7 @@ def _source(bucket: _Bucket) -> str:
 # %% ../../nbs/library/nights/s3_store.ipynb #1d7b40cd
 @contextmanager
 def _room_here() -> Iterator[None]:
-    "Raise `StoreUnavailable` where a file cannot be written here."
+    "Raise `StoreUnavailable` if a file cannot be written on this machine."
     try:
         yield
     except StoreUnavailable:
@@ -200,14 +200,14 @@ _MAX_BELIEVED = 10_000  # versions
 
 
 class _Believed:
-    "Versions that need not be asked for again yet."
+    "Versions that are still fresh."
 
     def __init__(self, fresh_s: float):
         self._fresh_s = fresh_s
-        self._versions: dict[str, tuple[str, float]] = {}  # by record, with the time of the question
+        self._versions: dict[str, tuple[str, float]] = {}  # by record, with the time of the request
 
     def version(self, record: str, look: Callable[[str], StoredFile]) -> str:
-        "Return a record's version, asked for by `look` if it is not fresh."
+        "Return a record's version, from `look` if it is not fresh."
         version, asked_s = self._versions.get(record, ("", -math.inf))
         now = time.monotonic()
         if now - asked_s >= self._fresh_s:
@@ -218,7 +218,7 @@ class _Believed:
         return version
 
     def forget(self, record: str) -> None:
-        "Ask again the next time."
+        "Ask the bucket again the next time."
         self._versions.pop(record, None)
 
 # %% ../../nbs/library/nights/s3_store.ipynb #4fe81473
@@ -246,8 +246,8 @@ class S3Store(Store):
         endpoint: str | None = None,  # URL of an S3 server; None: the ordinary chain, or else Amazon's
         region: str | None = None,  # None: the ordinary chain
         anonymous: bool | None = None,  # send unsigned requests; None: if there are no credentials
-        fresh_s: float = 0.0,  # how long a version is believed
-        spool: str | Path | None = None,  # where downloads lie; None: the folder for temporary files
+        fresh_s: float = 0.0,  # how long a version is trusted
+        spool: str | Path | None = None,  # folder for downloads; None: the folder for temporary files
     ):
         try:
             name, prefix = s3.split_address(uri)
@@ -264,12 +264,12 @@ class S3Store(Store):
 
     @property
     def source(self) -> str:
-        "Say where the nights come from, as `manifest.json` has it, or else that it is a bucket; asked once."
+        "Say where the nights come from, by `manifest.json`, or else that it is a bucket; asked once."
         self._source = self._source or _source(self._bucket)
         return self._source
 
     def version(self, record: str) -> str:
-        "Give the text that changes whenever the object changes, at most `fresh_s` later."
+        "Return a string that changes whenever the object changes, at most `fresh_s` later."
         return self._believed.version(record, self.look)
 
     def look(self, record: str) -> StoredFile:
@@ -288,7 +288,7 @@ class S3Store(Store):
             yield path
 
     def save(self, record: str, version: str, path: Path, on_bytes: Callable[[int], object]) -> None:
-        "Download the record's h5 file of exactly this version to `path`, telling how many bytes are there so far."
+        "Download the record's h5 file of exactly this version to `path`, telling `on_bytes` how many are written."
         self._download(record, version, path, SAVE_S, on_bytes)
 
     def labels(self, record: str) -> bytes | None:
@@ -302,7 +302,7 @@ class S3Store(Store):
             labels_path = path.with_suffix(".json")
             try:
                 labels = self.labels(record)
-            except RecordTooLarge:  # as bad as any content that is too long
+            except RecordTooLarge:  # handled like a hypnogram that is too long
                 labels = bytes(MAX_HYPNOGRAM_BYTES + 1)
             labels_path.write_bytes(labels or b"")
             return read_night(path, labels_path if labels is not None else None, self.numbering, True)
@@ -310,7 +310,7 @@ class S3Store(Store):
     def _entries(self, place: str, start: str = "") -> Iterator[tuple[str, str]]:
         return self._bucket.names(self._bucket.folder(place), start)
 
-    def _download(self, record: str, *wanted: Any) -> None:  # as the function of this name takes them
+    def _download(self, record: str, *wanted: Any) -> None:  # the arguments of the function of this name
         try:
             _download(self._bucket, record, *wanted)
         except (RecordChanged, RecordNotFound):

@@ -27,11 +27,11 @@ class CaseFileError(RecordError):
 
 
 class UnreadableFileError(CaseFileError):
-    "A file that is not there, not HDF5, cut short or damaged."
+    "A file that is missing, not HDF5, cut short or damaged."
 
 
 class UnsafeFileError(CaseFileError):
-    "A file that points outside itself, or would unpack to more or less than it says."
+    "A file that points outside itself, or would unpack to another size than it declares."
 
 
 class WrongShapeError(CaseFileError):
@@ -47,13 +47,13 @@ class TooLongError(CaseFileError):
 
 
 class FileUnavailable(OSError):
-    "A record's file that the system does not let be read now; it may be all right, and another attempt may work."
+    "A record's file that the system does not let be read now; the file may be fine, and another attempt may succeed."
 
-    def __init__(self, record: str, found: str):  # what the system said instead of an answer
+    def __init__(self, record: str, found: str):  # what the system answered
         super().__init__(f"{record}: expected a file that the system lets be read, found: {found}")
         self.record, self.found = record, found
 
-    def __reduce__(self) -> tuple:  # to another process
+    def __reduce__(self) -> tuple:  # for pickling to another process
         return type(self), (self.record, self.found)
 
 # %% ../../nbs/library/nights/safe_h5.ipynb #ec152017
@@ -86,8 +86,8 @@ _OF_THE_FILE = (errno.EINVAL, errno.EOVERFLOW, errno.EFBIG, errno.ENOENT, errno.
 _NOT_READ = re.compile(r"[^(]*\((?:file read failed: time|unable to \w+ file).*?\berrno = (\d+)", re.DOTALL)
 
 
-def _refusal(error: Exception) -> str:  # in words; empty where the file is at fault
-    "Tell what the system said, if an error is the system's own."
+def _refusal(error: Exception) -> str:  # empty if the file is at fault
+    "Return the system's own message if an error came from the system."
     number = getattr(error, "errno", None)
     if number is None and (found := _NOT_READ.match(str(error))):
         number = int(found[1])
@@ -95,11 +95,11 @@ def _refusal(error: Exception) -> str:  # in words; empty where the file is at f
 
 
 def _opened(path: Path) -> h5py.File:
-    "Open a file for reading, without a lock where there are none to be had."
+    "Open a file for reading, without a lock if the file system offers none."
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        if "unable to lock file" not in str(error) or error.errno == errno.EAGAIN:  # who writes it holds the lock
+        if "unable to lock file" not in str(error) or error.errno == errno.EAGAIN:  # a writer holds the lock
             raise
     return h5py.File(path, "r", locking=False)
 
@@ -109,10 +109,10 @@ def open_h5(
     record: str,  # the record's name, for messages
     path: Path,
 ) -> Iterator[h5py.File]:
-    """Open an h5 file for reading, once its links are checked.
+    """Open an h5 file for reading after checking its links.
 
     Raises `UnsafeFileError` for links, `UnreadableFileError` for whatever HDF5 finds wrong with the file, and
-    `FileUnavailable` where the system does not let it be read: here or in the block that works on it.
+    `FileUnavailable` if the system does not let it be read, on opening or later in the block.
     """
     expected = "a whole HDF5 file"
     try:
@@ -137,7 +137,7 @@ def signal_length(
     name: str,  # of the dataset, at the root
     file: h5py.File,  # from `open_h5`
     max_samples: int | None = None,  # None: any number
-) -> int:  # samples
+) -> int:  # number of samples
     """Check a dataset's header and storage without reading values, and return its length.
 
     Raises `WrongShapeError`, `WrongTypeError`, `TooLongError` or `UnsafeFileError`.
@@ -174,11 +174,11 @@ def _check_layout(record: str, name: str, file: h5py.File) -> None:
             raise UnsafeFileError(record, expected, "a virtual dataset")
 
 
-_MOST_STEPS = 16  # from soft link to soft link, as HDF5 follows them
+_MOST_STEPS = 16  # most soft links in a row, as in HDF5
 
 
 def _address(record: str, name: str, file: h5py.File) -> int:
-    "Find where an object's header lies, without opening it; raise for soft links without end, or to nothing."
+    "Find where an object's header lies, without opening it; raise for endless or dangling soft links."
     path = name.encode()
     for _ in range(_MOST_STEPS):
         if not file.id.links.exists(path):
@@ -201,7 +201,7 @@ def _header_messages(file: h5py.File, address: int) -> Iterator[tuple[int, bytes
         message = struct.Struct("<BHBH" if head[5] & 4 else "<BHB")
     else:
         blocks, message = [(address + 16, int.from_bytes(head[8:12], "little"))], struct.Struct("<HHB3x")
-    for start, size in blocks:  # which grows
+    for start, size in blocks:  # the list grows meanwhile
         if (n_left := n_left - size) < 0:
             raise ValueError("a very large header")
         block, place = os.pread(file.id.get_vfd_handle(), size, base + start), 0
@@ -221,7 +221,7 @@ _PLACES = {_SCALE: 0, _SHUFFLE: 0, _LZF: 1, _GZIP: 2, _CHECKSUM: 3}
 
 
 def _check_storage(record: str, name: str, dataset: h5py.Dataset, created: h5py.h5p.PropDCID) -> None:
-    "Raise `UnsafeFileError` unless all samples are stored, or are to be found in chunks that are allowed."
+    "Raise `UnsafeFileError` unless all samples are stored contiguously, or in chunks of an allowed kind."
     n_samples, n_bytes = dataset.id.shape[0], dataset.id.get_type().get_size()
     if created.get_layout() != h5py.h5d.CHUNKED:
         stored, needed = dataset.id.get_storage_size(), n_samples * n_bytes
@@ -239,12 +239,12 @@ def _check_storage(record: str, name: str, dataset: h5py.Dataset, created: h5py.
 
 
 def _filters(created: h5py.h5p.PropDCID) -> list[int]:
-    "List a dataset's filters by HDF5's numbers, in the order of writing."
+    "List a dataset's filters by their HDF5 numbers, in the order of writing."
     return [created.get_filter(i)[0] for i in range(created.get_nfilters())]
 
 
 def _are_known(created: h5py.h5p.PropDCID, chunk: int, n_bytes: int) -> bool:  # samples of a chunk, bytes of a sample
-    "Tell whether a dataset's filters are allowed ones, in order, and declare the sizes of its chunks."
+    "Tell whether a dataset's filters are allowed, in an allowed order, and declare the sizes of its chunks."
     places = [_PLACES.get(number, -1) for number in _filters(created)]
     if -1 in places or places != sorted(set(places)) or {_SCALE, _LZF} <= set(_filters(created)):
         return False
@@ -257,13 +257,13 @@ def _are_known(created: h5py.h5p.PropDCID, chunk: int, n_bytes: int) -> bool:  #
 
 # %% ../../nbs/library/nights/safe_h5.ipynb #bb49f53b
 def _check_chunks(record: str, name: str, dataset: h5py.Dataset, start: int, stop: int) -> None:
-    "Raise `UnsafeFileError` unless each chunk in a span of samples is there and unpacks to its declared size."
+    "Raise `UnsafeFileError` unless each chunk in a span of samples exists and unpacks to its declared size."
     created = dataset.id.get_create_plist()
     if created.get_layout() != h5py.h5d.CHUNKED:
         return
     filters, chunk = _filters(created), created.get_chunk()[0]
     n_bytes = chunk * dataset.id.get_type().get_size()
-    stored = np.empty(n_bytes + n_bytes // 8 + 1024, np.uint8)  # packing adds some bytes at worst; none are there yet
+    stored = np.empty(n_bytes + n_bytes // 8 + 1024, np.uint8)  # packing adds some bytes at worst
     for first in range(start // chunk * chunk, stop, chunk):
         expected = f"{n_bytes} bytes in the chunk at {first} of {name}"
         try:
@@ -281,7 +281,7 @@ def _check_chunks(record: str, name: str, dataset: h5py.Dataset, start: int, sto
 
 # %% ../../nbs/library/nights/safe_h5.ipynb #7c22da40
 def _unpacked_size(content: memoryview, filters: list[int], n_values: int, n_bytes: int) -> int:  # bytes
-    "Measure what filters make of a chunk, as far as just over so many bytes; raise `zlib.error` or `IndexError`."
+    "Measure the unpacked size of a chunk, up to just over `n_bytes`; raise `zlib.error` or `IndexError`."
     if _CHECKSUM in filters:
         content = content[:-4] if len(content) >= 4 else content[:0]
     if _LZF in filters:
@@ -297,7 +297,7 @@ def _unpacked_size(content: memoryview, filters: list[int], n_values: int, n_byt
 
 # %% ../../nbs/library/nights/safe_h5.ipynb #f2dc1d59
 def _inflated(content: memoryview, most: int) -> tuple[bytes, int]:
-    "Return the first four bytes and the size of what a gzip stream unpacks to, up to so many; keep a piece at a time."
+    "Return the first four bytes and the size of an unpacked gzip stream, up to `most`; hold one piece at a time."
     stream, begin, size, place = zlib.decompressobj(), b"", 0, 0
     left: bytes | memoryview = b""
     while size < most and not stream.eof:
@@ -311,15 +311,15 @@ def _inflated(content: memoryview, most: int) -> tuple[bytes, int]:
 
 # %% ../../nbs/library/nights/safe_h5.ipynb #0173fae9
 _PIECE_BYTES = 2**16
-_SCALE_HEAD = 22  # bytes of a scale-offset chunk besides its samples: 21 before them, and room for one behind
+_SCALE_HEAD = 22  # bytes of a scale-offset chunk besides its samples: 21 before them, and room for one after
 
 
 def _lzf_size(content: bytes) -> int:
-    "Measure what an lzf stream unpacks to; raise `IndexError` for one that is cut."
+    "Measure the unpacked size of an lzf stream; raise `IndexError` if it is cut short."
     place, size, end = 0, 0, len(content)
     while place < end:
         control = content[place]
-        if control < 32:  # so many literal bytes, and one
+        if control < 32:  # literal bytes: this many and one
             size, place = size + control + 1, place + control + 2
         elif control < 224:  # a copy of three to eight bytes
             size, place = size + (control >> 5) + 2, place + 2
@@ -336,10 +336,10 @@ def read_values(
     file: h5py.File,  # from `open_h5`
     start: int,  # first sample
     stop: int,  # first sample left out
-    scale: float = 1.0,  # of the unit wanted to the stored one
-    offset: float = 0.0,  # in the unit wanted
-) -> np.ndarray:  # float32 (stop - start,), NaN where there is no number up to `MAX_VALUE`
-    "Read a span of a signal as stored * scale + offset; raise `UnsafeFileError` for a chunk of a wrong size."
+    scale: float = 1.0,  # stored values times this give the wanted unit
+    offset: float = 0.0,  # in the wanted unit
+) -> np.ndarray:  # float32 (stop - start,), NaN where not finite or beyond `MAX_VALUE`
+    "Read a span of a signal as stored * scale + offset; raise `UnsafeFileError` for a chunk of the wrong size."
     values = np.empty(stop - start, np.float32)
     if len(values):
         _check_chunks(record, name, file[name], start, stop)
@@ -355,7 +355,7 @@ def read_values(
 
 
 def has_numbers(values: np.ndarray) -> bool:
-    "Tell whether all values are numbers up to `MAX_VALUE`, on either side of zero."
+    "Tell whether all values are finite and at most `MAX_VALUE` in magnitude."
     with np.errstate(over="ignore", invalid="ignore"):
         if np.vdot(values, values) < MAX_VALUE**2 / 2:  # one quick pass: no square is larger than their sum
             return True

@@ -27,7 +27,7 @@ class SleepStatistics:
 
 # %% ../../nbs/library/nights/sleep_statistics.ipynb #a3ce6db6
 def sleep_statistics(
-    stages: Sequence[int] | np.ndarray,  # (n,) codes; below zero: not scored, left out before anything else
+    stages: Sequence[int] | np.ndarray,  # (n,) codes; below zero: not scored, removed first
     wake: int,  # code of wake
     rem: int,  # code of REM
     labels: Sequence[int] | np.ndarray,  # all codes, for the minutes by stage

@@ -14,12 +14,12 @@ from .stages import Stage
 
 # %% ../../nbs/library/nights/spectra.ipynb #b2a64449
 N_BINS = 18
-MAX_EPOCHS = 5_000_000  # of a file: more than four thousand nights
+MAX_EPOCHS = 5_000_000  # of a file; more than four thousand nights
 _LONGEST = 2 * 2880  # epochs of a night: two days
 
 
 class NightSpectra(NamedTuple):
-    "A night as spectra, a row for each epoch that the file has."
+    "A night as spectra, a row for each epoch in the file."
 
     name: str
     spectra_db: np.ndarray  # float (n, 18), one a hertz; NaN where not recorded
@@ -30,9 +30,9 @@ class NightSpectra(NamedTuple):
 def check_db(
     name: str,  # of the file
     key: str,  # of its array
-    values: np.ndarray,  # densities of EEG; what is not finite does not count
+    values: np.ndarray,  # densities of EEG; values that are not finite are ignored
 ) -> None:
-    "Raise `ArrayError` for what cannot be dB re 1 µV²/Hz: plain powers, or of a signal in V or mV."
+    "Raise `ArrayError` for densities that cannot be dB re 1 µV²/Hz: plain powers, or of a signal in V or mV."
     known = values[np.isfinite(values)]
     if known.size and not (np.abs(known).max() < 200 and -40 < np.median(known) < 60):
         found = f"{known.min():.3g} to {known.max():.3g}, median {np.median(known):.3g}"

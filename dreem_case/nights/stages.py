@@ -42,14 +42,14 @@ STAGE_COLORS = {
 
 # %% ../../nbs/library/nights/stages.ipynb #23ce218f
 class RecordError(Unusable):
-    "Something wrong with a record."
+    "An error about a record."
 
 
 class HypnogramError(RecordError):
     "A hypnogram that cannot be understood or written."
 
 # %% ../../nbs/library/nights/stages.ipynb #429e5b8f
-_SHOWN = 40  # most characters of a foreign value in a message
+_SHOWN = 40  # most characters of a value from a file in a message
 
 
 def _shown(value: object) -> str:
@@ -80,12 +80,12 @@ _NUMBERINGS_SHOWN = "'rem_last' (0 1 2 3 4 = WAKE N1 N2 DEEP REM) or 'aasm' (0 1
 # %% ../../nbs/library/nights/stages.ipynb #d19407ea
 def understand_labels(
     labels: Iterable,  # one per epoch, as another tool may write them: texts, numbers, None
-    numbering: str | None = None,  # one of `NUMBERINGS`, where they are numbers
+    numbering: str | None = None,  # of numeric labels, one of `NUMBERINGS`
     record: str = "hypnogram",  # the record's name, for the error message
-) -> tuple[np.ndarray, list[str]]:  # int8 (n,) codes of `Stage` or `UNSCORED`; the names that are not the stages' own
-    """Translate labels to codes, whatever tool they are of.
+) -> tuple[np.ndarray, list[str]]:  # int8 (n,) codes of `Stage` or `UNSCORED`; names other than `Stage`'s
+    """Translate the labels of any tool to codes.
 
-    Raises `HypnogramError` for the first label that is none, and for numbers without a numbering.
+    Raises `HypnogramError` for the first unknown label, and for numbers without a numbering.
     """
     if numbering not in (None, *NUMBERINGS):
         raise HypnogramError(record, f"a numbering of stages, {_NUMBERINGS_SHOWN}", _shown(numbering))
@@ -104,7 +104,7 @@ def understand_labels(
 
 # %% ../../nbs/library/nights/stages.ipynb #46447024
 def _understood(label: object, numbering: str | None) -> int | None:
-    "Give a label's code; None for what is no label."
+    "Return a label's code; None for an unknown label."
     number = _number(label)
     if label is None or number == -1 or number != number:  # the last is NaN
         return UNSCORED
@@ -118,7 +118,7 @@ def _understood(label: object, numbering: str | None) -> int | None:
 
 # %% ../../nbs/library/nights/stages.ipynb #0cbeee9a
 def _number(label: object) -> float | None:
-    "Return a label as a number; None for what is none."
+    "Return a label as a number; None if it is not one."
     if isinstance(label, str) and re.fullmatch(r"\s*-?\d{1,3}(\.0*)?\s*", label):
         return float(label)
     if not isinstance(label, int | float) or isinstance(label, bool) or abs(label) > 1e9:
@@ -132,8 +132,8 @@ def format_hypnogram(
 ) -> list[str]:  # stage names without the unscored end
     """Translate codes to stage names.
 
-    Raises `HypnogramError` for a code that is no stage, and for an unscored epoch that a scored one
-    follows.
+    Raises `HypnogramError` for a code that is not a stage, and for an unscored epoch before a scored
+    one.
     """
     codes = [int(code) for code in stages]
     while codes and codes[-1] == UNSCORED:

@@ -21,7 +21,7 @@ from .stages import NUMBERINGS
 
 # %% ../../nbs/library/nights/store.ipynb #515a2e31
 class RecordNotFound(LookupError):
-    "A record that the store does not hold."
+    "A record that is not in the store."
 
     def __init__(self, record: str):
         super().__init__(record)
@@ -32,13 +32,13 @@ class RecordNotFound(LookupError):
 
 
 class StoreError(ValueError):
-    "A place that is no store."
+    "An address at which there is no store."
 
 # %% ../../nbs/library/nights/store.ipynb #92100f16
 class StoreUnavailable(OSError):
     "A store that does not answer now; the same request may succeed later."
 
-    def __init__(self, found: str):  # instead of an answer
+    def __init__(self, found: str):  # what happened instead of an answer
         super().__init__(found)
         self.found = found
 
@@ -58,10 +58,10 @@ class RecordChanged(StoreUnavailable):
 
 
 class RecordTooLarge(CaseFileError):
-    "A record with a file that is larger than any that is read."
+    "A record whose file exceeds the size limit."
 
 # %% ../../nbs/library/nights/store.ipynb #3f0a917c
-MAX_H5_BYTES = 1_500_000_000  # largest h5 file that is read: a day of all ten signals as doubles is 1.3 GB
+MAX_H5_BYTES = 1_500_000_000  # largest h5 file that is read; a day of all ten signals as doubles is 1.3 GB
 
 
 class StoredFile(NamedTuple):
@@ -75,17 +75,17 @@ class StoredFile(NamedTuple):
 class Store(ABC):
     """Where records live; safe to use from several threads.
 
-    Every method raises `StoreUnavailable` when the store does not answer, and every one that takes a record
-    raises `RecordNotFound` for a name that it does not hold. A file that the system does not let be read now is
-    `FileUnavailable`, to whoever opens it.
+        Every method raises `StoreUnavailable` when the store does not answer, and every method that takes a record
+    raises `RecordNotFound` for one that the store does not hold. Opening a file that the system does not let be
+    read now raises `FileUnavailable`.
     """
 
-    numbering: str | None = None  # of labels that are numbers, one of `stages.NUMBERINGS`; None: only a file may say it
+    numbering: str | None = None  # of numeric labels, one of `stages.NUMBERINGS`; None: only a file may state one
 
     @property
     @abstractmethod
     def source(self) -> str:
-        "Say where the nights come from: one plain line, from `manifest.json` or else by the kind of place."
+        "Say where the nights come from: one plain line, from `manifest.json` or else by the kind of store."
 
     def records(
         self,
@@ -98,7 +98,7 @@ class Store(ABC):
         return list(islice(found, limit))
 
     def passed_over(self) -> list[str]:
-        "Say which files look like a record or its hypnogram and are not used, each with the reason."
+        "Name the files that look like a record or a hypnogram but are not used, each with the reason."
         files = list(self._entries("h5"))
         records = {name[:-3] for name, kind in files if _is_record(name, kind)}
         labels = dict(self._entries("hypnograms"))
@@ -123,7 +123,7 @@ class Store(ABC):
 
     @abstractmethod
     def look(self, record: str) -> StoredFile:
-        "Look at a record's h5 file without reading it."
+        "Return version, size and time of a record's h5 file without reading it."
 
     @abstractmethod
     def fetched(self, record: str, version: str) -> AbstractContextManager[Path]:
@@ -135,9 +135,9 @@ class Store(ABC):
 
     @abstractmethod
     def save(self, record: str, version: str, path: Path, on_bytes: Callable[[int], object]) -> None:
-        """Write the record's h5 file of exactly this version to `path`, telling how many bytes are there so far.
+        """Write the record's h5 file of exactly this version to `path`, telling `on_bytes` how many are written.
 
-        Raises as `fetched` does, and `OSError` if `path` cannot be written; what is there then is of no use.
+        Raises as `fetched` does, and `OSError` if `path` cannot be written; a file left by an error is useless.
         """
 
     @abstractmethod
@@ -150,18 +150,18 @@ class Store(ABC):
 
     @abstractmethod
     def _entries(self, place: str, start: str = "") -> Iterator[tuple[str, str]]:
-        "Name the files in `h5` or `hypnograms`, or around them (''), behind `start` in order: 'file' or another kind."
+        "Yield (name, kind) in `h5`, `hypnograms` or around them (''), after `start`, in order; kind: 'file' or other."
 
 # %% ../../nbs/library/nights/store.ipynb #768293cf
 def h5_name(record: str) -> str:
-    "Give the name of a record's h5 file; raise `RecordNotFound` for a name that no record can have."
+    "Return the name of a record's h5 file; raise `RecordNotFound` for a name that no record can have."
     if _name_problem(record) is not None:
         raise RecordNotFound(record)
     return f"{record}.h5"
 
 
 def check_size(record: str, n_bytes: int, max_bytes: int) -> None:
-    "Raise `RecordTooLarge` for a file that is larger than any that is read."
+    "Raise `RecordTooLarge` for a file of more than `max_bytes`."
     if n_bytes > max_bytes:
         raise RecordTooLarge(record, f"a file of at most {max_bytes} bytes", f"one of {n_bytes}")
 
@@ -171,7 +171,7 @@ def _is_record(name: str, kind: str) -> bool:
 
 
 def looks_like_record(name: str) -> bool:
-    "Tell whether a file's name says that a record was meant."
+    "Tell whether a file was meant as a record, by its name."
     return name.lower().endswith((".h5", ".hdf5")) and not name.startswith(".")
 
 
@@ -184,7 +184,7 @@ def _name_problem(record: str) -> RecordNameError | None:
 
 # %% ../../nbs/library/nights/store.ipynb #8f654c82
 def _why_not(name: str, kind: str) -> str:
-    "Say why a file in the place of the records is none."
+    "Say why a file among the records is not one."
     expected, found, problem = "a file", kind, _name_problem(name[:-3])
     if not name.endswith(".h5"):
         expected, found = "the ending .h5", name[name.rindex(".") :]
@@ -194,7 +194,7 @@ def _why_not(name: str, kind: str) -> str:
 
 
 def _why_not_labels(name: str, kind: str, records: set[str], bare: set[str]) -> str:  # bare: without a hypnogram
-    "Say why a hypnogram file is not used; empty if it is, or if none was meant."
+    "Say why a hypnogram file is not used; empty if it is used, or was not meant as a hypnogram."
     record, _, ending = name.rpartition(".")
     if ending != "json":
         expected, found, is_meant = "the ending .json", f".{ending}", record in bare
@@ -205,15 +205,15 @@ def _why_not_labels(name: str, kind: str, records: set[str], bare: set[str]) -> 
     return f"{ascii(name)[:60]}: expected {expected}, found {ascii(found)[1:-1][:20]}" if is_meant else ""
 
 # %% ../../nbs/library/nights/store.ipynb #2da5e0f7
-MAX_MANIFEST_BYTES = 2**20  # largest manifest that is read
+MAX_MANIFEST_BYTES = 2**20  # larger manifests are not read
 
 
 def plain_label(text: str) -> str:
-    "Reduce a text from outside to a short line of letters, digits and plain punctuation."
+    "Reduce an untrusted text to a short line of letters, digits and plain punctuation."
     return " ".join(re.sub(r"[^\w,.:;()-]+", " ", text).split())[:100]
 
 
-def manifest_source(content: bytes | None) -> str:  # empty where there is none
+def manifest_source(content: bytes | None) -> str:  # empty without one
     "Read the source out of a manifest."
     try:
         source = json.loads(content or b"")["source"]
@@ -224,14 +224,14 @@ def manifest_source(content: bytes | None) -> str:  # empty where there is none
 # %% ../../nbs/library/nights/store.ipynb #4ebec01a
 def open_store(
     uri: str | Path,  # a folder, or s3://bucket or s3://bucket/prefix
-    endpoint: str | None = None,  # of a bucket, as everything below; see `S3Store`
+    endpoint: str | None = None,  # this and all below but `numbering` are for buckets; see `S3Store`
     region: str | None = None,
     anonymous: bool | None = None,
     fresh_s: float = 0.0,
     spool: str | Path | None = None,
-    numbering: str | None = None,  # of labels that are numbers, in any store; see `Store`
+    numbering: str | None = None,  # of numeric labels, in any store; see `Store`
 ) -> Store:
-    "Open the store at an address; raise `StoreError` for one that is none, or for an unknown numbering."
+    "Open the store at an address; raise `StoreError` for an invalid address or an unknown numbering."
     store = _opened(str(uri), endpoint, region, anonymous, fresh_s, spool)
     if numbering not in (None, *NUMBERINGS):
         raise StoreError(f"expected labels numbered as one of {', '.join(NUMBERINGS)}, found {ascii(numbering)[:40]}")
@@ -243,7 +243,7 @@ def _opened(address: str, *of_a_bucket: Any) -> Store:
     if not address:
         raise StoreError("expected a folder or s3://bucket, found an empty address")
     if address.startswith("s3://"):
-        from dreem_case.nights.s3_store import S3Store  # loads boto3, which nobody with a folder needs
+        from dreem_case.nights.s3_store import S3Store  # loads boto3, which a folder does not need
 
         return S3Store(address, *of_a_bucket)
     if "://" in address:
@@ -254,7 +254,7 @@ def _opened(address: str, *of_a_bucket: Any) -> Store:
 
 # %% ../../nbs/library/nights/store.ipynb #e20104ef
 class StorePlace(NamedTuple):
-    "Where a store is, for processes that open it themselves; see `open_store`."
+    "The address of a store and its options, for processes that open it themselves; see `open_store`."
 
     uri: str
     endpoint: str | None = None
@@ -268,18 +268,18 @@ class StorePlace(NamedTuple):
 
 # %% ../../nbs/library/nights/store.ipynb #ca528d79
 _T = TypeVar("_T")
-ATTEMPTS = 3  # at a record whose file changes meanwhile
+ATTEMPTS = 3  # if a record's file changes meanwhile
 
 
 def of_current_version(store: Store, record: str, function: Callable[[str], _T]) -> _T:
-    "Call a function of a record's version, again if that changes meanwhile; raise `RecordChanged` at last."
+    "Call a function with a record's version, again if that changes meanwhile; finally raise `RecordChanged`."
     for _ in range(ATTEMPTS):
         with suppress(RecordChanged):
             return function(store.version(record))
     raise RecordChanged(record)
 
 # %% ../../nbs/library/nights/store.ipynb #a7651a7e
-GIVE_UP = 3  # so many records in a row that a store failed: the others would fail, too, each after its time-outs
+GIVE_UP = 3  # stop after this many store failures in a row: the rest would fail, too, each after its time-outs
 _CODES = (
     (RecordNotFound, "record_not_found"),
     (RecordChanged, "record_changed"),
@@ -290,5 +290,5 @@ _CODES = (
 
 
 def error_code(error: Exception) -> str:
-    "Name for programs why a record cannot be had: `failed` for any other reason."
+    "Return a code that tells programs why a record is not available; `failed` for any other reason."
     return next((code for kind, code in _CODES if isinstance(error, kind)), "failed")

@@ -14,12 +14,12 @@ from .night import Signal
 from .safe_h5 import UnreadableFileError, open_h5, read_values, signal_length
 
 # %% ../../nbs/library/nights/stored_signal.ipynb #1685acb9
-MAX_ATTRIBUTES, MAX_ATTRIBUTE_BYTES = 64, 1024  # of a dataset that are looked at
+MAX_ATTRIBUTES, MAX_ATTRIBUTE_BYTES = 64, 1024  # limits on the attributes of a dataset that are read
 _PLAIN_CLASSES = (h5py.h5t.STRING, h5py.h5t.INTEGER, h5py.h5t.FLOAT)
 
 
 def attributes(dataset: h5py.Dataset) -> dict[str, str | float]:  # by name in lower case
-    "Read the attributes of a dataset that are one short text or one number; none of very many."
+    "Read the attributes of a dataset that are one short text or one number; none if there are very many."
     found: dict[str, str | float] = {}
     if h5py.h5a.get_num_attrs(dataset.id) > MAX_ATTRIBUTES:
         return found
@@ -35,9 +35,9 @@ def attributes(dataset: h5py.Dataset) -> dict[str, str | float]:  # by name in l
     return found
 
 # %% ../../nbs/library/nights/stored_signal.ipynb #26e27043
-_CHEAP_BYTES = 2**16  # of a chunk that is unpacked for a look at one second of it
-_LOOK_S = 300  # from look to look: what changes for less between two of them is no night
-_LEAST_LOOKS = 100  # in a short recording they are closer
+_CHEAP_BYTES = 2**16  # largest chunk that is unpacked to look at one second of it
+_LOOK_S = 300  # seconds between looks: a signal that changes only between two looks is no night
+_LEAST_LOOKS = 100  # a short recording has closer looks
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class StoredSignal:
     kind: str
     start: int  # first sample
     stop: int  # first sample left out
-    n_stored: int | None = None  # samples in the file: what is behind them is a gap; None: `stop`
-    scale: float = 1.0  # of `unit` to the stored one
+    n_stored: int | None = None  # samples in the file, after which there is a gap; None: `stop`
+    scale: float = 1.0  # stored values times this are in `unit`
     offset: float = 0.0  # in `unit`
 
     @property
@@ -71,7 +71,7 @@ class StoredSignal:
         return self.stop if self.n_stored is None else self.n_stored
 
     def load(self) -> Signal:
-        "Check the header again and read the values; raise a `CaseFileError` if they cannot be read."
+        "Check the header again and read the values; raise a `CaseFileError` if that fails."
         start, stop = (min(place, self._end) for place in (self.start, self.stop))
         with open_h5(self.record, self.path) as file:
             if self.name not in file or signal_length(self.record, self.name, file) < stop:
@@ -82,7 +82,7 @@ class StoredSignal:
         return Signal(values, self.fs_hz, self.unit, self.kind)
 
     def flat_value(self) -> float | None:
-        "Give the one value in all seconds looked at, NaN for none; None where it changes or a look is not cheap."
+        "Return the one value in all seconds looked at, NaN for gaps; None if it changes or a look is not cheap."
         step = min(round(_LOOK_S * self.fs_hz), max(self.n_samples // _LEAST_LOOKS, 1))
         looks, first = range(self.start, min(self.stop, self._end), step), None
         with open_h5(self.record, self.path) as file:
