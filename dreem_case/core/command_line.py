@@ -82,7 +82,7 @@ def tell_known(
     "Print which judged recordings a model was trained on, by its own file."
     if known := [name for name in judged if isinstance(learned, list) and name in learned]:
         some = ", ".join(known[:5]) + ", ..." * (len(known) > 5)
-        click.echo(f"{who} learned from {what} of these names: {some}; on them it is no stranger", err=True)
+        click.echo(f"{who} learned from {what} of these names: {some}; its figures on them are too good", err=True)
 
 # %% ../../nbs/library/core/command_line.ipynb #25fdded2
 def for_json(figures: Mapping[str, object]) -> dict[str, object]:

@@ -999,7 +999,7 @@ def test_a_judge_says_which_records_the_model_has_learned_from(made, tmp_path):
     for record in (learned, "new"):
         write_wfdb(tmp_path, replace(recording, record=record), beats)
     said = CliRunner().invoke(ecg, ["judge", "--store", str(tmp_path)]).stderr
-    assert f"records of these names: {learned}; on them it is no stranger" in said
+    assert f"records of these names: {learned}; its figures on them are too good" in said
 
 
 def test_copies_of_a_record_under_other_names_are_of_its_patient_and_the_judge_says_so(made, tmp_path):
@@ -1008,7 +1008,7 @@ def test_copies_of_a_record_under_other_names_are_of_its_patient_and_the_judge_s
     for record in (f"sel{learned}", f"{learned}e06", f"{learned}e_6"):
         write_wfdb(tmp_path, replace(recording, record=record), beats)
     run = CliRunner().invoke(ecg, ["judge", "--store", str(tmp_path)])
-    assert f"records of these names: {learned}; on them it is no stranger" in run.stderr
+    assert f"records of these names: {learned}; its figures on them are too good" in run.stderr
     assert "together, 1 patient: F1" in run.stdout
 
 

@@ -618,7 +618,8 @@ def test_a_place_that_takes_no_results_is_told_before_anything_is_detected(folde
 
 
 @pytest.mark.parametrize(("names", "said"), [
-    (["judge00", "elsewhere"], "the model learned from series of these names: judge00; on them it is no stranger"),
+    (["judge00", "elsewhere"],
+     "the model learned from series of these names: judge00; its figures on them are too good"),
     (["elsewhere"], ""), ("judge00", ""), ({"judge00": 1}, ""),
 ])  # fmt: skip
 def test_who_is_judged_and_was_learned_from_is_told_where_the_model_file_says_so(folder, tmp_path, names, said):
