@@ -263,8 +263,8 @@ def _tell_unfitted(odds: tuple[float, float]) -> None:
     from dreem_case.core.calibration import AS_SAID, LEAST_CASES
 
     if odds == AS_SAID:
-        said = f"to fit it takes {LEAST_CASES} marked events of real people"
-        click.echo(f"how sure it is of an event is as the trees say: {said}", err=True)
+        takes = f"that takes {LEAST_CASES} marked events of real people"
+        click.echo(f"the model's confidence is not calibrated: {takes}", err=True)
 
 
 def _tell_unmarked(names: set[str], truth: EventTable) -> None:

@@ -764,7 +764,7 @@ def test_what_is_prepared_knows_the_wearers_clock_and_its_changes(wearer, tmp_pa
 def test_who_trains_on_simulated_wearers_is_told_that_how_sure_it_is_is_fitted_to_nobody(tmp_path):
     asked = ["train", "--simulated", "1", "--rounds", "2", "--out", str(tmp_path / "m.json")]
     result = CliRunner().invoke(events, asked)
-    said = "how sure it is of an event is as the trees say: to fit it takes 40 marked events of real people\n"
+    said = "the model's confidence is not calibrated: that takes 40 marked events of real people\n"
     assert (result.exit_code, result.stderr) == (0, said)
 
 
