@@ -397,6 +397,7 @@ def test_an_answer_is_plain_json(made):
         {"fs_hz": 360, "leads": {"a": ["x"]}},
         {"fs_hz": 1e9, "leads": {"a": [0, 1] * 500}},
         {"fs_hz": 360, "leads": {"a": [0.0] * 4000}},
+        {"fs_hz": 360, "leads": {"a": [0, 1] * 500, "b": [1, 0] * 300}},
         {"fs_hz": 360, "leads": {"a": [[1]] * 400}},
         {"fs_hz": True, "leads": {"a": [0, 1] * 500}},
         {"fs_hz": 360, "leads": {"a": [10**400] * 500}},
