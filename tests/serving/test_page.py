@@ -602,15 +602,26 @@ def test_a_proxys_error_page_is_told_as_what_it_is(made_up, visit):
     assert "Expected JSON, found something else (status 503)." in page.locator(".notice").inner_text()
 
 
-def test_the_hypnogram_does_not_wait_for_the_details(made_up, visit):
+def hold(page, url):
+    """Hold a request back; what is returned lets it go once the page has made it."""
     held = []
+    page.route(url, lambda route: held.append(route))
+
+    def let_go():
+        until(lambda: page.title() and held)  # each question to the page lets its events in
+        held[0].continue_()
+
+    return let_go
+
+
+def test_the_hypnogram_does_not_wait_for_the_details(made_up, visit):
     page = visit(made_up, "#nights a")
-    page.route("**/details", lambda route: held.append(route))
+    let_go = hold(page, "**/details")
     page.goto(f"{made_up}/night/lossy")
     page.locator("#hypnogram .trace").wait_for(state="attached")
     assert page.locator("#hypnogram svg").is_visible() and page.locator("#statistics").is_hidden()
     page.wait_for_function("document.getElementById('notice').innerText.includes('Staging this night')")
-    held[0].continue_()
+    let_go()
     page.locator(NIGHT).wait_for()
 
 
@@ -620,14 +631,13 @@ def test_the_hypnogram_does_not_wait_for_the_details(made_up, visit):
 ])  # fmt: skip
 def test_what_a_page_does_and_has_done_is_read_out(made_up, visit, path, held, first, then):
     """A change is read out in an element that is live, and was not hidden before."""
-    waiting = []
     page = visit(made_up, "#nights a")
-    page.route(held, lambda route: waiting.append(route))
+    let_go = hold(page, held)
     page.goto(f"{made_up}/{path}")
     live = page.locator(":is([role=status], [aria-live=polite]):not([hidden], [hidden] *)")
     live.filter(has_text=first).wait_for()
     seen = live.element_handles()
-    waiting[0].continue_()
+    let_go()
     read = "([seen, then]) => seen.some((live) => RegExp(then).test(live.innerText))"
     page.wait_for_function(read, arg=[seen, then])
     page.locator(".notice").wait_for(state="detached")
