@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from . import __version__
 from .core.cache import USUAL_CACHE, cache_folder
-from .core.command_line import SEED, LazyGroup, NumberRange, check_out
+from .core.command_line import ENDPOINT, SEED, LazyGroup, NumberRange, check_out
 from .nights.casefile import CaseFileError, FileUnavailable, check_record_name
 from .nights.download import copy_record, copy_source
 from .nights.stages import NUMBERINGS
@@ -66,8 +66,7 @@ _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Write the resul
 def _with_bucket(command: Callable) -> Callable:
     "Give a command the options that lead to a bucket."
     command = click.option("--region", envvar="DREEM_CASE_S3_REGION", help="Region of the bucket.")(command)
-    return click.option("--endpoint", envvar="DREEM_CASE_S3_ENDPOINT",
-                        help="URL of an S3 server other than Amazon's.")(command)
+    return ENDPOINT(command)
 
 
 def _with_store(command: Callable) -> Callable:
@@ -688,7 +687,7 @@ def evaluate(
 @main.command()
 @click.argument("reference")
 @click.argument("other")
-@click.option("--endpoint", envvar="DREEM_CASE_S3_ENDPOINT", help="URL of an S3 server other than Amazon's.")
+@ENDPOINT
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="CSV file for the epochs that differ.")
 @_AS_JSON
 def compare(reference: str, other: str, endpoint: str | None, out: Path | None, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from ..core.command_line import SEED, NumberRange, all_or, check_out, for_json, one_line, tell_known
+from ..core.command_line import ENDPOINT, SEED, NumberRange, all_or, check_out, for_json, one_line, tell_known
 from ..core.tracking import TrackingError, load_mlflow, log_run
 from .recording import CLASSES, MAX_FS_HZ, MIN_FS_HZ, EcgError, patient_of
 
@@ -41,7 +41,7 @@ def _tell(notes: Iterable[str]) -> None:
 @ecg.command()
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the records.")
 @click.option("--store", default="s3://physionet-open/mitdb/1.0.0", show_default=True, help="Bucket to fetch from.")
-@click.option("--endpoint", default=None, help="URL of another S3 server.")
+@ENDPOINT
 @_RECORDS
 @_named
 def download(out: Path, store: str, endpoint: str | None, records: tuple[str, ...]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from ..core.command_line import SEED, NumberRange, check_out, for_json, one_line
+from ..core.command_line import ENDPOINT, SEED, NumberRange, check_out, for_json, one_line
 
 # %% ../../nbs/library/mae/commands.ipynb #d0e53bc0
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -71,7 +71,7 @@ def _names_line(modality: str, labels: dict[str, int]) -> str:  # labels: how ma
     "--out", required=True, help="Folder or s3://bucket/prefix for the examples; a run that was stopped goes on."
 )
 @click.option("--scaling", type=_FILE, help="scaling.json of other examples, as those that a network was trained on.")
-@click.option("--endpoint", envvar="DREEM_CASE_S3_ENDPOINT", help="URL of an S3 server other than Amazon's.")
+@ENDPOINT
 @click.option("--dask", help="Scheduler of a Dask cluster, instead of processes: tcp://host:8786.")
 @_JOBS
 @_named

@@ -13,7 +13,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from ..core.command_line import one_line
+from ..core.command_line import ENDPOINT, one_line
 from .casefile import CaseFileError
 from .edf_header import EdfHeader, microvolts, read_header
 from .edf_pairs import Pair, edf_record, find_pairs, lost_nights, person_of
@@ -223,7 +223,7 @@ STUDIES = ("sleep-cassette", "sleep-telemetry")
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the files.")
 @click.option("--study", type=click.Choice([*STUDIES, "both"]), default=STUDIES[0], show_default=True)
 @click.option("--store", default=SLEEP_EDF, show_default=True, help="Bucket and prefix of the database.")
-@click.option("--endpoint", envvar="DREEM_CASE_S3_ENDPOINT", help="URL of an S3 server other than Amazon's.")
+@ENDPOINT
 @click.argument("records", nargs=-1)
 def download(out: Path, study: str, store: str, endpoint: str | None, records: tuple[str, ...]) -> None:
     """Fetch Sleep-EDF, unsigned, and compare checksums; continue where an earlier call stopped.
