@@ -164,24 +164,24 @@ def simulate(out: Path, n_records: int, minutes: float, seed: int) -> None:
 def train(folder: Path, out: Path, kind: str, everyone: bool, mlflow: bool) -> None:
     "Fit a model to annotated records, and write it with its card."
     from dreem_case.ecg.monitor import reference_path, save_reference
-    from dreem_case.ecg.study import limits_of, model_with_card, records_said, split_of
+    from dreem_case.ecg.study import limits_of, model_with_card, open_cases, records_said, split_of
 
     check_out(out, is_folder=kind != "trees")
     if mlflow:
         load_mlflow()
     learn, judge = split_of(folder)
-    records = [*learn, *judge] if everyone else learn
-    click.echo(records_said(folder, records))
-    model = model_with_card(folder, records, kind)
+    cases = open_cases(folder, [*learn, *judge] if everyone else learn)
+    click.echo(records_said(cases))
+    model = model_with_card(cases, kind)
     if kind == "trees":
         from dreem_case.ecg.classifier import save_classifier as save
     else:
         from dreem_case.ecg.network import save_beat_network as save
-    limits = limits_of(folder, records, model)
+    limits = limits_of((case.recording for case in cases.values()), model)
     save(model, out)
     save_reference(reference_path(out), limits)
     if mlflow:
-        log_run(model.version, {"records": len(records)}, {}, model.card)
+        log_run(model.version, {"records": len(cases)}, {}, model.card)
     click.echo(f"model {model.version} in {out}")
 
 # %% ../../nbs/library/ecg/cli.ipynb #1654139f
@@ -196,11 +196,8 @@ def evaluate(folder: Path, results: Path, shifts: bool) -> None:
     A record's patient is in patients.csv (record,patient) beside the records, or in a header comment `# patient 1`.
     """
     from dreem_case.ecg.findings import study
-    from dreem_case.ecg.study import records_said, split_of
 
-    learn, judge = split_of(folder)
-    click.echo(records_said(folder, [*learn, *judge]))
-    study(folder, results, shifts=shifts)
+    study(folder, results, shifts=shifts, told=click.echo)
     for name, figure in json.loads(results.read_text(encoding="utf-8")).items():
         click.echo(f"{name:45} {figure['value']}")
 
@@ -217,8 +214,8 @@ def search(folder: Path, history: Path, trials: int, epochs: int) -> None:
     from dreem_case.ecg.network_training import search as searched
     from dreem_case.ecg.study import open_cases, records_said, split_of, with_made
 
-    click.echo(records_said(folder, records := split_of(folder)[0]))
-    cases = open_cases(folder, records)
+    cases = open_cases(folder, split_of(folder)[0])
+    click.echo(records_said(cases))
     base = BeatNetSettings(epochs=epochs, beats_per_epoch=8000)
     click.echo(searched(*with_made(cases, list(cases)), history, trials, base=base, told=click.echo))
 

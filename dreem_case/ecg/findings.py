@@ -28,7 +28,7 @@ from .score import score_recording
 from .shifts import SHIFTS
 from dreem_case.ecg.study import (
     Case, Seen, answers_of, asked_answers, detection, end_to_end, five_minutes, halves_of, honesty, judged, look_at,
-    open_cases, random_split, split_of, train, with_made, without_signal,
+    open_cases, random_split, records_said, split_of, train, with_made, without_signal,
 )  # fmt: skip
 from .wfdb_files import NoRows, heartbeat_rows, read_beats, read_header, read_wfdb, records_in
 
@@ -456,12 +456,14 @@ def study(
     results: Path | str,  # file
     n_rounds: int = 80,
     shifts: bool = True,
+    told: Callable[[str], None] = lambda said: None,  # is told of the records
 ) -> BeatModel:
     "Work out every figure of a folder of annotated records; gives the model of its first half."
     learn, judge = split_of(folder)
     data = data_of(folder)
     write_findings(results, {}, data)  # an unusable file shows before hours are spent
     cases = open_cases(folder, [*learn, *judge])
+    told(records_said(cases))
     model = train(cases, learn, n_rounds=n_rounds)
     write_findings(results, of_judged(model, cases, judge), data)
     write_findings(results, of_signals(folder), data)

@@ -10,7 +10,6 @@ __all__ = ['LEAST', 'Case', 'open_case', 'open_cases', 'split_of', 'records_said
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +40,7 @@ class Case:
     signals: Signals
     example: Example
     patient: str
+    patient_by: str  # what says whose the record is
 
     @cached_property
     def made(self) -> list[Example]:
@@ -56,7 +56,7 @@ def open_case(folder: Path | str, record: str) -> Case:
         raise EcgError(record, f"annotated beats in {record}.atr", "none")
     signals = filtered(recording)
     example = make_example(record, signals, beats.time_s, beats.classes)
-    return Case(recording, beats, signals, example, patient_in(folder, record)[0])
+    return Case(recording, beats, signals, example, *patient_in(folder, record))
 
 
 def open_cases(
@@ -82,13 +82,11 @@ def split_of(folder: Path | str) -> tuple[list[str], list[str]]:  # to learn fro
     return learn, [record for record in records if record not in learn]
 
 
-def records_said(folder: Path | str, records: Sequence[str]) -> str:
+def records_said(cases: Mapping[str, Case]) -> str:
     "Say how many patients the records are of, what tells so, and what is unusual about the records."
-    found = [patient_in(folder, record) for record in records]
-    told = " or ".join(dict.fromkeys(way for _, way in found))
-    n = f"records: {len(records)}; patients: {len({patient for patient, _ in found})}, each by {told}"
-    notes = (notes_of(read_wfdb(folder, record), read_beats(folder, record)) for record in records)
-    return "\n".join([n, *chain.from_iterable(notes)])
+    told = " or ".join(dict.fromkeys(case.patient_by for case in cases.values()))
+    n = f"records: {len(cases)}; patients: {len({case.patient for case in cases.values()})}, each by {told}"
+    return "\n".join([n, *(note for case in cases.values() for note in notes_of(case.recording, case.beats))])
 
 
 def with_made(cases: Mapping[str, Case], records: Iterable[str]) -> tuple[list[Example], list[str]]:  # and patients
@@ -121,17 +119,16 @@ def train(
 _MITDB = "MIT-BIH Arrhythmia Database (Moody and Mark 2001; ODC-By 1.0)"
 
 
-def model_with_card(folder: Path | str, records: Sequence[str], kind: str = "trees") -> BeatModel:
-    "Train on records of a folder, and say in the model's card on which, when and by what."
+def model_with_card(cases: Mapping[str, Case], kind: str) -> BeatModel:
+    "Train on records, and say in the model's card on which, when and by what."
     from datetime import date
     from importlib.metadata import version
 
-    cases = open_cases(folder, records)
     counts = np.bincount(np.concatenate([case.example.classes for case in cases.values()]), minlength=5)
     card = {
         "what": "names beats N, S, V, F; not a medical device",
-        "data": _MITDB if set(records) <= {*DS1, *DS2, *PACED} else "records of the user's",
-        "records": list(records),
+        "data": _MITDB if set(cases) <= {*DS1, *DS2, *PACED} else "records of the user's",
+        "records": list(cases),
         "date": date.today().isoformat(),
         "beats": dict(zip("NSVFQ", counts.tolist(), strict=True)),
         "kind": kind,
@@ -139,12 +136,12 @@ def model_with_card(folder: Path | str, records: Sequence[str], kind: str = "tre
         "seed": 0,
         "made": "each record also reordered and fibrillating (ecg.augment)",
     }
-    return replace(train(cases, records, kind=kind), card=card)
+    return replace(train(cases, list(cases), kind=kind), card=card)
 
 
-def limits_of(folder: Path | str, records: Sequence[str], model: BeatModel) -> Reference:
+def limits_of(recordings: Iterable[Recording], model: BeatModel) -> Reference:
     "Set the limits of monitoring by a model's answers to its training records, given as the product gives them."
-    answers = [score_recording(read_wfdb(folder, record), model) for record in records]
+    answers = [score_recording(recording, model) for recording in recordings]
     return make_reference([sight_of(one) for one in answers if not one.paced.all()], model.version)
 
 # %% ../../nbs/library/ecg/study.ipynb #7f73e921

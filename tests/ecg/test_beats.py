@@ -18,7 +18,7 @@ from scipy.signal import lfilter
 from dreem_case.core.outputs import FolderOutputs, open_outputs
 from dreem_case.core.windows import runs_of
 from dreem_case.core.workers import ThreadWorkers
-from dreem_case.ecg import endpoint, findings, score
+from dreem_case.ecg import endpoint, findings, score, study
 from dreem_case.ecg.ask import ask_beats, with_labels
 from dreem_case.ecg.classifier import BeatClassifier, calibrated, fit_both, held_out, load_classifier, save_classifier
 from dreem_case.ecg.cli import ecg
@@ -815,6 +815,14 @@ def test_records_of_one_person_stand_on_one_side_of_the_split_and_it_is_said_by_
     assert (run.exit_code, "two patients at least" in run.output) == (1, True)  # to be honest about
 
 
+def test_a_training_reads_each_record_once(tmp_path, monkeypatch):
+    names, read = write_records(tmp_path / "in", n_records=4, minutes=1), []
+    monkeypatch.setattr(study, "read_wfdb", lambda *which: read.append(which[1]) or read_wfdb(*which))
+    asked = ["train", "--all", "--records", str(tmp_path / "in"), "--out", str(tmp_path / "model.json")]
+    run = CliRunner().invoke(ecg, asked)
+    assert (run.exit_code, sorted(read), "records: 4; patients: 4" in run.output) == (0, names, True)
+
+
 def test_the_shadow_counts_people_and_not_records(tmp_path):
     records = _of_two(tmp_path, "patients.csv")
     same = list(shadow(str(tmp_path), shipped_model(), shipped_model(), records))
@@ -1322,7 +1330,8 @@ def watched_records(tmp_path_factory):
     names = write_records(folder / "records", n_records=6, minutes=1, seed=3)
     model = folder / "model.json"
     model.write_bytes(MODEL_FILE.read_bytes())
-    save_reference(reference_path(model), limits_of(folder / "records", names, shipped_model()))
+    recordings = (read_wfdb(folder / "records", name) for name in names)
+    save_reference(reference_path(model), limits_of(recordings, shipped_model()))
     return folder, names, model
 
 
@@ -1330,7 +1339,7 @@ def test_limits_are_read_as_they_were_written_and_belong_to_one_model(watched_re
     folder, names, model = watched_records
     reference = load_reference(model, shipped_model().version)
     answers = score_recording(read_wfdb(folder / "records", names[0]), shipped_model())
-    made = limits_of(folder / "records", names, shipped_model())
+    made = limits_of((read_wfdb(folder / "records", name) for name in names), shipped_model())
     assert told(reference, answers)["beyond"] == told(made, answers)["beyond"]
     assert load_reference(model, "another") is None and load_reference(folder / "none.json", "any") is None
     assert load_reference(None, shipped_model().version).model == shipped_model().version  # what ships fits
