@@ -110,6 +110,9 @@ def parse_header(record: str, text: str) -> Header:
             raise EcgError(record, f"segments of {n_samples} samples", f"{sum(n for _, n in segments)}")
         return Header(record, fs_hz, n_samples, (), segments, said[1] if said else "")
     leads = _named([_signal(record, line) for line in lines[1:]])
+    if len({is_of_record(lead.file[:-4], record) for lead in leads}) > 1:
+        found = ", ".join(sorted({lead.file for lead in leads}))
+        raise EcgError(record, "samples in files of its name alone, or of others alone", found)
     for file in {lead.file for lead in leads}:
         if len({(lead.format, lead.skip) for lead in leads if lead.file == file}) > 1:
             raise EcgError(record, f"signals of one format in {file}", "several")
@@ -218,6 +221,8 @@ def _joined(folder: Path, header: Header) -> tuple[float, dict[str, np.ndarray],
     for name, own in parts.items():
         if own.segments or own.fs_hz != header.fs_hz:
             raise EcgError(header.record, f"a segment {name} of {header.fs_hz:g} Hz", "another, or segments")
+        if elsewhere := [lead.file for lead in own.leads if not is_of_record(lead.file[:-4], header.record)]:
+            raise EcgError(header.record, f"samples of segment {name} in files of the record's name", elsewhere[0])
     _check_filled(header.record, header.n_samples, [(own, _held(folder, own)) for own in parts.values()])
     for segment, n in header.segments:
         if n and segment != "~":

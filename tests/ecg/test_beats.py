@@ -614,6 +614,17 @@ def test_a_table_that_somebody_changed_is_made_anew(tmp_path):
     assert (one[0], one[2], list(read_table(FolderOutputs(tmp_path)))) == ("sim01", True, ["sim01"])
 
 
+def test_results_among_the_records_are_no_records_and_leave_these_as_they_were(tmp_path):
+    names = write_records(tmp_path, n_records=2, minutes=0.5)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with ThreadWorkers(1) as workers:
+        for new in (True, False):
+            assert {one[2] for one in score_many(str(tmp_path), str(tmp_path), names, workers)} == {new}
+    assert list_records(str(tmp_path)) == names
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert before.items() <= after.items() and len(after) == len(before) + 5
+
+
 def test_a_bucket_takes_the_results_and_is_gone_on_with(tmp_path, server, credentials, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", server)
     client_of(server).create_bucket(Bucket="ecg-scored")

@@ -234,6 +234,18 @@ def test_segments_that_cannot_be_are_refused(tmp_path, lines, said):
         read_wfdb(tmp_path, "long")
 
 
+def test_a_record_whose_samples_lie_in_part_in_files_of_others_is_refused_as_a_bucket_would_lack_them(folder):
+    line = "other.dat 212 200 12 0 0 0 0 V2\n"
+    (folder / "other.dat").write_bytes((folder / "made.dat").read_bytes())
+    (folder / "mix.hea").write_text(f"mix 2 360 3600\n{line}mix.dat 212 200 12 0 0 0 0 V1\n")
+    with pytest.raises(EcgError, match=r"of others alone, found mix\.dat, other\.dat"):
+        read_wfdb(folder, "mix")
+    (folder / "mix_1.hea").write_text(f"mix_1 1 360 3600\n{line}")
+    (folder / "mix.hea").write_text("mix/1 1 360 3600\nmix_1 3600\n")
+    with pytest.raises(EcgError, match=r"segment mix_1 in files of the record's name, found other\.dat"):
+        read_wfdb(folder, "mix")
+
+
 @pytest.mark.parametrize("segmented", [False, True])
 def test_rows_that_a_header_promises_and_no_file_holds_are_refused_before_they_are_made(tmp_path, segmented):
     (tmp_path / "big.dat").write_bytes(bytes(4000))
