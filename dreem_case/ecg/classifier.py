@@ -3,8 +3,8 @@
 # %% auto #0
 __all__ = ['GUESSED', 'PENALTY_C', 'SHARE_OF_N', 'ONE_LEAD', 'SETTINGS', 'N_ROUNDS', 'SHARE_LINEAR', 'BIAS', 'FLAGGED',
            'SOFTNESS', 'KIND', 'MAX_FILE_BYTES', 'Example', 'training_rows', 'balanced', 'BeatModel', 'BeatClassifier',
-           'confidence_of', 'fit_both', 'fold_of', 'held_out', 'calibrated', 'fit_classifier', 'state_of',
-           'save_classifier', 'load_classifier', 'model_of']
+           'confidence_of', 'fit_both', 'fold_of', 'held_out', 'judged_classes', 'calibrated', 'fit_classifier',
+           'state_of', 'honesty_of', 'save_classifier', 'load_classifier', 'model_of']
 
 # %% ../../nbs/library/ecg/classifier.ipynb #ad3b64f0
 import hashlib
@@ -142,6 +142,11 @@ class BeatModel:
             found = f"{len(table.names)} that differ in {ascii(odd)[1:-1][:80]}; train it again"
             raise EcgError("model", f"{len(self.names)} features of this model", found)
 
+    @property
+    def honesty(self) -> dict[str, object]:
+        "Give what was fitted to patients held out, as `honesty_of` reads it."
+        return {"softness": self.softness, "shift": self.shift, "doubtful": self.doubtful}
+
     def probabilities(self, weighted: np.ndarray) -> np.ndarray:  # (n, 4) -> (n, 4)
         "Make weighted probabilities honest, by what was fitted to patients held out."
         return softmax(np.log(np.maximum(weighted, 1e-9)) / self.softness + np.array(self.shift))
@@ -210,17 +215,17 @@ def held_out(
     fit: Callable[[list[Example]], BeatModel],
     n_threads: int = 1,  # fits at a time; more only for trees: networks share random numbers between threads
 ) -> list[np.ndarray]:  # weighted probabilities (n_beats, 4), by a model that has not seen the patient
-    "Name every record's beats by a model that was fitted to other patients."
+    "Name every record's beats by a model that was fitted to other patients; (0, 4) for what is made up."
     from threadpoolctl import threadpool_limits
 
     found: list[np.ndarray] = [np.empty((0, GUESSED))] * len(examples)
-    fold = fold_of(patients, n_folds)
+    fold, real = fold_of(patients, n_folds), np.array([not example.made for example in examples])
     if len(np.unique(fold)) < 2:
         raise EcgError("training", "two patients at least, to hold one out", str(len(set(patients))))
 
     def name_fold(k: int) -> None:
         model = fit([example for example, own in zip(examples, fold, strict=True) if own != k])
-        for i in np.flatnonzero(fold == k):
+        for i in np.flatnonzero((fold == k) & real):
             found[i] = model.weighted(examples[i].tables[0])
 
     with threadpool_limits(1), ThreadPoolExecutor(n_threads) as threads:
@@ -228,6 +233,11 @@ def held_out(
     return found
 
 # %% ../../nbs/library/ecg/classifier.ipynb #9a4325a2
+def judged_classes(examples: Sequence[Example]) -> np.ndarray:  # int (n,), in the order of `held_out`
+    "Give the classes of all beats that are not made up."
+    return np.concatenate([example.classes for example in examples if not example.made])
+
+
 def calibrated(model: BeatModel, weighted: np.ndarray, classes: np.ndarray) -> BeatModel:  # of the same kind
     "Fit softness, shifts and the flag's threshold to held-out beats."
     from scipy.optimize import minimize
@@ -252,9 +262,7 @@ def fit_classifier(
 ) -> BeatClassifier:
     "Fit trees and regression to all examples, and calibrate them on patients held out in turn."
     weighted = held_out(examples, patients, n_folds, lambda learn: fit_both(learn, n_rounds=n_rounds))
-    real = [i for i, example in enumerate(examples) if not example.made]
-    classes = np.concatenate([examples[i].classes for i in real])
-    return calibrated(fit_both(examples, n_rounds=n_rounds), np.concatenate([weighted[i] for i in real]), classes)
+    return calibrated(fit_both(examples, n_rounds=n_rounds), np.concatenate(weighted), judged_classes(examples))
 
 # %% ../../nbs/library/ecg/classifier.ipynb #e0559050
 KIND = "dreem_case.ecg blend 2"
@@ -270,10 +278,18 @@ def state_of(model: BeatClassifier) -> dict:
         "trees": model.trees.state(),
         "weights": model.weights.tolist(),
         "offset": model.offset.tolist(),
-        "softness": model.softness,
-        "shift": model.shift,
-        "doubtful": model.doubtful,
+        **model.honesty,
     }
+
+
+def honesty_of(state: Mapping) -> dict[str, object]:
+    "Check untrusted numbers of honesty; raise `ValueError`, `KeyError` or `TypeError` for ones that no fit gives."
+    softness, doubtful = float(state["softness"]), float(state["doubtful"])
+    shift = tuple(float(value) for value in state["shift"])
+    can_be = SOFTNESS[0] <= softness <= SOFTNESS[1] and len(shift) == GUESSED
+    if not can_be or not np.isfinite([*shift, doubtful]).all():
+        raise ValueError("expected finite numbers of honesty")
+    return {"softness": softness, "shift": shift, "doubtful": doubtful}
 
 # %% ../../nbs/library/ecg/classifier.ipynb #e0500d3f
 def _state_text(model: BeatClassifier) -> str:
@@ -306,14 +322,9 @@ def model_of(state: dict, card: dict) -> BeatClassifier:
         raise ValueError(f"expected kind {KIND}")
     names = tuple(str(name) for name in state["names"])
     trees = Trees.from_state(len(names), GUESSED, state["trees"])
-    numbers = [float(state["softness"]), *(float(s) for s in state["shift"]), float(state["doubtful"])]
-    if not np.isfinite(numbers).all() or not SOFTNESS[0] <= numbers[0] <= SOFTNESS[1] or len(numbers) != GUESSED + 2:
-        raise ValueError("expected finite numbers of honesty")
     weights, offset = (np.array(state[key], np.float32) for key in ("weights", "offset"))
     if weights.shape != (GUESSED, len(names)) or offset.shape != (GUESSED,):
         raise ValueError("expected a weight for each class and feature")
     if not (np.isfinite(weights).all() and np.isfinite(offset).all()):
         raise ValueError("expected finite weights")
-    softness, *shift, doubtful = numbers
-    honest = {"softness": softness, "shift": tuple(shift), "doubtful": doubtful}
-    return BeatClassifier(names, trees, weights, offset, **honest, card=card)
+    return BeatClassifier(names, trees, weights, offset, **honesty_of(state), card=card)

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..core.files import write_whole
 from ..core.workers import run_all
-from .classifier import BeatClassifier, BeatModel, Example, calibrated, fit_both, held_out
+from .classifier import BeatClassifier, BeatModel, Example, calibrated, fit_both, held_out, judged_classes
 from .filtering import filtered
 from .judge import Answers, by_record, errors_caught, figures_of, gross, interval_over_patients, truth_of
 from .monitor import Reference, make_reference, stands_out, told, watched
@@ -30,7 +30,9 @@ from dreem_case.ecg.study import (
     Case, Seen, answers_of, asked_answers, detection, end_to_end, five_minutes, halves_of, honesty, judged, look_at,
     open_cases, random_split, records_said, split_of, train, with_made, without_signal,
 )  # fmt: skip
-from .wfdb_files import NoRows, heartbeat_rows, read_beats, read_header, read_wfdb, records_in
+from dreem_case.ecg.wfdb_files import (
+    NoRows, annotated_beats, heartbeat_rows, read_beats, read_header, read_wfdb, records_in,
+)  # fmt: skip
 
 # %% ../../nbs/library/ecg/findings.ipynb #d3e20511
 def data_of(folder: Path | str) -> str:
@@ -234,9 +236,7 @@ def of_flags(cases: Mapping[str, Case], records: Sequence[str], n_folds: int = 6
     "Compare ways to rank beats for a review, each patient named by a model of the others."
     examples, patients = with_made(cases, records)
     named = held_out(examples, patients, n_folds, fit_both)
-    real = [i for i, one in enumerate(examples) if not one.made]
-    weighted = np.concatenate([named[i] for i in real])
-    truth = np.concatenate([examples[i].classes for i in real])
+    weighted, truth = np.concatenate(named), judged_classes(examples)
     honest = calibrated(BeatModel(()), weighted, truth).probabilities(weighted)
     known = truth < len(CLASSES) - 1
     return flags(weighted[known], honest[known], truth[known])
@@ -267,11 +267,10 @@ def of_shifts(
     "Judge every shift against the recordings as they are, on the same beats, and tell whether monitoring saw it."
     looked_at = dict.fromkeys([*learn, *judge, *(r for own in (groups or {}).values() for r in own)])
     calm = {r: look_at(model, cases[r].recording, cases[r].signals, cases[r].beats.time_s) for r in looked_at}
-    reference = make_reference([calm[r].sight for r in learn])
+    reference = make_reference([calm[r] for r in learn])
     yield "shift.none.alarm", _alarm(reference, [calm[r] for r in judge])
     yield "shift.none.refused", _refused([calm[r] for r in judge])
-    named = {r: (cases[r].example.classes, np.where(calm[r].refused, -1, calm[r].guessed)) for r in judge}
-    yield "shift.none.f_f1", gross(named)["f_f1"]
+    yield "shift.none.f_f1", gross({r: (cases[r].example.classes, calm[r].classes) for r in judge})["f_f1"]
     for group, records in (groups or {}).items():
         for key, value in _of_group(cases, records, calm, reference).items():
             yield f"patients.{group}.{key}", value
@@ -300,7 +299,7 @@ def _of_group(
     cases: Mapping[str, Case], records: Sequence[str], calm: Mapping[str, Seen], reference: Reference
 ) -> dict[str, float]:
     "Judge a group of records."
-    answers = {r: (cases[r].example.classes, np.where(calm[r].refused, -1, calm[r].guessed)) for r in records}
+    answers = {r: (cases[r].example.classes, calm[r].classes) for r in records}
     matrices = by_record(answers, lambda record: cases[record].patient)
     figures, (low, high) = gross(answers), interval_over_patients(matrices)
     seen = [calm[r] for r in records]
@@ -315,9 +314,7 @@ def of_monitoring(
     "Find and name the beats of annotated records, and compare what monitoring expects with what is right."
     found: dict[str, dict[str, object]] = {}
     for record in records:
-        beats, answers = read_beats(folder, record), score_recording(read_wfdb(folder, record), model)
-        if beats is None:
-            raise EcgError(record, f"annotated beats in {record}.atr", "none")
+        beats, answers = annotated_beats(folder, record), score_recording(read_wfdb(folder, record), model)
         truth, given = truth_of(beats, answers.time_s), answers.classes
         known = (truth >= 0) & (truth < Q) & (given >= 0)
         right = float((truth == given)[known].mean()) if known.any() else 0.0
@@ -386,7 +383,7 @@ def _of_found_beats(model: BeatModel, cases: Mapping[str, Case], name: str) -> d
 
 # %% ../../nbs/library/ecg/findings.ipynb #062d8eb7
 def _alarm(reference: Reference, seen: Collection[Seen]) -> float:
-    return float(np.mean([stands_out(reference, watched(reference, record.sight)) for record in seen]))
+    return float(np.mean([stands_out(reference, watched(reference, record)) for record in seen]))
 
 
 HURT = 0.02  # loss of accuracy beyond which a shift hurts a record
@@ -398,10 +395,10 @@ def _alarms_of_hurt(
     "Give the share of records with an alarm, and those that a shift hurts with one, hurts without, or does not hurt."
     hurt, raised = [], []
     for record, own in seen.items():
-        kept, truth = ~own.refused, cases[record].example.classes
+        kept, truth = own.classes >= 0, cases[record].example.classes
         lost = (calm[record].guessed == truth)[kept].mean() - (own.guessed == truth)[kept].mean() if kept.any() else 0
         hurt.append(lost > HURT)
-        raised.append(stands_out(reference, watched(reference, own.sight)))
+        raised.append(stands_out(reference, watched(reference, own)))
     lost, seen_it = np.array(hurt), np.array(raised)
     shares = {"hurt_seen": lost & seen_it, "hurt_missed": lost & ~seen_it, "false_alarm": ~lost & seen_it}
     return {name: float(which.mean()) for name, which in {"alarm": seen_it, **shares}.items()}
@@ -409,14 +406,14 @@ def _alarms_of_hurt(
 
 def _refused(seen: Collection[Seen]) -> float:
     "Give the share of beats that are there and get no class."
-    n = sum(len(record.guessed) for record in seen)
-    return float(sum((record.refused & ~record.table.unscored).sum() for record in seen) / n)
+    n = sum(len(record.classes) for record in seen)
+    return float(sum(((record.classes < 0) & ~record.table.unscored).sum() for record in seen) / n)
 
 # %% ../../nbs/library/ecg/findings.ipynb #77aec7df
 def _loss(cases: Mapping[str, Case], calm: Mapping[str, Seen], seen: Mapping[str, Seen]) -> dict[str, float]:
     "Compare on the beats that get a class when shifted, and on all whose QRS is there."
     found = {}
-    named = {"": {r: s.refused for r, s in seen.items()}, "_all": {r: s.guessed < 0 for r, s in seen.items()}}
+    named = {"": {r: s.classes < 0 for r, s in seen.items()}, "_all": {r: s.guessed < 0 for r, s in seen.items()}}
     for suffix, out in named.items():
         before, after = (
             gross({r: (cases[r].example.classes, np.where(out[r], -1, side[r].guessed)) for r in seen})
@@ -424,7 +421,7 @@ def _loss(cases: Mapping[str, Case], calm: Mapping[str, Seen], seen: Mapping[str
         )
         found |= {f"{key}_loss{suffix}": before[key] - after[key] for key in ("f3", "v_ppv", "f_f1")}
         found |= {f"v_ppv{suffix}": after["v_ppv"], f"f_f1{suffix}": after["f_f1"]}
-    kept = [record.confidence[~record.refused] for record in seen.values()]
+    kept = [record.confidence[record.classes >= 0] for record in seen.values()]
     return found | {"confidence": float(np.mean(np.concatenate(kept)))}
 
 # %% ../../nbs/library/ecg/findings.ipynb #feb9defe

@@ -18,7 +18,7 @@ from .detect import match_beats, outside
 from .places import list_records, record_folder
 from .recording import CLASSES, Beats, EcgError, Recording
 from .score import BeatAnswers, score_recording
-from .wfdb_files import flutter_in, notes_of, patient_in, read_beats, read_wfdb
+from .wfdb_files import annotated_beats, flutter_in, notes_of, patient_in, read_beats, read_wfdb
 
 # %% ../../nbs/library/ecg/judge.ipynb #2462e49f
 Answers = Mapping[str, tuple[np.ndarray, np.ndarray]]  # record -> true classes, given classes (below zero: unscored)
@@ -148,9 +148,7 @@ def judge(
     for record in records or list_records(place):
         try:
             with record_folder(place, record) as folder:
-                beats = read_beats(folder, record)
-                if beats is None:
-                    raise EcgError(record, f"annotated beats in {record}.atr", "none")
+                beats = annotated_beats(folder, record)
                 patient, flutter_s = patient_in(folder, record)[0], flutter_in(folder, record)
                 yield against_annotations(read_wfdb(folder, record), patient, beats, flutter_s, model)
         except EcgError as error:

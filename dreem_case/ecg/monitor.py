@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -23,7 +22,8 @@ from .score import MODEL_FILE, BeatAnswers
 BEATS_OF_RECORD = 500  # that the tenths are made of, at most
 
 
-class Sight(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Sight:
     "What monitoring is told of a record."
 
     table: FeatureTable

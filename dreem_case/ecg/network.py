@@ -18,7 +18,7 @@ from torch import nn
 
 from ..core.model_file import ModelError
 from ..core.nets import load_network, save_network
-from .classifier import BIAS, GUESSED, SOFTNESS, BeatClassifier, BeatModel, model_of, state_of
+from .classifier import BIAS, GUESSED, BeatClassifier, BeatModel, honesty_of, model_of, state_of
 from .features import BEFORE, BEHIND, FeatureTable
 from .recording import CLASSES, EcgError
 
@@ -122,11 +122,10 @@ KIND = "ecg network 1"
 
 def save_beat_network(model: NetworkClassifier, folder: Path | str) -> None:
     "Write a network with all that it needs to name beats."
-    honesty = {"softness": model.softness, "shift": model.shift, "doubtful": model.doubtful}
     about = {"classes": CLASSES[:GUESSED], "names": model.names, "used": model.used, "share": model.share}
-    network = {"n_filters": model.network.n_filters, "hidden": model.network.hidden}
+    about |= model.honesty | {"n_filters": model.network.n_filters, "hidden": model.network.hidden}
     trees = json.loads(json.dumps(state_of(model.trees))) if model.trees else None
-    save_network(folder, model.network, KIND, about | honesty | network | {"trees": trees, "card": dict(model.card)})
+    save_network(folder, model.network, KIND, about | {"trees": trees, "card": dict(model.card)})
 
 # %% ../../nbs/library/ecg/network.ipynb #dc278656
 def load_beat_network(folder: Path | str) -> NetworkClassifier:
@@ -134,20 +133,17 @@ def load_beat_network(folder: Path | str) -> NetworkClassifier:
     try:
         network, found = load_network(folder, KIND, _build)
         names, used = (tuple(str(name) for name in found[key]) for key in ("names", "used"))
-        softness, doubtful, share = (float(found[key]) for key in ("softness", "doubtful", "share"))
-        shift = tuple(float(value) for value in found["shift"])
+        share, honesty = float(found["share"]), honesty_of(found)
         trees = model_of(found["trees"], {}) if found["trees"] else None
-        if found["classes"] != list(CLASSES[:GUESSED]) or not set(used) <= set(names) or len(shift) != GUESSED:
+        if found["classes"] != list(CLASSES[:GUESSED]) or not set(used) <= set(names):
             raise ValueError("classes or features that do not fit")
-        can_be = SOFTNESS[0] <= softness <= SOFTNESS[1] and 0 <= share <= 1
-        if not np.isfinite([doubtful, *shift]).all() or not can_be:
-            raise ValueError("numbers of honesty that cannot be")
+        if not 0 <= share <= 1:
+            raise ValueError("a share that cannot be")
         if (trees is not None and trees.names != names) or not isinstance(found["card"], dict):
             raise ValueError("trees or a card that do not fit")
     except (ModelError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise EcgError(Path(folder).name, "a network of this project", str(error)[:160]) from None
-    honest = {"softness": softness, "shift": shift, "doubtful": doubtful}
-    return NetworkClassifier(names, used, network, trees, share, **honest, card=found["card"])
+    return NetworkClassifier(names, used, network, trees, share, **honesty, card=found["card"])
 
 # %% ../../nbs/library/ecg/network.ipynb #fc6349f7
 def _build(said: dict) -> BeatNet:

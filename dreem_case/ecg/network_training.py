@@ -18,7 +18,7 @@ from torch.nn import functional
 from ..core.files import write_whole
 from ..core.nets import Learned, LoopSettings, fit_network, torch_threads, seed_all
 from .classifier import GUESSED, N_ROUNDS, ONE_LEAD, Example
-from .classifier import balanced, calibrated, fit_both, fold_of, held_out
+from .classifier import balanced, calibrated, fit_both, fold_of, held_out, judged_classes
 from .features import BEFORE, group_of
 from .network import BeatNet, NetworkClassifier, network_inputs
 from .recording import EcgError
@@ -220,9 +220,7 @@ def fit_network_classifier(
         of_trees = held_out(examples, patients, n_folds, lambda learn: fit_both(learn, n_rounds=n_rounds))
         said = [share * one + (1 - share) * other for one, other in zip(said, of_trees, strict=True)]
         model = replace(model, trees=fit_both(examples, n_rounds=n_rounds), share=share)
-    real = [i for i, example in enumerate(examples) if not example.made]
-    classes = np.concatenate([examples[i].classes for i in real])
-    return calibrated(model, np.concatenate([said[i] for i in real]), classes), went
+    return calibrated(model, np.concatenate(said), judged_classes(examples)), went
 
 # %% ../../nbs/library/ecg/network_training.ipynb #c8a87a57
 def _suggested(trial: Any, base: BeatNetSettings) -> BeatNetSettings:

@@ -28,7 +28,7 @@ from .monitor import Reference, Sight, bad_share, make_reference, sight_of
 from .recording import CLASSES, DS1, DS2, PACED, Beats, EcgError, N, Recording
 from .score import refusals, score_recording
 from .shifts import with_gaps
-from .wfdb_files import flutter_in, notes_of, patient_in, read_beats, read_wfdb, records_in
+from .wfdb_files import annotated_beats, flutter_in, notes_of, patient_in, read_wfdb, records_in
 
 # %% ../../nbs/library/ecg/study.ipynb #5c3a0711
 @dataclass(frozen=True, eq=False)
@@ -51,9 +51,7 @@ class Case:
 
 def open_case(folder: Path | str, record: str) -> Case:
     "Read an annotated record and describe its beats; raise `EcgError`."
-    recording, beats = read_wfdb(folder, record), read_beats(folder, record)
-    if beats is None:
-        raise EcgError(record, f"annotated beats in {record}.atr", "none")
+    recording, beats = read_wfdb(folder, record), annotated_beats(folder, record)
     signals = filtered(recording)
     example = make_example(record, signals, beats.time_s, beats.classes)
     return Case(recording, beats, signals, example, *patient_in(folder, record))
@@ -379,7 +377,7 @@ def detection(folder: Path | str, records: Iterable[str]) -> dict[str, np.ndarra
     "Compare detected with annotated beats, outside of annotated flutter."
     counts = {}
     for record in records:
-        true_s, flutter_s = read_beats(folder, record).time_s, flutter_in(folder, record)
+        true_s, flutter_s = annotated_beats(folder, record).time_s, flutter_in(folder, record)
         found_s = detect_beats(filtered(read_wfdb(folder, record)))
         true_s, found_s = (time_s[outside(time_s, flutter_s)] for time_s in (true_s, found_s))
         both = len(match_beats(true_s, found_s))
@@ -388,19 +386,10 @@ def detection(folder: Path | str, records: Iterable[str]) -> dict[str, np.ndarra
 
 # %% ../../nbs/library/ecg/study.ipynb #b24c2811
 @dataclass(frozen=True, eq=False)
-class Seen:
-    "What the model says of a record's beats, and what monitoring is told."
+class Seen(Sight):
+    "What monitoring is told of a record's beats, and what the model says of those that are refused for noise, too."
 
-    table: FeatureTable
     guessed: np.ndarray  # int (n_beats,): -1 where the QRS is in a gap
-    refused: np.ndarray  # bool (n_beats,): these, and those that get no class for noise
-    confidence: np.ndarray  # (n_beats,)
-    bad: float  # share of the seconds that are not good
-
-    @property
-    def sight(self) -> Sight:
-        "Give what monitoring is told."
-        return Sight(self.table, np.where(self.refused, -1, self.guessed), self.confidence, self.bad)
 
 # %% ../../nbs/library/ecg/study.ipynb #eebdd71f
 def without_signal(
@@ -439,4 +428,5 @@ def look_at(model: BeatModel, recording: Recording, signals: Signals, time_s: np
     weighted = model.weighted(table)
     sure = confidence_of(weighted, model.probabilities(weighted))
     guessed = np.where(table.unscored, -1, weighted.argmax(axis=1))
-    return Seen(table, guessed, refusals(signals, table, sure) > 0, sure, bad_share(second_quality(recording)))
+    given = np.where(refusals(signals, table, sure) > 0, -1, guessed)
+    return Seen(table, given, sure, bad_share(second_quality(recording)), guessed)

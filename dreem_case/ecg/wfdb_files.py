@@ -4,7 +4,7 @@
 __all__ = ['NAME', 'MAX_HEADER_BYTES', 'MAX_ANNOTATION_BYTES', 'FORMATS', 'SAMPLES', 'VOLTS', 'NO_UNIT', 'NONE', 'CHUNK',
            'PATIENTS', 'ANNOTATORS', 'N_COLUMNS', 'STEP', 'MAX_ROW', 'SECOND_SET', 'Lead', 'Header', 'check_record',
            'is_of_record', 'parse_header', 'decode', 'encode', 'read_wfdb', 'read_header', 'patient_in', 'read_beats',
-           'notes_of', 'read_annotations', 'flutter_in', 'whole_records', 'records_in', 'write_wfdb',
+           'annotated_beats', 'notes_of', 'read_annotations', 'flutter_in', 'whole_records', 'records_in', 'write_wfdb',
            'annotation_bytes', 'NoRows', 'heartbeat_rows', 'row_classes', 'read_csv_rows', 'csv_lines']
 
 # %% ../../nbs/library/ecg/wfdb_files.ipynb #b6a46440
@@ -380,6 +380,13 @@ def read_beats(folder: Path | str, record: str) -> Beats | None:  # None: nobody
     return replace(beats, notes=(*beats.notes, *notes)) if len(beats.time_s) else None
 
 
+def annotated_beats(folder: Path | str, record: str) -> Beats:
+    "Read the beats of a record that has to have some; raise `EcgError`."
+    if (beats := read_beats(folder, record)) is None:
+        raise EcgError(record, f"annotated beats in {record}.atr", "none")
+    return beats
+
+
 def notes_of(recording: Recording, beats: Beats | None) -> tuple[str, ...]:
     "Say what is unusual about a record's signals and annotations, each note with the record's name."
     return tuple(f"{recording.record}: {note}" for note in (*recording.notes, *(beats.notes if beats else ())))
@@ -569,9 +576,7 @@ def read_csv_rows(
     name, n_classes = Path(path).name, len(row_classes(path))
     with Path(path).open(encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(iter(lambda: file.readline(MAX_ROW), ""), 1):
-            if number == 1 and _are_names(line.strip().split(",")):
-                continue
-            if not line.strip():
+            if not line.strip() or (number == 1 and _are_names(line.strip().split(","))):
                 continue
             try:
                 yield _row_of(line, n_classes)
