@@ -159,12 +159,13 @@ class BeatClassifier(BeatModel):
     trees: Trees
     weights: np.ndarray  # float32 (4, n_features), of the regression
     offset: np.ndarray  # float32 (4,)
+    share: float = SHARE_LINEAR  # of the regression; the file has no other
 
     def weighted(self, table: FeatureTable) -> np.ndarray:  # (n, 4)
         "Give probabilities in which rare classes weigh more than their frequency."
         self.check_names(table)
-        both = (1 - SHARE_LINEAR) * self.trees.predict(table.rows)
-        both += SHARE_LINEAR * softmax(table.rows @ self.weights.T + self.offset)
+        both = (1 - self.share) * self.trees.predict(table.rows)
+        both += self.share * softmax(table.rows @ self.weights.T + self.offset)
         both *= BIAS
         return both / both.sum(axis=1, keepdims=True)
 

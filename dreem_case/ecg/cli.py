@@ -8,7 +8,7 @@ __all__ = ['ecg', 'download', 'import_', 'csv', 'simulate', 'train', 'evaluate',
 import json
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -29,6 +29,8 @@ _named = one_line(lambda: (EcgError, TrackingError, OSError), "ecg,nets,edge")
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _RECORDS = click.argument("records", nargs=-1)
+_ANNOTATED = click.option("--records", "folder", required=True, type=_FOLDER, help="Folder of annotated records.")
+_STORE = click.option("--store", required=True, help="Folder or bucket of records.")
 _FILES = "records, each with a header <record>.hea (ecg import makes them of EDF, BDF and CSV)"
 
 
@@ -36,6 +38,23 @@ def _tell(notes: Iterable[str]) -> None:
     "Say what is unusual about a record's files."
     for note in notes:
         click.echo(note, err=True)
+
+
+def _usable(results: Iterable, found: list) -> Iterator:
+    "Give what comes of each record and keep it in `found`; say why nothing comes of one."
+    for one in results:
+        if isinstance(one, EcgError):
+            click.echo(str(one), err=True)
+            continue
+        found.append(one)
+        _tell(one.notes)
+        yield one
+
+
+def _tell_known(card: Mapping, found: Iterable, who: str = "the model") -> None:
+    "Say which of the records, or of their patients' records, a model has learned from."
+    names = dict.fromkeys(name for one in found for name in (one.record, patient_of(one.record)))
+    tell_known(card.get("records"), names, "records", who)
 
 # %% ../../nbs/library/ecg/cli.ipynb #6646bf06
 @ecg.command()
@@ -154,7 +173,7 @@ def simulate(out: Path, n_records: int, minutes: float, seed: int) -> None:
 
 # %% ../../nbs/library/ecg/cli.ipynb #d6c3592c
 @ecg.command()
-@click.option("--records", "folder", required=True, type=_FOLDER, help="Folder of annotated records.")
+@_ANNOTATED
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="A JSON file; of a network, a folder.")
 @click.option("--kind", type=click.Choice(["trees", "network", "blend"]), default="trees", show_default=True,
               help="Trees with regression, a network, or a blend of both.")
@@ -186,7 +205,7 @@ def train(folder: Path, out: Path, kind: str, everyone: bool, mlflow: bool) -> N
 
 # %% ../../nbs/library/ecg/cli.ipynb #1654139f
 @ecg.command()
-@click.option("--records", "folder", required=True, type=_FOLDER, help="Folder of annotated records.")
+@_ANNOTATED
 @click.option("--results", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File for the figures.")
 @click.option("--shifts/--no-shifts", default=True, show_default=True)
 @_named
@@ -203,7 +222,7 @@ def evaluate(folder: Path, results: Path, shifts: bool) -> None:
 
 # %% ../../nbs/library/ecg/cli.ipynb #71ea441c
 @ecg.command()
-@click.option("--records", "folder", required=True, type=_FOLDER, help="Folder of annotated records.")
+@_ANNOTATED
 @click.option("--history", required=True, type=click.Path(path_type=Path), help="JSON file for every trial.")
 @click.option("--trials", default=20, show_default=True, type=click.IntRange(1, 1000))
 @click.option("--epochs", default=6, show_default=True, type=click.IntRange(1, 100), help="Of a trial, at most.")
@@ -221,7 +240,7 @@ def search(folder: Path, history: Path, trials: int, epochs: int) -> None:
 
 # %% ../../nbs/library/ecg/cli.ipynb #71ea442c
 @ecg.command()
-@click.option("--records", "folder", required=True, type=_FOLDER, help="Folder of annotated records.")
+@_ANNOTATED
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="JSON file.")
 @_named
 def folds(folder: Path, out: Path) -> None:
@@ -263,7 +282,7 @@ _MODEL = click.option(
 
 # %% ../../nbs/library/ecg/cli.ipynb #c3fd7ab7
 @ecg.command()
-@click.option("--store", required=True, help="Folder or bucket of records.")
+@_STORE
 @click.option("--out", required=True, help="Folder or bucket for <record>.json, <record>.beats and records.csv.")
 @_MODEL
 @click.option("--jobs", default=None, type=click.IntRange(1, 256), help="Processes; without it one for each core.")
@@ -331,23 +350,16 @@ def judge(store: str, as_json: bool, model_file: Path | None, records: tuple[str
     from dreem_case.ecg.places import list_records
     from dreem_case.ecg.score import load_model
 
-    model, found, failed = load_model(model_file), [], 0
-    for one in judged(store, model, all_or(records, list_records, store, _FILES)):
-        if isinstance(one, EcgError):
-            click.echo(str(one), err=True)
-            failed += 1
-            continue
-        found.append(one)
-        _tell(one.notes)
+    model, found, asked = load_model(model_file), [], all_or(records, list_records, store, _FILES)
+    for one in _usable(judged(store, model, asked), found):
         if not as_json:
             click.echo(f"{one.record}: {_agreement(summed_up([one]))}")
-    names = dict.fromkeys(name for one in found for name in (one.record, patient_of(one.record)))
-    tell_known(model.card.get("records"), names, "records")
+    _tell_known(model.card, found)
     if found:
         figures = summed_up(found)
         whole = {"model": model.version} | for_json(figures)
         click.echo(json.dumps(whole) if as_json else _in_words(figures, model.version))
-    sys.exit(1 if failed else 0)
+    sys.exit(1 if len(found) < len(asked) else 0)
 
 # %% ../../nbs/library/ecg/cli.ipynb #5d0aa110
 def _said(value: float, form: str) -> str:
@@ -376,7 +388,7 @@ def _in_words(figures: dict[str, float], version: str) -> str:
 
 # %% ../../nbs/library/ecg/cli.ipynb #11164068
 @ecg.command()
-@click.option("--store", required=True, help="Folder or bucket of records.")
+@_STORE
 @click.option("--candidate", required=True, type=click.Path(exists=True), help="The model that may come.")
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON for each record.")
 @_MODEL
@@ -391,33 +403,26 @@ def shadow(store: str, candidate: str, as_json: bool, model_file: Path | None, r
     from dreem_case.ecg.places import list_records
     from dreem_case.ecg.score import load_model
 
-    found, failed, asked = [], 0, all_or(records, list_records, store, _FILES)
+    found, asked = [], all_or(records, list_records, store, _FILES)
     models = {"the model in use": load_model(model_file), "the candidate": load_model(candidate)}
-    for one in compared(store, *models.values(), asked):
-        if isinstance(one, EcgError):
-            click.echo(str(one), err=True)
-            failed += 1
-            continue
-        found.append(one)
-        _tell(one.notes)
+    for one in _usable(compared(store, *models.values(), asked), found):
         sides = [
             (f"right {side['right']:.3f}, " if "right" in side else "") + f"flagged {side['flagged']:.3f}"
             for side in (one.in_use, one.candidate)
         ]
         words = f"{one.record}: {one.changed:.1%} of {one.n_beats} beats change; {' -> '.join(sides)}"
         click.echo(json.dumps(asdict(one)) if as_json else words)
-    names = dict.fromkeys(name for one in found for name in (one.record, patient_of(one.record)))
     for who, model in models.items():
-        tell_known(model.card.get("records"), names, "records", who)
+        _tell_known(model.card, found, who)
     for figure in () if as_json else ("right", "flagged", "refused"):
         if (mean := differences(found, figure)) is not None:
             over = f"({mean.low:+.4f} to {mean.high:+.4f}) over {mean.n_groups} patients"
             click.echo(f"{figure}: {mean.value:+.4f} {over}")
-    sys.exit(1 if failed else 0)
+    sys.exit(1 if len(found) < len(asked) else 0)
 
 # %% ../../nbs/library/ecg/cli.ipynb #07404d23
 @ecg.command()
-@click.option("--store", required=True, help="Folder or bucket of records.")
+@_STORE
 @click.option("-n", "n_labels", type=click.IntRange(2, 200), help="Labels to give: 10, or as many as --labels names.")
 @click.option("--labels", type=click.Path(exists=True, path_type=Path), help='JSON {"time_s": "V", ...}: answers.')
 @_MODEL

@@ -14,6 +14,7 @@ from scipy.signal import butter, find_peaks, sosfiltfilt
 
 from .filtering import FS_HZ, SPIKE_FS_HZ, Signals, bridged
 from .recording import Recording
+from .rhythm import around
 
 # %% ../../nbs/library/ecg/detect.ipynb #a709a234
 HIGH, LOW = 0.44, 0.18  # share of the usual height: of a beat, and of a late one that is searched for
@@ -95,10 +96,8 @@ def _searched_back(peaks: np.ndarray, heights: np.ndarray, kept: list[int]) -> l
     if len(at) < 4:
         return kept
     intervals = np.diff(at)
-    padded = np.pad(intervals, 8, mode="reflect" if len(intervals) > 8 else "edge")
-    usual = np.median(np.lib.stride_tricks.sliding_window_view(padded, 17), axis=1)
     taken, more = set(kept), []
-    for i in np.flatnonzero(intervals > LATE * usual):
+    for i in np.flatnonzero(intervals > LATE * around(intervals, 8)[:, 8]):
         low = np.flatnonzero((peaks > at[i] + T_WAVE_S * FS_HZ) & (peaks < at[i + 1] - 0.3 * FS_HZ))
         low = [k for k in low.tolist() if k not in taken]
         more += [max(low, key=lambda k: heights[k])] if low else []

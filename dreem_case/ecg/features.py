@@ -24,6 +24,7 @@ P_WAVE = slice(BEFORE - 31, BEFORE - 9)
 T_WAVE = slice(BEFORE + 16, BEFORE + 56)
 MOST = 600  # beats that a template is made of
 QUIET = slice(BEFORE - 12, BEFORE - 6)  # between P wave and QRS
+_WIDE_QRS = slice(QRS.start + MOVE, QRS.stop + MOVE)  # in beats that have not been moved yet
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -43,9 +44,9 @@ def cut(signals: Signals, time_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     outside = (at < 0) | (at >= signals.x.shape[1])
     at = np.clip(at, 0, signals.x.shape[1] - 1)
     beats, missing = signals.x[:, at], signals.missing[:, at] | outside
-    whole = ~missing[:, :, MOVE + QRS.start : MOVE + QRS.stop].any(axis=-1)
+    whole = ~missing[:, :, _WIDE_QRS].any(axis=-1)
     for lead, usable in zip(beats, whole, strict=True):
-        heights = np.ptp(lead[usable if usable.any() else slice(None), MOVE + QRS.start : MOVE + QRS.stop], axis=-1)
+        heights = np.ptp(lead[usable if usable.any() else slice(None), _WIDE_QRS], axis=-1)
         lead /= max(np.median(heights), 1e-6)
     return beats, missing
 
@@ -83,14 +84,14 @@ def aligned(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     "Give beats in place, their template, where their QRS is missing (n_leads, n_beats), and by how much they moved."
     wide, missing = cut(signals, time_s)
-    usual = usual & ~missing[:, :, MOVE + QRS.start : MOVE + QRS.stop].any(axis=(0, 2))
-    usual = usual if usual.sum() >= 20 else ~missing[:, :, MOVE + QRS.start : MOVE + QRS.stop].any(axis=-1).all(axis=0)
+    whole = ~missing[:, :, _WIDE_QRS].any(axis=-1)
+    usual = usual & whole.all(axis=0)
+    usual = usual if usual.sum() >= 20 else whole.any(axis=0)
     usual = usual if usual.any() else np.ones(len(time_s), bool)
     template = _typical(wide[:, :, MOVE:-MOVE], usual)
     place = _moved(wide, template)
-    at = np.broadcast_to(
-        (place[:, None] + np.arange(BEFORE + BEHIND + 1)), (len(wide), len(time_s), BEFORE + BEHIND + 1)
-    )
+    own = place[:, None] + np.arange(BEFORE + BEHIND + 1)
+    at = np.broadcast_to(own, (len(wide), *own.shape))
     beats, gone = np.take_along_axis(wide, at, axis=2), np.take_along_axis(missing, at, axis=2)
     template = _typical(beats, usual)
     if gone.any():

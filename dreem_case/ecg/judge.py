@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.agreement import mean_of_known
+from ..core.agreement import confusion, mean_of_known
 from ..core.resampling import Interval, paired_difference
 from .classifier import BeatModel
 from .detect import match_beats, outside
@@ -26,8 +26,7 @@ Answers = Mapping[str, tuple[np.ndarray, np.ndarray]]  # record -> true classes,
 
 def confusion_of(truth: np.ndarray, given: np.ndarray) -> np.ndarray:  # int (4, 4): true class by row
     "Count beats of N, S, V and F by true and by given class."
-    known = (truth >= 0) & (truth < 4) & (given >= 0) & (given < 4)
-    return np.bincount(truth[known].astype(int) * 4 + given[known], minlength=16).reshape(4, 4)
+    return confusion(*(np.where(classes < 4, classes, -1) for classes in (truth, given)), range(4))
 
 
 def f1_by_class(matrix: np.ndarray) -> np.ndarray:  # (4,); NaN for a class that neither occurs nor is given

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -118,11 +118,9 @@ def record_files(place: str, record: str) -> tuple[str, dict[str, StoredFile]]: 
     return homes[0], files
 
 # %% ../../nbs/library/ecg/places.ipynb #dd1682e9
-@contextmanager
-def record_folder(place: str, record: str) -> Iterator[Path]:
+def record_folder(place: str, record: str) -> AbstractContextManager[Path]:
     "Give a folder in which the record's files lie, fetched if the place is a bucket; raise `NoRecord` without it."
-    with places.fetched(*record_files(place, record)) as folder:
-        yield folder
+    return places.fetched(*record_files(place, record))
 
 # %% ../../nbs/library/ecg/places.ipynb #37d688ef
 TABLE, ANNOTATOR = "records.csv", "beats"

@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['LEAST', 'Case', 'open_case', 'open_cases', 'split_of', 'records_said', 'with_made', 'train', 'model_with_card',
-           'limits_of', 'answers_of', 'judged', 'honesty', 'Half', 'halves_of', 'random_split', 'by_number_of_patients',
+           'limits_of', 'answers_of', 'judged', 'honesty', 'halves_of', 'random_split', 'by_number_of_patients',
            'without_group', 'typical_beats', 'most_varied', 'alone', 'alone_together', 'usual_values', 'best_of_groups',
            'asked_answers', 'five_minutes', 'end_to_end', 'detection', 'Seen', 'without_signal', 'look_at']
 
@@ -14,13 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.calibration import softmax
 from ..core.workers import run_all
 from .ask import adapted, beat_places, questions
 from .augment import fibrillating, make_example, reordered
-from .classifier import BIAS, BeatClassifier, BeatModel, Example, confidence_of, fit_both, fit_classifier
+from .classifier import BeatClassifier, BeatModel, Example, confidence_of, fit_both, fit_classifier
 from .detect import detect_beats, match_beats, outside
-from .features import GROUPS, FeatureTable, beat_features, group_of
+from .features import GROUPS, beat_features, group_of
 from .filtering import Signals, filtered, second_quality
 from .imputation import WAYS, distance, filled
 from .judge import Answers, calibration_error, errors_caught
@@ -174,27 +173,9 @@ def honesty(model: BeatModel, cases: Mapping[str, Case], weighted: Mapping[str, 
     return found
 
 # %% ../../nbs/library/ecg/study.ipynb #b17f664b
-@dataclass(frozen=True, eq=False)
-class Half(BeatModel):
-    "A half of a blend, alone."
-
-    said: Callable[[np.ndarray], np.ndarray]  # of rows: probabilities (n, 4)
-
-    def weighted(self, table: FeatureTable) -> np.ndarray:  # (n, 4)
-        "Give probabilities in which rare classes weigh as in the blend."
-        self.check_names(table)
-        both = self.said(table.rows) * BIAS
-        return both / both.sum(axis=1, keepdims=True)
-
-
 def halves_of(model: BeatClassifier) -> dict[str, BeatModel]:
     "Give the trees and the regression of a blend, each alone, and the blend."
-
-    def regression(rows: np.ndarray) -> np.ndarray:
-        return softmax(rows @ model.weights.T + model.offset)
-
-    names = model.names
-    return {"trees": Half(names, model.trees.predict), "regression": Half(names, regression), "both": model}
+    return {"trees": replace(model, share=0.0), "regression": replace(model, share=1.0), "both": model}
 
 # %% ../../nbs/library/ecg/study.ipynb #b17f664e
 def random_split(
