@@ -5,6 +5,7 @@ __all__ = ['Fitted', 'Found', 'leave_one_group_out', 'grouped_folds', 'fit_folds
 
 # %% ../../nbs/library/core/cross_validation.ipynb #113b4b4a
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
@@ -40,13 +41,17 @@ Fitted = TypeVar("Fitted")
 Found = TypeVar("Found")
 
 
+def _splits(groups: Sequence, folds: Sequence | None) -> Iterator[tuple]:  # of (fold, training rows, test rows)
+    return leave_one_group_out(groups) if folds is None else grouped_folds(groups, folds)
+
+
 def fit_folds(
     fit: Callable[[np.ndarray], Fitted],  # training rows, int (n_inside,) -> a new model
     groups: Sequence,  # (n,) group of each row, such as `range(n)` if each is its own
     folds: Sequence | None = None,  # (n,) fold of each row; None: leave one group out
 ) -> Iterator[tuple[Fitted, np.ndarray]]:  # a model, and the rows that it has not seen
     "Fit a model without each fold; raise `EvaluationError` for fewer than two folds, or a group in several."
-    for _, inside, held_out in leave_one_group_out(groups) if folds is None else grouped_folds(groups, folds):
+    for _, inside, held_out in _splits(groups, folds):
         yield fit(inside), held_out
 
 # %% ../../nbs/library/core/cross_validation.ipynb #905cfa94
@@ -55,9 +60,16 @@ def predict_out_of_fold(
     predict: Callable[[Fitted, np.ndarray], Iterable[Found]],  # model, rows -> a prediction for each row
     groups: Sequence,
     folds: Sequence | None = None,
+    n_threads: int = 1,  # folds at a time; more only for fits that share no random numbers
 ) -> list[Found]:  # (n,) in the order of the rows
     "Predict each row by the model that was fitted without its fold; raises as `fit_folds`."
+
+    def predict_fold(split: tuple) -> dict[int, Found]:
+        _, inside, held_out = split
+        return dict(zip(held_out.tolist(), predict(fit(inside), held_out), strict=True))
+
     found: dict[int, Found] = {}
-    for model, held_out in fit_folds(fit, groups, folds):
-        found |= dict(zip(held_out.tolist(), predict(model, held_out), strict=True))
+    with ThreadPoolExecutor(n_threads) as threads:
+        for of_fold in (map if n_threads == 1 else threads.map)(predict_fold, _splits(groups, folds)):
+            found |= of_fold
     return [found[row] for row in range(len(groups))]

@@ -10,7 +10,6 @@ __all__ = ['GUESSED', 'PENALTY_C', 'SHARE_OF_N', 'ONE_LEAD', 'SETTINGS', 'N_ROUN
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..core.calibration import softmax
+from ..core.cross_validation import predict_out_of_fold
 from ..core.files import write_whole
 from ..core.trees import Trees
 from .features import FeatureTable
@@ -219,19 +219,17 @@ def held_out(
     "Name every record's beats by a model that was fitted to other patients; (0, 4) for what is made up."
     from threadpoolctl import threadpool_limits
 
-    found: list[np.ndarray] = [np.empty((0, GUESSED))] * len(examples)
-    fold, real = fold_of(patients, n_folds), np.array([not example.made for example in examples])
+    fold, nothing = fold_of(patients, n_folds), np.empty((0, GUESSED))
     if len(np.unique(fold)) < 2:
         raise EcgError("training", "two patients at least, to hold one out", str(len(set(patients))))
 
-    def name_fold(k: int) -> None:
-        model = fit([example for example, own in zip(examples, fold, strict=True) if own != k])
-        for i in np.flatnonzero((fold == k) & real):
-            found[i] = model.weighted(examples[i].tables[0])
+    def name_beats(model: BeatModel, held_out: np.ndarray) -> list[np.ndarray]:
+        return [nothing if examples[i].made else model.weighted(examples[i].tables[0]) for i in held_out]
 
-    with threadpool_limits(1), ThreadPoolExecutor(n_threads) as threads:
-        list((map if n_threads == 1 else threads.map)(name_fold, np.unique(fold)))
-    return found
+    with threadpool_limits(1):
+        return predict_out_of_fold(
+            lambda inside: fit([examples[i] for i in inside]), name_beats, patients, fold, n_threads
+        )
 
 # %% ../../nbs/library/ecg/classifier.ipynb #9a4325a2
 def judged_classes(examples: Sequence[Example]) -> np.ndarray:  # int (n,), in the order of `held_out`

@@ -3,9 +3,9 @@
 # %% auto #0
 __all__ = ['STILL', 'SIT', 'LIGHT', 'ACTIVE', 'ASLEEP', 'TABLE', 'DAY_STEPS', 'WEEKEND_H', 'MIN_SLEEP_H', 'MAX_SLEEP_H',
            'MEAN_MIN', 'BY_DAY', 'BY_EVENING', 'BREAK_MIN', 'RATER_SD_MIN', 'DOUBT_SD_MIN', 'DOUBTFUL', 'DIARY_SD_MIN',
-           'SKIPPED', 'MOVES', 'DEGREES', 'INTENSITY_G', 'BOUT_MIN', 'TWITCH_MIN', 'BLOCK', 'EPOCH_DAY', 'Habits',
-           'draw_habits', 'draw_nights', 'Doing', 'draw_doing', 'mark_events', 'draw_off', 'fill_off', 'Wearer',
-           'simulate_wearer']
+           'SKIPPED', 'MOVES', 'DEGREES', 'INTENSITY_G', 'BOUT_MIN', 'TWITCH_MIN', 'COUNTED_ASLEEP', 'BLOCK',
+           'EPOCH_DAY', 'Habits', 'draw_habits', 'draw_nights', 'Doing', 'draw_doing', 'mark_events', 'draw_off',
+           'fill_off', 'Wearer', 'simulate_wearer']
 
 # %% ../../nbs/library/events/wearers.ipynb #22d2cbee
 from dataclasses import dataclass
@@ -35,10 +35,10 @@ class Habits:
 # %% ../../nbs/library/events/wearers.ipynb #70317fa4
 def draw_habits(random: np.random.Generator) -> Habits:
     "Draw a wearer."
-    between = random.multivariate_normal([0, 0], [[1.40**2, 0.5 * 1.40 * 1.07], [0.5 * 1.40 * 1.07, 1.07**2]])
-    shift = 9.5 if random.random() < 0.02 else 0.0  # works at night
-    return Habits(
-        22.67 + shift + between[0], 7.32 + shift + between[1], float(np.exp(random.normal(0, 0.35))),
+    between = random.multivariate_normal([0, 0], [[1.23**2, 0.45 * 1.23 * 0.85], [0.45 * 1.23 * 0.85, 0.85**2]])
+    shift = 9.5 if random.random() < 0.005 else 0.0  # works at night
+    return Habits(  # weekends, shifts and split nights come on top: see below
+        22.18 + shift + between[0], 7.18 + shift + between[1], float(np.exp(random.normal(0, 0.35))),
         float(np.exp(random.normal(0, 0.3))), random.uniform(0.1, 0.5),
         random.uniform(0.1, 0.5), random.uniform(0.0, 0.5),
     )  # fmt: skip
@@ -56,8 +56,8 @@ def draw_nights(
 ) -> np.ndarray:  # (n_nights, 2) hours since the first midnight
     "Draw when a wearer falls asleep and wakes up."
     late = np.isin((weekday + np.arange(n_nights)) % 7, (4, 5)) * WEEKEND_H
-    sd = np.array([1.35, 1.38])
-    spread = random.multivariate_normal([0, 0], np.array([[1, 0.38], [0.38, 1]]), n_nights) * sd
+    sd = np.array([1.30, 1.36])
+    spread = random.multivariate_normal([0, 0], np.array([[1, 0.43], [0.43, 1]]), n_nights) * sd
     spread *= np.sqrt(random.chisquare(6, n_nights) / 6)[:, None] ** -1 * 0.82  # some nights are far from usual
     usual = np.array([habits.onset_h, habits.wakeup_h + 24]) + spread + late[:, None]
     onset = usual[:, 0]
@@ -119,8 +119,9 @@ def draw_doing(
         if random.random() < habits.sofa:
             before = random.uniform(1.2, 4.0)
             state[_span(n, onset - before, min(random.uniform(0.4, 1.6), before - 0.8))] = STILL
-        quiet[_span(n, onset - 1, 0.5)] = 1.15
-        quiet[_span(n, onset - 0.25, 0.25)] = 0.8
+        quiet[_span(n, onset - 1, 0.25)] = 1.2
+        quiet[_span(n, onset - 0.5, 0.25)] = 0.85
+        quiet[_span(n, onset - 0.25, 0.25)] = 0.65
         settled_h = random.exponential(25 if random.random() < habits.settles else 5) / 60
         quiet[_span(n, onset - settled_h, settled_h)] = random.uniform(0.05, 0.4)
         if random.random() < habits.lies_in:
@@ -155,7 +156,7 @@ def _awakenings(state: np.ndarray, sleep: slice, random: np.random.Generator) ->
 # %% ../../nbs/library/events/wearers.ipynb #13cd484b
 RATER_SD_MIN, DOUBT_SD_MIN, DOUBTFUL = 0.8, 10.0, 0.08
 DIARY_SD_MIN = (14.0, 9.0)  # of what people write down in the morning about onset and wakeup, Laplace's scale
-SKIPPED = 0.06  # share of worn nights in which nothing is marked
+SKIPPED = 0.02  # share of worn nights in which nothing is marked
 
 
 def mark_events(
@@ -201,7 +202,7 @@ def draw_off(
 ) -> np.ndarray:  # bool (n,)
     "Draw when the watch is off for an hour or more."
     off = np.zeros(n, bool)
-    worn_days = n_days if random.random() < 0.35 else n_days * random.beta(4, 2.2)
+    worn_days = n_days if random.random() < 0.18 else n_days * random.beta(4, 2.2)
     spans = [(24 * worn_days + random.uniform(8, 22), 24 * n_days)]
     for day in range(n_days):
         if random.random() < 0.15:
@@ -216,8 +217,8 @@ def draw_off(
 # %% ../../nbs/library/events/wearers.ipynb #9fe93c17
 MOVES = np.array([0.42, 0.68, 0.86, 0.97], np.float32)  # share of steps with movement, by state
 DEGREES = np.array([6.0, 10.0, 14.0, 18.0], np.float32)  # typical change
-INTENSITY_G = np.array([0.004, 0.008, 0.022, 0.088], np.float32)
-BOUT_MIN, TWITCH_MIN = 6.5, 14.0  # mean time between
+INTENSITY_G = np.array([0.004, 0.008, 0.022, 0.1], np.float32)
+BOUT_MIN, TWITCH_MIN = 5.4, 14.0  # mean time between
 
 
 def _movement(doing: Doing, restless: float, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -234,14 +235,15 @@ def _movement(doing: Doing, restless: float, random: np.random.Generator) -> tup
     cycle = 1 + 0.8 * np.sin(2 * np.pi * np.arange(n, dtype=np.float32) * STEP_S / 5400)
     rate = np.float32(restless * STEP_S / 60 / BOUT_MIN) * cycle
     for first, last in doing.sleeps:
-        rate[first : first + 180] *= 1.5
         rate[first:last] *= np.linspace(0.8, 1.3, last - first)
+        rate[first : first + 180] *= 1.6
+        rate[first + 180 : first + 540] *= 0.3  # the first deep sleep
     bout = _spread(asleep & (random.random(n, np.float32) < rate), random)
     twitch = asleep & (random.random(n, np.float32) < restless * STEP_S / 60 / TWITCH_MIN)
     degrees = np.where(
-        asleep, bout * 22 * strength * random.standard_normal(n, np.float32) + twitch * strength, degrees
+        asleep, bout * 21 * strength * random.standard_normal(n, np.float32) + twitch * strength, degrees
     )
-    force = np.where(asleep, (bout * 0.014 + twitch * 0.006) * strength, force)
+    force = np.where(asleep, (bout * 0.030 + twitch * 0.006) * strength, force)
     still = doing.state == TABLE
     degrees[still], force[still] = 0, 0
     return degrees.astype(np.float32), force.astype(np.float32)
@@ -252,7 +254,7 @@ def _spread(starts: np.ndarray, random: np.random.Generator) -> np.ndarray:
     found = starts.astype(np.float32)
     at = np.flatnonzero(starts)
     for further in range(1, 12):
-        at = at[random.random(len(at)) < 0.76]
+        at = at[random.random(len(at)) < 0.71]
         found[np.minimum(at + further, len(found) - 1)] = 1
     return found
 
@@ -271,15 +273,19 @@ def _signals(
     jitter = np.where(table, 0.004, 0.036 * np.exp(random.normal(0, 0.3)))
     angle = angle + jitter * random.standard_normal(n)
     turns, phase = random.uniform(0.8, 2.2), random.uniform(0, 2 * np.pi)
-    fault = random.normal(0.0115, 0.003) + 0.0190 * np.sin(np.deg2rad(angle) * turns + phase)
+    fault = random.normal(0.0086, 0.003) + 0.0155 * np.sin(np.deg2rad(angle) * turns + phase)
     enmo = fault + 0.0012 * random.standard_normal(n) + force
     return {"anglez": np.clip(angle, -90, 90).round(4), "enmo": np.clip(enmo, 0, 8).round(4)}
 
 # %% ../../nbs/library/events/wearers.ipynb #64102ba5
+COUNTED_ASLEEP = 0.45
+
+
 def _counts(force: np.ndarray, state: np.ndarray, random: np.random.Generator) -> dict[str, np.ndarray]:
     "Add up movement by minute, as a device of counts does: integral, time above a threshold, crossings."
     gain = 12_000 * np.exp(random.normal(0, 0.4))
-    steps = force[: len(force) // 12 * 12].reshape(-1, 12)
+    counted = np.where(state == ASLEEP, COUNTED_ASLEEP * force, force)  # turns in sleep are slow, and count less
+    steps = counted[: len(force) // 12 * 12].reshape(-1, 12)
     above = np.where(steps > 0.011, steps, 0)
     pim = (gain * above.sum(axis=1) * np.exp(0.3 * random.standard_normal(len(above)))).round()
     share = (above > 0).mean(axis=1)

@@ -34,7 +34,7 @@ from dreem_case.events.detect import details_json, detect_events, events_json, n
 from dreem_case.events.endpoint import make_blueprint
 from dreem_case.events.heuristic import heuristic_events, longest_block
 from dreem_case.events.marks import read_events, read_written
-from dreem_case.events.metric import EVENTS, EventsError, event_errors, mean_ap
+from dreem_case.events.metric import EVENTS, EventsError, event_errors, joined, mean_ap
 from dreem_case.events.minutes import ANGLE, best_intervals, mean_around, minute_table, ranks
 from dreem_case.events.model import (
     FOLDER,
@@ -81,7 +81,7 @@ def wearer():
 @pytest.fixture(scope="module")
 def flyer():
     """The series of a simulated wearer of eight days."""
-    return simulate_wearer("w00", 3, 8).series
+    return simulate_wearer("w04", 3, 8).series
 
 
 @pytest.fixture(scope="module")
@@ -180,17 +180,21 @@ def test_no_event_is_made_up_at_the_edges_of_a_gap(wearer):
 # ---- what must not matter
 
 
-@pytest.mark.parametrize("change", ["mirrored", "shifted name", "ten seconds", "thirty seconds"])
+@pytest.mark.parametrize("change", ["mirrored", "other name"])
 def test_it_does_not_matter(wearer, found, change):
     changes = {
         "mirrored": lambda s: replace(s, channels=s.channels | {"anglez": -s.channels["anglez"]}),
-        "shifted name": lambda s: replace(s, name="other"),
-        "ten seconds": lambda s: as_epochs(s, 10),
-        "thirty seconds": lambda s: as_epochs(s, 30),
+        "other name": lambda s: replace(s, name="other"),
     }
-    other = detect_events(changes[change](wearer.series))
-    renamed = replace(other.events, series=found.events.series[: len(other.events)]) if len(other.events) else None
-    assert abs(mean_ap(wearer.events, renamed) - mean_ap(wearer.events, found.events)) < 0.07
+    assert detect_events(changes[change](wearer.series)).events.step.tolist() == found.events.step.tolist()
+
+
+def test_epochs_of_ten_and_thirty_seconds_find_nearly_as_much():
+    wearers = simulated("judge", 2, seed=2)
+    truth = joined([one.events for one in wearers])
+    found = [[detect_events(as_epochs(one.series, epoch_s)).events for one in wearers] for epoch_s in (5, 10, 30)]
+    whole, *longer = (mean_ap(truth, joined(own)) for own in found)
+    assert min(longer) > whole - 0.03
 
 
 @pytest.mark.parametrize(("epoch_s", "ap"), [(75, 0.45), (120, 0.2)])
@@ -263,7 +267,7 @@ def test_a_sleep_that_the_edge_of_a_day_cuts_is_one_night(flyer):
     channels = {key: values[at] for key, values in flyer.channels.items()}  # half a day awake: sleep by day follows
     offset = np.full(len(at), flyer.offset_s[0])
     found = detect_events(make_series("flyer", flyer.start_s + 5.0 * np.arange(len(at)), channels, offset))
-    assert (np.diff(found.events.step) > 0).all() and len(found.events) == 16
+    assert (np.diff(found.events.step) > 0).all() and len(found.events) == 14
     assert OF_ANOTHER in [night.reason for night in found.nights]
 
 
@@ -458,15 +462,27 @@ def test_the_shipped_model_of_a_diary_says_less_than_its_trees_how_sure_it_is():
     assert 0.5 < slope < 1.2 and -1 < offset < -0.2
 
 
-def test_the_simulation_is_as_hard_as_a_real_wearer_is_for_the_fields_rule():
-    wearers = simulated("judge", 6)
-    truth = [wearer.events for wearer in wearers]
-    rules = [heuristic_events(wearer.series) for wearer in wearers]
-    values = [mean_ap(one, two) for one, two in zip(truth, rules, strict=True) if len(one)]
-    assert 0.3 < np.mean(values) < 0.6
+def test_the_simulation_is_as_hard_as_a_real_wearer_is_for_the_fields_rule_and_moves_alike():
+    wearers = simulated("judge", 20)
+    truth, rules = joined([one.events for one in wearers]), joined([heuristic_events(one.series) for one in wearers])
+    assert 0.36 < mean_ap(truth, rules) < 0.50
     found = describe(wearers)
-    for key in ("asleep_enmo_95", "awake_turn_95", "awake_turn_median", "plateau_min", "moves_60_45", "sleep_h"):
-        assert abs(found[key] - KNOWN[key]) < 0.25 * KNOWN[key], key
+    varied = [key for key in KNOWN if "_h" in key] + ["nights_without_events", "asleep_turn_95"]  # between people
+    moved = {key: (found[key], known) for key, known in KNOWN.items() if key not in varied}
+    assert {key: pair for key, pair in moved.items() if abs(pair[0] - pair[1]) > 0.25 * pair[1] + 0.02} == {}
+
+
+def test_counts_of_simulated_wearers_are_as_hard_for_a_rule_as_real_ones(real_data):
+    tables, written = open_diary(real_data / "wrist_diary")
+    wearers, (real, made) = simulated("judge", 40, counts=True), ({}, {})
+    for kept, truth, series in (
+        (real, written, [table.series for table in tables.values()]),
+        (made, joined([one.events for one in wearers]), [one.series for one in wearers]),
+    ):
+        kept |= figures(truth, joined([heuristic_events(one) for one in series]))
+    assert abs(made["ap"] - real["ap"]) < 0.05
+    for event in ("onset", "wakeup"):
+        assert abs(made[f"{event}_mae_min"] - real[f"{event}_mae_min"]) < 15
 
 
 # ---- commands and endpoint
@@ -476,7 +492,7 @@ def test_the_simulation_is_as_hard_as_a_real_wearer_is_for_the_fields_rule():
 def folder(tmp_path_factory):
     """Two wearers in the competition's format, with their marks."""
     path = tmp_path_factory.mktemp("series")
-    result = CliRunner().invoke(events, ["simulate", "--out", str(path), "--n-wearers", "2"])
+    result = CliRunner().invoke(events, ["simulate", "--out", str(path), "--n-wearers", "2", "--seed", "2"])
     assert result.exit_code == 0, result.output
     return path
 
