@@ -115,7 +115,7 @@ else ifeq ($(PART),mae)
 	OMP_NUM_THREADS=1 $(BIN)/dreem-case mae train-shipped
 else ifeq ($(PART),events)
 	OMP_NUM_THREADS=1 $(BIN)/dreem-case events train --simulated 40 --rounds 110 --out $(WRISTS)/watch.json
-	OMP_NUM_THREADS=1 $(BIN)/dreem-case events train --simulated 40 --rounds 110 --epoch 10 --out $(WRISTS)/watch_10.json
+	OMP_NUM_THREADS=1 $(BIN)/dreem-case events train --simulated 120 --rounds 220 --epoch 10 --out $(WRISTS)/watch_10.json
 	OMP_NUM_THREADS=1 $(BIN)/dreem-case events train --simulated 120 --rounds 220 --epoch 30 --out $(WRISTS)/watch_30.json
 	OMP_NUM_THREADS=1 $(BIN)/dreem-case events train --simulated 120 --rounds 220 --epoch 60 --out $(WRISTS)/watch_60.json
 	OMP_NUM_THREADS=1 $(BIN)/dreem-case events train --simulated 40 --rounds 110 --channels movement,temperature,light --out $(WRISTS)/enmo.json

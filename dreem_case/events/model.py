@@ -250,7 +250,7 @@ def load_minutes(path: Path | str) -> MinuteModel:
 
 # %% ../../nbs/library/events/model.ipynb #eb41623f
 FOLDER = Path(str(files("dreem_case.events"))) / "models"
-WATCHES = {7.5: ("watch",), 15: ("watch", "watch_10"), 30: ("watch_30",), 120: ("watch_60",)}  # by the longest epoch, s
+WATCHES = {7.5: "watch", 15: "watch_10", 30: "watch_30", 120: "watch_60"}  # by the longest epoch, s
 SHIPPED = ("watch", "watch_10", "watch_30", "watch_60", "enmo", "counts", "counts_simulated")
 
 
@@ -259,15 +259,6 @@ def shipped_minutes(name: str) -> MinuteModel:
     "Load a model that comes with the package."
     return load_minutes(FOLDER / f"{name}.json")
 
-
-@cache
-def _together(names: tuple[str, ...]) -> MinuteModel:
-    "Average models that come with the package."
-    parts = [shipped_minutes(name) for name in names]
-    trees, version = tuple(trees for part in parts for trees in part.trees), "+".join(part.version for part in parts)
-    odds = AS_SAID if len(parts) > 1 else parts[0].odds  # odds fitted to one model do not hold for an average
-    return replace(parts[0], trees=trees, version=version, odds=odds)
-
 # %% ../../nbs/library/events/model.ipynb #8d598c8f
 def model_for(table: MinuteTable) -> MinuteModel:
     "Give the shipped model that fits a device."
@@ -275,4 +266,4 @@ def model_for(table: MinuteTable) -> MinuteModel:
         return shipped_minutes("counts")
     if "turn" not in table.channels:
         return shipped_minutes("enmo")
-    return _together(next(names for longest, names in WATCHES.items() if table.series.epoch_s <= longest))
+    return shipped_minutes(next(name for longest, name in WATCHES.items() if table.series.epoch_s <= longest))
