@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dreem_case.core.code_version import code_version
 from dreem_case.core.resampling import interval_over_groups
 from dreem_case.events import minutes, model
 from dreem_case.events.metric import EventTable, joined, mean_ap
@@ -137,6 +138,7 @@ def main(families: dict[str, Callable]) -> None:
         found = make(learned, tuned)
         content[family] = {name: change(one, found["as it is"], truth) for name, one in found.items()}
         content[f"{family}_cpu_s"] = time.process_time() - start
+        content[f"{family}_simulator"] = code_version("events.wearers")
         content["measured"] = time.strftime("%Y-%m-%d")
         OUT.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
