@@ -278,7 +278,7 @@ def _signals(
     return {"anglez": np.clip(angle, -90, 90).round(4), "enmo": np.clip(enmo, 0, 8).round(4)}
 
 # %% ../../nbs/library/events/wearers.ipynb #64102ba5
-COUNTED_ASLEEP = 0.45
+COUNTED_ASLEEP = 0.45  # share of a turn; set by how often Cole and Kripke's rule is right on a real diary
 
 
 def _counts(force: np.ndarray, state: np.ndarray, random: np.random.Generator) -> dict[str, np.ndarray]:

@@ -189,11 +189,12 @@ def test_it_does_not_matter(wearer, found, change):
 
 
 def test_epochs_of_ten_and_thirty_seconds_find_nearly_as_much():
-    wearers = simulated("judge", 2, seed=2)
+    """Together: of a single wearer's few nights, one that is cut otherwise changes AP by 0.1."""
+    wearers = simulated("judge", 6)
     truth = joined([one.events for one in wearers])
     found = [[detect_events(as_epochs(one.series, epoch_s)).events for one in wearers] for epoch_s in (5, 10, 30)]
     whole, *longer = (mean_ap(truth, joined(own)) for own in found)
-    assert min(longer) > whole - 0.03
+    assert max(abs(one - whole) for one in longer) < 0.07
 
 
 @pytest.mark.parametrize(("epoch_s", "ap"), [(75, 0.45), (120, 0.2)])
@@ -461,14 +462,13 @@ def test_the_shipped_model_of_a_diary_says_less_than_its_trees_how_sure_it_is():
     assert 0.5 < slope < 1.2 and -1 < offset < -0.2
 
 
-def test_the_simulation_is_as_hard_as_a_real_wearer_is_for_the_fields_rule_and_moves_alike():
+def test_the_simulation_is_as_hard_as_a_real_wearer_is_for_the_fields_rule_and_like_the_study():
     wearers = simulated("judge", 20)
     truth, rules = joined([one.events for one in wearers]), joined([heuristic_events(one.series) for one in wearers])
     assert 0.36 < mean_ap(truth, rules) < 0.50
     found = describe(wearers)
-    varied = [key for key in KNOWN if "_h" in key] + ["nights_without_events", "asleep_turn_95"]  # between people
-    moved = {key: (found[key], known) for key, known in KNOWN.items() if key not in varied}
-    assert {key: pair for key, pair in moved.items() if abs(pair[0] - pair[1]) > 0.25 * pair[1] + 0.02} == {}
+    far = {key for key, known in KNOWN.items() if abs(found[key] - known) > 0.25 * known + 0.02}
+    assert far <= {"asleep_turn_95"}  # a few restless people decide it: 3.8 over 200, of 3.7
 
 
 def test_counts_of_simulated_wearers_are_as_hard_for_a_rule_as_real_ones(real_data):
