@@ -5,7 +5,8 @@ __all__ = ['WEARERS', 'VALIDATED', 'ONE_IN', 'events', 'simulate', 'prepare', 't
 
 # %% ../../nbs/library/events/cli.ipynb #baec052d
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -140,50 +141,99 @@ def train(
     if is_network:
         _networks(store, zone, marks, n_simulated, mlflow, out, overrides, multirun)
         return
-    from dreem_case.events.marks import read_events
-    from dreem_case.events.metric import joined
-    from dreem_case.events.minutes import ANGLE, GROUPS, feature_names, minute_table
-    from dreem_case.events.model import (
-        NEAR_DIARY_MIN, NEAR_MIN, fit_minutes, movement_only, read_prepared, save_minutes,
-    )  # fmt: skip
-    from dreem_case.events.study import as_devices, as_epochs, held_out_odds, open_diary, simulated
+    from dreem_case.events.model import save_minutes
 
-    groups = tuple(group.strip() for group in channels.split(",")) if channels else None
-    if groups != ANGLE and (unknown := set(groups or ()) - set(GROUPS)):
-        raise EventsError("channels", f"angle, or some of {', '.join(GROUPS)}", ascii(sorted(unknown))[:60])
-    rows = None
+    groups = _known_groups(channels)
     if prepared and marks:
-        (tables, rows, kind), truth, data = read_prepared(prepared), read_events(marks), prepared.name
-        _tell_unmarked({table.series.name for table in tables}, truth)
-        groups = groups or kind
-        if (groups == ANGLE) != (kind == ANGLE):
-            raise EventsError("channels", f"of what was prepared: {', '.join(kind)}", ", ".join(groups))
-        rows = rows if groups == ANGLE or "light" in groups else [movement_only(r, feature_names(groups)) for r in rows]
+        lesson = _of_prepared(prepared, marks, groups)
     elif diary:
-        (by_name, truth), data = open_diary(diary, zone), "diary"
-        tables = list(by_name.values())
+        lesson = _of_diary(diary, zone, groups)
     elif n_simulated:
-        wearers = simulated("train", n_simulated, counts=counts)
-        groups = groups or (GROUPS if counts else ANGLE)
-        if counts:
-            series = [wearer.series for wearer in wearers]
-        else:
-            series = [as_epochs(w.series, epoch) for w in wearers] if groups == ANGLE else as_devices(wearers)
-        tables = [minute_table(one) for one in series]
-        truth, data = joined([w.events for w in wearers]), "simulated"
+        lesson = _of_simulated(n_simulated, counts, epoch, groups)
     else:
         raise EventsError("training", "--prepared with --events, --diary, or --simulated", "none")
-    groups = groups or GROUPS
-    near = NEAR_DIARY_MIN if diary or counts else NEAR_MIN
-    subsets = bool(diary) and len(groups) > 1
-    model = fit_minutes(tables, truth, groups, rounds, tuple(range(seeds)), {"data": data}, rows, near, subsets)
-    if rows or diary:
-        model = model.with_odds(held_out_odds(tables, truth, groups, rounds, rows, near))
-    _tell_unfitted(model.odds)
+    model = _minutes(lesson, rounds, tuple(range(seeds)), is_diary=bool(diary), is_counts=bool(diary or counts))
     save_minutes(model, out)
     if mlflow:
         log_run(model.version, {key: told for key, told in model.card.items() if key != "names"}, {}, model.card)
     click.echo(f"model {model.version} in {out}")
+
+
+# %% ../../nbs/library/events/cli.ipynb #6486e6ee
+@dataclass(frozen=True, eq=False)
+class _Lesson:
+    "What boosted minutes learn from."
+
+    tables: list
+    truth: EventTable
+    groups: tuple[str, ...]
+    data: str  # what it is called on the model's card
+    rows: list | None = None  # features, where they were prepared
+
+
+def _known_groups(channels: str | None) -> tuple[str, ...] | None:  # None: those that the series have
+    "Read the option --channels; raise `EventsError` for unknown ones."
+    from dreem_case.events.minutes import ANGLE, GROUPS
+
+    groups = tuple(group.strip() for group in channels.split(",")) if channels else None
+    if groups != ANGLE and (unknown := set(groups or ()) - set(GROUPS)):
+        raise EventsError("channels", f"angle, or some of {', '.join(GROUPS)}", ascii(sorted(unknown))[:60])
+    return groups
+
+
+# %% ../../nbs/library/events/cli.ipynb #3ea14dfa
+def _of_prepared(folder: Path, marks: Path, groups: tuple[str, ...] | None) -> _Lesson:
+    from dreem_case.events.marks import read_events
+    from dreem_case.events.minutes import ANGLE, feature_names
+    from dreem_case.events.model import movement_only, read_prepared
+
+    (tables, rows, kind), truth = read_prepared(folder), read_events(marks)
+    _tell_unmarked({table.series.name for table in tables}, truth)
+    groups = groups or kind
+    if (groups == ANGLE) != (kind == ANGLE):
+        raise EventsError("channels", f"of what was prepared: {', '.join(kind)}", ", ".join(groups))
+    rows = rows if groups == ANGLE or "light" in groups else [movement_only(r, feature_names(groups)) for r in rows]
+    return _Lesson(tables, truth, groups, folder.name, rows)
+
+
+def _of_diary(folder: Path, zone: str | None, groups: tuple[str, ...] | None) -> _Lesson:
+    from dreem_case.events.minutes import GROUPS
+    from dreem_case.events.study import open_diary
+
+    tables, truth = open_diary(folder, zone)
+    return _Lesson(list(tables.values()), truth, groups or GROUPS, "diary")
+
+
+def _of_simulated(n: int, counts: bool, epoch: int, groups: tuple[str, ...] | None) -> _Lesson:
+    from dreem_case.events.metric import joined
+    from dreem_case.events.minutes import ANGLE, GROUPS, minute_table
+    from dreem_case.events.study import as_devices, as_epochs, simulated
+
+    wearers = simulated("train", n, counts=counts)
+    groups = groups or (GROUPS if counts else ANGLE)
+    if counts:
+        series = [wearer.series for wearer in wearers]
+    else:
+        series = [as_epochs(w.series, epoch) for w in wearers] if groups == ANGLE else as_devices(wearers)
+    truth = joined([wearer.events for wearer in wearers])
+    return _Lesson([minute_table(one) for one in series], truth, groups, "simulated")
+
+
+# %% ../../nbs/library/events/cli.ipynb #0488a71b
+def _minutes(lesson: _Lesson, rounds: int, seeds: tuple[int, ...], is_diary: bool, is_counts: bool):
+    "Fit boosted minutes, and their confidence where the nights are those of people."
+    from dreem_case.events.model import NEAR_DIARY_MIN, NEAR_MIN, fit_minutes
+    from dreem_case.events.study import held_out_odds
+
+    near = NEAR_DIARY_MIN if is_counts else NEAR_MIN
+    subsets = is_diary and len(lesson.groups) > 1
+    known = lesson.tables, lesson.truth, lesson.groups, rounds
+    model = fit_minutes(*known, seeds, {"data": lesson.data}, lesson.rows, near, subsets)
+    if lesson.rows or is_diary:
+        model = model.with_odds(held_out_odds(*known, lesson.rows, near))
+    _tell_unfitted(model.odds)
+    return model
+
 
 # %% ../../nbs/library/events/cli.ipynb #8dfe6eab
 @events.command()
@@ -199,12 +249,9 @@ def evaluate(store, zone, marks, diary, model, found) -> None:
 
     Says so if --model has learned from series that are judged.
     """
-    from functools import partial
-
-    from dreem_case.core.workers import LocalWorkers
     from dreem_case.events.marks import read_events, read_written, written_events
     from dreem_case.events.metric import EVENTS, event_errors, joined
-    from dreem_case.events.places import detect_in, list_series, load_model, open_series
+    from dreem_case.events.places import list_series
     from dreem_case.events.study import figures
 
     if bool(marks) == bool(diary):
@@ -212,33 +259,24 @@ def evaluate(store, zone, marks, diary, model, found) -> None:
     if model and found:
         raise EventsError("events", "--model, which finds them, or --found", "both")
     nights, truth = (read_written(diary), []) if diary else ({}, [read_events(marks)])
-    marked, tables, failed = set(nights).union(*(one.series.tolist() for one in truth)), [], {}
+    marked = set(nights).union(*(one.series.tolist() for one in truth))
     if not (names := sorted(marked & set(list_series(store)))):
         raise EventsError((diary or marks).name, "marks of series of this store", "none")
     if elsewhere := len(marked) - len(names):
         click.echo(f"{elsewhere} of {len(marked)} marked series are not in this store, and are not judged", err=True)
-
-    if found:
-        tables.append(read_events(found))
-        for name in names if diary else ():
+    tables, failed = [read_events(found)] if found else [], {}
+    each = _opened(store, zone, names if diary else ()) if found else _detected(store, zone, model, names)
+    for name, series, own in each:
+        if diary and not isinstance(series, str):
             try:
-                series = open_series(store, name, zone)
                 truth.append(written_events(nights[name], series))
-                _tell_outside(truth[-1], series)
-            except (EventsError, OSError) as error:
-                failed[name] = str(error)
-    else:
-        if model:
-            tell_known(load_model(model).card.get("names"), names, "series")
-        with LocalWorkers() as workers:
-            for done in workers.run(partial(detect_in, store, zone, model), names):
-                if done.lost or isinstance(done.value, str):
-                    failed[done.item] = f"{done.item}: {done.lost}" if done.lost else done.value
-                    continue
-                tables.append(done.value.events)
-                if diary:
-                    truth.append(written_events(nights[done.item], done.value.table.series))
-                _tell_outside(truth[-1], done.value.table.series)
+            except EventsError as error:
+                series = str(error)
+        if isinstance(series, str):
+            failed[name] = series
+        else:
+            tables += [] if own is None else [own]
+            _tell_outside(truth[-1], series)
     for why in failed.values():
         click.echo(why, err=True)
     true, told = joined(truth).of([name for name in names if name not in failed]), joined(tables)
@@ -248,6 +286,38 @@ def evaluate(store, zone, marks, diary, model, found) -> None:
     for name, value in values.items():
         click.echo(f"{name:20} {value:.3f}")
     sys.exit(1 if failed else 0)
+
+
+# %% ../../nbs/library/events/cli.ipynb #b7364768
+def _opened(store: str, zone: str | None, names: Iterable[str]) -> Iterator[tuple[str, Series | str, None]]:
+    "Open series; give each, or what is wrong with it."
+    from dreem_case.events.places import open_series
+
+    for name in names:
+        try:
+            yield name, open_series(store, name, zone), None
+        except (EventsError, OSError) as error:
+            yield name, str(error), None
+
+
+def _detected(
+    store: str, zone: str | None, model: str | None, names: list[str]
+) -> Iterator[tuple[str, Series | str, EventTable | None]]:
+    "Find the events of series; give each with its events, or what is wrong with it."
+    from functools import partial
+
+    from dreem_case.core.workers import LocalWorkers
+    from dreem_case.events.places import detect_in, load_model
+
+    if model:
+        tell_known(load_model(model).card.get("names"), names, "series")
+    with LocalWorkers() as workers:
+        for done in workers.run(partial(detect_in, store, zone, model), names):
+            if done.lost or isinstance(done.value, str):
+                yield done.item, f"{done.item}: {done.lost}" if done.lost else done.value, None
+            else:
+                yield done.item, done.value.table.series, done.value.events
+
 
 # %% ../../nbs/library/events/cli.ipynb #5d1c7e20
 def _tell_outside(truth: EventTable, series: Series) -> None:
