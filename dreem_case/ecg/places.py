@@ -86,7 +86,7 @@ def list_records(place: str) -> list[str]:
     "List the records of a folder, or of the folders in it, or of a bucket; segments are no records."
     return whole_records(_homes(place))
 
-
+# %% ../../nbs/library/ecg/places.ipynb #adf153a5
 def _of_record(place: str, files: Mapping[str, StoredFile], record: str) -> dict[str, StoredFile]:
     "Pick the files of a record: those of its name and, where none of these has samples, what its header names."
     own = {

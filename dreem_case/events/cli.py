@@ -42,6 +42,8 @@ _ZONE = click.option(
     callback=_zone,
     help="Zone of the wearers, Europe/Berlin: needed where time stamps have no offset, decides where they have one.",
 )
+
+# %% ../../nbs/library/events/cli.ipynb #9533c1bb
 _OUT = click.Path(path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -267,16 +269,13 @@ def evaluate(store, zone, marks, diary, model, found) -> None:
     tables, failed = [read_events(found)] if found else [], {}
     each = _opened(store, zone, names if diary else ()) if found else _detected(store, zone, model, names)
     for name, series, own in each:
-        if diary and not isinstance(series, str):
-            try:
-                truth.append(written_events(nights[name], series))
-            except EventsError as error:
-                series = str(error)
         if isinstance(series, str):
             failed[name] = series
-        else:
-            tables += [] if own is None else [own]
-            _tell_outside(truth[-1], series)
+            continue
+        if diary:
+            truth.append(written_events(nights[name], series))
+        tables += [] if own is None else [own]
+        _tell_outside(truth[-1], series)
     for why in failed.values():
         click.echo(why, err=True)
     true, told = joined(truth).of([name for name in names if name not in failed]), joined(tables)
@@ -349,7 +348,7 @@ def _tell_unmarked(names: set[str], truth: EventTable) -> None:
 WEARERS = 40  # simulated, where no others are given
 VALIDATED, ONE_IN = 3, 6  # series that decide when to stop and are not learned from; at most one in so many
 
-
+# %% ../../nbs/library/events/cli.ipynb #da50a022
 def _train_networks(store, zone, marks, n_simulated, mlflow, runs) -> Iterator[tuple[Path, str, float]]:
     "Train a network for each folder and configuration; yield the folder, the model's version and its judgement."
     from dataclasses import asdict

@@ -338,6 +338,13 @@ def prepare(
     lines = [_line(outputs, name) for name in sorted(outputs.names("studies"))]
     for split in SPLITS:  # with what earlier runs have left over, of other folders
         _pack(outputs, lines, split)
+    _sum_up(done, lines)
+    outputs.write("prepared.json", json.dumps(asdict(done) | {"n_new": None}, indent=1, sort_keys=True).encode())
+    return done
+
+# %% ../../nbs/library/mae/prepare.ipynb #4676abbc
+def _sum_up(done: Prepared, lines: Sequence[dict]) -> None:
+    "Count over all studies what is in them, and what was left out."
     unknown: Counter[str] = Counter()
     lost: Counter[str] = Counter()
     channels: dict[str, Counter[str]] = {name: Counter() for name in [*(one.name for one in MODALITIES), ""]}
@@ -356,8 +363,6 @@ def prepare(
     done.notes += [f"{n} x {what}" for what, n in lost.most_common(50)]
     done.channels = {name: dict(labels.most_common()) for name, labels in channels.items() if labels}
     done.unknown, done.problems = dict(unknown.most_common()), dict(sorted(done.problems.items()))
-    outputs.write("prepared.json", json.dumps(asdict(done) | {"n_new": None}, indent=1, sort_keys=True).encode())
-    return done
 
 # %% ../../nbs/library/mae/prepare.ipynb #2b96d659
 def _line(outputs: Outputs, name: str) -> dict:
