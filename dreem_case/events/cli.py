@@ -92,20 +92,28 @@ def simulate(out: Path, n_wearers: int, counts: bool, kind: str, seed: int) -> N
 @_named
 def prepare(store: str, zone: str | None, out: Path, names: tuple[str, ...]) -> None:
     "Compute what training needs of each series, once."
-    from dreem_case.events.places import open_series
     from dreem_case.events.model import write_prepared
 
     failed = 0
-    for name in _all_or(names, store):
-        try:
-            series = open_series(store, name, zone)
-        except (EventsError, OSError) as error:
-            click.echo(str(error), err=True)
+    for _, series in _opened(store, zone, _all_or(names, store)):
+        if isinstance(series, str):
+            click.echo(series, err=True)
             failed += 1
         else:
             write_prepared(out, series)
     click.echo(f"prepared in {out}")
     sys.exit(1 if failed else 0)
+
+
+def _opened(store: str, zone: str | None, names: Iterable[str]) -> Iterator[tuple[str, Series | str]]:
+    "Open series; give each, or what is wrong with it."
+    from dreem_case.events.places import open_series
+
+    for name in names:
+        try:
+            yield name, open_series(store, name, zone)
+        except (EventsError, OSError) as error:
+            yield name, str(error)
 
 # %% ../../nbs/library/events/cli.ipynb #a0c9de8f
 @events.command()
@@ -160,7 +168,6 @@ def train(
         log_run(model.version, {key: told for key, told in model.card.items() if key != "names"}, {}, model.card)
     click.echo(f"model {model.version} in {out}")
 
-
 # %% ../../nbs/library/events/cli.ipynb #6486e6ee
 @dataclass(frozen=True, eq=False)
 class _Lesson:
@@ -181,7 +188,6 @@ def _known_groups(channels: str | None) -> tuple[str, ...] | None:  # None: thos
     if groups != ANGLE and (unknown := set(groups or ()) - set(GROUPS)):
         raise EventsError("channels", f"angle, or some of {', '.join(GROUPS)}", ascii(sorted(unknown))[:60])
     return groups
-
 
 # %% ../../nbs/library/events/cli.ipynb #3ea14dfa
 def _of_prepared(folder: Path, marks: Path, groups: tuple[str, ...] | None) -> _Lesson:
@@ -220,7 +226,6 @@ def _of_simulated(n: int, counts: bool, epoch: int, groups: tuple[str, ...] | No
     truth = joined([wearer.events for wearer in wearers])
     return _Lesson([minute_table(one) for one in series], truth, groups, "simulated")
 
-
 # %% ../../nbs/library/events/cli.ipynb #0488a71b
 def _minutes(lesson: _Lesson, rounds: int, seeds: tuple[int, ...], is_diary: bool, is_counts: bool):
     "Fit boosted minutes, and their confidence where the nights are those of people."
@@ -235,7 +240,6 @@ def _minutes(lesson: _Lesson, rounds: int, seeds: tuple[int, ...], is_diary: boo
         model = model.with_odds(held_out_odds(*known, lesson.rows, near))
     _tell_unfitted(model.odds)
     return model
-
 
 # %% ../../nbs/library/events/cli.ipynb #8dfe6eab
 @events.command()
@@ -267,14 +271,13 @@ def evaluate(store, zone, marks, diary, model, found) -> None:
     if elsewhere := len(marked) - len(names):
         click.echo(f"{elsewhere} of {len(marked)} marked series are not in this store, and are not judged", err=True)
     tables, failed = [read_events(found)] if found else [], {}
-    each = _opened(store, zone, names if diary else ()) if found else _detected(store, zone, model, names)
-    for name, series, own in each:
+    each = _opened(store, zone, names if diary else ()) if found else _detected(store, zone, model, names, tables)
+    for name, series in each:
         if isinstance(series, str):
             failed[name] = series
             continue
         if diary:
             truth.append(written_events(nights[name], series))
-        tables += [] if own is None else [own]
         _tell_outside(truth[-1], series)
     for why in failed.values():
         click.echo(why, err=True)
@@ -286,23 +289,12 @@ def evaluate(store, zone, marks, diary, model, found) -> None:
         click.echo(f"{name:20} {value:.3f}")
     sys.exit(1 if failed else 0)
 
-
 # %% ../../nbs/library/events/cli.ipynb #b7364768
-def _opened(store: str, zone: str | None, names: Iterable[str]) -> Iterator[tuple[str, Series | str, None]]:
-    "Open series; give each, or what is wrong with it."
-    from dreem_case.events.places import open_series
-
-    for name in names:
-        try:
-            yield name, open_series(store, name, zone), None
-        except (EventsError, OSError) as error:
-            yield name, str(error), None
-
-
 def _detected(
-    store: str, zone: str | None, model: str | None, names: list[str]
-) -> Iterator[tuple[str, Series | str, EventTable | None]]:
-    "Find the events of series; give each with its events, or what is wrong with it."
+    store: str, zone: str | None, model: str | None, names: list[str],
+    tables: list[EventTable],  # gets the events of each
+) -> Iterator[tuple[str, Series | str]]:  # fmt: skip
+    "Find the events of series; give each series, or what is wrong with it."
     from functools import partial
 
     from dreem_case.core.workers import LocalWorkers
@@ -313,10 +305,10 @@ def _detected(
     with LocalWorkers() as workers:
         for done in workers.run(partial(detect_in, store, zone, model), names):
             if done.lost or isinstance(done.value, str):
-                yield done.item, f"{done.item}: {done.lost}" if done.lost else done.value, None
+                yield done.item, f"{done.item}: {done.lost}" if done.lost else done.value
             else:
-                yield done.item, done.value.table.series, done.value.events
-
+                tables.append(done.value.events)
+                yield done.item, done.value.table.series
 
 # %% ../../nbs/library/events/cli.ipynb #5d1c7e20
 def _tell_outside(truth: EventTable, series: Series) -> None:
@@ -390,7 +382,6 @@ def _train_networks(store, zone, marks, n_simulated, mlflow, runs) -> Iterator[t
             log_run(model.version, asdict(config), {"ap": judged_ap, "loss": went.losses[-1]}, card)
         yield folder, model.version, judged_ap
 
-
 # %% ../../nbs/library/events/cli.ipynb #5c0a77e2
 def _networks(store, zone, marks, n_simulated, mlflow, out, overrides, is_sweep) -> None:
     "Train one network into `out`, or one for each combination of settings, with a table of what each reached."
@@ -418,7 +409,6 @@ def _networks(store, zone, marks, n_simulated, mlflow, out, overrides, is_sweep)
             write_whole(out / "sweep.csv", night_csv([*rows, *refused]))
     sys.exit(1 if refused else 0)
 
-
 # %% ../../nbs/library/events/cli.ipynb #5c0a77e3
 @events.command(name="sweep")
 @click.option("--simulated", "n_simulated", type=click.IntRange(1, 500), help="So many simulated wearers.")
@@ -435,7 +425,6 @@ def sweep_settings(n_simulated, store, marks, zone, mlflow, out, overrides) -> N
     if mlflow:
         load_mlflow()
     _networks(store, zone, marks, n_simulated, mlflow, out, overrides, is_sweep=True)
-
 
 # %% ../../nbs/library/events/cli.ipynb #76c2cf9e
 @events.command()
