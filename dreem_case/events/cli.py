@@ -54,7 +54,7 @@ _MODEL = click.option(
     help="Model file or folder; without it the shipped one that fits the device.",
 )
 _NEW = click.Path(dir_okay=False, path_type=Path)
-_FILES = "series in files that end with .parquet, .csv, .csv.gz or .txt"
+_FILES = "series in files that end with .parquet, .csv, .csv.gz, .txt or .awd"
 
 
 def _all_or(names: tuple[str, ...], store: str) -> list[str]:

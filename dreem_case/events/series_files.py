@@ -22,7 +22,7 @@ from .metric import STEP_S, TOLERANCES, EventsError
 from .series import LIMITS, MAX_EPOCH_S, MAX_OUTSIDE, MIN_EPOCH_S, Series, check_name, make_series
 
 # %% ../../nbs/library/events/series_files.ipynb #af4b8fc9
-SUFFIXES = (".parquet", ".csv", ".txt", ".csv.gz")
+SUFFIXES = (".parquet", ".csv", ".txt", ".awd", ".csv.gz")
 MAX_ROWS = 40_000_000  # of one series
 MAX_TEXT_BYTES = 4_000_000_000
 MAX_UNPACKED_BYTES = 500_000_000  # of text that was packed: a few bytes can say very many
@@ -177,6 +177,11 @@ LAYOUTS = (  # the last fits any text
         ",;",
     ),
     Layout(
+        "Actiwatch (AWD)",
+        re.compile(rb"\AStart Date [^\n]*\nStart Time [^\n]*\nEpoch Length: [^\n]*\n(?=activity)"),
+        _CLOCK | {"activity": "pim", "light": "light", "temperature": "temperature"},
+    ),
+    Layout(
         "GENEActiv",
         re.compile(rb"\ADevice Type,GENEActiv(?:[^\n]*\n){2,200}?(?=\d{4}-)"),
         {name: name for name in ("timestamp", *_MEANS, "light", "temperature")},
@@ -232,7 +237,31 @@ def _text(path: Path, stem: str) -> bytes:
         content = content.decode("utf-16").encode()
     if content.find(b"\n", 0, HEAD_BYTES) < 0:  # lines that end as old programs end them
         content = content.replace(b"\r", b"\n")
-    return content.removeprefix(BOM_UTF8)
+    content = content.removeprefix(BOM_UTF8)
+    return _with_header(content, stem) if path.suffix.lower() == ".awd" else content
+
+# %% ../../nbs/library/events/series_files.ipynb #5d0e1a7c
+_ACTIWATCH = re.compile(  # name; day; time; epoch; age; device; sex
+    rb"\A[^\n]*\n *(\d{1,2})-([A-Za-z]{3})-(\d{4}) *\r?\n *(\d{1,2}:\d\d) *\r?\n *(\w+) *\r?\n"
+    rb"[^\n]*\n *(\w?)[^\n]*\n[^\n]*\n"
+)
+_MONTHS = b"jan feb mar apr may jun jul aug sep oct nov dec".split()
+_CODES_S = {b"1": 15, b"2": 30, b"4": 60, b"8": 120, b"20": 300, b"81": 2, b"C1": 5, b"C2": 10}
+_BESIDE = {b"D": b"light", b"L": b"light", b"P": b"light", b"T": b"temperature"}  # by the device's letter
+
+
+def _with_header(content: bytes, stem: str) -> bytes:
+    "Write in words what the first lines of an Actiwatch's file say; raise `EventsError` where they do not."
+    found = _ACTIWATCH.match(content)
+    if not found or found[2].lower() not in _MONTHS or found[5].upper() not in _CODES_S:
+        expected = "a name, a day as 17-Nov-2009, a time as 19:30 and a code of the epoch, one of "
+        told = ascii(b", ".join(content.split(b"\n", 4)[:4]).decode("cp1252", "replace"))[:80]
+        raise EventsError(stem, expected + b", ".join(_CODES_S).decode(), told)
+    day, month, year, time, code, device = found.groups()
+    rows = re.sub(rb" {0,3}[Mm] {0,3}(?=\r?$)", b"", content[found.end() :], flags=re.M)
+    beside = b"," + _BESIDE.get(device.upper(), b"?") if b"," in rows[:100] else b""
+    began = b"Start Date %s-%02d-%s\nStart Time %s\n" % (year, _MONTHS.index(month.lower()) + 1, day, time)
+    return began + b"Epoch Length: %d\nactivity%s\n" % (_CODES_S[code.upper()], beside) + rows
 
 # %% ../../nbs/library/events/series_files.ipynb #c88a23e8
 def _read_text(content: bytes, stem: str, columns: tuple[str, ...]):

@@ -649,6 +649,39 @@ def test_an_export_of_actiware_that_contradicts_itself_is_refused_by_name(tmp_pa
         read_series(actiware(tmp_path / "one.csv", **change), zone="UTC")
 
 
+def actiwatch(path, code=" 4 ", device="V664055", day="28-Aug-2023", row="{} M\n"):
+    head = ["Name", day, "09:14", code, "31", device, "F"]
+    path.write_text("\n".join(head) + "\n" + "".join(row.format(i % 7, i % 9) for i in range(300)), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(("row", "device", "beside"), [
+    ("{}\n", "V664055", None), ("{} M\r\n", "v664055", None), ("{} , {}.50\n", "D0309360327", "light"),
+    ("{} , {}.50 M\n", "P1", "light"), ("{} , {}.50\r\n", "T12", "temperature"), ("{} , {}.50\n", "S12", None),
+])  # fmt: skip
+def test_an_actiwatchs_counts_are_read_with_what_its_letter_says_is_beside_them(tmp_path, row, device, beside):
+    series = read_series(actiwatch(tmp_path / "one.AWD", row=row, device=device), zone="Europe/Berlin")
+    assert (series.time_of(0), series.epoch_s, len(series)) == ("2023-08-28T09:14:00+02:00", 60, 300)
+    assert series.channels["pim"].tolist() == [i % 7 for i in range(300)]
+    assert set(series.channels) == {"pim", beside} - {None}
+    assert beside is None or series.channels[beside].tolist() == [i % 9 + 0.5 for i in range(300)]
+
+
+@pytest.mark.parametrize(("code", "epoch_s"), [("1", 15), ("2", 30), ("8", 120), ("81", 2), ("C1", 5), ("c2", 10)])
+def test_an_actiwatchs_code_tells_its_epoch(tmp_path, code, epoch_s):
+    assert read_series(actiwatch(tmp_path / "one.awd", code), zone="UTC").epoch_s == epoch_s
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"code": " 0 "}, "a name, a day as 17-Nov-2009, .* one of 1, 2, 4, 8, 20, 81, C1, C2, found 'Name, 28-Aug-2023,"),
+    ({"day": "28-Foo-2023"}, "a name, a day as 17-Nov-2009"), ({"day": "32-Aug-2023"}, "dates all as"),
+    ({"code": "20"}, "counts by epochs of 1 to 120 s"), ({"row": "{} X\n"}, "a table that can be read"),
+])  # fmt: skip
+def test_an_actiwatchs_file_that_does_not_say_when_is_refused_by_name(tmp_path, change, message):
+    with pytest.raises(EventsError, match=f"^one: expected {message}"):
+        read_series(actiwatch(tmp_path / "one.awd", **change), zone="UTC")
+
+
 def test_geneactivs_epochs_of_three_axes_are_an_angle(tmp_path):
     head = "Device Type,GENEActiv\nDevice Model,1.1\nCalibration Date,2012-01-01 12:00:00:000\n" + "\n" * 96
     tilt = np.radians(np.arange(600) % 170 - 85)
