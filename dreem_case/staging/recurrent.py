@@ -105,14 +105,17 @@ class RecurrentStager(MatchedStager):
     trained_on: tuple[str, ...] = field(default=(), init=False)  # records
     metrics: dict = field(default_factory=dict, init=False)
 
-    def fit(self, prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray], seed: int = 0) -> Self:
+    def fit(
+        self, prepared: Sequence[NightFeatures], labels: Sequence[np.ndarray], seed: int = 0,
+        start: Sequence[Weights] = (),  # networks of as many inputs, which go on learning; empty: new ones
+    ) -> Self:  # fmt: skip
         """Learn from nights of at least two people.
 
         Raises `ModelError` for others, or without the extra `nets`; `WorkersError` if a process is lost.
         """
         scored = [i for i, given in enumerate(labels) if (np.asarray(given) >= 0).any()]
         matched(prepared, labels)
-        fit_networks(self, [prepared[i] for i in scored], [labels[i] for i in scored], seed)
+        fit_networks(self, [prepared[i] for i in scored], [labels[i] for i in scored], seed, start)
         return self
 
     def predict_proba(self, prepared: NightFeatures) -> np.ndarray:  # (n_epochs, 5)
@@ -154,8 +157,9 @@ def _held_out(nights: Sequence[NightFeatures], seed: int) -> np.ndarray:  # bool
 
 
 def fit_networks(
-    stager: RecurrentStager, nights: Sequence[NightFeatures], labels: Sequence[np.ndarray], seed: int
-) -> dict[int, np.ndarray]:  # by place of a night: float (n_epochs, 5)
+    stager: RecurrentStager, nights: Sequence[NightFeatures], labels: Sequence[np.ndarray], seed: int,
+    start: Sequence[Weights] = (),
+) -> dict[int, np.ndarray]:  # by place of a night: float (n_epochs, 5)  # fmt: skip
     "Fit a stager to scored nights; give its first network's probabilities for those it has not seen."
     from dreem_case.core.workers import run_all  # not above: scoring alone starts no processes
 
@@ -168,7 +172,7 @@ def fit_networks(
     random = np.random.default_rng(seed)
     copies = [with_losses(night, stager.n_copies, random) for night in nights]
     inputs = [[night_inputs(stager.rows, stager.movement, copy) for copy in of] for of in copies]
-    learn = partial(_learned, inputs, labels, held, moves.shape[1], seed, stager.passes)
+    learn = partial(_learned, inputs, labels, held, moves.shape[1], seed, stager.passes, start)
     stager.networks = list(run_all(learn, [str(i) for i in range(stager.n_networks)], _at_once(stager)).values())
     stager.temperature, stager.review_threshold = 1.0, 0.0
     said = {int(i): read_night(stager.networks[:1], inputs[i][0])[0].astype(float) for i in np.flatnonzero(held)}
@@ -201,6 +205,7 @@ def _learned(
     n_moves: int,  # inputs of the accelerometer
     seed: int,
     passes: int,
+    start: Sequence[Weights],
     number: str,  # of the network
 ) -> Weights:
     "Train one network."
@@ -208,7 +213,8 @@ def _learned(
 
     chosen = range(len(inputs)) if int(number) else np.flatnonzero(~held)
     shown = [(copy, labels[i]) for i in chosen for copy in inputs[i]]
-    return fit_recurrent(*map(list, zip(*shown, strict=True)), n_moves, seed + int(number), passes)
+    begun = start[int(number)] if start else None
+    return fit_recurrent(*map(list, zip(*shown, strict=True)), n_moves, seed + int(number), passes, begun)
 
 # %% ../../nbs/library/staging/recurrent.ipynb #146a3946
 _FITS = {"stages": list(STAGE_NAMES), "features_version": FEATURES_VERSION, "rows_version": ROWS_VERSION}

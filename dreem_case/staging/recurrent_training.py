@@ -60,6 +60,7 @@ def fit_recurrent(
     n_moves: int,  # inputs of the accelerometer
     seed: int,
     passes: int,  # over the nights
+    start: Weights | None = None,  # of a network that goes on learning; None: a new one
 ) -> Weights:
     "Train a network on nights, and return its weights."
     steps = passes * max(sum(map(len, labels)) // (PIECES * LENGTH), _LEAST_STEPS)
@@ -71,6 +72,8 @@ def fit_recurrent(
 
     seed_all(seed)
     network = RecurrentNet(inputs[0].shape[1])
+    if start:
+        network.load_state_dict({name: torch.tensor(value) for name, value in start.items()})
     with torch_threads(1):
         fit_network(network, batches, _loss, LoopSettings(rounds, 6e-3, 0.01, 0.3, seed=seed))
     return {name: value.detach().numpy() for name, value in network.state_dict().items()}

@@ -8,7 +8,7 @@ __all__ = ['MANY', 'PASSES_OF_MANY', 'FOLDER', 'N_FOLDS', 'AROUND', 'tree_rows',
 # %% ../../nbs/library/transfer/band_models.ipynb #28891581
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -189,9 +189,14 @@ def make_band_models(
     about |= {"steps": draw.steps, "seed": draw.seed}
     everybody = sorted({night.person for night in nights})
     card = about | {"wake_around": AROUND, "people": everybody, "nights": len(nights)}
+    closer = [trimmed(night, AROUND) for night in nights]
     if not _made(folder / "source", card):
-        save_sequence(folder / "source", fit_model([trimmed(night, AROUND) for night in nights], "bands", draw), card)
+        save_sequence(folder / "source", fit_model(closer, "bands", draw), card)
         made.append(folder / "source")
+    if not _made(folder / "recurrent", card | {"passes": passes}):
+        in_bands = [replace(night, size=None) for night in closer]
+        fit_recurrent_bands(in_bands, passes).stager.save(folder / "recurrent", card | {"passes": passes})
+        made.append(folder / "recurrent")
     folds = folds_of_people(nights, n_folds)
     for fold in range(n_folds):
         inside = [night for night, own in zip(nights, folds, strict=True) if own != fold]

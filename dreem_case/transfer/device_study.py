@@ -7,7 +7,7 @@ __all__ = ['FIRST_JUDGED', 'SHARES', 'READER_SHARE', 'READER_PASSES', 'N_HEADBAN
 # %% ../../nbs/library/transfer/device_study.ipynb #8ad0c300
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -15,11 +15,12 @@ import numpy as np
 from ..core.agreement import accuracy
 from ..core.cross_validation import grouped_folds
 from ..core.workers import run_all
-from .band_models import BandTrees, Blend, fit_band_trees, tree_rows
+from ..staging.recurrent import PASSES
+from .band_models import BandTrees, Blend, blend, fit_band_trees, tree_rows
 from .bands import N_STAGES, BandError, BandNight, folds_of_people
 from .fine_tuning import BEST, TUNINGS, fine_tune, from_scratch
-from .band_recurrent import PASSES, BandRecurrent, fit_recurrent_bands
-from .sequence import Draw, SequenceModel, fit_model
+from .band_recurrent import BandRecurrent, fit_recurrent_bands
+from .sequence import Draw, SequenceModel
 
 # %% ../../nbs/library/transfer/device_study.ipynb #96a81d74
 FIRST_JUDGED = 14
@@ -97,24 +98,29 @@ ALL_NIGHTS = Draw(steps=150, pieces=8, length=400)
 
 @dataclass(frozen=True, eq=False)
 class HeadbandFolds:
-    "Predictions for each night by models of other nights."
+    "Predictions for each night by models of other nights, float (n, 5) each."
 
-    recurrent: list[np.ndarray]  # float (n, 5) per night
-    network: list[np.ndarray]
+    new: list[np.ndarray]  # by a recurrent network of bins
+    tuned: list[np.ndarray]  # by one of bands that has learned other people first
     trees: list[np.ndarray]
+
+    @property
+    def together(self) -> list[np.ndarray]:
+        "Average what both networks say."
+        return [blend(pair, (0.5, 0.5)) for pair in zip(self.new, self.tuned, strict=True)]
 
 # %% ../../nbs/library/transfer/device_study.ipynb #81e8eed5
 def headband_folds(
     nights: Sequence[BandNight],
-    draw: Draw = ALL_NIGHTS,
+    source: BandRecurrent,  # of other people, in bands
     n_rounds: int = 80,  # of trees
-    passes: int = PASSES,  # of the recurrent network
+    passes: int = PASSES,  # of the recurrent networks
     n_jobs: int | None = 1,
 ) -> HeadbandFolds:
     "Stage each night by models of other nights, in folds `night % 9`, `n_jobs` at a time."
     folds = grouped_folds(range(len(nights)), [i % N_HEADBAND_FOLDS for i in range(len(nights))])
     splits = {str(fold): (inside, outside) for fold, inside, outside in folds}
-    by_fold = run_all(partial(_one_fold, nights, splits, draw, n_rounds, passes), list(splits), n_jobs)
+    by_fold = run_all(partial(_one_fold, nights, splits, source, n_rounds, passes), list(splits), n_jobs)
     places = np.concatenate([outside for _, outside in splits.values()])
     said = [one for of in by_fold.values() for one in of]
     in_order = [said[i] for i in np.argsort(places)]
@@ -122,16 +128,19 @@ def headband_folds(
 
 # %% ../../nbs/library/transfer/device_study.ipynb #1a6f4c20
 def _one_fold(
-    nights: Sequence[BandNight], splits: Mapping[str, tuple], draw: Draw, n_rounds: int, passes: int, fold: str
-) -> list[tuple[np.ndarray, ...]]:  # of each night outside, as `HeadbandFolds`
+    nights: Sequence[BandNight], splits: Mapping[str, tuple], source: BandRecurrent, n_rounds: int, passes: int,
+    fold: str,
+) -> list[tuple[np.ndarray, ...]]:  # of each night outside, as `HeadbandFolds`  # fmt: skip
     "Learn from the nights inside and stage those outside."
     inside, outside = ([nights[i] for i in side] for side in splits[fold])
-    models = (
-        fit_recurrent_bands(inside, passes),
-        fit_model(inside, "bins", draw),
-        fit_band_trees(inside, "bins", n_rounds, 16, every=2),
-    )
-    return [tuple(model.probabilities(night) for model in models) for night in outside]
+    in_bands = {night.name: replace(night, bins=None, size=None) for night in nights}
+    new = fit_recurrent_bands(inside, passes)
+    tuned = fit_recurrent_bands([in_bands[night.name] for night in inside], passes, source)
+    trees = fit_band_trees(inside, "bins", n_rounds, 16, every=2)
+    return [
+        (new.probabilities(night), tuned.probabilities(in_bands[night.name]), trees.probabilities(night))
+        for night in outside
+    ]
 
 # %% ../../nbs/library/transfer/device_study.ipynb #4d01bfb7
 def split_claims(

@@ -131,10 +131,10 @@ def test_every_person_is_held_out_of_one_shipped_fold_and_the_small_network_of_i
 
 def test_no_shipped_network_of_bands_has_seen_the_headband():
     cards = [
-        RecurrentStager.load(path).metrics if path.name.startswith("cloud") else load_sequence(path)[1]
+        RecurrentStager.load(path).metrics if path.name[:5] in ("cloud", "recur") else load_sequence(path)[1]
         for path in FOLDER.iterdir()
     ]
-    assert len(cards) == 12 and all(card["data"].startswith("Sleep-EDF Expanded") for card in cards)
+    assert len(cards) == 13 and all(card["data"].startswith("Sleep-EDF Expanded") for card in cards)
     assert sum(path.stat().st_size for path in FOLDER.rglob("*.*")) < 4_000_000
 
 
@@ -147,6 +147,15 @@ def test_a_night_as_bands_says_of_a_gap_what_is_around_it_and_nothing_past_its_e
     assert (said[150:] == 0.2).all() and not (said[:150] == 0.2).any()
     with pytest.raises(BandError, match="a scored epoch at least"):
         fit_recurrent_bands([replace(nights[0], stage=np.full(len(nights[0]), -1))])
+
+
+def test_a_network_of_other_people_goes_on_from_what_it_knew_if_it_sees_the_same_numbers():
+    source, others = fit_recurrent_bands([made_up(i, 240) for i in range(3)], 6), [made_up(i, 240) for i in (8, 9)]
+    tuned, new = (fit_recurrent_bands(others[:1], 1, begun) for begun in (source, None))
+    right = [float(np.mean(one.probabilities(others[1]).argmax(axis=1) == others[1].stage)) for one in (tuned, new)]
+    assert right[0] > right[1] + 0.2
+    with pytest.raises(BandError, match=r"source: expected a network of level_delta_db.*, found .*level_swing_db"):
+        fit_recurrent_bands([replace(others[0], size=None)], 1, source)
 
 
 def test_a_card_without_what_is_usual_is_refused(tmp_path):
