@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['MANY', 'PASSES_OF_MANY', 'FOLDER', 'N_FOLDS', 'AROUND', 'tree_rows', 'BandTrees', 'fit_band_trees', 'blend', 'Blend',
-           'fit_best', 'band_figures', 'check_judged', 'fit_and_score', 'data_version', 'save_edge', 'load_edge',
-           'make_band_models', 'HeldOut', 'held_out']
+           'with_voice', 'fit_best', 'band_figures', 'check_judged', 'fit_and_score', 'data_version', 'save_edge',
+           'load_edge', 'make_band_models', 'HeldOut', 'held_out']
 
 # %% ../../nbs/library/transfer/band_models.ipynb #28891581
 import hashlib
@@ -88,6 +88,12 @@ class Blend:
     def probabilities(self, night: BandNight) -> np.ndarray:  # float (n, 5)
         "Say how likely each stage is."
         return blend([model.probabilities(night) for model in self.models], self.shares)
+
+
+def with_voice(models: Blend, other: object, share: float) -> Blend:
+    "Add a model to a blend, with its share of the whole."
+    total = sum(models.shares)
+    return Blend((*models.models, other), (*((1 - share) * own / total for own in models.shares), share))
 
 # %% ../../nbs/library/transfer/band_models.ipynb #e4b160a0
 MANY = Draw(steps=400, pieces=12, length=400)  # for a hundred nights

@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 import torch
 
 from dreem_case.core.model_file import ModelError
-from dreem_case.transfer import commands
+from dreem_case.transfer import commands, device_study
 from dreem_case.transfer.band_models import (
     FOLDER,
     band_figures,
@@ -156,6 +156,18 @@ def test_a_network_of_other_people_goes_on_from_what_it_knew_if_it_sees_the_same
     assert right[0] > right[1] + 0.2
     with pytest.raises(BandError, match=r"source: expected a network of level_delta_db.*, found .*level_swing_db"):
         fit_recurrent_bands([replace(others[0], size=None)], 1, source)
+
+
+def test_a_blend_hears_a_recurrent_network_of_the_same_nights_from_four_on(monkeypatch):
+    for name in ("fine_tune", "from_scratch", "fit_band_trees", "fit_recurrent_bands"):
+        monkeypatch.setattr(device_study, name, lambda *_, name=name, **__: name)
+    ways = device_study.device_ways(SimpleNamespace(kind="bands"), [], reader="reader")
+    nights = [SimpleNamespace(name=str(i)) for i in range(4)]
+    one, three, four = (ways["blend"](nights[:n], 0) for n in (1, 3, 4))
+    assert one.models == three.models == ("fine_tune", "from_scratch", "fit_band_trees", "reader")
+    assert one.shares == pytest.approx((0.24, 0.24, 0.12, 0.4))
+    assert four.models == (*one.models, "fit_recurrent_bands")
+    assert four.shares == pytest.approx((0.224, 0.224, 0.112, 0.14, 0.3))
 
 
 def test_a_card_without_what_is_usual_is_refused(tmp_path):
