@@ -15,11 +15,10 @@ import numpy as np
 from ..core.agreement import accuracy
 from ..core.cross_validation import grouped_folds
 from ..core.workers import run_all
-from ..staging.recurrent import PASSES
 from .band_models import BandTrees, Blend, blend, fit_band_trees, tree_rows, with_voice
 from .bands import N_STAGES, BandError, BandNight, folds_of_people
 from .fine_tuning import BEST, TUNINGS, fine_tune, from_scratch
-from .band_recurrent import BandRecurrent, fit_recurrent_bands
+from .band_recurrent import PASSES, BandRecurrent, fit_recurrent_bands
 from .sequence import Draw, SequenceModel
 
 # %% ../../nbs/library/transfer/device_study.ipynb #96a81d74
