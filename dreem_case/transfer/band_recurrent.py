@@ -59,8 +59,8 @@ def fit_recurrent_bands(
     if not known:
         raise BandError("training", "a scored epoch at least", "none")
     tables, stages = zip(*known, strict=True)
-    theirs, ours = source and source.stager.rows.feature_names, tables[0].eeg_feature_names
-    if source and theirs != ours:
-        raise BandError("source", f"a network of {', '.join(ours)}", ", ".join(theirs))
+    names = tables[0].eeg_feature_names
+    if source and source.stager.rows.feature_names != names:
+        raise BandError("source", f"a network of {', '.join(names)}", ", ".join(source.stager.rows.feature_names))
     start = source.stager.networks[:1] if source else ()
     return BandRecurrent(RecurrentStager(1, passes).fit(tables, stages, start=start))

@@ -131,7 +131,7 @@ def test_every_person_is_held_out_of_one_shipped_fold_and_the_small_network_of_i
 
 def test_no_shipped_network_of_bands_has_seen_the_headband():
     cards = [
-        RecurrentStager.load(path).metrics if path.name[:5] in ("cloud", "recur") else load_sequence(path)[1]
+        RecurrentStager.load(path).metrics if path.name.startswith(("cloud", "recurrent")) else load_sequence(path)[1]
         for path in FOLDER.iterdir()
     ]
     assert len(cards) == 13 and all(card["data"].startswith("Sleep-EDF Expanded") for card in cards)
